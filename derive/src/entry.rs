@@ -1,0 +1,75 @@
+//! Writes the first statement of programs and tests that start child processes.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
+use syn::{Error, ItemFn, Result, parse_quote};
+
+/// Puts `procshare::init()` before the body of `fn main`.
+pub(crate) fn main(args: TokenStream, item: TokenStream) -> Result<TokenStream> {
+    let mut function = parse("#[procshare::main]", args, item)?;
+    if function.sig.ident != "main" {
+        return Err(Error::new_spanned(
+            &function.sig.ident,
+            "`#[procshare::main]` belongs on `fn main`, where a child process starts",
+        ));
+    }
+    function
+        .block
+        .stmts
+        .insert(0, parse_quote!(::procshare::init();));
+    Ok(function.into_token_stream())
+}
+
+/// Makes a test of the function, and lets its children in before the body.
+pub(crate) fn test(args: TokenStream, item: TokenStream) -> Result<TokenStream> {
+    let mut function = parse("#[procshare::test]", args, item)?;
+    if let Some(attribute) = function
+        .attrs
+        .iter()
+        .find(|attribute| attribute.path().is_ident("test"))
+    {
+        return Err(Error::new_spanned(
+            attribute,
+            "`#[procshare::test]` takes the place of `#[test]`: remove this one",
+        ));
+    }
+    let name = &function.sig.ident;
+    let enter = parse_quote! {
+        ::procshare::__private::enter_test(
+            ::core::concat!(::core::module_path!(), "::", ::core::stringify!(#name))
+        );
+    };
+    function.block.stmts.insert(0, enter);
+    Ok(quote! {
+        #[::core::prelude::v1::test]
+        #function
+    })
+}
+
+/// Reads a function that the harness can call: no arguments, not async.
+fn parse(attribute: &str, args: TokenStream, item: TokenStream) -> Result<ItemFn> {
+    if !args.is_empty() {
+        return Err(Error::new_spanned(
+            args,
+            format!("`{attribute}` takes no arguments"),
+        ));
+    }
+    let function: ItemFn = syn::parse2(item)?;
+    if let Some(token) = &function.sig.asyncness {
+        return Err(Error::new_spanned(
+            token,
+            format!(
+                "`{attribute}` cannot be on an async function, since a child must start before any runtime does"
+            ),
+        ));
+    }
+    if !function.sig.inputs.is_empty() {
+        return Err(Error::new_spanned(
+            &function.sig.inputs,
+            format!(
+                "the function under `{attribute}` takes no arguments: nobody would give it any"
+            ),
+        ));
+    }
+    Ok(function)
+}

@@ -1,0 +1,59 @@
+//! Macros of [`procshare`](https://docs.rs/procshare): `derive(Shareable)`, `main` and `test`.
+//!
+//! Use them through `procshare`, which re-exports them: the code they write names `::procshare`.
+
+mod entry;
+mod field_type;
+mod repr;
+mod shareable;
+
+use proc_macro::TokenStream;
+
+/// Implements `procshare::Shareable` for a struct or a fieldless enum.
+///
+/// The type must also be `Copy`, and its layout must be fixed:
+///
+/// - a struct has `#[repr(C)]` or `#[repr(transparent)]`, with `packed` or `align` if wanted; each field is `Shareable`, and
+///   no padding is between or after them, else compilation stops with a message that names the gap and its size;
+/// - an enum has no fields and an integer representation, `#[repr(u8)]` to `#[repr(i64)]`.
+///
+/// Type parameters get the bound `Shareable`; padding of a generic struct is found where the type is used.
+///
+/// The trait `procshare::Shareable` has an example.
+#[proc_macro_derive(Shareable)]
+pub fn derive_shareable(input: TokenStream) -> TokenStream {
+    shareable::expand(input.into())
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
+}
+
+/// Makes a program's `main` ready to be the start of its child processes.
+///
+/// `Process::spawn` runs the program's own executable again. This attribute puts `procshare::init()` before the first
+/// statement of `main`, which in a child runs the function that was asked for and then ends the process, and otherwise does
+/// nothing.
+///
+/// `fn main` takes no arguments and is not `async`; below another runtime's attribute, call `procshare::init()` by hand.
+///
+/// The front page of `procshare` has an example.
+#[proc_macro_attribute]
+pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
+    entry::main(args.into(), item.into())
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
+}
+
+/// Marks a test that starts child processes.
+///
+/// It takes the place of `#[test]`. The test harness has its own `main`, so a child of a test starts as that harness running
+/// that one test, and turns into the child where the test would begin.
+///
+/// `#[ignore]`, `#[should_panic]` and results work as usual.
+///
+/// The documentation of `procshare::Process` has an example.
+#[proc_macro_attribute]
+pub fn test(args: TokenStream, item: TokenStream) -> TokenStream {
+    entry::test(args.into(), item.into())
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
+}
