@@ -1,0 +1,37 @@
+//! Tells time on a clock that all processes of the machine share.
+
+use core::time::Duration;
+
+/// Returns milliseconds since boot, not counting time suspended.
+///
+/// All processes of one time namespace read the same clock.
+pub(crate) fn monotonic_millis() -> u64 {
+    // SAFETY: every field of a timespec is an integer, for which zero is a value.
+    let mut now: libc::timespec = unsafe { core::mem::zeroed() };
+    // SAFETY: `now` is writable for one timespec. The call cannot fail for this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
+    seconds
+        .saturating_mul(1_000)
+        .saturating_add(nanoseconds / 1_000_000)
+}
+
+/// Puts this thread to sleep for at least `duration`.
+pub(crate) fn sleep(duration: Duration) {
+    std::thread::sleep(duration);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{monotonic_millis, sleep};
+    use core::time::Duration;
+
+    #[test]
+    fn the_clock_counts_a_sleep() {
+        let before = monotonic_millis();
+        assert!(before > 0);
+        sleep(Duration::from_millis(3));
+        assert!(monotonic_millis() >= before + 2);
+    }
+}

@@ -1,0 +1,255 @@
+//! Says who this thread, process and executable image are.
+
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+
+use super::liveness;
+use super::map;
+use super::{check, retry};
+
+/// `_IO(0xff, 5)` and `_IO(0xff, 7)`: the namespaces a pidfd's process is in (Linux 6.11).
+const PIDFD_GET_PID_NAMESPACE: libc::c_ulong = 0xff05;
+const PIDFD_GET_TIME_NAMESPACE: libc::c_ulong = 0xff07;
+
+/// Stands for the one time namespace of a kernel that was built without them.
+const ONLY_TIME_NAMESPACE: u64 = 1;
+
+/// Says which process this is, and where its numbers mean something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// The process.
+    pub(crate) pid: u32,
+    /// When it started, in clock ticks since boot; 0 is unknown.
+    pub(crate) start: u64,
+    /// Inode of the namespace in which `pid` counts; 0 is unknown.
+    pub(crate) pid_namespace: u64,
+    /// Inode of the namespace in which `start` counts; 0 is unknown.
+    pub(crate) time_namespace: u64,
+}
+
+/// Finds out anew who this process is.
+pub(crate) fn identity() -> Identity {
+    let pid = process_id();
+    let believed = proc_is_believed();
+    let pidfd = liveness::open_pidfd(pid).ok();
+    let pidfd = pidfd.as_ref().map(AsFd::as_fd);
+    Identity {
+        pid,
+        start: if believed { liveness::start_of(pid) } else { 0 },
+        pid_namespace: pid_namespace(pidfd, believed),
+        time_namespace: time_namespace(pidfd, believed),
+    }
+}
+
+fn pid_namespace(pidfd: Option<BorrowedFd<'_>>, believed: bool) -> u64 {
+    if let Some(Ok(inode)) = pidfd.map(|fd| pidfd_namespace(fd, PIDFD_GET_PID_NAMESPACE)) {
+        return inode;
+    }
+    if !believed {
+        return 0;
+    }
+    proc_namespace("/proc/thread-self/ns/pid").unwrap_or(0)
+}
+
+fn time_namespace(pidfd: Option<BorrowedFd<'_>>, believed: bool) -> u64 {
+    match pidfd.map(|fd| pidfd_namespace(fd, PIDFD_GET_TIME_NAMESPACE)) {
+        Some(Ok(inode)) => return inode,
+        Some(Err(error)) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+            return ONLY_TIME_NAMESPACE;
+        }
+        _ if !believed => return 0,
+        _ => {}
+    }
+    match proc_namespace("/proc/thread-self/ns/time") {
+        Ok(inode) => inode,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => ONLY_TIME_NAMESPACE,
+        Err(_) => 0,
+    }
+}
+
+fn pidfd_namespace(pidfd: BorrowedFd<'_>, request: libc::c_ulong) -> io::Result<u64> {
+    // SAFETY: the descriptor is open, and these requests take no argument.
+    let fd = retry(|| unsafe { libc::ioctl(pidfd.as_raw_fd(), request as _, 0) })?;
+    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+    let namespace = unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok(map::stat(namespace.as_fd())?.ino)
+}
+
+/// Reads a namespace's inode; of the thread, as a leader that has ended is in none any more.
+fn proc_namespace(path: &str) -> io::Result<u64> {
+    Ok(fs::metadata(path)?.ino())
+}
+
+/// Tells whether `/proc` counts processes as this process does.
+///
+/// A mount inherited from another PID namespace speaks of other processes under the same numbers.
+pub(super) fn proc_is_believed() -> bool {
+    let Ok(target) = fs::read_link("/proc/self") else {
+        return false;
+    };
+    let number = target.to_str().and_then(|text| text.parse::<u32>().ok());
+    number == Some(process_id())
+}
+
+/// Returns the id of this thread.
+pub(crate) fn thread_id() -> u32 {
+    // SAFETY: the call takes nothing and cannot fail.
+    let tid = unsafe { libc::gettid() };
+    tid.unsigned_abs()
+}
+
+/// Returns the id of this process.
+pub(crate) fn process_id() -> u32 {
+    // SAFETY: the call takes nothing and cannot fail.
+    let pid = unsafe { libc::getpid() };
+    pid.unsigned_abs()
+}
+
+/// Returns the effective user this process acts for.
+pub(crate) fn user_id() -> u32 {
+    // SAFETY: the call takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Returns a number from 1 to 255 that every `exec` draws anew.
+///
+/// All threads of an image and all its fork children share it.
+pub(crate) fn image_nonce() -> u8 {
+    // SAFETY: the call only looks up a number the kernel left for this image.
+    let address = unsafe { libc::getauxval(libc::AT_RANDOM) };
+    let random = ptr::with_exposed_provenance::<[u8; 16]>(address as usize);
+    if random.is_null() {
+        return 1;
+    }
+    // SAFETY: the kernel put 16 random bytes there before the image began; nothing writes them.
+    let bytes = unsafe { random.read() };
+    // The sum gives away next to nothing of the bytes, from which libc takes its stack guard.
+    let sum: u32 = bytes.iter().map(|byte| u32::from(*byte)).sum();
+    (sum % 255) as u8 + 1
+}
+
+/// Returns a word of this process that reads zero again in every fork child.
+///
+/// The kernel wipes it, so it also works for a raw `clone`, which runs no fork handlers. The page is
+/// made once and never unmapped.
+///
+/// # Errors
+/// Whatever `mmap` and `madvise` report.
+pub(crate) fn fork_word() -> io::Result<&'static AtomicU64> {
+    // No lock guards the making: a fork in the middle of it would leave the child waiting for ever.
+    static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
+    // Acquire: pairs with the Release below, so the page is wiped on fork before anyone uses it.
+    let mut page = PAGE.load(Ordering::Acquire);
+    if page.is_null() {
+        let fresh = map_fork_page()?;
+        // Release: publishes the finished page; Acquire: pairs with the winner's Release.
+        match PAGE.compare_exchange(ptr::null_mut(), fresh, Ordering::Release, Ordering::Acquire) {
+            Ok(_) => page = fresh,
+            Err(winner) => {
+                unmap_page(fresh);
+                page = winner;
+            }
+        }
+    }
+    // SAFETY: the page is zeroed or written through atomics only, aligned, and never unmapped.
+    Ok(unsafe { &*page })
+}
+
+fn map_fork_page() -> io::Result<*mut AtomicU64> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: the kernel chooses a free address, so no memory in use is touched.
+    let page = unsafe { libc::mmap(ptr::null_mut(), map::page_size(), protection, kind, -1, 0) };
+    if page == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the range is the private anonymous page just mapped, which nobody else knows.
+    let advice = unsafe { libc::madvise(page, map::page_size(), libc::MADV_WIPEONFORK) };
+    check(advice).inspect_err(|_| unmap_page(page.cast()))?;
+    Ok(page.cast())
+}
+
+/// Unmaps a page that `map_fork_page` made and nobody has seen.
+fn unmap_page(page: *mut AtomicU64) {
+    // SAFETY: the page was mapped by this thread and no reference to it was handed out.
+    unsafe { libc::munmap(page.cast(), map::page_size()) };
+}
+
+/// Returns the id the kernel drew when this machine booted.
+pub(crate) fn boot_id() -> Option<[u8; 16]> {
+    parse_uuid(&fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?)
+}
+
+fn parse_uuid(text: &str) -> Option<[u8; 16]> {
+    let hex: String = text.trim().chars().filter(|c| *c != '-').collect();
+    if hex.len() != 32 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    Some(u128::from_str_radix(&hex, 16).ok()?.to_be_bytes())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_knows_itself() {
+        let me = identity();
+        assert_eq!(me.pid, std::process::id());
+        assert!(me.start > 0);
+        assert_eq!(me, identity());
+        let there = std::thread::spawn(|| (identity(), thread_id()))
+            .join()
+            .unwrap();
+        assert_eq!(there.0, me);
+        assert_ne!(there.1, thread_id());
+        assert_eq!(process_id(), me.pid);
+        assert_eq!(user_id(), fs::metadata("/proc/self").unwrap().uid());
+    }
+
+    #[test]
+    fn pidfd_and_proc_agree_on_namespaces() {
+        let me = identity();
+        assert_eq!(pid_namespace(None, true), me.pid_namespace);
+        assert_eq!(time_namespace(None, true), me.time_namespace);
+        assert_ne!((me.pid_namespace, me.time_namespace), (0, 0));
+        assert_eq!(
+            (pid_namespace(None, false), time_namespace(None, false)),
+            (0, 0)
+        );
+    }
+
+    #[test]
+    fn the_image_nonce_is_stable_and_never_zero() {
+        let nonce = image_nonce();
+        assert_ne!(nonce, 0);
+        assert_eq!(std::thread::spawn(image_nonce).join().unwrap(), nonce);
+    }
+
+    #[test]
+    fn all_threads_get_the_same_fork_word() {
+        let word = ptr::from_ref(fork_word().unwrap()).addr();
+        let others: Vec<_> = (0..4)
+            .map(|_| std::thread::spawn(|| ptr::from_ref(fork_word().unwrap()).addr()))
+            .collect();
+        for other in others {
+            assert_eq!(other.join().unwrap(), word);
+        }
+    }
+
+    #[test]
+    fn the_boot_id_is_parsed() {
+        assert!(boot_id().is_some());
+        let parsed = parse_uuid("00112233-4455-6677-8899-aabbccddeeff\n").unwrap();
+        assert_eq!(parsed[..3], [0x00, 0x11, 0x22]);
+        assert_eq!(parsed[15], 0xff);
+        for bad in ["", "0011", "+0112233-4455-6677-8899-aabbccddeeff", "zz"] {
+            assert_eq!(parse_uuid(bad), None);
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! Tells whether another process can still act.
+//!
+//! A process is declared dead only on positive proof: its number is free or names a mere thread,
+//! its pidfd says it has ended, all its threads are on their way out, or it is dumping core.
+//! Whatever cannot be read proves nothing.
+
+use core::ops::Range;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use super::identity::{proc_is_believed, process_id};
+use super::retry;
+
+/// Set in a thread's flags when it begins to exit, long before its memory is gone.
+const PF_EXITING: u64 = 0x4;
+
+/// How often the list of threads is read again while threads come off it.
+const PASSES: u32 = 4;
+
+/// Says whether a process can still act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// It never runs another instruction of its own.
+    Dead,
+    /// Nothing proves it dead.
+    Alive {
+        /// When it started, in clock ticks since boot; 0 is unknown.
+        start: u64,
+    },
+}
+
+/// Asks the kernel whether process `pid` is alive.
+pub(crate) fn life(pid: u32) -> Life {
+    let pidfd = match open_pidfd(pid) {
+        Ok(pidfd) => pidfd,
+        Err(error) if proves_absence(&error, pid) => return Life::Dead,
+        Err(_) => return Life::Alive { start: 0 },
+    };
+    if has_exited(pidfd.as_fd()) {
+        return Life::Dead;
+    }
+    let facts = if proc_is_believed() {
+        observe(pid)
+    } else {
+        Facts::default()
+    };
+    // Polled last: a process that has not exited still owns its number, so the facts are its own.
+    if facts.doomed || has_exited(pidfd.as_fd()) {
+        return Life::Dead;
+    }
+    Life::Alive { start: facts.start }
+}
+
+/// Opens a descriptor that names process `pid` and never another one.
+pub(super) fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
+    let Some(pid) = process_number(pid) else {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    };
+    // SAFETY: the call takes two numbers and touches no memory of ours.
+    let fd = retry(|| unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
+}
+
+/// Returns `pid` as the kernel's type if a process can have that number.
+fn process_number(pid: u32) -> Option<libc::pid_t> {
+    libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0)
+}
+
+/// Tells whether failing to open a pidfd proves that there is no such process.
+fn proves_absence(error: &io::Error, pid: u32) -> bool {
+    match error.raw_os_error() {
+        Some(libc::ESRCH) => true,
+        // The number names a thread of another process: EINVAL before Linux 6.15, ENOENT since.
+        Some(libc::EINVAL | libc::ENOENT) => true,
+        // No descriptor to be had (EMFILE, ENFILE, ENOMEM) or not allowed: the older way needs none.
+        _ => process_number(pid).is_none_or(is_gone),
+    }
+}
+
+fn is_gone(pid: libc::pid_t) -> bool {
+    // SAFETY: signal 0 is only a question; the call touches no memory of ours.
+    let answer = retry(|| unsafe { libc::kill(pid, 0) });
+    answer.is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
+}
+
+/// Tells whether the process has ended; a leader that ended before its threads has not.
+fn has_exited(pidfd: BorrowedFd<'_>) -> bool {
+    let mut entry = libc::pollfd {
+        fd: pidfd.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: the pointer is to one writable entry, and the count says one.
+    let ready = retry(|| unsafe { libc::poll(&mut entry, 1, 0) });
+    ready.is_ok() && entry.revents & libc::POLLIN != 0
+}
+
+/// What `/proc` says about a process.
+#[derive(Default)]
+struct Facts {
+    /// When it started; 0 is unknown.
+    start: u64,
+    /// It is proven to end.
+    doomed: bool,
+}
+
+fn observe(pid: u32) -> Facts {
+    let Some(leader) = read_stat(pid, pid) else {
+        return Facts::default();
+    };
+    let doomed = match census(pid) {
+        Some(Census::AllExiting) => true,
+        Some(Census::Runs(thread)) => dumps_core(pid, thread),
+        None => false,
+    };
+    Facts {
+        start: leader.start,
+        doomed,
+    }
+}
+
+/// Returns when a process started, or 0.
+pub(super) fn start_of(pid: u32) -> u64 {
+    read_stat(pid, pid).map_or(0, |stat| stat.start)
+}
+
+enum Census {
+    /// Every thread has begun to exit, so none can begin another.
+    AllExiting,
+    /// This thread has not.
+    Runs(u32),
+}
+
+/// Looks for a thread that is not exiting.
+///
+/// A list read while threads come and go may miss some: a thread can begin behind the reader, and
+/// the kernel ends the list early when the thread it stands at goes away. So every thread must be
+/// exiting in two lists, the lists must be the same, and the kernel's own count, read between them,
+/// must be their length. Then the process had exactly these threads at that moment.
+fn census(pid: u32) -> Option<Census> {
+    let mut before = None;
+    for _ in 0..PASSES {
+        let count = read_stat(pid, pid)?.threads;
+        let now = match survey(pid)? {
+            Survey::Exiting(threads) => Some(threads),
+            Survey::Runs(thread) => return Some(Census::Runs(thread)),
+            Survey::Changing => None,
+        };
+        let agreed = now.as_ref().filter(|_| now == before);
+        if agreed.is_some_and(|threads| threads.len() as u64 == count) {
+            return Some(Census::AllExiting);
+        }
+        before = now;
+    }
+    None
+}
+
+enum Survey {
+    /// All threads seen, each exiting.
+    Exiting(Vec<u32>),
+    /// This thread is not exiting.
+    Runs(u32),
+    /// A thread went away before it could be looked at.
+    Changing,
+}
+
+fn survey(pid: u32) -> Option<Survey> {
+    let mut exiting = Vec::new();
+    for thread in threads(pid)? {
+        match read_stat(pid, thread) {
+            None => return Some(Survey::Changing),
+            Some(stat) if stat.flags & PF_EXITING == 0 => return Some(Survey::Runs(thread)),
+            Some(_) => exiting.push(thread),
+        }
+    }
+    exiting.sort_unstable();
+    Some(Survey::Exiting(exiting))
+}
+
+/// Lists the threads of a process, its leader first.
+fn threads(pid: u32) -> Option<impl Iterator<Item = u32>> {
+    let folder = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    Some(
+        folder
+            .map_while(Result::ok)
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok()),
+    )
+}
+
+/// Tells whether the process of a live thread is writing a core file, which nothing survives.
+///
+/// The thread is asked, as a leader that has ended has no memory and so no such line.
+fn dumps_core(pid: u32, thread: u32) -> bool {
+    let Ok(status) = read_small(&format!("/proc/{pid}/task/{thread}/status")) else {
+        return false;
+    };
+    status
+        .split(|byte| *byte == b'\n')
+        .any(|line| line == b"CoreDumping:\t1")
+}
+
+/// The fields of a thread's `stat` file that matter here.
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    flags: u64,
+    threads: u64,
+    start: u64,
+}
+
+fn read_stat(pid: u32, thread: u32) -> Option<Stat> {
+    parse_stat(&read_small(&format!("/proc/{pid}/task/{thread}/stat")).ok()?)
+}
+
+fn parse_stat(text: &[u8]) -> Option<Stat> {
+    // The second field is the program's name in brackets, which may itself hold brackets, spaces
+    // and bytes that are no text.
+    let name_end = text.iter().rposition(|byte| *byte == b')')?;
+    let rest = core::str::from_utf8(text.get(name_end + 1..)?).ok()?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3)?.parse().ok();
+    Some(Stat {
+        flags: field(9)?,
+        threads: field(20)?,
+        start: field(22)?,
+    })
+}
+
+fn read_small(path: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(2048);
+    File::open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Tells whether process `pid` provably no longer maps the file mapped here at `base`.
+///
+/// That is how a process looks that has `exec`ed. When anything cannot be read the answer is no.
+pub(crate) fn lacks_mapping(pid: u32, base: *const u8) -> bool {
+    if pid == process_id() || !proc_is_believed() {
+        return false;
+    }
+    let Some(file) = file_mapped_at(base.addr()) else {
+        return false;
+    };
+    if let Some(found) = maps_file(&format!("/proc/{pid}/maps"), &file) {
+        return !found;
+    }
+    // A leader that has ended has no memory, but its threads may still have.
+    let answer = threads(pid).and_then(|mut threads| {
+        threads.find_map(|thread| maps_file(&format!("/proc/{pid}/task/{thread}/maps"), &file))
+    });
+    answer == Some(false)
+}
+
+/// Returns device and inode, as the kernel writes them, of the file mapped at `address`.
+fn file_mapped_at(address: usize) -> Option<Vec<u8>> {
+    let mut file = None;
+    // Of the thread, as a leader that has ended has no memory.
+    each_mapping("/proc/thread-self/maps", |mapping| {
+        if !mapping.range.contains(&address) {
+            return false;
+        }
+        file = mapping.file.map(<[u8]>::to_vec);
+        true
+    })
+    .ok()?;
+    file
+}
+
+/// Tells whether a list of mappings has that file; `None` if the list is unreadable or empty.
+fn maps_file(path: &str, file: &[u8]) -> Option<bool> {
+    let mut found = false;
+    let lines = each_mapping(path, |mapping| {
+        found = mapping.file == Some(file);
+        found
+    });
+    lines.ok().filter(|lines| *lines > 0).map(|_| found)
+}
+
+/// One line of a list of mappings.
+struct Mapping<'a> {
+    range: Range<usize>,
+    /// Device and inode as text, if it is a file.
+    file: Option<&'a [u8]>,
+}
+
+/// Calls `visit` for each mapping until it returns true, and returns how many it saw.
+fn each_mapping(path: &str, mut visit: impl FnMut(Mapping<'_>) -> bool) -> io::Result<usize> {
+    let mut reader = BufReader::with_capacity(64 * 1024, File::open(path)?);
+    let mut line = Vec::new();
+    let mut seen = 0;
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        let mapping = parse_mapping(&line).ok_or(io::ErrorKind::InvalidData)?;
+        seen += 1;
+        if visit(mapping) {
+            break;
+        }
+        line.clear();
+    }
+    Ok(seen)
+}
+
+/// Parses `7f00-7f10 rw-s 00000000 00:01 1234   /path`.
+fn parse_mapping(line: &[u8]) -> Option<Mapping<'_>> {
+    let mut ends = line
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b' ')
+        .map(|(at, _)| at);
+    let addresses = line.get(..ends.next()?)?;
+    let file_start = ends.nth(1)? + 1;
+    let file_end = ends.nth(1).unwrap_or(line.trim_ascii_end().len());
+    let file = line.get(file_start..file_end)?;
+    let dash = addresses.iter().position(|byte| *byte == b'-')?;
+    let range = parse_hex(&addresses[..dash])?..parse_hex(&addresses[dash + 1..])?;
+    Some(Mapping {
+        range,
+        file: (!file.ends_with(b" 0")).then_some(file),
+    })
+}
+
+fn parse_hex(digits: &[u8]) -> Option<usize> {
+    usize::from_str_radix(core::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_anything() {
+        let line =
+            b"12 (a) R (\xff) S 1 2 3 4 5 4194308 6 7 8 9 10 11 12 13 14 15 3 0 987654 0 0\n";
+        assert_eq!(
+            parse_stat(line),
+            Some(Stat {
+                flags: 4_194_308,
+                threads: 3,
+                start: 987_654
+            })
+        );
+        for bad in [
+            &b""[..],
+            b"12 (a",
+            b"12 (a)",
+            b"12 (a) S 1 2 3",
+            b"1 (a) S - - - - - -",
+        ] {
+            assert_eq!(parse_stat(bad), None);
+        }
+    }
+
+    #[test]
+    fn mappings_are_parsed() {
+        let file =
+            parse_mapping(b"7f00-7f10 rw-s 00000000 00:01 1234       /memfd:a b (deleted)\n");
+        let file = file.unwrap();
+        assert_eq!(
+            (file.range, file.file),
+            (0x7f00..0x7f10, Some(&b"00:01 1234"[..]))
+        );
+        let bare = parse_mapping(b"7f00-7f10 rw-s 00000000 fe:00 77\n").unwrap();
+        assert_eq!(bare.file, Some(&b"fe:00 77"[..]));
+        for anonymous in [
+            &b"1-2 rw-p 00000000 00:00 0 \n"[..],
+            b"1-2 rw-p 00000000 00:00 0  [heap]\n",
+        ] {
+            assert_eq!(parse_mapping(anonymous).unwrap().file, None);
+        }
+        for bad in [
+            &b"\n"[..],
+            b"12 rw-s 0 00:01 1\n",
+            b"x-y rw-s 0 00:01 1\n",
+            b"1-2 rw-s 0\n",
+        ] {
+            assert!(parse_mapping(bad).is_none());
+        }
+    }
+
+    #[test]
+    fn numbers_no_process_can_have_are_dead() {
+        assert_eq!(life(0), Life::Dead);
+        assert_eq!(life(u32::MAX), Life::Dead);
+        assert_eq!(life(i32::MAX.unsigned_abs()), Life::Dead);
+    }
+
+    #[test]
+    fn this_process_is_alive_and_maps_what_it_maps() {
+        let start = super::super::identity::identity().start;
+        assert_eq!(life(process_id()), Life::Alive { start });
+        assert!(!lacks_mapping(process_id(), core::ptr::null()));
+    }
+}

@@ -1,0 +1,84 @@
+//! Talks to Linux 5.14 or newer on 64-bit targets.
+
+use std::io;
+
+pub(crate) mod clock;
+pub(crate) mod futex;
+pub(crate) mod identity;
+pub(crate) mod liveness;
+pub(crate) mod map;
+pub(crate) mod memory;
+#[cfg(test)]
+mod tests;
+
+/// Names the error numbers that higher floors tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Errno {
+    /// No such process.
+    Esrch,
+    /// The process has no free descriptor.
+    Emfile,
+    /// The system has no free descriptor.
+    Enfile,
+    /// No memory.
+    Enomem,
+    /// The file system is full.
+    Enospc,
+    /// The user's quota is used up.
+    Edquot,
+    /// A symbolic link where none is followed.
+    Eloop,
+    /// A FIFO or socket that cannot be opened so, or a device that is absent.
+    Enxio,
+    /// The file system or kernel cannot do it.
+    Eopnotsupp,
+    /// A folder.
+    Eisdir,
+    /// The name is taken.
+    Eexist,
+    /// No such name.
+    Enoent,
+}
+
+impl Errno {
+    const fn number(self) -> libc::c_int {
+        match self {
+            Errno::Esrch => libc::ESRCH,
+            Errno::Emfile => libc::EMFILE,
+            Errno::Enfile => libc::ENFILE,
+            Errno::Enomem => libc::ENOMEM,
+            Errno::Enospc => libc::ENOSPC,
+            Errno::Edquot => libc::EDQUOT,
+            Errno::Eloop => libc::ELOOP,
+            Errno::Enxio => libc::ENXIO,
+            Errno::Eopnotsupp => libc::EOPNOTSUPP,
+            Errno::Eisdir => libc::EISDIR,
+            Errno::Eexist => libc::EEXIST,
+            Errno::Enoent => libc::ENOENT,
+        }
+    }
+}
+
+/// Tells whether `error` carries that error number.
+pub(crate) fn errno_is(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno.number())
+}
+
+/// Turns the -1 of a system call into the error it left behind.
+fn check<T: PartialEq + From<i8>>(result: T) -> io::Result<T> {
+    if result == T::from(-1) {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+/// Makes a system call again for as long as signals interrupt it.
+fn retry<T: PartialEq + From<i8>>(mut call: impl FnMut() -> T) -> io::Result<T> {
+    loop {
+        match check(call()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Chooses the operating-system backend.
+//!
+//! Every backend has the same modules and functions. They retry an interrupted call, return an
+//! `io::Result` or a small enum, and carry no policy: they never spin, log, panic or pick a
+//! timeout. Nothing outside this folder names `libc`.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `futex` | sleep on and wake a word that several processes map |
+//! | `clock` | time that all processes of the machine agree on |
+//! | `identity` | who this thread, process and executable image are |
+//! | `liveness` | whether another process can still act |
+//! | `map` | file objects: make, size, seal, lock, name |
+//! | `memory` | how much memory can still be taken |
+//!
+//! The `unsupported` backend stands in where there is no native one, and under Miri, which knows
+//! neither `/proc` nor file objects: state machines run there between threads of one process, and
+//! everything that needs the operating system returns `io::ErrorKind::Unsupported`.
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(miri)))]
+mod linux;
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(miri)))]
+pub(crate) use linux::{Errno, clock, errno_is, futex, identity, liveness, map, memory};
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(miri))))]
+mod unsupported;
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(miri))))]
+pub(crate) use unsupported::{Errno, clock, errno_is, futex, identity, liveness, map, memory};

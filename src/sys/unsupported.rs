@@ -1,0 +1,371 @@
+//! Stands in where there is no native backend.
+//!
+//! Threads of one process can still wait for each other and know who they are, so state machines
+//! run here; file objects and facts about other processes are `Unsupported` or unknown.
+
+use std::io;
+
+/// Names the error numbers that higher floors tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "this backend reports none of them")]
+pub(crate) enum Errno {
+    Esrch,
+    Emfile,
+    Enfile,
+    Enomem,
+    Enospc,
+    Edquot,
+    Eloop,
+    Enxio,
+    Eopnotsupp,
+    Eisdir,
+    Eexist,
+    Enoent,
+}
+
+/// Tells whether `error` carries that error number; no error of this backend carries one.
+pub(crate) fn errno_is(_error: &io::Error, _errno: Errno) -> bool {
+    false
+}
+
+pub(crate) mod futex {
+    //! Waits by looking at the word again.
+
+    use core::sync::atomic::{AtomicU64, Ordering};
+    use core::time::Duration;
+
+    /// The longest nap between two looks at the word.
+    const NAP: Duration = Duration::from_millis(1);
+
+    /// Says why a wait ended.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Wait {
+        /// Perhaps woken; look at the word again.
+        Woken,
+        /// The low half was not the expected one, so there was no sleep.
+        Changed,
+        /// The timeout passed first.
+        TimedOut,
+    }
+
+    /// Naps while the low half of `word` is `expected_low`.
+    pub(crate) fn wait(word: &AtomicU64, expected_low: u32, timeout: Option<Duration>) -> Wait {
+        // Relaxed: the caller looks at the word again, with the ordering it needs.
+        if word.load(Ordering::Relaxed) as u32 != expected_low {
+            return Wait::Changed;
+        }
+        let last = timeout.filter(|timeout| *timeout <= NAP);
+        super::clock::sleep(last.unwrap_or(NAP));
+        if last.is_some() {
+            Wait::TimedOut
+        } else {
+            Wait::Woken
+        }
+    }
+
+    /// Wakes nobody: every sleeper looks by itself.
+    pub(crate) fn wake(_word: &AtomicU64, _count: u32) {}
+}
+
+pub(crate) mod clock {
+    //! Tells time since this process first asked.
+
+    use core::time::Duration;
+    use std::sync::OnceLock;
+    use std::time::Instant;
+
+    /// Returns milliseconds since the first call.
+    pub(crate) fn monotonic_millis() -> u64 {
+        static START: OnceLock<Instant> = OnceLock::new();
+        let elapsed = START.get_or_init(Instant::now).elapsed();
+        u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Puts this thread to sleep for at least `duration`.
+    pub(crate) fn sleep(duration: Duration) {
+        std::thread::sleep(duration);
+    }
+}
+
+pub(crate) mod identity {
+    //! Numbers the threads of this process.
+
+    use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+    use std::io;
+
+    /// Says which process this is, and where its numbers mean something.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct Identity {
+        pub(crate) pid: u32,
+        pub(crate) start: u64,
+        pub(crate) pid_namespace: u64,
+        pub(crate) time_namespace: u64,
+    }
+
+    /// Returns the process id; all else is unknown.
+    pub(crate) fn identity() -> Identity {
+        Identity {
+            pid: process_id(),
+            start: 0,
+            pid_namespace: 0,
+            time_namespace: 0,
+        }
+    }
+
+    /// Returns a number that no other living thread of this process has.
+    pub(crate) fn thread_id() -> u32 {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        thread_local! {
+            // Relaxed: numbers need only differ.
+            static OWN: u32 = NEXT.fetch_add(1, Ordering::Relaxed);
+        }
+        OWN.with(|own| *own)
+    }
+
+    /// Returns the id of this process.
+    pub(crate) fn process_id() -> u32 {
+        std::process::id()
+    }
+
+    /// Returns 0: users are unknown.
+    pub(crate) fn user_id() -> u32 {
+        0
+    }
+
+    /// Returns 1: images are not told apart.
+    pub(crate) fn image_nonce() -> u8 {
+        1
+    }
+
+    /// Reports `Unsupported`: nothing is wiped on fork.
+    pub(crate) fn fork_word() -> io::Result<&'static AtomicU64> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Returns `None`: boots are unknown.
+    pub(crate) fn boot_id() -> Option<[u8; 16]> {
+        None
+    }
+}
+
+pub(crate) mod liveness {
+    //! Knows no other process, so it declares none dead.
+
+    /// Says whether a process can still act.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[allow(dead_code, reason = "this backend has no proof of death")]
+    pub(crate) enum Life {
+        /// It never runs another instruction of its own.
+        Dead,
+        /// Nothing proves it dead.
+        Alive {
+            /// When it started; 0 is unknown.
+            start: u64,
+        },
+    }
+
+    /// Returns alive: there is no proof.
+    pub(crate) fn life(_pid: u32) -> Life {
+        Life::Alive { start: 0 }
+    }
+
+    /// Returns false: there is no proof.
+    pub(crate) fn lacks_mapping(_pid: u32, _base: *const u8) -> bool {
+        false
+    }
+}
+
+pub(crate) mod memory {
+    //! Knows nothing of memory.
+
+    /// Returns `None`: unknown.
+    pub(crate) fn available_memory() -> Option<u64> {
+        None
+    }
+
+    /// Returns `None`: unknown.
+    pub(crate) fn free_memory_quick() -> Option<u64> {
+        None
+    }
+}
+
+pub(crate) mod map {
+    //! Has the doors to file objects, all closed.
+
+    use core::ffi::CStr;
+    use std::io;
+    use std::path::Path;
+
+    #[cfg(not(unix))]
+    pub(crate) use descriptor::{AsFd, BorrowedFd, OwnedFd};
+    #[cfg(unix)]
+    pub(crate) use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+    /// Descriptors for systems that have none: they name no object, as none can be made.
+    #[cfg(not(unix))]
+    mod descriptor {
+        use core::convert::Infallible;
+        use core::marker::PhantomData;
+
+        #[derive(Debug)]
+        pub(crate) struct OwnedFd(Infallible);
+
+        #[derive(Clone, Copy, Debug)]
+        pub(crate) struct BorrowedFd<'a>(Infallible, PhantomData<&'a ()>);
+
+        pub(crate) trait AsFd {
+            fn as_fd(&self) -> BorrowedFd<'_>;
+        }
+
+        impl AsFd for OwnedFd {
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                match self.0 {}
+            }
+        }
+
+        impl AsFd for BorrowedFd<'_> {
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                match self.0 {}
+            }
+        }
+
+        #[cfg(windows)]
+        impl std::os::windows::io::AsRawHandle for OwnedFd {
+            fn as_raw_handle(&self) -> std::os::windows::io::RawHandle {
+                match self.0 {}
+            }
+        }
+
+        #[cfg(windows)]
+        impl std::os::windows::io::AsRawHandle for BorrowedFd<'_> {
+            fn as_raw_handle(&self) -> std::os::windows::io::RawHandle {
+                match self.0 {}
+            }
+        }
+    }
+
+    /// What a kernel says about a file object.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct Stat {
+        pub(crate) dev: u64,
+        pub(crate) ino: u64,
+        pub(crate) len: u64,
+        pub(crate) uid: u32,
+        pub(crate) mode: u32,
+        pub(crate) is_file: bool,
+        pub(crate) blocks: u64,
+    }
+
+    /// What nobody can do to a file object any more.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub(crate) struct Seals {
+        pub(crate) write: bool,
+        pub(crate) shrink: bool,
+        pub(crate) grow: bool,
+        pub(crate) seal: bool,
+    }
+
+    fn unsupported<T>() -> io::Result<T> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Reports `Unsupported`.
+    pub(crate) fn memfd(_name: &CStr) -> io::Result<OwnedFd> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    pub(crate) fn seal_size(_fd: BorrowedFd<'_>) -> io::Result<()> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    pub(crate) fn seal_all(_fd: BorrowedFd<'_>) -> io::Result<()> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    pub(crate) fn seals(_fd: BorrowedFd<'_>) -> io::Result<Seals> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    pub(crate) fn allocate(_fd: BorrowedFd<'_>, _len: u64) -> io::Result<()> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    pub(crate) fn stat(_fd: BorrowedFd<'_>) -> io::Result<Stat> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    pub(crate) fn stat_path(_path: &Path) -> io::Result<Stat> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    pub(crate) fn open_unnamed(_folder: &Path, _mode: u32) -> io::Result<OwnedFd> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    pub(crate) fn link_unnamed(_fd: BorrowedFd<'_>, _path: &Path) -> io::Result<()> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    pub(crate) fn create_exclusive(_path: &Path, _mode: u32) -> io::Result<OwnedFd> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    pub(crate) fn rename_noreplace(_from: &Path, _to: &Path) -> io::Result<()> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    pub(crate) fn open(_path: &Path) -> io::Result<OwnedFd> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    pub(crate) fn reopen(_fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    pub(crate) fn unlink(_path: &Path) -> io::Result<()> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    pub(crate) fn lock_shared(_fd: BorrowedFd<'_>) -> io::Result<bool> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    pub(crate) fn lock_exclusive(_fd: BorrowedFd<'_>) -> io::Result<bool> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    pub(crate) fn unlock(_fd: BorrowedFd<'_>) -> io::Result<()> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    pub(crate) fn free_space(_fd: BorrowedFd<'_>) -> io::Result<Option<u64>> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    pub(crate) fn is_memory_backed(_fd: BorrowedFd<'_>) -> io::Result<bool> {
+        unsupported()
+    }
+
+    /// Returns a common page size; nothing is mapped here.
+    pub(crate) fn page_size() -> usize {
+        4096
+    }
+}
