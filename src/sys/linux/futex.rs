@@ -62,7 +62,7 @@ fn timespec(duration: Duration) -> libc::timespec {
     // A timespec has padding fields on some targets, so it cannot be written as a literal there.
     // SAFETY: every field of a timespec is an integer, for which zero is a value.
     let mut spec: libc::timespec = unsafe { core::mem::zeroed() };
-    spec.tv_sec = libc::time_t::try_from(duration.as_secs()).unwrap_or(libc::time_t::MAX);
+    spec.tv_sec = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     spec.tv_nsec = duration.subsec_nanos().into();
     spec
 }

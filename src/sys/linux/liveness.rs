@@ -110,10 +110,14 @@ fn observe(pid: u32) -> Facts {
     let Some(leader) = read_stat(pid, pid) else {
         return Facts::default();
     };
-    let doomed = match census(pid) {
-        Some(Census::AllExiting) => true,
-        Some(Census::Runs(thread)) => dumps_core(pid, thread),
-        None => false,
+    let doomed = if leader.flags & PF_EXITING == 0 {
+        dumps_core(pid, pid)
+    } else {
+        match census(pid) {
+            Some(Census::AllExiting) => true,
+            Some(Census::Runs(thread)) => dumps_core(pid, thread),
+            None => false,
+        }
     };
     Facts {
         start: leader.start,

@@ -5,8 +5,10 @@
 use core::ffi::c_void;
 use core::ptr;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -25,7 +27,10 @@ struct Child {
 
 impl Child {
     /// Forks a child that runs `body`, which may only make system calls, and then exits.
-    fn fork(body: impl FnOnce()) -> Child {
+    ///
+    /// It keeps the descriptors of `pipes` and no other: those of tests that run meanwhile may
+    /// carry locks, which a child would hold on to.
+    fn fork(pipes: &[&Pipe], body: impl FnOnce()) -> Child {
         // SAFETY: the child makes system calls only until it exits, so it needs no lock that a
         // thread it does not have may hold.
         let pid = unsafe { libc::fork() };
@@ -33,6 +38,7 @@ impl Child {
         if pid == 0 {
             // SAFETY: the call takes a number. It ends a child whose test was itself killed.
             unsafe { libc::alarm(60) };
+            close_all_but(pipes);
             body();
             // SAFETY: the call takes a number and does not return.
             unsafe { libc::_exit(0) };
@@ -75,6 +81,29 @@ impl Drop for Child {
         if !self.reaped {
             self.signal(libc::SIGKILL);
             self.reap();
+        }
+    }
+}
+
+/// Closes every descriptor but the standard ones and those of `pipes`.
+fn close_all_but(pipes: &[&Pipe]) {
+    let kept = |fd: libc::c_uint| {
+        let ends = pipes.iter().flat_map(|pipe| [&pipe.reader, &pipe.writer]);
+        ends.map(|end| end.as_raw_fd())
+            .filter(|end| end.unsigned_abs() >= fd)
+            .min()
+    };
+    let mut first = 3;
+    loop {
+        let next = kept(first).map(i32::unsigned_abs);
+        let last = next.map_or(libc::c_uint::MAX, |next| next.wrapping_sub(1));
+        if first <= last {
+            // SAFETY: this process was just forked for one test, which uses none of these.
+            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        }
+        match next {
+            Some(next) => first = next + 1,
+            None => return,
         }
     }
 }
@@ -184,7 +213,7 @@ fn state(pid: u32) -> char {
 
 #[test]
 fn a_running_child_is_alive_and_started_after_us() {
-    let child = Child::fork(pause);
+    let child = Child::fork(&[], pause);
     let Life::Alive { start } = life(child.id()) else {
         panic!("declared dead")
     };
@@ -194,7 +223,7 @@ fn a_running_child_is_alive_and_started_after_us() {
 #[test]
 fn a_child_computes_its_own_identity() {
     let pipe = Pipe::new();
-    let child = Child::fork(|| {
+    let child = Child::fork(&[&pipe], || {
         let me = identity();
         if life(me.pid) == (Life::Alive { start: me.start }) && me.start != 0 {
             pipe.say();
@@ -207,7 +236,7 @@ fn a_child_computes_its_own_identity() {
 
 #[test]
 fn a_killed_child_is_dead_before_and_after_it_is_reaped() {
-    let mut child = Child::fork(pause);
+    let mut child = Child::fork(&[], pause);
     child.signal(libc::SIGKILL);
     assert!(child.wait(libc::WEXITED));
     assert_eq!(state(child.id()), 'Z');
@@ -218,7 +247,7 @@ fn a_killed_child_is_dead_before_and_after_it_is_reaped() {
 
 #[test]
 fn a_stopped_child_is_alive() {
-    let child = Child::fork(pause);
+    let child = Child::fork(&[], pause);
     child.signal(libc::SIGSTOP);
     assert!(child.wait(libc::WSTOPPED));
     assert_eq!(state(child.id()), 'T');
@@ -227,11 +256,11 @@ fn a_stopped_child_is_alive() {
 
 #[test]
 fn without_descriptors_only_a_free_number_is_proof() {
-    let mut child = Child::fork(pause);
+    let mut child = Child::fork(&[], pause);
     let pid = child.id();
     let pipe = Pipe::new();
     // Another process runs out of descriptors, not the one all tests share.
-    let asker = Child::fork(|| {
+    let asker = Child::fork(&[&pipe], || {
         let limit = libc::rlimit {
             rlim_cur: 0,
             rlim_max: 0,
@@ -290,7 +319,7 @@ fn end_the_leader(word: &AtomicU32) {
 #[test]
 fn a_zombie_leader_with_a_live_thread_is_alive() {
     let shared = Shared::new();
-    let mut child = Child::fork(|| end_the_leader(shared.word()));
+    let mut child = Child::fork(&[], || end_the_leader(shared.word()));
     let later = Shared::new();
     until("the leader ended", || state(child.id()) == 'Z');
     assert!(matches!(life(child.id()), Life::Alive { start } if start > 0));
@@ -318,7 +347,7 @@ fn the_number_of_a_mere_thread_is_no_process() {
         "{error:?}"
     );
     // SAFETY: signal 0 is only a question. It is answered for threads too, so it proves less.
-    assert_eq!(unsafe { libc::kill(tid.cast_signed(), 0) }, 0);
+    assert_eq!(unsafe { libc::kill(tid as libc::pid_t, 0) }, 0);
     assert_eq!(life(tid), Life::Dead);
     drop(stop);
     thread.join().unwrap();
@@ -341,7 +370,7 @@ fn a_huge_killed_child_is_dead_before_its_memory_is_gone() {
     // The machine may leave us aside until the memory is gone, so several children get a chance.
     let early = (0..5).any(|_| {
         let pipe = Pipe::new();
-        let child = Child::fork(|| {
+        let child = Child::fork(&[&pipe], || {
             hold(512 << 20);
             pipe.say();
             pause();
@@ -358,7 +387,7 @@ fn a_huge_killed_child_is_dead_before_its_memory_is_gone() {
 fn a_huge_killed_child_with_many_threads_is_dead_before_its_memory_is_gone() {
     let early = (0..5).any(|_| {
         let pipe = Pipe::new();
-        let child = Child::fork(|| {
+        let child = Child::fork(&[&pipe], || {
             hold(512 << 20);
             crowd(64);
             pipe.say();
@@ -440,7 +469,7 @@ extern "C" fn run_leg(argument: *mut c_void) -> libc::c_int {
 #[test]
 fn a_process_whose_threads_come_and_go_is_alive() {
     let pipe = Pipe::new();
-    let child = Child::fork(|| {
+    let child = Child::fork(&[&pipe], || {
         let relay = Relay::new();
         relay.hand_over();
         pipe.say();
@@ -456,43 +485,57 @@ fn a_process_whose_threads_come_and_go_is_alive() {
     }
 }
 
+/// Forks a child that writes a huge core file into `folder`, if it is allowed to.
+fn dump_core(folder: &Path) -> Child {
+    let path = CString::new(folder.to_str().unwrap()).unwrap();
+    Child::fork(&[], || {
+        let limit = libc::rlimit {
+            rlim_cur: 1 << 30,
+            rlim_max: 1 << 30,
+        };
+        // SAFETY: the limit is readable for the call.
+        unsafe { libc::setrlimit(libc::RLIMIT_CORE, &limit) };
+        // SAFETY: the path is a string that ends in NUL.
+        let moved = unsafe { libc::chdir(path.as_ptr()) };
+        hold(CORE);
+        if moved == 0 {
+            // SAFETY: the call takes nothing and does not return.
+            unsafe { libc::abort() };
+        }
+    })
+}
+
+const CORE: usize = 512 << 20;
+
 #[test]
-fn a_child_that_dumps_core_is_dead() {
+fn a_child_that_dumps_core_is_dead_before_the_core_is_written() {
     let pattern = std::fs::read("/proc/sys/kernel/core_pattern").unwrap();
     if pattern.contains(&b'|') || pattern.contains(&b'/') {
         println!("skipped: core files go elsewhere on this machine");
         return;
     }
     let folder = std::env::temp_dir().join(format!("procshare-core-{}", std::process::id()));
-    std::fs::create_dir(&folder).unwrap();
-    let path = std::ffi::CString::new(folder.to_str().unwrap()).unwrap();
-    let child = Child::fork(|| {
-        let limit = libc::rlimit {
-            rlim_cur: 1 << 30,
-            rlim_max: 1 << 30,
-        };
-        // SAFETY: the limit is readable for the call.
-        let limited = unsafe { libc::setrlimit(libc::RLIMIT_CORE, &limit) };
-        // SAFETY: the path is a string that ends in NUL.
-        let moved = unsafe { libc::chdir(path.as_ptr()) };
-        hold(512 << 20);
-        if limited == 0 && moved == 0 {
-            // SAFETY: the call takes nothing and does not return.
-            unsafe { libc::abort() };
-        }
-        pause();
+    // The machine may leave us aside until the file is written, so several children get a chance.
+    let early = (0..5).any(|_| {
+        std::fs::create_dir(&folder).unwrap();
+        let child = dump_core(&folder);
+        until("the child was declared dead", || {
+            life(child.id()) == Life::Dead
+        });
+        let files: Vec<_> = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        let written = files
+            .iter()
+            .map(|file| file.metadata().unwrap().len())
+            .max();
+        drop(child);
+        std::fs::remove_dir_all(&folder).unwrap();
+        println!("dead with {written:?} bytes written");
+        written.is_none_or(|bytes| bytes < CORE as u64)
     });
-    until("the child was declared dead", || {
-        life(child.id()) == Life::Dead
-    });
-    let over = child.wait(libc::WEXITED | libc::WNOHANG);
-    drop(child);
-    let dumped = std::fs::read_dir(&folder).unwrap().count();
-    std::fs::remove_dir_all(&folder).unwrap();
-    assert!(
-        dumped == 0 || !over,
-        "declared dead only after the core file was written"
-    );
+    assert!(early, "declared dead only after the core file was written");
 }
 
 #[test]
@@ -506,7 +549,7 @@ fn an_exec_loses_the_mapping() {
         c"echo; read x".as_ptr(),
         ptr::null(),
     ];
-    let child = Child::fork(|| {
+    let child = Child::fork(&[&go, &out, &hold_open], || {
         go.hear();
         // SAFETY: both descriptors are open.
         unsafe { libc::dup2(out.writer.as_raw_fd(), 1) };
