@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `futex` | sleep on and wake a word that several processes map |
 //! | `clock` | time that all processes of the machine agree on |
+//! | `descriptor` | pass descriptors to a child, take over inherited ones |
 //! | `identity` | who this thread, process and executable image are |
 //! | `liveness` | whether another process can still act |
 //! | `map` | file objects: make, size, seal, lock, name |
@@ -20,9 +21,13 @@
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(miri)))]
 mod linux;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(miri)))]
-pub(crate) use linux::{Errno, clock, errno_is, futex, identity, liveness, map, memory};
+pub(crate) use linux::{
+    Errno, clock, descriptor, errno_is, futex, identity, liveness, map, memory,
+};
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(miri))))]
 mod unsupported;
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(miri))))]
-pub(crate) use unsupported::{Errno, clock, errno_is, futex, identity, liveness, map, memory};
+pub(crate) use unsupported::{
+    Errno, clock, descriptor, errno_is, futex, identity, liveness, map, memory,
+};

@@ -42,7 +42,7 @@ pub(crate) mod futex {
     pub(crate) enum Wait {
         /// Perhaps woken; look at the word again.
         Woken,
-        /// The low half was not the expected one, so there was no sleep.
+        /// The low half was another, so there was no sleep.
         Changed,
         /// The timeout passed first.
         TimedOut,

@@ -12,7 +12,7 @@ use core::time::Duration;
 pub(crate) enum Wait {
     /// Woken by a peer, or by a signal; look at the word again.
     Woken,
-    /// The low half was not the expected one, so there was no sleep.
+    /// The low half was another, so there was no sleep.
     Changed,
     /// The timeout passed first.
     TimedOut,

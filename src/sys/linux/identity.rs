@@ -15,7 +15,7 @@ use super::{check, retry};
 const PIDFD_GET_PID_NAMESPACE: libc::c_ulong = 0xff05;
 const PIDFD_GET_TIME_NAMESPACE: libc::c_ulong = 0xff07;
 
-/// Stands for the one time namespace of a kernel that was built without them.
+/// Stands for the one time namespace of kernels built without them.
 const ONLY_TIME_NAMESPACE: u64 = 1;
 
 /// Says which process this is, and where its numbers mean something.
@@ -132,7 +132,7 @@ pub(crate) fn image_nonce() -> u8 {
     (sum % 255) as u8 + 1
 }
 
-/// Returns a word of this process that reads zero again in every fork child.
+/// Returns a word that reads zero again in every fork child.
 ///
 /// The kernel wipes it, so it also works for a raw `clone`, which runs no fork handlers. The page is
 /// made once and never unmapped.
@@ -252,4 +252,11 @@ mod tests {
             assert_eq!(parse_uuid(bad), None);
         }
     }
+}
+
+/// Ends this process as `kill -9` would: no destructor runs, nothing is flushed.
+#[cfg(feature = "crash-points")]
+pub(crate) fn kill_self() {
+    // SAFETY: kill takes two integers and reads no memory.
+    let _ = unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
 }

@@ -12,10 +12,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use super::identity::{proc_is_believed, process_id};
 use super::retry;
 
-/// Set in a thread's flags when it begins to exit, long before its memory is gone.
+/// Marks a thread that has begun to exit; its memory goes later.
 const PF_EXITING: u64 = 0x4;
 
-/// How often the list of threads is read again while threads come off it.
+/// Limits how often a changing list of threads is read.
 const PASSES: u32 = 4;
 
 /// Says whether a process can still act.
@@ -63,12 +63,12 @@ pub(super) fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
 }
 
-/// Returns `pid` as the kernel's type if a process can have that number.
+/// Returns `pid` as the kernel's type if it is possible.
 fn process_number(pid: u32) -> Option<libc::pid_t> {
     libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0)
 }
 
-/// Tells whether failing to open a pidfd proves that there is no such process.
+/// Tells whether a failure to open a pidfd proves death.
 fn proves_absence(error: &io::Error, pid: u32) -> bool {
     match error.raw_os_error() {
         Some(libc::ESRCH) => true,
@@ -193,9 +193,9 @@ fn threads(pid: u32) -> Option<impl Iterator<Item = u32>> {
     )
 }
 
-/// Tells whether the process of a live thread is writing a core file, which nothing survives.
+/// Tells whether the process of a live thread is dumping core.
 ///
-/// The thread is asked, as a leader that has ended has no memory and so no such line.
+/// Nothing survives that. The thread is asked, as a leader that has ended has no memory and so no such line.
 fn dumps_core(pid: u32, thread: u32) -> bool {
     let Ok(status) = read_small(&format!("/proc/{pid}/task/{thread}/status")) else {
         return false;
@@ -237,7 +237,7 @@ fn read_small(path: &str) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Tells whether process `pid` provably no longer maps the file mapped here at `base`.
+/// Tells whether `pid` provably lacks the file mapped here at `base`.
 ///
 /// That is how a process looks that has `exec`ed. When anything cannot be read the answer is no.
 pub(crate) fn lacks_mapping(pid: u32, base: *const u8) -> bool {
@@ -257,7 +257,7 @@ pub(crate) fn lacks_mapping(pid: u32, base: *const u8) -> bool {
     answer == Some(false)
 }
 
-/// Returns device and inode, as the kernel writes them, of the file mapped at `address`.
+/// Returns device and inode text of the file mapped at `address`.
 fn file_mapped_at(address: usize) -> Option<Vec<u8>> {
     let mut file = None;
     // Of the thread, as a leader that has ended has no memory.
@@ -289,7 +289,7 @@ struct Mapping<'a> {
     file: Option<&'a [u8]>,
 }
 
-/// Calls `visit` for each mapping until it returns true, and returns how many it saw.
+/// Shows mappings to `visit` until it returns true; counts them.
 fn each_mapping(path: &str, mut visit: impl FnMut(Mapping<'_>) -> bool) -> io::Result<usize> {
     let mut reader = BufReader::with_capacity(64 * 1024, File::open(path)?);
     let mut line = Vec::new();

@@ -47,7 +47,9 @@ pub(crate) struct Seals {
     pub(crate) seal: bool,
 }
 
-/// Makes an empty anonymous file object that can be sealed and never executed.
+/// Makes an empty anonymous file object that can be sealed.
+///
+/// It can never be executed, where the kernel knows how to forbid that.
 ///
 /// # Errors
 /// Whatever `memfd_create` reports.
@@ -107,7 +109,7 @@ pub(crate) fn seals(fd: BorrowedFd<'_>) -> io::Result<Seals> {
     })
 }
 
-/// Sets the length and takes the space for it, so that no later write can fail.
+/// Sets the length and takes the space, so no later write fails.
 ///
 /// Memory file systems take real memory here: a memfd longer than the machine's memory gets this
 /// process killed, not an error. The caller asks beforehand whether there is enough.
@@ -270,7 +272,9 @@ fn c_path(path: &Path) -> io::Result<CString> {
     Ok(CString::new(path.as_os_str().as_bytes())?)
 }
 
-/// Opens a name for reading and writing, without following a link or waiting for a FIFO.
+/// Opens a name for reading and writing.
+///
+/// Neither follows a symbolic link nor waits for the other end of a FIFO.
 ///
 /// # Errors
 /// `ELOOP` for a symbolic link, `EISDIR` for a folder; else what `open` reports.
@@ -346,7 +350,7 @@ fn lock(fd: BorrowedFd<'_>, operation: libc::c_int) -> io::Result<bool> {
     }
 }
 
-/// Returns the bytes left in the file system, if it has a limit of its own.
+/// Returns the bytes left in the file system, if it is limited.
 ///
 /// A memfd has none: it takes from the machine's memory.
 ///

@@ -4,7 +4,7 @@ use core::mem::MaybeUninit;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Returns the bytes that can still be taken without anyone being killed for it.
+/// Returns the bytes that can be taken without a process being killed.
 ///
 /// The least of what the machine has available and what each memory cgroup above this process still
 /// allows; swap is not counted. `None` if nothing can be found out.
@@ -15,7 +15,7 @@ pub(crate) fn available_memory() -> Option<u64> {
     cgroup_headrooms().into_iter().chain(machine).min()
 }
 
-/// Returns the bytes of memory that hold nothing at all, by one system call.
+/// Returns the bytes of unused memory, by one system call.
 pub(crate) fn free_memory_quick() -> Option<u64> {
     let mut buffer = MaybeUninit::<libc::sysinfo>::uninit();
     // SAFETY: the buffer is writable for one sysinfo.
@@ -35,7 +35,7 @@ fn mem_available(meminfo: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// How one version of the memory controller is mounted, and what its files and fields are called.
+/// Describes mounts, files and fields of one version of the controller.
 struct Controller {
     file_system: &'static str,
     usual_point: &'static str,
@@ -69,7 +69,7 @@ const V2: Controller = Controller {
     writeback: "file_writeback",
 };
 
-/// Returns what each limited cgroup from this process's up to the root still allows.
+/// Returns what each limited cgroup above this process still allows.
 fn cgroup_headrooms() -> Vec<u64> {
     let Ok(own) = fs::read_to_string("/proc/self/cgroup") else {
         return Vec::new();
@@ -104,7 +104,7 @@ fn own_groups(text: &str) -> Vec<(PathBuf, &'static Controller)> {
     text.lines().filter_map(parse).collect()
 }
 
-/// Where a hierarchy is mounted, and which of its cgroups is seen there.
+/// Says where a hierarchy is mounted, and which part of it.
 #[derive(Debug, PartialEq, Eq)]
 struct Mount {
     root: PathBuf,
@@ -137,7 +137,7 @@ fn parse_mount(line: &str, controller: &Controller) -> Option<Mount> {
     })
 }
 
-/// Lists the folders of a cgroup and of all its parents that can be seen.
+/// Lists the folders of a cgroup and its visible parents.
 fn folders(group: &Path, mount: Mount) -> Vec<PathBuf> {
     // A cgroup outside of what is mounted (`/../other`) cannot be reached; what is mounted counts.
     let below = group.strip_prefix(&mount.root).unwrap_or(Path::new(""));
@@ -149,7 +149,7 @@ fn folders(group: &Path, mount: Mount) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Returns what one cgroup still allows, or `None` if it has no limit.
+/// Returns what one cgroup still allows; `None` without a limit.
 fn headroom(folder: &Path, controller: &Controller) -> Option<u64> {
     let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
     let limit: u64 = read(controller.limit)?.trim().parse().ok()?;

@@ -3,6 +3,7 @@
 use std::io;
 
 pub(crate) mod clock;
+pub(crate) mod descriptor;
 pub(crate) mod futex;
 pub(crate) mod identity;
 pub(crate) mod liveness;
@@ -28,7 +29,7 @@ pub(crate) enum Errno {
     Edquot,
     /// A symbolic link where none is followed.
     Eloop,
-    /// A FIFO or socket that cannot be opened so, or a device that is absent.
+    /// No device, or a FIFO or socket that cannot be opened.
     Enxio,
     /// The file system or kernel cannot do it.
     Eopnotsupp,
@@ -64,7 +65,7 @@ pub(crate) fn errno_is(error: &io::Error, errno: Errno) -> bool {
     error.raw_os_error() == Some(errno.number())
 }
 
-/// Turns the -1 of a system call into the error it left behind.
+/// Turns the -1 of a system call into its error.
 fn check<T: PartialEq + From<i8>>(result: T) -> io::Result<T> {
     if result == T::from(-1) {
         Err(io::Error::last_os_error())

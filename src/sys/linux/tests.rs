@@ -26,9 +26,9 @@ struct Child {
 }
 
 impl Child {
-    /// Forks a child that runs `body`, which may only make system calls, and then exits.
+    /// Forks a child that runs `body` and then exits.
     ///
-    /// It keeps the descriptors of `pipes` and no other: those of tests that run meanwhile may
+    /// `body` may only make system calls. The child keeps the descriptors of `pipes` and no other: those of tests that run meanwhile may
     /// carry locks, which a child would hold on to.
     fn fork(pipes: &[&Pipe], body: impl FnOnce()) -> Child {
         // SAFETY: the child makes system calls only until it exits, so it needs no lock that a
@@ -55,7 +55,7 @@ impl Child {
         assert_eq!(unsafe { libc::kill(self.pid, signal) }, 0);
     }
 
-    /// Waits for a change of state and leaves it to be waited for again; false if there is none.
+    /// Waits for a change of state, but does not reap; false if none.
     fn wait(&self, events: libc::c_int) -> bool {
         // SAFETY: every field of a siginfo is a number or a pointer, for which zero is a value.
         let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
@@ -485,7 +485,7 @@ fn a_process_whose_threads_come_and_go_is_alive() {
     }
 }
 
-/// Forks a child that writes a huge core file into `folder`, if it is allowed to.
+/// Forks a child that writes a huge core file into `folder`.
 fn dump_core(folder: &Path) -> Child {
     let path = CString::new(folder.to_str().unwrap()).unwrap();
     Child::fork(&[], || {

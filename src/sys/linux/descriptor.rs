@@ -1,0 +1,58 @@
+//! Descriptors that cross `exec`: into one child, and out of the environment it finds.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// The number a child will know the descriptor by.
+pub(crate) fn number(fd: &OwnedFd) -> RawFd {
+    fd.as_raw_fd()
+}
+
+/// Lets the child of `command` inherit `fd`, under the same number, and no other child.
+///
+/// The close-on-exec flag is cleared in the child, after the fork: cleared here, it would leak the descriptor into
+/// whatever child another thread starts meanwhile.
+pub(crate) fn keep_in_child(command: &mut Command, fd: OwnedFd) {
+    let clear = move || clear_close_on_exec(fd.as_raw_fd());
+    // SAFETY: the closure makes one fcntl call, which is async-signal-safe, and allocates nothing.
+    unsafe { command.pre_exec(clear) };
+}
+
+fn clear_close_on_exec(fd: RawFd) -> io::Result<()> {
+    // SAFETY: F_SETFD changes a flag of a descriptor number; no memory is involved.
+    match unsafe { libc::fcntl(fd, libc::F_SETFD, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Takes over the descriptor `number`, if this process inherited it and it is the file `(dev, ino)`.
+///
+/// A descriptor opened in this process has the close-on-exec flag (this crate and `std` see to that), an inherited one
+/// has not: so what somebody here owns under the same number is never taken, and nothing is taken twice.
+pub(crate) fn take_inherited(number: RawFd, dev: u64, ino: u64) -> Option<OwnedFd> {
+    // SAFETY: F_GETFD asks for a flag of a descriptor number; no memory is involved.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    if flags == -1 || flags & libc::FD_CLOEXEC != 0 {
+        return None;
+    }
+    let mut stat = core::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the buffer has room for one stat, which the kernel fills on success.
+    if unsafe { libc::fstat(number, stat.as_mut_ptr()) } == -1 {
+        return None;
+    }
+    // SAFETY: fstat succeeded, so the buffer is filled.
+    let stat = unsafe { stat.assume_init() };
+    if (stat.st_dev, stat.st_ino) != (dev, ino) {
+        return None;
+    }
+    // SAFETY: F_SETFD changes a flag of a descriptor number; no memory is involved.
+    if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
+        return None;
+    }
+    // SAFETY: the number is open and was inherited, so nothing in this process owned it before; the flag just set
+    // keeps a second call from taking it again.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
+}
