@@ -192,6 +192,14 @@ fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     Some(u128::from_str_radix(&hex, 16).ok()?.to_be_bytes())
 }
 
+/// Ends this process as `kill -9` would: no destructor runs, nothing is flushed.
+#[cfg(feature = "crash-points")]
+pub(crate) fn kill_self() {
+    let own = process_id() as libc::pid_t;
+    // SAFETY: the call takes two numbers and touches no memory of ours.
+    unsafe { libc::kill(own, libc::SIGKILL) };
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 mod tests {
@@ -252,11 +260,4 @@ mod tests {
             assert_eq!(parse_uuid(bad), None);
         }
     }
-}
-
-/// Ends this process as `kill -9` would: no destructor runs, nothing is flushed.
-#[cfg(feature = "crash-points")]
-pub(crate) fn kill_self() {
-    // SAFETY: kill takes two integers and reads no memory.
-    let _ = unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
 }

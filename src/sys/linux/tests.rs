@@ -28,8 +28,8 @@ struct Child {
 impl Child {
     /// Forks a child that runs `body` and then exits.
     ///
-    /// `body` may only make system calls. The child keeps the descriptors of `pipes` and no other: those of tests that run meanwhile may
-    /// carry locks, which a child would hold on to.
+    /// `body` may only make system calls. The child keeps the descriptors of `pipes` and no other:
+    /// those of tests that run meanwhile may carry locks, which a child would hold on to.
     fn fork(pipes: &[&Pipe], body: impl FnOnce()) -> Child {
         // SAFETY: the child makes system calls only until it exits, so it needs no lock that a
         // thread it does not have may hold.
