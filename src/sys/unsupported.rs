@@ -9,10 +9,8 @@ use std::io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(dead_code, reason = "this backend reports none of them")]
 pub(crate) enum Errno {
-    Esrch,
     Emfile,
     Enfile,
-    Enomem,
     Enospc,
     Edquot,
     Eloop,
@@ -20,7 +18,6 @@ pub(crate) enum Errno {
     Eopnotsupp,
     Eisdir,
     Eexist,
-    Enoent,
 }
 
 /// Tells whether `error` carries that error number; no error of this backend carries one.
@@ -186,11 +183,6 @@ pub(crate) mod memory {
 
     /// Returns `None`: unknown.
     pub(crate) fn available_memory() -> Option<u64> {
-        None
-    }
-
-    /// Returns `None`: unknown.
-    pub(crate) fn free_memory_quick() -> Option<u64> {
         None
     }
 }

@@ -1,6 +1,5 @@
 //! Says how much memory can still be taken.
 
-use core::mem::MaybeUninit;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,18 +12,6 @@ pub(crate) fn available_memory() -> Option<u64> {
         .ok()
         .and_then(|text| mem_available(&text));
     cgroup_headrooms().into_iter().chain(machine).min()
-}
-
-/// Returns the bytes of unused memory, by one system call.
-pub(crate) fn free_memory_quick() -> Option<u64> {
-    let mut buffer = MaybeUninit::<libc::sysinfo>::uninit();
-    // SAFETY: the buffer is writable for one sysinfo.
-    if unsafe { libc::sysinfo(buffer.as_mut_ptr()) } != 0 {
-        return None;
-    }
-    // SAFETY: the call succeeded, so the kernel has written all of it.
-    let info = unsafe { buffer.assume_init() };
-    Some(info.freeram.saturating_mul(info.mem_unit.into()))
 }
 
 fn mem_available(meminfo: &str) -> Option<u64> {
@@ -181,7 +168,6 @@ mod tests {
     fn this_machine_has_memory() {
         let available = available_memory().unwrap();
         assert!(available > 1 << 20);
-        assert!(free_memory_quick().unwrap() > 0);
     }
 
     #[test]

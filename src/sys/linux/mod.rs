@@ -15,14 +15,10 @@ mod tests;
 /// Names the error numbers that higher floors tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Errno {
-    /// No such process.
-    Esrch,
     /// The process has no free descriptor.
     Emfile,
     /// The system has no free descriptor.
     Enfile,
-    /// No memory.
-    Enomem,
     /// The file system is full.
     Enospc,
     /// The user's quota is used up.
@@ -37,17 +33,13 @@ pub(crate) enum Errno {
     Eisdir,
     /// The name is taken.
     Eexist,
-    /// No such name.
-    Enoent,
 }
 
 impl Errno {
     const fn number(self) -> libc::c_int {
         match self {
-            Errno::Esrch => libc::ESRCH,
             Errno::Emfile => libc::EMFILE,
             Errno::Enfile => libc::ENFILE,
-            Errno::Enomem => libc::ENOMEM,
             Errno::Enospc => libc::ENOSPC,
             Errno::Edquot => libc::EDQUOT,
             Errno::Eloop => libc::ELOOP,
@@ -55,7 +47,6 @@ impl Errno {
             Errno::Eopnotsupp => libc::EOPNOTSUPP,
             Errno::Eisdir => libc::EISDIR,
             Errno::Eexist => libc::EEXIST,
-            Errno::Enoent => libc::ENOENT,
         }
     }
 }

@@ -1,0 +1,128 @@
+//! `FrozenArray<T>`: elements nobody can change any more, read without a lock.
+
+use super::array::assert_element;
+use super::handle::{Handle, Object};
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::{Kind, Shareable, Spec};
+use crate::segment::{Located, Segment, SegmentBuilder};
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::size_of;
+use std::ops::Deref;
+
+/// Holds elements in sealed memory; dereferences to `[T]` without a lock.
+///
+/// The memory is sealed by the kernel against writing, growing and shrinking, for every process, for ever: that is why
+/// a plain slice of it may be handed out. A `FrozenArray` is made by [`SharedArray::freeze`](crate::SharedArray::freeze)
+/// or from a slice, and travels to children as an argument.
+///
+/// # What happens on death
+///
+/// Nothing: there is no lock and nothing changes.
+///
+/// # Examples
+///
+/// ```
+/// let primes = procshare::FrozenArray::from_slice(&[2u32, 3, 5, 7])?;
+/// assert_eq!(primes.binary_search(&5), Ok(2));
+/// # Ok::<(), procshare::Error>(())
+/// ```
+pub struct FrozenArray<T: Shareable> {
+    handle: Handle,
+    element: PhantomData<fn() -> T>,
+}
+
+impl<T: Shareable> Object for FrozenArray<T> {
+    fn spec(len: u64) -> Spec<'static> {
+        assert_element::<T>();
+        Spec {
+            kind: Kind::FrozenArray,
+            fingerprint: T::SCHEMA.fingerprint(),
+            schema: T::SCHEMA,
+            len,
+            bytes: len.saturating_mul(size_of::<T>() as u64),
+        }
+    }
+
+    fn from_handle(handle: Handle) -> Self {
+        FrozenArray {
+            handle,
+            element: PhantomData,
+        }
+    }
+
+    fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Besides the size, the segment's seals: without them a peer could write behind a `&[T]`.
+    fn check(segment: &Segment, located: &Located) -> Result<()> {
+        super::handle::check_bytes::<Self>(segment, located)?;
+        if segment.is_frozen() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Seals,
+            "a frozen array lies in a segment that is not sealed",
+        )
+        .in_segment(segment.label()))
+    }
+}
+
+impl<T: Shareable> FrozenArray<T> {
+    /// Creates a frozen array with the elements of a slice.
+    ///
+    /// # Errors
+    ///
+    /// As [`SharedArray::new`](crate::SharedArray::new).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(*procshare::FrozenArray::from_slice(&[1u8, 2])?, [1, 2]);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn from_slice(elements: &[T]) -> Result<Self> {
+        let spec = Self::spec(elements.len() as u64);
+        let init = |address: *mut u8, _| {
+            // SAFETY: the object has room for all elements (`spec`), aligned to a cache line, and nobody else has its
+            // address yet.
+            unsafe {
+                address
+                    .cast::<T>()
+                    .copy_from_nonoverlapping(elements.as_ptr(), elements.len())
+            };
+        };
+        let segment = SegmentBuilder::for_object(&spec)?
+            .frozen_with(&|segment| segment.place("", &spec, &init).map(drop))?;
+        Self::open_in(&segment, "", Some(spec.len))
+    }
+}
+
+impl<T: Shareable> Deref for FrozenArray<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        // SAFETY: `check` compared the bytes with `len` and found the segment sealed against writing; it is mapped
+        // while the handle lives, aligned to a cache line, and any bytes are a T (`assert_element`).
+        unsafe {
+            core::slice::from_raw_parts(
+                self.handle.address().cast::<T>(),
+                self.handle.len() as usize,
+            )
+        }
+    }
+}
+
+impl<T: Shareable> Clone for FrozenArray<T> {
+    fn clone(&self) -> Self {
+        Self::from_handle(self.handle.clone())
+    }
+}
+
+impl<T: Shareable + fmt::Debug> fmt::Debug for FrozenArray<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}

@@ -1,0 +1,185 @@
+//! What all handles share: a segment held, an object found in it, and the four doors.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::{Entry, Spec};
+use crate::raw::Refused;
+use crate::segment::{Located, Segment, SegmentBuilder};
+use std::ffi::OsStr;
+
+/// The name of the one object of a segment made for it.
+const SOLE: &str = "";
+
+/// Objects among others need a name; the empty one is that of an object that lives alone.
+pub(super) fn check_object_name(segment: &Segment, name: &str) -> Result<()> {
+    if name == SOLE {
+        return Err(
+            Error::new(ErrorKind::InvalidName, "an object's name is empty")
+                .in_segment(segment.label()),
+        );
+    }
+    Ok(())
+}
+
+/// Compares the bytes the directory gives an object with those its type and length take.
+pub(super) fn check_bytes<O: Object>(segment: &Segment, located: &Located) -> Result<()> {
+    let (expected, found) = (O::spec(located.entry.len).bytes, located.entry.bytes);
+    if expected == found {
+        return Ok(());
+    }
+    let message = format!(
+        "an object of {} elements takes {expected} bytes, found {found}",
+        located.entry.len
+    );
+    Err(Error::new(ErrorKind::Corrupt, message).in_segment(segment.label()))
+}
+
+/// A type that lives in a segment as one object.
+pub(crate) trait Object: Sized {
+    /// Kind and type, with `len` elements.
+    fn spec(len: u64) -> Spec<'static>;
+
+    /// The handle for an object found or placed.
+    fn from_handle(handle: Handle) -> Self;
+
+    fn handle(&self) -> &Handle;
+
+    /// Proves that what was found may be used as this type.
+    fn check(segment: &Segment, located: &Located) -> Result<()> {
+        check_bytes::<Self>(segment, located)
+    }
+
+    /// Makes a handle of what was found, once it is proved.
+    fn adopt(segment: &Segment, located: Located) -> Result<Self> {
+        Self::check(segment, &located)?;
+        Ok(Self::from_handle(Handle::new(segment, located)))
+    }
+
+    /// Finds the object `name` in `segment`; `len` where the caller knows it.
+    fn open_in(segment: &Segment, name: &str, len: Option<u64>) -> Result<Self> {
+        Self::adopt(
+            segment,
+            segment.locate_existing(name, &Self::spec(len.unwrap_or(1)), len)?,
+        )
+    }
+
+    /// Finds the object `name` in `segment`, or places it.
+    fn place_in(
+        segment: &Segment,
+        name: &str,
+        len: u64,
+        init: &dyn Fn(*mut u8, bool),
+    ) -> Result<Self> {
+        Self::adopt(segment, segment.place(name, &Self::spec(len), init)?)
+    }
+
+    /// `new`: alone in an anonymous segment.
+    fn new_alone(len: u64, init: &dyn Fn(*mut u8, bool)) -> Result<Self> {
+        let spec = Self::spec(len);
+        let segment = SegmentBuilder::for_object(&spec)?
+            .anonymous_with(&|segment| segment.place(SOLE, &spec, init).map(drop))?;
+        Self::open_in(&segment, SOLE, Some(len))
+    }
+
+    /// `create`: alone in a named segment.
+    fn create_alone(
+        name: impl AsRef<OsStr>,
+        len: u64,
+        init: &dyn Fn(*mut u8, bool),
+    ) -> Result<Self> {
+        let spec = Self::spec(len);
+        let segment = SegmentBuilder::for_object(&spec)?
+            .create_with(name, &|segment| segment.place(SOLE, &spec, init).map(drop))?;
+        Self::open_in(&segment, SOLE, Some(len))
+    }
+
+    /// `open`: the one object of a named segment.
+    fn open_alone(name: impl AsRef<OsStr>) -> Result<Self> {
+        Self::open_in(&Segment::open(name)?, SOLE, None)
+    }
+
+    /// `open_or_create`: either of the two.
+    fn open_or_create_alone(
+        name: impl AsRef<OsStr>,
+        len: u64,
+        init: &dyn Fn(*mut u8, bool),
+    ) -> Result<Self> {
+        let spec = Self::spec(len);
+        let segment = SegmentBuilder::for_object(&spec)?
+            .open_or_create_with(name, &|segment| segment.place(SOLE, &spec, init).map(drop))?;
+        Self::open_in(&segment, SOLE, Some(len))
+    }
+}
+
+/// A segment, and where in it the object stands.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    segment: Segment,
+    entry: Entry,
+    address: *mut u8,
+}
+
+// SAFETY: the address leads into a mapping that `segment`, itself Send and Sync, keeps alive; what may be done there,
+// and by which thread, is decided by the containers, which use atomics or hold the object's lock.
+unsafe impl Send for Handle {}
+// SAFETY: as above; the handle itself never changes.
+unsafe impl Sync for Handle {}
+
+impl Handle {
+    fn new(segment: &Segment, located: Located) -> Self {
+        Handle {
+            segment: segment.clone(),
+            entry: located.entry,
+            address: located.address,
+        }
+    }
+
+    pub(crate) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    #[inline]
+    pub(crate) fn address(&self) -> *mut u8 {
+        self.address
+    }
+
+    /// Elements, as the directory says.
+    pub(crate) fn len(&self) -> u64 {
+        self.entry.len
+    }
+
+    /// The object's name in its segment.
+    pub(crate) fn name(&self) -> String {
+        self.segment.object_name(&self.entry)
+    }
+
+    /// What the object is called in messages.
+    pub(crate) fn label(&self) -> String {
+        match (self.name(), self.segment.label()) {
+            (object, segment) if object.is_empty() => format!("segment {segment:?}"),
+            (object, segment) => format!("object {object:?} of segment {segment:?}"),
+        }
+    }
+
+    /// Panics for a caller of a call that cannot return an error.
+    #[cold]
+    pub(crate) fn refuse(&self, refused: Refused) -> ! {
+        let label = self.label();
+        match refused {
+            Refused::WouldDeadlock => {
+                panic!("{label}: this thread holds the lock already and would wait for itself")
+            }
+            Refused::Foreign => {
+                panic!("{label}: this process was moved to another PID or time namespace")
+            }
+            Refused::WouldBlock | Refused::TimedOut => {
+                panic!("{label}: somebody else holds the lock")
+            }
+        }
+    }
+
+    /// Panics for a caller that read bytes which are no value.
+    #[cold]
+    pub(crate) fn invalid(&self) -> ! {
+        panic!("{}: its bytes are no value of its type", self.label())
+    }
+}

@@ -1,0 +1,27 @@
+//! Typed containers: layout finds the place, raw says what happens there, these know the `T`.
+//!
+//! | you want | take |
+//! |---|---|
+//! | one value of several fields, read often, changed as a whole | [`SharedValue`] |
+//! | a number to count with, overflow never silent | [`SharedCounter`] |
+//! | a number without a lock, for statistics | [`SharedAtomic`], [`SharedAtomicArray`] |
+//! | much data, changed in place | [`SharedArray`] |
+//! | much data that never changes again | [`FrozenArray`] |
+
+mod array;
+mod atomic;
+mod counter;
+mod frozen;
+mod handle;
+mod lock_error;
+mod value;
+
+pub use array::{ArrayGuard, SharedArray};
+pub use atomic::{AtomicInteger, SharedAtomic, SharedAtomicArray};
+pub use counter::SharedCounter;
+pub use frozen::FrozenArray;
+pub use lock_error::LockError;
+pub use value::{SharedValue, ValueGuard};
+
+#[cfg(feature = "process")]
+pub(crate) use handle::{Handle, Object};

@@ -1,0 +1,591 @@
+//! `SharedValue<T>`: one value, read without a lock and changed as a whole.
+
+use super::LockError;
+use super::handle::{Handle, Object, check_object_name};
+use crate::error::Result;
+use crate::layout::{Kind, Shareable, Spec};
+use crate::primitive::{AtomicU64, Deadline, OwnerId};
+use crate::raw::{RawLatch, RawMutex, Refused, words_for};
+use crate::segment::Segment;
+use std::ffi::OsStr;
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::{MaybeUninit, size_of};
+use std::ops::{Deref, DerefMut};
+use std::time::{Duration, Instant};
+
+/// The largest `T`; larger things are arrays.
+const LARGEST: usize = 64 * 1024;
+/// How often a read is tried without the lock before it takes the lock.
+const READ_ATTEMPTS: u32 = 32;
+
+/// Holds one value that several processes read and change as a whole.
+///
+/// Reading takes no lock. Changing goes through a guard that holds a private copy, published by one store when the
+/// guard drops: nobody ever sees half a change. A `SharedValue` is a handle; cloning it is cheap, and it travels to
+/// child processes as an argument.
+///
+/// `T` is any [`Shareable`](trait@Shareable) type up to 64 KiB.
+///
+/// # What happens on death
+///
+/// A process killed while it holds the lock has published nothing: the value stays as it was, and the next locker
+/// proceeds, within 100 ms. The same holds for a panic inside a guard.
+///
+/// # Examples
+///
+/// ```
+/// let counter = procshare::SharedValue::new(0u64)?;
+/// *counter.get_lock() += 1;
+/// assert_eq!(counter.get(), 1);
+/// # Ok::<(), procshare::Error>(())
+/// ```
+pub struct SharedValue<T: Shareable> {
+    handle: Handle,
+    value: PhantomData<fn() -> T>,
+}
+
+/// The bytes of a value, for writing them to a slot.
+#[inline]
+fn bytes_of<T: Shareable>(value: &T) -> &[u8] {
+    // SAFETY: a Shareable T has no padding (its contract), so all its bytes are initialised.
+    unsafe { core::slice::from_raw_parts((&raw const *value).cast::<u8>(), size_of::<T>()) }
+}
+
+/// Room for the bytes of a `T` that is not yet known to be one.
+struct Unchecked<T>(MaybeUninit<T>);
+
+impl<T: Shareable> Unchecked<T> {
+    #[inline]
+    fn zeroed() -> Self {
+        Unchecked(MaybeUninit::zeroed())
+    }
+
+    #[inline]
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: size_of::<T>() bytes, all initialised: they began as zeros, and only bytes are written to them.
+        unsafe { core::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast::<u8>(), size_of::<T>()) }
+    }
+
+    #[inline]
+    fn check(mut self) -> Result<T, LockError> {
+        if T::ANY_BITS || T::is_valid(self.bytes_mut()) {
+            // SAFETY: the bytes are initialised and are a T, says T itself.
+            Ok(unsafe { self.0.assume_init() })
+        } else {
+            Err(LockError::Invalid)
+        }
+    }
+}
+
+impl<T: Shareable> Object for SharedValue<T> {
+    fn spec(_len: u64) -> Spec<'static> {
+        value_spec::<T>(Kind::Value)
+    }
+
+    fn from_handle(handle: Handle) -> Self {
+        SharedValue {
+            handle,
+            value: PhantomData,
+        }
+    }
+
+    fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+/// The spec of an object laid out as lock, version and two slots of `T`.
+pub(super) fn value_spec<T: Shareable>(kind: Kind) -> Spec<'static> {
+    const {
+        assert!(
+            size_of::<T>() <= LARGEST,
+            "a SharedValue holds at most 64 KiB: use a SharedArray for larger data"
+        )
+    }
+    Spec {
+        kind,
+        fingerprint: T::SCHEMA.fingerprint(),
+        schema: T::SCHEMA,
+        len: 1,
+        bytes: (size_of::<RawLatch>() + 2 * 8 * words_for(size_of::<T>())) as u64,
+    }
+}
+
+/// Writes a value object whole: lock free, version 0, the value in slot 0.
+pub(super) fn write_new<T: Shareable>(value: T) -> impl Fn(*mut u8, bool) {
+    move |address, _| {
+        let len = size_of::<RawLatch>() + 2 * 8 * words_for(size_of::<T>());
+        // SAFETY: the object is that long (`value_spec`), and nobody else has its address yet.
+        unsafe { address.write_bytes(0, len) };
+        let slot = address.wrapping_add(size_of::<RawLatch>());
+        // SAFETY: slot 0 follows the latch and has room for all bytes of a T; nobody else has its address yet.
+        unsafe { slot.copy_from_nonoverlapping(bytes_of(&value).as_ptr(), size_of::<T>()) };
+    }
+}
+
+impl<T: Shareable> SharedValue<T> {
+    /// Creates a value in an anonymous segment of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfMemory`](crate::ErrorKind::OutOfMemory), [`TooManyDescriptors`](crate::ErrorKind::TooManyDescriptors).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let temperature = procshare::SharedValue::new(21.5f64)?;
+    /// assert_eq!(temperature.get(), 21.5);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn new(value: T) -> Result<Self> {
+        Self::new_alone(1, &write_new(value))
+    }
+
+    /// Creates a value in a named segment of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::create`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let name = format!("doc-value-create-{}", std::process::id());
+    /// let value = procshare::SharedValue::create(&name, 7u32)?;
+    /// assert_eq!(procshare::SharedValue::<u32>::open(&name)?.get(), 7);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn create(name: impl AsRef<OsStr>, value: T) -> Result<Self> {
+        Self::create_alone(name, 1, &write_new(value))
+    }
+
+    /// Opens the value in the named segment of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::open`], and [`TypeMismatch`](crate::ErrorKind::TypeMismatch).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{ErrorKind, SharedValue};
+    ///
+    /// let name = format!("doc-value-open-{}", std::process::id());
+    /// let value = SharedValue::create(&name, 7u32)?;
+    /// assert_eq!(SharedValue::<f64>::open(&name).unwrap_err().kind(), ErrorKind::TypeMismatch);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn open(name: impl AsRef<OsStr>) -> Result<Self> {
+        Self::open_alone(name)
+    }
+
+    /// Opens the value in the named segment of its own, or creates it.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create) and [`open`](Self::open).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let name = format!("doc-value-either-{}", std::process::id());
+    /// let first = procshare::SharedValue::open_or_create(&name, 1u8)?;
+    /// let second = procshare::SharedValue::open_or_create(&name, 2u8)?;
+    /// assert_eq!(second.get(), 1);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn open_or_create(name: impl AsRef<OsStr>, value: T) -> Result<Self> {
+        Self::open_or_create_alone(name, 1, &write_new(value))
+    }
+
+    /// Returns a copy of the value, without a lock.
+    ///
+    /// A read that meets writers again and again takes the lock in the end, so that every read ends.
+    ///
+    /// # Panics
+    ///
+    /// If the bytes are no `T`, which only a broken peer brings about; or if writers forced the read to lock, and the
+    /// process was moved to another namespace. [`try_get`](Self::try_get) returns these as errors.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let value = procshare::SharedValue::new([1u16, 2, 3])?;
+    /// assert_eq!(value.get(), [1, 2, 3]);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn get(&self) -> T {
+        let mut copy = Unchecked::zeroed();
+        if !self.latch().try_read(self.slots(), copy.bytes_mut()) {
+            if let Err(refused) = self.read_on(&mut copy, Deadline::Never) {
+                self.handle.refuse(refused);
+            }
+        }
+        copy.check().unwrap_or_else(|_| self.handle.invalid())
+    }
+
+    /// Returns a copy of the value, or an error where [`get`](Self::get) would wait or panic.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`](LockError::WouldBlock) if writers were in the way again and again,
+    /// [`Invalid`](LockError::Invalid) if the bytes are no `T`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(procshare::SharedValue::new('x')?.try_get()?, 'x');
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn try_get(&self) -> Result<T, LockError> {
+        let mut copy = Unchecked::zeroed();
+        if !self.latch().try_read(self.slots(), copy.bytes_mut()) {
+            self.read_on(&mut copy, Deadline::Now)?;
+        }
+        copy.check()
+    }
+
+    /// Replaces the value.
+    ///
+    /// Waits for the lock as [`get_lock`](Self::get_lock) does; to bound the wait, use that one's twins.
+    ///
+    /// # Panics
+    ///
+    /// As [`get_lock`](Self::get_lock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let value = procshare::SharedValue::new(1)?;
+    /// value.set(5);
+    /// assert_eq!(value.get(), 5);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn set(&self, value: T) {
+        let held = self
+            .lock(Deadline::Never)
+            .unwrap_or_else(|refused| self.handle.refuse(refused));
+        self.latch().publish(self.slots(), bytes_of(&value));
+        self.latch().mutex.unlock(held);
+    }
+
+    /// Locks the value and returns a guard with a private copy of it.
+    ///
+    /// Changes to the copy are published, as one, when the guard drops. A guard that was not changed publishes
+    /// nothing, nor does one that drops in a panic, or in a fork child that inherited it.
+    ///
+    /// # Panics
+    ///
+    /// If the calling thread holds the lock already; if the process was moved to another PID or time namespace; if the
+    /// bytes are no `T`. [`try_get_lock`](Self::try_get_lock) and the other twins return these as errors.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pair = procshare::SharedValue::new([0u64, 0])?;
+    /// {
+    ///     let mut pair = pair.get_lock();
+    ///     pair[0] += 1;
+    ///     pair[1] += 1;
+    /// }
+    /// assert_eq!(pair.get(), [1, 1]);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[inline]
+    pub fn get_lock(&self) -> ValueGuard<'_, T> {
+        match self.lock(Deadline::Never) {
+            Ok(held) => self.guard(held).unwrap_or_else(|_| self.handle.invalid()),
+            Err(refused) => self.handle.refuse(refused),
+        }
+    }
+
+    /// Locks the value if nobody else holds it.
+    ///
+    /// A holder that died is noticed and does not count.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`](LockError::WouldBlock), [`WouldDeadlock`](LockError::WouldDeadlock),
+    /// [`ForeignNamespace`](LockError::ForeignNamespace), [`Invalid`](LockError::Invalid).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let value = procshare::SharedValue::new(1)?;
+    /// *value.try_get_lock()? += 1;
+    /// assert_eq!(value.get(), 2);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn try_get_lock(&self) -> Result<ValueGuard<'_, T>, LockError> {
+        self.guard(self.lock(Deadline::Now)?)
+    }
+
+    /// Locks the value, waiting for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_get_lock`](Self::try_get_lock), with [`TimedOut`](LockError::TimedOut) for `WouldBlock`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let value = procshare::SharedValue::new(1)?;
+    /// let guard = value.get_lock_timeout(std::time::Duration::from_millis(50))?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn get_lock_timeout(&self, timeout: Duration) -> Result<ValueGuard<'_, T>, LockError> {
+        self.guard(self.lock(Deadline::after(timeout))?)
+    }
+
+    /// Locks the value, waiting until `deadline` at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_lock_timeout`](Self::get_lock_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let value = procshare::SharedValue::new(1)?;
+    /// let guard = value.get_lock_deadline(std::time::Instant::now())?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn get_lock_deadline(&self, deadline: Instant) -> Result<ValueGuard<'_, T>, LockError> {
+        self.guard(self.lock(Deadline::At(deadline))?)
+    }
+
+    /// Changes the value under the lock and returns what the closure returns.
+    ///
+    /// # Panics
+    ///
+    /// As [`get_lock`](Self::get_lock). If the closure panics, the value stays as it was.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let value = procshare::SharedValue::new(20u32)?;
+    /// let before = value.update(|value| std::mem::replace(value, 21));
+    /// assert_eq!((before, value.get()), (20, 21));
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn update<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        change(&mut self.get_lock())
+    }
+
+    /// Replaces the value if it equals `current`.
+    ///
+    /// # Errors
+    ///
+    /// The value found, if it is another.
+    ///
+    /// # Panics
+    ///
+    /// As [`get_lock`](Self::get_lock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let value = procshare::SharedValue::new(1)?;
+    /// assert_eq!(value.compare_exchange(1, 2), Ok(1));
+    /// assert_eq!(value.compare_exchange(1, 3), Err(2));
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn compare_exchange(&self, current: T, new: T) -> Result<T, T>
+    where
+        T: PartialEq,
+    {
+        let mut guard = self.get_lock();
+        let found = *guard;
+        if found == current {
+            *guard = new;
+            Ok(found)
+        } else {
+            Err(found)
+        }
+    }
+
+    #[inline]
+    fn latch(&self) -> &RawLatch {
+        // SAFETY: the handle was made for an object of this kind, which begins with a RawLatch (`value_spec`), is
+        // aligned to a cache line and stays mapped while the handle lives; a RawLatch is made of atomics alone.
+        unsafe { &*self.handle.address().cast::<RawLatch>() }
+    }
+
+    #[inline]
+    fn slots(&self) -> [&[AtomicU64]; 2] {
+        let first = self
+            .handle
+            .address()
+            .wrapping_add(size_of::<RawLatch>())
+            .cast::<AtomicU64>();
+        let words = words_for(size_of::<T>());
+        // SAFETY: two slots of so many atomics each follow the latch (`value_spec`); see `latch`.
+        let slots = unsafe { core::slice::from_raw_parts(first, 2 * words) };
+        slots.split_at(words).into()
+    }
+
+    #[inline]
+    fn lock(&self, deadline: Deadline) -> Result<OwnerId, Refused> {
+        let mutex = &self.latch().mutex;
+        let held = mutex.lock(|| self.handle.segment().peers(), deadline)?;
+        if held.inconsistent {
+            // Whoever died here had published its change or not: there is no half.
+            mutex.mark_consistent();
+        }
+        Ok(held.owner)
+    }
+
+    #[inline]
+    fn guard(&self, owner: OwnerId) -> Result<ValueGuard<'_, T>, LockError> {
+        let mut copy = Unchecked::zeroed();
+        self.latch().read_locked(self.slots(), copy.bytes_mut());
+        let copy = copy
+            .check()
+            .inspect_err(|_| self.latch().mutex.unlock(owner))?;
+        Ok(ValueGuard {
+            value: self,
+            copy,
+            changed: false,
+            owner,
+            panicking: std::thread::panicking(),
+            not_send: PhantomData,
+        })
+    }
+
+    /// Reads on after a first attempt that met a writer: some times without the lock, then with it.
+    #[cold]
+    fn read_on(&self, copy: &mut Unchecked<T>, deadline: Deadline) -> Result<(), Refused> {
+        for _ in 1..READ_ATTEMPTS {
+            if self.latch().try_read(self.slots(), copy.bytes_mut()) {
+                return Ok(());
+            }
+        }
+        let owner = self.lock(deadline)?;
+        self.latch().read_locked(self.slots(), copy.bytes_mut());
+        self.latch().mutex.unlock(owner);
+        Ok(())
+    }
+}
+
+impl Segment {
+    /// Returns the value `name` of this segment, creating it if absent.
+    ///
+    /// # Errors
+    ///
+    /// [`TypeMismatch`](crate::ErrorKind::TypeMismatch) if `name` is something else,
+    /// [`Full`](crate::ErrorKind::Full), [`InvalidName`](crate::ErrorKind::InvalidName),
+    /// [`Busy`](crate::ErrorKind::Busy) if a stopped process holds the directory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let segment = procshare::Segment::new(4096)?;
+    /// let hits = segment.value("hits", 0u64)?;
+    /// hits.set(3);
+    /// assert_eq!(segment.value("hits", 0u64)?.get(), 3);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn value<T: Shareable>(&self, name: &str, value: T) -> Result<SharedValue<T>> {
+        check_object_name(self, name)?;
+        SharedValue::place_in(self, name, 1, &write_new(value))
+    }
+
+    /// Opens the value `name` of this segment.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound), [`TypeMismatch`](crate::ErrorKind::TypeMismatch).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let segment = procshare::Segment::new(4096)?;
+    /// assert!(segment.open_value::<u64>("hits").is_err());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn open_value<T: Shareable>(&self, name: &str) -> Result<SharedValue<T>> {
+        SharedValue::open_in(self, name, Some(1))
+    }
+}
+
+impl<T: Shareable> Clone for SharedValue<T> {
+    fn clone(&self) -> Self {
+        Self::from_handle(self.handle.clone())
+    }
+}
+
+impl<T: Shareable + fmt::Debug> fmt::Debug for SharedValue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.try_get() {
+            Ok(value) => f.debug_tuple("SharedValue").field(&value).finish(),
+            Err(error) => f.debug_tuple("SharedValue").field(&error).finish(),
+        }
+    }
+}
+
+/// Holds the lock of a [`SharedValue`], and a private copy of the value.
+///
+/// Reading and changing go to the copy; see [`SharedValue::get_lock`] for when it is published.
+///
+/// # Examples
+///
+/// ```
+/// let value = procshare::SharedValue::new(1)?;
+/// let mut guard = value.get_lock();
+/// *guard = 2;
+/// assert_eq!((*guard, value.get()), (2, 1)); // not published yet
+/// drop(guard);
+/// assert_eq!(value.get(), 2);
+/// # Ok::<(), procshare::Error>(())
+/// ```
+#[must_use = "the lock is released when the guard drops"]
+pub struct ValueGuard<'a, T: Shareable> {
+    value: &'a SharedValue<T>,
+    copy: T,
+    changed: bool,
+    owner: OwnerId,
+    /// Whether the thread was panicking when it locked: then a panic at the drop is no news.
+    panicking: bool,
+    /// The lock belongs to the thread that took it.
+    not_send: PhantomData<*const ()>,
+}
+
+impl<T: Shareable> Deref for ValueGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.copy
+    }
+}
+
+impl<T: Shareable> DerefMut for ValueGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        self.changed = true;
+        &mut self.copy
+    }
+}
+
+impl<T: Shareable> Drop for ValueGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if !RawMutex::is_caller(self.owner) {
+            return; // A fork child inherited the guard; the lock is its parent's.
+        }
+        let latch = self.value.latch();
+        if self.changed && (self.panicking || !std::thread::panicking()) {
+            latch.publish(self.value.slots(), bytes_of(&self.copy));
+        }
+        latch.mutex.unlock(self.owner);
+    }
+}
+
+impl<T: Shareable + fmt::Debug> fmt::Debug for ValueGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}

@@ -1,0 +1,167 @@
+//! The error of every cold operation: creating, attaching, placing, spawning.
+//!
+//! Hot operations (locks) have small enums of their own, which convert into [`Error`] so that `?` works.
+
+use std::fmt;
+use std::io;
+
+/// Holds a value or the crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Tells why creating, attaching, locking or spawning failed.
+///
+/// [`kind`](Error::kind) is what a program matches on; the message says which segment, what was expected and what was
+/// found; [`source`](std::error::Error::source) is the operating system's error where there was one.
+///
+/// # Examples
+///
+/// ```
+/// use procshare::{ErrorKind, SharedValue};
+///
+/// let error = SharedValue::<u64>::open("no-such-segment").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::NotFound);
+/// assert_eq!(error.segment(), Some("no-such-segment"));
+/// ```
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    segment: Option<String>,
+    message: String,
+    source: Option<io::Error>,
+}
+
+/// Names the cause of an [`Error`], one kind for each cause.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// A segment of that name exists and somebody uses it.
+    AlreadyExists,
+    /// No segment, object or passed key has that name.
+    NotFound,
+    /// The name is empty, too long, or holds a character a name may not hold.
+    InvalidName,
+    /// What stands under the name is no regular file (a link, a FIFO, a folder …).
+    NotARegularFile,
+    /// The bytes do not begin with the mark of a procshare segment of this byte order.
+    NotASegment,
+    /// The file is shorter than its header says, or too short for a header.
+    Truncated,
+    /// The segment was laid out by another version of the byte format.
+    LayoutVersion,
+    /// The header or directory holds values no version of this crate writes.
+    Corrupt,
+    /// The object has another kind or type than the one asked for.
+    TypeMismatch,
+    /// The object or segment has another length than the one asked for.
+    LengthMismatch,
+    /// The segment belongs to another user.
+    ForeignUser,
+    /// The segment belongs to another PID or time namespace, or ours cannot be told.
+    ForeignNamespace,
+    /// The segment was made before the machine was last started.
+    ForeignBoot,
+    /// A sealed segment was expected and the seals are missing, or the other way round.
+    Seals,
+    /// The capacity is zero where it may not be, or larger than can be addressed.
+    InvalidCapacity,
+    /// Memory, shared-memory folder or disk cannot hold that many bytes.
+    OutOfMemory,
+    /// The segment has no room left for another object of that size.
+    Full,
+    /// Too many descriptors are open.
+    TooManyDescriptors,
+    /// The operating system denies access to the file or its folder.
+    PermissionDenied,
+    /// Somebody holds the segment's own lock for too long.
+    Busy,
+    /// A lock's owner died or panicked, and nobody has called `recover` yet.
+    OwnerDied,
+    /// The lock is held and the call may not wait.
+    WouldBlock,
+    /// The time limit passed.
+    TimedOut,
+    /// The calling thread holds the lock already.
+    WouldDeadlock,
+    /// An integer result does not fit.
+    Overflow,
+    /// A child was to be spawned, but the program never called `procshare::init`.
+    NotInitialized,
+    /// A handle was serialised elsewhere than in the arguments of a child.
+    NotTransferable,
+    /// Arguments or results could not be encoded or decoded.
+    Encoding,
+    /// A child could not be started.
+    Spawn,
+    /// A child panicked, exited or was killed.
+    ChildFailed,
+    /// The operating system lacks something this crate needs.
+    Unsupported,
+    /// Another error of the operating system.
+    Io,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Error(Box::new(Inner {
+            kind,
+            segment: None,
+            message: message.into(),
+            source: None,
+        }))
+    }
+
+    #[allow(dead_code, reason = "models build only the state machines")]
+    pub(crate) fn with_source(mut self, source: io::Error) -> Self {
+        self.0.source = Some(source);
+        self
+    }
+
+    /// Names the segment, unless a deeper place has done so.
+    #[allow(dead_code, reason = "models build only the state machines")]
+    pub(crate) fn in_segment(mut self, name: impl fmt::Display) -> Self {
+        if self.0.segment.is_none() {
+            self.0.segment = Some(name.to_string());
+        }
+        self
+    }
+
+    /// Returns what kind of failure this is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Returns the name of the segment concerned, where one is known.
+    ///
+    /// Anonymous segments are called `(anonymous)`.
+    #[must_use]
+    pub fn segment(&self) -> Option<&str> {
+        self.0.segment.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(segment) = &self.0.segment {
+            write!(f, "segment {segment:?}: ")?;
+        }
+        f.write_str(&self.0.message)?;
+        match &self.0.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({:?}, \"{self}\")", self.0.kind)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_ref().map(|source| source as _)
+    }
+}

@@ -1,0 +1,527 @@
+//! The named, typed objects of a segment: a chained hash table in the segment itself.
+//!
+//! ```text
+//! buckets: one word each, the offset of the first entry of a chain, 0 for none
+//! entry:   next | hash | kind, name length, schema length | object offset | object bytes | fingerprint | len | 0
+//!          name, padded with zeros to a word
+//!          schema text, padded likewise
+//! ```
+//!
+//! | state | shown by | moved by | if that party dies there |
+//! |---|---|---|---|
+//! | absent | no chain leads to it | holder of the directory lock: writes object and entry beyond `used` | bytes are written anew by the next |
+//! | present | its bucket, by one store | the same: stores the new `used` and count | the next holder computes both from the chains |
+//!
+//! # Invariants
+//!
+//! - D1. An object and its entry are whole before a bucket leads to them; they never move and never go away.
+//! - D2. `used` is never below the end of an entry a chain leads to, except between two stores of the lock's holder.
+//! - D3. Everything read here may be garbage: offsets are checked against the segment, chains are bounded.
+
+use super::header::word;
+use crate::error::{Error, ErrorKind, Result};
+use crate::primitive::{AtomicU64, Ordering, crash_point, fence};
+
+/// Every object starts on a cache line of its own.
+pub(crate) const OBJECT_ALIGN: u64 = 64;
+/// Words of an entry before its name.
+const ENTRY_WORDS: usize = 8;
+const LONGEST_NAME: usize = 255;
+const LONGEST_SCHEMA: usize = 1 << 20;
+
+/// What an object is; stored in its entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub(crate) enum Kind {
+    Value = 1,
+    Array = 2,
+    Counter = 3,
+    Atomic = 4,
+    AtomicArray = 5,
+    FrozenArray = 6,
+}
+
+impl Kind {
+    const ALL: [Kind; 6] = [
+        Kind::Value,
+        Kind::Array,
+        Kind::Counter,
+        Kind::Atomic,
+        Kind::AtomicArray,
+        Kind::FrozenArray,
+    ];
+
+    fn from_code(code: u64) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u64 == code)
+    }
+
+    /// Whether objects of this kind begin with a lock.
+    pub(crate) fn has_lock(self) -> bool {
+        matches!(self, Kind::Value | Kind::Array | Kind::Counter)
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Value => "value",
+            Kind::Array => "array",
+            Kind::Counter => "counter",
+            Kind::Atomic => "atomic",
+            Kind::AtomicArray => "atomic array",
+            Kind::FrozenArray => "frozen array",
+        }
+    }
+}
+
+/// What identifies an object's type and size.
+#[derive(Clone, Copy)]
+pub(crate) struct Spec<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) fingerprint: u64,
+    pub(crate) schema: &'a dyn core::fmt::Display,
+    /// Elements, 1 for what has none.
+    pub(crate) len: u64,
+    pub(crate) bytes: u64,
+}
+
+/// One object, as copied from the directory and checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Where the entry itself stands, in bytes.
+    pub(crate) at: u64,
+    next: u64,
+    hash: u64,
+    pub(crate) kind: Kind,
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
+    pub(crate) fingerprint: u64,
+    pub(crate) len: u64,
+    name_len: usize,
+    schema_len: usize,
+}
+
+impl Entry {
+    fn end(&self) -> u64 {
+        self.at + entry_bytes(self.name_len, self.schema_len)
+    }
+}
+
+/// Where a new object and its entry will stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) object: u64,
+    entry: u64,
+    end: u64,
+}
+
+fn entry_bytes(name: usize, schema: usize) -> u64 {
+    ((ENTRY_WORDS + name.div_ceil(8) + schema.div_ceil(8)) * 8) as u64
+}
+
+/// How many bytes of `schema` are stored.
+fn stored_schema(schema: &str) -> &str {
+    if schema.len() <= LONGEST_SCHEMA {
+        schema
+    } else {
+        ""
+    }
+}
+
+impl Place {
+    /// The first free place from `used` on, or `None` if the numbers overflow.
+    fn after(used: u64, bytes: u64, name: &str, schema: &str) -> Option<Self> {
+        let object = used.checked_next_multiple_of(OBJECT_ALIGN)?;
+        let entry = object.checked_add(bytes)?.checked_next_multiple_of(8)?;
+        let end = entry.checked_add(entry_bytes(name.len(), stored_schema(schema).len()))?;
+        Some(Place { object, entry, end })
+    }
+}
+
+/// Buckets of a segment of that length: one for 512 bytes, within limits.
+pub(crate) fn buckets_for(length: u64) -> u64 {
+    (length / 512).next_power_of_two().clamp(8, 1 << 16)
+}
+
+/// Where the first object may go.
+pub(crate) fn first_used(buckets: u64) -> u64 {
+    (word::END as u64 + buckets) * 8
+}
+
+/// The length a segment needs to hold just this object, or `None` if that overflows.
+pub(crate) fn length_for(name: &str, spec: &Spec<'_>, buckets: u64) -> Option<u64> {
+    Place::after(
+        first_used(buckets),
+        spec.bytes,
+        name,
+        &spec.schema.to_string(),
+    )
+    .map(|place| place.end)
+}
+
+/// Says why an object may not be called `name`, if so. The empty name is the one object of a segment made for it.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    if name.len() > LONGEST_NAME {
+        let message = format!(
+            "an object's name has at most {LONGEST_NAME} bytes, found {}",
+            name.len()
+        );
+        return Err(Error::new(ErrorKind::InvalidName, message));
+    }
+    if name.contains('\0') {
+        return Err(Error::new(
+            ErrorKind::InvalidName,
+            format!("object name {name:?} holds a NUL"),
+        ));
+    }
+    Ok(())
+}
+
+/// FNV-1a, spread so that the low bits choose a bucket well.
+fn hash(name: &str) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in name.bytes() {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    hash ^ hash >> 29
+}
+
+/// The directory of one segment, over its words.
+#[derive(Clone, Copy)]
+pub(crate) struct Directory<'a> {
+    words: &'a [AtomicU64],
+    buckets: u64,
+}
+
+impl<'a> Directory<'a> {
+    /// `buckets` was checked against the length of `words` when the header was parsed.
+    pub(crate) fn new(words: &'a [AtomicU64], buckets: u64) -> Self {
+        Directory { words, buckets }
+    }
+
+    fn length(&self) -> u64 {
+        self.words.len() as u64 * 8
+    }
+
+    /// Relaxed: callers fence once after the load that led them here.
+    fn load(&self, at: usize) -> u64 {
+        self.words[at].load(Ordering::Relaxed)
+    }
+
+    fn first(&self, bucket: u64) -> u64 {
+        let first = self.load(word::END + bucket as usize);
+        // Acquire: pairs with the Release in `publish`, so that entry and object are whole (D1). A fence, because
+        // only relaxed loads are sure to work on the read-only memory of a frozen segment.
+        fence(Ordering::Acquire);
+        first
+    }
+
+    /// Looks a name up.
+    pub(crate) fn find(&self, name: &str) -> Result<Option<Entry>> {
+        let hash = hash(name);
+        let mut at = self.first(hash & (self.buckets - 1));
+        for _ in 0..self.words.len() {
+            if at == 0 {
+                return Ok(None);
+            }
+            let entry = self.entry(at)?;
+            if entry.hash == hash && entry.name_len == name.len() && self.name_is(&entry, name) {
+                return Ok(Some(entry));
+            }
+            at = entry.next;
+        }
+        Err(corrupt("a chain of entries never ends"))
+    }
+
+    /// All objects, bucket by bucket.
+    pub(crate) fn entries(&self) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for bucket in 0..self.buckets {
+            let mut at = self.first(bucket);
+            while at != 0 {
+                if entries.len() > self.words.len() / ENTRY_WORDS {
+                    return Err(corrupt("a chain of entries never ends"));
+                }
+                let entry = self.entry(at)?;
+                at = entry.next;
+                entries.push(entry);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Copies the entry at byte `at` and checks the copy (D3).
+    fn entry(&self, at: u64) -> Result<Entry> {
+        let start = (at / 8) as usize;
+        if at % 8 != 0 || at < first_used(self.buckets) || start + ENTRY_WORDS > self.words.len() {
+            return Err(corrupt(&format!("no entry can stand at offset {at}")));
+        }
+        let copy: [u64; ENTRY_WORDS] = core::array::from_fn(|word| self.load(start + word));
+        let [next, hash, lengths, offset, bytes, fingerprint, len, _] = copy;
+        let entry = Entry {
+            at,
+            next,
+            hash,
+            kind: Kind::from_code(lengths & 0xffff)
+                .ok_or_else(|| corrupt("unknown kind of object"))?,
+            offset,
+            bytes,
+            fingerprint,
+            len,
+            name_len: (lengths >> 16 & 0xffff) as usize,
+            schema_len: (lengths >> 32) as usize,
+        };
+        let fits = entry.name_len <= LONGEST_NAME
+            && entry.schema_len <= LONGEST_SCHEMA
+            && entry.end() <= self.length();
+        let object_fits = offset % OBJECT_ALIGN == 0
+            && offset >= first_used(self.buckets)
+            && offset
+                .checked_add(bytes)
+                .is_some_and(|end| end <= self.length());
+        if fits && object_fits {
+            Ok(entry)
+        } else {
+            Err(corrupt(&format!(
+                "the entry at offset {at} leads out of the segment"
+            )))
+        }
+    }
+
+    fn name_is(&self, entry: &Entry, name: &str) -> bool {
+        let start = entry.at as usize / 8 + ENTRY_WORDS;
+        name.as_bytes()
+            .chunks(8)
+            .enumerate()
+            .all(|(at, chunk)| self.load(start + at) == word_of(chunk))
+    }
+
+    /// The entry's name; what is not UTF-8 is replaced.
+    pub(crate) fn name(&self, entry: &Entry) -> String {
+        self.text(entry.at as usize / 8 + ENTRY_WORDS, entry.name_len)
+    }
+
+    /// The schema text of the entry's type.
+    pub(crate) fn schema(&self, entry: &Entry) -> String {
+        self.text(
+            entry.at as usize / 8 + ENTRY_WORDS + entry.name_len.div_ceil(8),
+            entry.schema_len,
+        )
+    }
+
+    fn text(&self, start: usize, len: usize) -> String {
+        let mut bytes: Vec<u8> = (0..len.div_ceil(8))
+            .flat_map(|at| self.load(start + at).to_ne_bytes())
+            .collect();
+        bytes.truncate(len);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Finds room for a new object. The caller holds the directory lock.
+    pub(crate) fn reserve(&self, name: &str, spec: &Spec<'_>, schema: &str) -> Result<Place> {
+        let used = self.load(word::USED);
+        if used < first_used(self.buckets) || used > self.length() {
+            return Err(corrupt(&format!("{used} bytes cannot be in use")));
+        }
+        match Place::after(used, spec.bytes, name, schema) {
+            Some(place) if place.end <= self.length() => Ok(place),
+            _ => {
+                let free = self.length() - used;
+                let needed = Place::after(used, spec.bytes, name, schema)
+                    .map_or(u64::MAX, |place| place.end - used);
+                let message = format!(
+                    "no room for {name:?}: {needed} bytes needed, {free} of {} free",
+                    self.length()
+                );
+                Err(Error::new(ErrorKind::Full, message))
+            }
+        }
+    }
+
+    /// Writes the entry of an object that is whole at `place`, and publishes it. The caller holds the directory lock.
+    pub(crate) fn publish(&self, place: Place, name: &str, spec: &Spec<'_>, schema: &str) {
+        let hash = hash(name);
+        let bucket = &self.words[word::END + (hash & (self.buckets - 1)) as usize];
+        let schema = stored_schema(schema);
+        let lengths = spec.kind as u64 | (name.len() as u64) << 16 | (schema.len() as u64) << 32;
+        let next = bucket.load(Ordering::Relaxed);
+        let fixed = [
+            next,
+            hash,
+            lengths,
+            place.object,
+            spec.bytes,
+            spec.fingerprint,
+            spec.len,
+            0,
+        ];
+        let name_words = name.as_bytes().chunks(8).map(word_of);
+        let schema_words = schema.as_bytes().chunks(8).map(word_of);
+        let start = place.entry as usize / 8;
+        for (at, value) in fixed
+            .into_iter()
+            .chain(name_words)
+            .chain(schema_words)
+            .enumerate()
+        {
+            // Relaxed: published by the bucket below.
+            self.words[start + at].store(value, Ordering::Relaxed);
+        }
+        crash_point!("place.entry");
+        // Release: pairs with the Acquire fence in `first` (D1).
+        bucket.store(place.entry, Ordering::Release);
+        crash_point!("place.published");
+        // Relaxed: the directory lock orders these for the next holder.
+        self.words[word::USED].store(place.end, Ordering::Relaxed);
+        self.words[word::OBJECTS].fetch_add(1, Ordering::Relaxed);
+        crash_point!("place.counted");
+    }
+
+    /// Computes `used` and the count from the chains, after a holder of the directory lock died (D2).
+    pub(crate) fn recover(&self) -> Result<()> {
+        let entries = self.entries()?;
+        let used = entries
+            .iter()
+            .map(Entry::end)
+            .fold(first_used(self.buckets), u64::max);
+        // Relaxed: the directory lock orders these for the next holder.
+        self.words[word::USED].store(used, Ordering::Relaxed);
+        self.words[word::OBJECTS].store(entries.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+fn word_of(chunk: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    bytes[..chunk.len()].copy_from_slice(chunk);
+    u64::from_ne_bytes(bytes)
+}
+
+fn corrupt(what: &str) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("directory: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LENGTH: u64 = 16 * 1024;
+
+    fn words() -> Vec<AtomicU64> {
+        let words: Vec<AtomicU64> = (0..LENGTH / 8).map(|_| AtomicU64::new(0)).collect();
+        words[word::USED].store(first_used(8), Ordering::Relaxed);
+        words
+    }
+
+    fn spec(bytes: u64) -> Spec<'static> {
+        Spec {
+            kind: Kind::Value,
+            fingerprint: 42,
+            schema: &"u64",
+            len: 1,
+            bytes,
+        }
+    }
+
+    fn add(directory: &Directory<'_>, name: &str, bytes: u64) -> Result<u64> {
+        let place = directory.reserve(name, &spec(bytes), "u64")?;
+        directory.publish(place, name, &spec(bytes), "u64");
+        Ok(place.object)
+    }
+
+    #[test]
+    fn what_was_added_is_found_with_name_and_schema() {
+        let words = words();
+        let directory = Directory::new(&words, 8);
+        let names: Vec<String> = (0..40)
+            .map(|number| format!("object number {number}"))
+            .collect();
+        let offsets: Vec<u64> = names
+            .iter()
+            .map(|name| add(&directory, name, 40).unwrap())
+            .collect();
+        for (name, offset) in names.iter().zip(offsets) {
+            let entry = directory.find(name).unwrap().unwrap();
+            assert_eq!((entry.offset, entry.bytes, offset % 64), (offset, 40, 0));
+            assert_eq!(
+                (directory.name(&entry), directory.schema(&entry)),
+                (name.clone(), "u64".to_owned())
+            );
+        }
+        assert_eq!(directory.find("absent").unwrap(), None);
+        assert_eq!(directory.entries().unwrap().len(), 40);
+    }
+
+    /// The byte map of an entry: a change here needs a new `LAYOUT_VERSION`.
+    #[test]
+    fn golden_entry() {
+        let words = words();
+        let directory = Directory::new(&words, 8);
+        add(&directory, "hits", 40).unwrap();
+        let entry = directory.find("hits").unwrap().unwrap();
+        assert_eq!(
+            (first_used(8), entry.offset, entry.at, entry.end()),
+            (704, 704, 744, 824)
+        );
+        let start = entry.at as usize / 8;
+        let stored: Vec<u64> = (start..start + 10)
+            .map(|at| words[at].load(Ordering::Relaxed))
+            .collect();
+        let lengths = 1 | 4 << 16 | 3 << 32;
+        let text = |text: &[u8; 8]| u64::from_ne_bytes(*text);
+        let expected = [
+            0,
+            hash("hits"),
+            lengths,
+            704,
+            40,
+            42,
+            1,
+            0,
+            text(b"hits\0\0\0\0"),
+            text(b"u64\0\0\0\0\0"),
+        ];
+        assert_eq!(stored, expected);
+        assert_eq!(hash("hits"), 0x732d_fbcf_0263_2edf);
+    }
+
+    #[test]
+    fn a_full_segment_says_so_and_stays_as_it_was() {
+        let words = words();
+        let directory = Directory::new(&words, 8);
+        add(&directory, "a", 40).unwrap();
+        let used = words[word::USED].load(Ordering::Relaxed);
+        for bytes in [LENGTH, u64::MAX - 100, u64::MAX] {
+            assert_eq!(
+                add(&directory, "b", bytes).unwrap_err().kind(),
+                ErrorKind::Full
+            );
+        }
+        assert_eq!(words[word::USED].load(Ordering::Relaxed), used);
+        assert!(add(&directory, "b", 40).is_ok());
+    }
+
+    #[test]
+    fn recovery_computes_what_a_dead_creator_left_out() {
+        let words = words();
+        let directory = Directory::new(&words, 8);
+        add(&directory, "a", 40).unwrap();
+        add(&directory, "b", 400).unwrap();
+        let used = words[word::USED].load(Ordering::Relaxed);
+        words[word::USED].store(first_used(8), Ordering::Relaxed);
+        words[word::OBJECTS].store(0, Ordering::Relaxed);
+        directory.recover().unwrap();
+        assert_eq!(words[word::USED].load(Ordering::Relaxed), used);
+        assert_eq!(words[word::OBJECTS].load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_chain_in_a_circle_ends() {
+        let words = words();
+        let directory = Directory::new(&words, 8);
+        add(&directory, "a", 40).unwrap();
+        let entry = directory.find("a").unwrap().unwrap();
+        words[entry.at as usize / 8].store(entry.at, Ordering::Relaxed);
+        words[entry.at as usize / 8 + 1].store(1, Ordering::Relaxed);
+        assert_eq!(directory.find("a").unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(directory.entries().unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+}

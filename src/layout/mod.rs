@@ -1,0 +1,13 @@
+//! What the bytes of a segment mean: header, directory, and which types may live there.
+//!
+//! Nothing here maps memory or takes a lock; the same code runs in creator and attacher, and over any bytes at all.
+
+pub(crate) mod directory;
+pub(crate) mod header;
+mod schema;
+mod shareable;
+
+pub(crate) use directory::{Directory, Entry, Kind, OBJECT_ALIGN, Spec};
+pub(crate) use header::Header;
+pub use schema::{Field, Schema, Variant};
+pub use shareable::{PaddingMessage, Shareable, field_bytes};

@@ -1,0 +1,91 @@
+//! Shared-memory values, arrays, counters and child processes that survive any kill.
+//!
+//! > **Kill any process at any instruction. No survivor hangs, no value is torn, nothing is left behind.**
+//!
+//! What Python's `multiprocessing` is for ease, with types checked when a segment is attached, and locks as fast as
+//! those between threads.
+//!
+//! ```no_run
+//! use procshare::{Process, SharedValue};
+//!
+//! fn increment(counter: SharedValue<i32>, times: u32) {
+//!     for _ in 0..times {
+//!         *counter.get_lock() += 1; // copied out, published by one store when the guard drops
+//!     }
+//! }
+//!
+//! #[procshare::main] // or procshare::init() as the first line of main
+//! fn main() -> procshare::Result<()> {
+//!     let counter = SharedValue::new(0)?;
+//!     let children = (0..4)
+//!         .map(|_| Process::spawn(increment, (counter.clone(), 10_000)))
+//!         .collect::<procshare::Result<Vec<_>>>()?;
+//!     for child in children {
+//!         child.join()?;
+//!     }
+//!     assert_eq!(counter.get(), 40_000);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! | you want | take | on the death of a process inside |
+//! |---|---|---|
+//! | a value of several fields, read often, changed as a whole | [`SharedValue`] | its change never happened |
+//! | a number to count with | [`SharedCounter`] | it has counted or not |
+//! | a number without a lock | [`SharedAtomic`], [`SharedAtomicArray`] | nothing to notice |
+//! | much data, changed in place | [`SharedArray`] | everybody is told until somebody recovers |
+//! | much data that never changes again | [`FrozenArray`] | nothing to notice |
+//! | many objects under names in one place | [`Segment`] | an object is there whole, or not at all |
+//!
+//! Limits: Linux, 64-bit; peers share one user id (or name the one they trust), one PID namespace and one time
+//! namespace; sizes are fixed at creation. Peers cooperate: they may crash, be killed, be old builds, but whoever may
+//! write to a segment can write nonsense, which gives errors, panics that say so, or wrong numbers.
+//!
+//! How it works, byte by byte and crash by crash: [`design`].
+
+#[cfg(not(procshare_loom))]
+mod collections;
+pub mod design;
+mod error;
+#[cfg(not(procshare_loom))]
+mod layout;
+mod primitive;
+#[cfg_attr(
+    procshare_loom,
+    allow(dead_code, reason = "models drive the state machines from tests only")
+)]
+mod raw;
+#[cfg(not(procshare_loom))]
+mod segment;
+#[cfg(not(procshare_loom))]
+mod sys;
+
+pub use error::{Error, ErrorKind, Result};
+
+#[cfg(not(procshare_loom))]
+pub use {
+    collections::{
+        ArrayGuard, AtomicInteger, FrozenArray, LockError, SharedArray, SharedAtomic,
+        SharedAtomicArray, SharedCounter, SharedValue, ValueGuard,
+    },
+    layout::Shareable,
+    segment::{ObjectInfo, Segment, SegmentBuilder, clean, clean_folder},
+};
+
+/// The structure of types in a segment, as programs compare and print it.
+#[cfg(not(procshare_loom))]
+pub mod schema {
+    pub use crate::layout::{Field, Schema, Variant};
+}
+
+#[cfg(feature = "derive")]
+pub use procshare_derive::{Shareable, main, test};
+
+/// For the macros and this crate's own tests and benches: no part of the interface, may change at any time.
+#[cfg(not(procshare_loom))]
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::layout::{PaddingMessage, field_bytes};
+    #[cfg(feature = "crash-points")]
+    pub use crate::primitive::crash::CRASH_POINTS;
+}

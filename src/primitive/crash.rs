@@ -1,0 +1,74 @@
+//! `crash_point!`: a named step of a protocol at which a test can have its process killed.
+//!
+//! Without the feature `crash-points` the macro leaves nothing behind. With it, the environment variable
+//! `PROCSHARE_CRASH_AT=name` (or `name:3` for the third passage) makes the process send itself SIGKILL there.
+
+/// Every crash point of the crate; `tests/crash.rs` kills a child at each and compares the list with the sources.
+#[cfg(feature = "crash-points")]
+pub const CRASH_POINTS: &[&str] = &[
+    "lock.acquired",
+    "lock.waiting",
+    "lock.woken",
+    "lock.taken_over",
+    "unlock.begin",
+    "unlock.released",
+    "publish.begin",
+    "publish.half",
+    "publish.written",
+    "publish.published",
+    "array.guarded",
+    "create.opened",
+    "create.locked",
+    "create.allocated",
+    "create.formatted",
+    "create.registered",
+    "create.linked",
+    "open.opened",
+    "open.locked",
+    "open.mapped",
+    "open.registered",
+    "place.locked",
+    "place.object",
+    "place.entry",
+    "place.published",
+    "place.counted",
+    "detach.begin",
+    "detach.deregistered",
+    "detach.unlocked",
+    "detach.exclusive",
+    "detach.unlinked",
+    "unlink.begin",
+    "unlink.done",
+    "reset.locks",
+    "reset.stamped",
+];
+
+/// Dies here if the environment asks for this point.
+#[cfg(feature = "crash-points")]
+pub(crate) fn hit(point: &str) {
+    use core::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::OnceLock;
+    static ASKED: OnceLock<Option<(String, AtomicU32)>> = OnceLock::new();
+    let asked = ASKED.get_or_init(|| {
+        let text = std::env::var("PROCSHARE_CRASH_AT").ok()?;
+        let (name, passage) = text.split_once(':').unwrap_or((&text, "1"));
+        Some((
+            name.to_owned(),
+            AtomicU32::new(passage.parse().unwrap_or(1)),
+        ))
+    });
+    if let Some((name, passages)) = asked {
+        // Relaxed: only a count.
+        if name == point && passages.fetch_sub(1, Ordering::Relaxed) == 1 {
+            crate::sys::identity::kill_self();
+        }
+    }
+}
+
+macro_rules! crash_point {
+    ($name:literal) => {{
+        #[cfg(all(feature = "crash-points", not(procshare_loom)))]
+        $crate::primitive::crash::hit($name);
+    }};
+}
+pub(crate) use crash_point;

@@ -1,0 +1,134 @@
+//! Who we are, cached so that a lock pays three loads for it.
+//!
+//! The cache is one word per thread plus one word per process. The process word lies on a page the kernel empties in
+//! every fork child (`MADV_WIPEONFORK`), raw `clone` included, where no handler of ours would run: a child that finds
+//! it empty computes its id anew instead of passing for its parent.
+//!
+//! A child may have been born into another PID or time namespace, where its ids mean nothing to its parent's peers.
+//! So an id is computed anew only together with a look at the namespaces, and refused when they have changed.
+
+use super::owner::{OwnerId, start_bits};
+use crate::sys;
+use core::cell::Cell;
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+/// This process's ids mean nothing to the peers of the segments it has mapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Foreign;
+
+/// The namespaces this process lives in, as inode numbers; 0 is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Namespaces {
+    pub(crate) pid: u64,
+    pub(crate) time: u64,
+}
+
+const UNKNOWN: u64 = u64::MAX;
+
+thread_local! {
+    static CACHED: Cell<u64> = const { Cell::new(UNKNOWN) };
+}
+
+/// Stands in for the page until that is mapped; stays zero.
+static NO_PAGE: AtomicU64 = AtomicU64::new(0);
+/// The word on the wipe-on-fork page: the process half of our ids, or zero before the first use and after a fork.
+static PROCESS: AtomicPtr<AtomicU64> = AtomicPtr::new((&raw const NO_PAGE).cast_mut());
+/// Start time in ticks that belongs to `PROCESS`; written before it.
+static START: AtomicU64 = AtomicU64::new(0);
+/// The namespaces of the first computation, kept across fork so that a child can compare.
+static PID_NAMESPACE: AtomicU64 = AtomicU64::new(0);
+static TIME_NAMESPACE: AtomicU64 = AtomicU64::new(0);
+
+#[inline]
+fn process_word() -> &'static AtomicU64 {
+    // SAFETY: PROCESS holds the address of NO_PAGE or of a page that is mapped for the life of the process; both hold
+    // an AtomicU64. Acquire pairs with the Release in `adopt_page`.
+    unsafe { &*PROCESS.load(Ordering::Acquire) }
+}
+
+/// Returns the calling thread's id.
+#[inline]
+pub(crate) fn current() -> Result<OwnerId, Foreign> {
+    let cached = CACHED.get();
+    // Relaxed: the word is only compared with a value this same thread stored or read before.
+    if process_word().load(Ordering::Relaxed) == cached >> 32 {
+        return Ok(OwnerId::from_cache(cached));
+    }
+    compute()
+}
+
+#[cold]
+fn compute() -> Result<OwnerId, Foreign> {
+    let process = ensure_process()?;
+    let id = OwnerId::of_thread(
+        sys::identity::thread_id(),
+        sys::identity::image_nonce(),
+        process,
+    );
+    CACHED.set(id.word());
+    Ok(id)
+}
+
+/// Fills the process word if it is empty; one computation serves all threads, so that they agree for ever.
+fn ensure_process() -> Result<u64, Foreign> {
+    let word = adopt_page();
+    if let Some(word) = word {
+        // Acquire: pairs with the Release below, so that START belongs to the word read.
+        let known = word.load(Ordering::Acquire);
+        if known != 0 {
+            return Ok(known);
+        }
+    }
+    let identity = sys::identity::identity();
+    check_namespaces(&identity)?;
+    START.store(identity.start, Ordering::Relaxed);
+    let process = OwnerId::process_half(identity.pid, start_bits(identity.start));
+    // Without a page (no memory for one) nothing may be cached: every call comes here and computes.
+    match word.map(|word| word.compare_exchange(0, process, Ordering::Release, Ordering::Acquire)) {
+        None | Some(Ok(_)) => Ok(process),
+        Some(Err(earlier)) => Ok(earlier),
+    }
+}
+
+fn check_namespaces(identity: &sys::identity::Identity) -> Result<(), Foreign> {
+    for (kept, now) in [
+        (&PID_NAMESPACE, identity.pid_namespace),
+        (&TIME_NAMESPACE, identity.time_namespace),
+    ] {
+        // Relaxed: a single word each, and a fork child reads what its parent wrote before the fork.
+        match kept.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => {}
+            Err(before) if before == now => {}
+            Err(_) => return Err(Foreign),
+        }
+    }
+    Ok(())
+}
+
+/// The process word on its page, mapping the page at the first call.
+fn adopt_page() -> Option<&'static AtomicU64> {
+    if !core::ptr::eq(process_word(), &NO_PAGE) {
+        return Some(process_word());
+    }
+    let page = sys::identity::fork_word().ok()?;
+    // Release: pairs with the Acquire in `process_word`.
+    PROCESS.store((&raw const *page).cast_mut(), Ordering::Release);
+    Some(page)
+}
+
+/// Returns the namespaces this process computed its id in.
+#[allow(dead_code, reason = "models have no namespaces")]
+pub(crate) fn namespaces() -> Result<Namespaces, Foreign> {
+    ensure_process()?;
+    Ok(Namespaces {
+        pid: PID_NAMESPACE.load(Ordering::Relaxed),
+        time: TIME_NAMESPACE.load(Ordering::Relaxed),
+    })
+}
+
+/// Returns this process's full start time in ticks, 0 if unknown.
+#[allow(dead_code, reason = "models have no start times")]
+pub(crate) fn process_start() -> Result<u64, Foreign> {
+    ensure_process()?;
+    Ok(START.load(Ordering::Relaxed))
+}

@@ -1,0 +1,149 @@
+//! Whether the owner named by a lock word is dead. Only proof counts; time never does.
+
+use super::identity;
+use super::owner::{OwnerId, start_bits};
+use crate::sys::liveness::{Life, lacks_mapping, life};
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// Where a segment keeps the evidence about its peers: its address in this process and its attach table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peers {
+    base: *const u8,
+    table: *const AtomicU64,
+    entries: usize,
+}
+
+// SAFETY: the pointers lead to memory shared between processes, of which only atomics are read; whoever makes a Peers
+// keeps that memory mapped as long as it is used (see `new`).
+unsafe impl Send for Peers {}
+// SAFETY: as above; nothing in it changes.
+unsafe impl Sync for Peers {}
+
+/// One word of the attach table: `[ start:34 | image:8 | PID:22 ]`, zero when free.
+///
+/// Here the start time is nearly whole, so that an entry a dead process left is not taken for one of the process
+/// that was given its PID later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attachment(pub(crate) u64);
+
+const PID_BITS: u64 = (1 << 22) - 1;
+const START_BITS: u64 = (1 << 34) - 1;
+
+impl Attachment {
+    pub(crate) fn pack(pid: u32, image: u8, start: u64) -> Self {
+        Attachment((start & START_BITS) << 30 | u64::from(image) << 22 | u64::from(pid) & PID_BITS)
+    }
+
+    pub(crate) fn pid(self) -> u32 {
+        (self.0 & PID_BITS) as u32
+    }
+
+    fn image(self) -> u8 {
+        (self.0 >> 22) as u8
+    }
+
+    fn start(self) -> u64 {
+        self.0 >> 30
+    }
+
+    /// The entry of the calling process.
+    pub(crate) fn current() -> Result<Self, identity::Foreign> {
+        let id = identity::current()?;
+        Ok(Self::pack(id.pid(), id.image(), identity::process_start()?))
+    }
+
+    /// Whether the process that made this entry is still there, or nobody can tell.
+    pub(crate) fn may_live(self) -> bool {
+        match life(self.pid()) {
+            Life::Dead => false,
+            Life::Alive { start } => {
+                start == 0 || self.start() == 0 || start & START_BITS == self.start()
+            }
+        }
+    }
+
+    /// Whether `self` was made by the same process as `other`, but by an image it ran before an `exec`.
+    pub(crate) fn is_former_image_of(self, other: Self) -> bool {
+        self.pid() == other.pid()
+            && self.start() == other.start()
+            && self.start() != 0
+            && self.image() != other.image()
+    }
+}
+
+impl Peers {
+    /// # Safety
+    /// `base` lies in a mapping of the segment and `table` holds `entries` atomics in it, for as long as this value
+    /// or a copy of it is used.
+    pub(crate) unsafe fn new(base: *const u8, table: *const AtomicU64, entries: usize) -> Self {
+        Peers {
+            base,
+            table,
+            entries,
+        }
+    }
+
+    fn table(&self) -> &[AtomicU64] {
+        // SAFETY: `new` demands that this many atomics are mapped there as long as self is used.
+        unsafe { core::slice::from_raw_parts(self.table, self.entries) }
+    }
+
+    /// Whether `owner` can be proved dead. `look_at_maps` also asks whether it `exec`ed, which costs more.
+    pub(crate) fn is_dead(&self, owner: OwnerId, look_at_maps: bool) -> bool {
+        if owner.pid() == 0 {
+            return true; // No process has PID 0: nobody we could ever wait for.
+        }
+        if let Ok(me) = identity::current() {
+            if me.process() == owner.process() {
+                // Our own process: a thread's end frees nothing (a leaked guard may still be in use), an exec does.
+                return me.image() != owner.image();
+            }
+        }
+        match life(owner.pid()) {
+            Life::Dead => true,
+            Life::Alive { start } => {
+                let bits = start_bits(start);
+                let reused = bits != 0 && owner.start_bits() != 0 && bits != owner.start_bits();
+                reused
+                    || self.is_former_image(owner, start)
+                    || look_at_maps && lacks_mapping(owner.pid(), self.base)
+            }
+        }
+    }
+
+    /// Whether the living process `owner.pid()` has attached again under another image than the owner's: it `exec`ed,
+    /// and maps the segment once more, so that its maps alone would not tell.
+    fn is_former_image(&self, owner: OwnerId, start: u64) -> bool {
+        if start == 0 {
+            return false;
+        }
+        let now = Attachment::pack(owner.pid(), owner.image(), start);
+        let mut attached_anew = false;
+        for entry in self.table() {
+            // Acquire: pairs with the Release of an attacher, so that what it cleared before is seen as cleared.
+            let entry = Attachment(entry.load(Ordering::Acquire));
+            if entry == now {
+                return false;
+            }
+            attached_anew |= entry.is_former_image_of(now);
+        }
+        attached_anew
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attachment_keeps_its_parts() {
+        let entry = Attachment::pack(4_194_303, 7, (1 << 34) - 2);
+        assert_eq!(
+            (entry.pid(), entry.image(), entry.start()),
+            (4_194_303, 7, (1 << 34) - 2)
+        );
+        assert!(Attachment::pack(9, 1, 5).is_former_image_of(Attachment::pack(9, 2, 5)));
+        assert!(!Attachment::pack(9, 1, 5).is_former_image_of(Attachment::pack(9, 2, 6)));
+        assert!(!Attachment::pack(9, 1, 0).is_former_image_of(Attachment::pack(9, 2, 0)));
+    }
+}

@@ -1,0 +1,114 @@
+//! `RawLatch`: a value in two slots, published by one store, read without a lock.
+//!
+//! | state | version | moved by | to | if that party dies there |
+//! |---|---|---|---|---|
+//! | at rest | `v` | – | – | – |
+//! | being written | `v`, slot `v + 1` changing | the lock's owner | at rest, `v + 1`, by one store | still `v`; the next owner writes that slot anew |
+//!
+//! The value is slot `version & 1`. Slots are grids of 64-bit words, on both sides: mixed sizes would be undefined.
+//!
+//! # Invariants
+//!
+//! - L1. Only the lock's owner writes slots and version, and only the slot that is not current.
+//! - L2. A reader that finds the same version before and after has copied a slot nobody wrote to meanwhile: the
+//!   writer of version `v + 2`, which reuses slot `v`, starts after `v + 1` was stored.
+//! - L3. A version is stored after its slot is whole.
+
+use crate::primitive::{AtomicU64, Ordering, crash_point, fence};
+use crate::raw::RawMutex;
+
+/// Lock and version; the two slots follow it in memory and come in as slices.
+#[repr(C)]
+pub(crate) struct RawLatch {
+    pub(crate) mutex: RawMutex,
+    pub(super) version: AtomicU64,
+}
+
+impl RawLatch {
+    #[cfg(any(test, procshare_loom))]
+    pub(crate) fn new() -> Self {
+        RawLatch {
+            mutex: RawMutex::new(),
+            version: AtomicU64::new(0),
+        }
+    }
+
+    /// Tries to copy the value out without the lock; false if a writer was in the way, and `out` is then anything.
+    #[inline]
+    pub(crate) fn try_read(&self, slots: [&[AtomicU64]; 2], out: &mut [u8]) -> bool {
+        // Acquire: pairs with the Release in `publish`, so that the slot is whole (L3).
+        let version = self.version.load(Ordering::Acquire);
+        copy_out(slots[(version & 1) as usize], out);
+        // Acquire: pairs with the Release fence in `publish`. If a word copied came from the writer of a later version,
+        // the load below sees at least the version that writer began from (L2).
+        fence(Ordering::Acquire);
+        self.version.load(Ordering::Relaxed) == version
+    }
+
+    /// Copies the value out. The caller holds the lock, so nobody writes.
+    #[inline]
+    pub(crate) fn read_locked(&self, slots: [&[AtomicU64]; 2], out: &mut [u8]) {
+        let version = self.version.load(Ordering::Relaxed);
+        copy_out(slots[(version & 1) as usize], out);
+    }
+
+    /// Makes `value` the current one. The caller holds the lock.
+    #[inline]
+    pub(crate) fn publish(&self, slots: [&[AtomicU64]; 2], value: &[u8]) {
+        crash_point!("publish.begin");
+        let next = self.version.load(Ordering::Relaxed).wrapping_add(1);
+        // Release: pairs with the Acquire fence in `try_read`; orders the version read above before the words below.
+        fence(Ordering::Release);
+        copy_in(slots[(next & 1) as usize], value);
+        crash_point!("publish.written");
+        // Release: pairs with the Acquire in `try_read` (L3).
+        self.version.store(next, Ordering::Release);
+        crash_point!("publish.published");
+    }
+}
+
+/// Words that hold a value of so many bytes.
+pub(crate) const fn words_for(bytes: usize) -> usize {
+    bytes.div_ceil(8)
+}
+
+/// Writes `value` to a slot word by word. Relaxed: the store of the version publishes every word at once.
+#[inline]
+fn copy_in(slot: &[AtomicU64], value: &[u8]) {
+    let whole = value.chunks_exact(8);
+    let rest = whole.remainder();
+    for (at, (word, chunk)) in slot.iter().zip(whole).enumerate() {
+        if at == 1 {
+            crash_point!("publish.half");
+        }
+        word.store(word_of(chunk), Ordering::Relaxed);
+    }
+    if !rest.is_empty() {
+        slot[value.len() / 8].store(word_of(rest), Ordering::Relaxed);
+    }
+}
+
+/// Reads a slot word by word. Relaxed: the fence after every copy orders all of them at once.
+#[inline]
+fn copy_out(slot: &[AtomicU64], out: &mut [u8]) {
+    let last = out.len() / 8;
+    let mut whole = out.chunks_exact_mut(8);
+    for (chunk, word) in whole.by_ref().zip(slot) {
+        chunk.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+    }
+    let rest = whole.into_remainder();
+    if !rest.is_empty() {
+        rest.copy_from_slice(&slot[last].load(Ordering::Relaxed).to_ne_bytes()[..rest.len()]);
+    }
+}
+
+/// Up to eight bytes as a word, filled up with zeros.
+#[inline]
+fn word_of(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_ne_bytes(word)
+}
+
+#[cfg(not(procshare_loom))]
+const _: () = assert!(size_of::<RawLatch>() == 24);

@@ -1,0 +1,17 @@
+//! State machines that live in shared memory. They know words and waiters; they know no `T`, no mapping, no lifetime.
+//!
+//! Every file here obeys the same rules:
+//!
+//! - R1. It is made of atomics only, and all zeros is its initial state: fresh memory needs no constructor.
+//! - R2. It imports `primitive` and nothing else, so that a model checker can stand in for the machine.
+//! - R3. It opens with its states, who may move it, and what happens if that party dies there.
+//! - R4. Its words are a peer's bytes: any value read from them is checked before it is used as an index or an id.
+
+mod latch;
+mod mutex;
+
+pub(crate) use latch::{RawLatch, words_for};
+pub(crate) use mutex::{Held, RawMutex, Refused};
+
+#[cfg(all(test, procshare_loom))]
+mod tests;

@@ -1,0 +1,348 @@
+//! `RawMutex`: a lock that survives the death of whoever holds it.
+//!
+//! One word holds the owner and two flags (see `primitive::owner`); zero is free and consistent.
+//!
+//! | state | word | moved by | to | if that party dies there |
+//! |---|---|---|---|---|
+//! | free | `0` or `I` | any thread, compare-exchange | held | the lock is held by a dead owner |
+//! | held | `owner [I]` | its owner, compare-exchange | free | a waiter proves it and takes over |
+//! | | | a waiter sets `W` before sleeping | contended | the owner wakes one too many: harmless |
+//! | contended | `owner W [I]` | its owner | free, then one wake-up | the sleepers' slices end by themselves |
+//! | | | a waiter that proved the owner dead | `waiter W I` | the next waiter proves *that* one dead |
+//!
+//! `I` (inconsistent) comes with every take-over, in the same store, and stays through unlocks until an owner declares
+//! the data whole. Who publishes by one store may do so at once; who writes in place must tell its users first.
+//!
+//! # Invariants
+//!
+//! - M1. Only the thread named in the word moves it to free, and only once: `unlock` compares the whole id.
+//! - M2. A sleeper has seen `W` in the word it sleeps on; whoever clears `W` wakes one.
+//! - M3. Whoever was asleep acquires with `W` set, since others may sleep still.
+//! - M4. A living owner's word is never taken: take-over follows proof of death, and compares the whole word.
+//! - M5. A wake-up that dies with its receiver delays the others by one slice at most.
+
+use crate::primitive::owner::{INCONSISTENT, WAITERS};
+use crate::primitive::{
+    AtomicU64, Backoff, Deadline, Foreign, Ordering, OwnerId, Peers, Wait, crash_point,
+    current_owner, futex, monotonic_millis,
+};
+use core::time::Duration;
+
+/// The first sleep of a waiter; each fruitless one doubles it.
+const FIRST_SLICE: Duration = Duration::from_millis(1);
+/// The longest sleep between two looks at the owner.
+const LAST_SLICE: Duration = Duration::from_millis(32);
+/// Least time between two questions to the kernel about the same word, whoever asks.
+const CHECK_EVERY_MS: u64 = 10;
+/// How long a word must stand still before waiters also ask whether its owner `exec`ed.
+const EXEC_AFTER: Duration = Duration::from_millis(50);
+
+/// A robust lock: two words, zero when free.
+#[repr(C)]
+pub(crate) struct RawMutex {
+    pub(super) word: AtomicU64,
+    /// When somebody last asked the kernel about the owner, in milliseconds of the monotonic clock.
+    checked: AtomicU64,
+}
+
+/// Proof of holding: who holds, and whether the data may be half-written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) owner: OwnerId,
+    pub(crate) inconsistent: bool,
+}
+
+/// Why a lock was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    WouldBlock,
+    TimedOut,
+    WouldDeadlock,
+    Foreign,
+}
+
+impl From<Foreign> for Refused {
+    fn from(_: Foreign) -> Self {
+        Refused::Foreign
+    }
+}
+
+impl RawMutex {
+    #[cfg(any(test, procshare_loom))]
+    pub(crate) fn new() -> Self {
+        RawMutex {
+            word: AtomicU64::new(0),
+            checked: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes the lock, waiting until `deadline` at most. Only those who wait ask for the peers.
+    #[inline]
+    pub(crate) fn lock(
+        &self,
+        peers: impl FnOnce() -> Peers,
+        deadline: Deadline,
+    ) -> Result<Held, Refused> {
+        let me = current_owner()?;
+        // Acquire: pairs with the Release in `unlock`, so that what the last owner wrote is seen.
+        match self
+            .word
+            .compare_exchange(0, me.word(), Ordering::Acquire, Ordering::Relaxed)
+        {
+            Ok(_) => {
+                crash_point!("lock.acquired");
+                Ok(Held {
+                    owner: me,
+                    inconsistent: false,
+                })
+            }
+            Err(_) => self.lock_contended(me, &peers(), deadline),
+        }
+    }
+
+    /// Gives the lock back. The caller holds it as `owner`.
+    #[inline]
+    pub(crate) fn unlock(&self, owner: OwnerId) {
+        crash_point!("unlock.begin");
+        // Release: pairs with the Acquire of whoever locks next.
+        if self
+            .word
+            .compare_exchange(owner.word(), 0, Ordering::Release, Ordering::Relaxed)
+            .is_err()
+        {
+            self.unlock_contended(owner);
+        }
+    }
+
+    /// Whether the calling thread is the one that locked as `owner`: false in a fork child that inherited a guard.
+    #[inline]
+    pub(crate) fn is_caller(owner: OwnerId) -> bool {
+        current_owner() == Ok(owner)
+    }
+
+    /// Declares the data whole again. The caller holds the lock.
+    pub(crate) fn mark_consistent(&self) {
+        // Relaxed: the unlock that follows publishes it.
+        self.word.fetch_and(!INCONSISTENT, Ordering::Relaxed);
+    }
+
+    /// Declares that the data may be half-written. The caller holds the lock.
+    pub(crate) fn mark_inconsistent(&self) {
+        // Relaxed: the unlock that follows publishes it.
+        self.word.fetch_or(INCONSISTENT, Ordering::Relaxed);
+    }
+
+    /// Forgets an owner of an earlier start of the machine. The caller is alone with the segment.
+    #[cfg(not(procshare_loom))]
+    pub(crate) fn reset(&self) {
+        let word = self.word.load(Ordering::Relaxed);
+        let inconsistent = OwnerId::in_word(word).is_some() || word & INCONSISTENT != 0;
+        self.word.store(
+            if inconsistent { INCONSISTENT } else { 0 },
+            Ordering::Relaxed,
+        );
+        self.checked.store(0, Ordering::Relaxed);
+    }
+
+    /// Who holds the lock now, as a hint.
+    #[cfg(not(procshare_loom))]
+    pub(crate) fn owner(&self) -> Option<OwnerId> {
+        OwnerId::in_word(self.word.load(Ordering::Relaxed))
+    }
+
+    #[cold]
+    fn unlock_contended(&self, owner: OwnerId) {
+        let mut word = self.word.load(Ordering::Relaxed);
+        while OwnerId::in_word(word) == Some(owner) {
+            // Release: pairs with the Acquire of whoever locks next.
+            match self.word.compare_exchange(
+                word,
+                word & INCONSISTENT,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => {
+                    crash_point!("unlock.released");
+                    if word & WAITERS != 0 {
+                        futex::wake(&self.word, 1);
+                    }
+                    return;
+                }
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    #[cold]
+    fn lock_contended(
+        &self,
+        me: OwnerId,
+        peers: &Peers,
+        deadline: Deadline,
+    ) -> Result<Held, Refused> {
+        let mut waiter = Waiter::new(me, deadline);
+        loop {
+            let word = self.word.load(Ordering::Relaxed);
+            match OwnerId::in_word(word) {
+                None => {
+                    if let Some(held) = self.acquire_free(word, &waiter) {
+                        return Ok(held);
+                    }
+                }
+                Some(owner) if owner == me => return Err(Refused::WouldDeadlock),
+                Some(_) => {
+                    if let Some(outcome) = self.wait_once(word, &mut waiter, peers) {
+                        return outcome;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One compare-exchange from free; keeps `I`, and sets `W` if the caller has slept (M3).
+    fn acquire_free(&self, word: u64, waiter: &Waiter) -> Option<Held> {
+        let mine = waiter.me.word() | word & INCONSISTENT | waiter.waiters;
+        // Acquire: pairs with the Release in `unlock`.
+        self.word
+            .compare_exchange(word, mine, Ordering::Acquire, Ordering::Relaxed)
+            .ok()?;
+        waiter.backoff.learn(waiter.waiters == 0);
+        crash_point!("lock.acquired");
+        Some(Held {
+            owner: waiter.me,
+            inconsistent: word & INCONSISTENT != 0,
+        })
+    }
+
+    /// Spins once, or sleeps one slice; tells the outcome when waiting is over.
+    fn wait_once(
+        &self,
+        word: u64,
+        waiter: &mut Waiter,
+        peers: &Peers,
+    ) -> Option<Result<Held, Refused>> {
+        if waiter.deadline == Deadline::Now {
+            return Some(
+                self.take_over_if_dead(word, waiter, peers, true)
+                    .ok_or(Refused::WouldBlock),
+            );
+        }
+        if waiter.backoff.spin() {
+            return None;
+        }
+        let left = waiter.deadline.left();
+        if left == Some(Duration::ZERO) {
+            return Some(
+                self.take_over_if_dead(word, waiter, peers, true)
+                    .ok_or(Refused::TimedOut),
+            );
+        }
+        let marked = word | WAITERS;
+        // Relaxed: the futex compares the word under the kernel's own lock (M2).
+        if word != marked
+            && self
+                .word
+                .compare_exchange(word, marked, Ordering::Relaxed, Ordering::Relaxed)
+                .is_err()
+        {
+            return None;
+        }
+        crash_point!("lock.waiting");
+        waiter.waiters = WAITERS;
+        let slice = waiter.slice;
+        match futex::wait(
+            &self.word,
+            marked as u32,
+            Some(left.map_or(slice, |left| left.min(slice))),
+        ) {
+            Wait::TimedOut if self.word.load(Ordering::Relaxed) == marked => {
+                waiter.stood_still();
+                return self
+                    .take_over_if_dead(marked, waiter, peers, waiter.still >= EXEC_AFTER)
+                    .map(Ok);
+            }
+            Wait::Woken => crash_point!("lock.woken"),
+            Wait::Changed | Wait::TimedOut => {}
+        }
+        waiter.moved();
+        None
+    }
+
+    /// Asks whether the owner in `word` is dead, unless somebody has just asked, and takes its place if so.
+    fn take_over_if_dead(
+        &self,
+        word: u64,
+        waiter: &Waiter,
+        peers: &Peers,
+        look_at_maps: bool,
+    ) -> Option<Held> {
+        let owner = OwnerId::in_word(word)?;
+        if !self.may_check() || !peers.is_dead(owner, look_at_maps) {
+            return None;
+        }
+        let mine = waiter.me.word() | WAITERS | INCONSISTENT;
+        // Acquire: what the dead owner had stored is visible, its threads having left the processor for good (M4).
+        self.word
+            .compare_exchange(word, mine, Ordering::Acquire, Ordering::Relaxed)
+            .ok()?;
+        crash_point!("lock.taken_over");
+        Some(Held {
+            owner: waiter.me,
+            inconsistent: true,
+        })
+    }
+
+    /// Whether this caller is the one to ask the kernel now. A stamp from the future (forged) counts as old.
+    fn may_check(&self) -> bool {
+        let now = monotonic_millis();
+        let last = self.checked.load(Ordering::Relaxed);
+        let recent = last != 0 && now.wrapping_sub(last) < CHECK_EVERY_MS;
+        // Relaxed: the stamp limits a rate and orders nothing.
+        !recent
+            && self
+                .checked
+                .compare_exchange(last, now.max(1), Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+}
+
+/// What one waiting thread remembers between two looks at the word.
+struct Waiter {
+    me: OwnerId,
+    deadline: Deadline,
+    backoff: Backoff,
+    /// `WAITERS` once this thread has slept, else 0.
+    waiters: u64,
+    slice: Duration,
+    /// How long the word has stood still while this thread slept.
+    still: Duration,
+}
+
+impl Waiter {
+    fn new(me: OwnerId, deadline: Deadline) -> Self {
+        Waiter {
+            me,
+            deadline,
+            backoff: Backoff::new(),
+            waiters: 0,
+            slice: FIRST_SLICE,
+            still: Duration::ZERO,
+        }
+    }
+
+    fn stood_still(&mut self) {
+        self.still += self.slice;
+        self.slice = (self.slice * 2).min(LAST_SLICE);
+    }
+
+    fn moved(&mut self) {
+        self.still = Duration::ZERO;
+        self.slice = FIRST_SLICE;
+    }
+}
+
+#[cfg(not(procshare_loom))]
+const _: () = {
+    assert!(size_of::<RawMutex>() == 16);
+    assert!(core::mem::offset_of!(RawMutex, word) == 0);
+};

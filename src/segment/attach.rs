@@ -1,0 +1,343 @@
+//! Attaching to a segment somebody else made: nothing is believed before it is checked.
+
+use super::build::os_error;
+use super::mapping::Mapping;
+use super::name::SegmentName;
+use super::objects::raw_mutex_at;
+use super::{ANONYMOUS, Inner, Segment, SegmentBuilder};
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::header::{self, ATTACH_ENTRIES, FROZEN, HEADER_WORDS, word};
+use crate::layout::{Directory, Header};
+use crate::primitive::liveness::Attachment;
+use crate::primitive::{AtomicU64, Ordering, crash_point, identity};
+use crate::sys::map::{AsFd, OwnedFd};
+use crate::sys::{self, map};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// How long an opener waits for somebody who is just removing or resetting the segment.
+const PATIENCE: Duration = Duration::from_secs(2);
+const BETWEEN_TRIES: Duration = Duration::from_micros(100);
+
+/// This process's line in a segment's attach table.
+pub(super) struct Registration {
+    slot: Option<usize>,
+    entry: Attachment,
+}
+
+impl Registration {
+    /// Enters the calling process into the attach table. A full table is no error: the file lock counts as well.
+    pub(super) fn new(words: &[AtomicU64]) -> Result<Self> {
+        let entry = Attachment::current().map_err(|_| foreign_self())?;
+        let table = &words[word::ATTACHED..word::END];
+        for slot in table {
+            let found = slot.load(Ordering::Relaxed);
+            if Attachment(found).is_former_image_of(entry) {
+                // Relaxed: ordered before our own entry by its Release.
+                let _ = slot.compare_exchange(found, 0, Ordering::Relaxed, Ordering::Relaxed);
+            }
+        }
+        let free = (0..ATTACH_ENTRIES).find(|&slot| claim(&table[slot], 0, entry));
+        let slot = free.or_else(|| {
+            let dead = |slot: &usize| {
+                let found = table[*slot].load(Ordering::Relaxed);
+                !Attachment(found).may_live() && claim(&table[*slot], found, entry)
+            };
+            (0..ATTACH_ENTRIES).find(dead)
+        });
+        Ok(Registration { slot, entry })
+    }
+
+    /// No entry at all, for a segment nobody can write to.
+    fn none() -> Result<Self> {
+        let entry = Attachment::current().map_err(|_| foreign_self())?;
+        Ok(Registration { slot: None, entry })
+    }
+
+    /// Takes the entry back, unless this is a fork child of the process it names.
+    pub(super) fn deregister(&self, words: &[AtomicU64]) {
+        if let (Some(slot), true) = (self.slot, Attachment::current() == Ok(self.entry)) {
+            // Release: whoever sees the slot free also sees what we did before.
+            let _ = words[word::ATTACHED + slot].compare_exchange(
+                self.entry.0,
+                0,
+                Ordering::Release,
+                Ordering::Relaxed,
+            );
+        }
+    }
+}
+
+/// Whether the attach table names a process that may be alive.
+pub(super) fn somebody_is_attached(words: &[AtomicU64]) -> bool {
+    words[word::ATTACHED..word::END]
+        .iter()
+        // Acquire: pairs with the Release of `claim`.
+        .map(|slot| slot.load(Ordering::Acquire))
+        .any(|found| found != 0 && Attachment(found).may_live())
+}
+
+fn claim(slot: &AtomicU64, found: u64, entry: Attachment) -> bool {
+    // Release: pairs with the Acquire of those who judge our locks, who must not see a former image's entry as well.
+    slot.compare_exchange(found, entry.0, Ordering::Release, Ordering::Relaxed)
+        .is_ok()
+}
+
+/// Opens what stands under `name`. `file` says that it may come from an earlier start of the machine.
+pub(super) fn open(name: &SegmentName, builder: &SegmentBuilder, file: bool) -> Result<Segment> {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        match try_open(name, builder, file) {
+            Ok(Some(segment)) => return Ok(segment),
+            Err(error) => return Err(error.in_segment(name)),
+            Ok(None) if Instant::now() > give_up => {
+                return Err(
+                    Error::new(ErrorKind::Busy, "somebody keeps its file locked").in_segment(name),
+                );
+            }
+            Ok(None) => sys::clock::sleep(BETWEEN_TRIES),
+        }
+    }
+}
+
+/// One attempt; `None` if the segment is just being removed or reset.
+fn try_open(name: &SegmentName, builder: &SegmentBuilder, file: bool) -> Result<Option<Segment>> {
+    let fd = map::open(&name.path).map_err(|error| os_error("opening", error))?;
+    crash_point!("open.opened");
+    let stat = map::stat(fd.as_fd()).map_err(|error| os_error("fstat", error))?;
+    if !stat.is_file {
+        return Err(Error::new(
+            ErrorKind::NotARegularFile,
+            "expected a regular file, found another kind",
+        ));
+    }
+    check_user(stat.uid, builder.allowed_user)?;
+    if !map::lock_shared(fd.as_fd()).map_err(|error| os_error("flock", error))? {
+        return Ok(None);
+    }
+    crash_point!("open.locked");
+    // Whoever removed the name did so before we held the lock: what we have is nobody's any more.
+    match map::stat_path(&name.path) {
+        Ok(found) if (found.dev, found.ino) == (stat.dev, stat.ino) => {}
+        _ => return Ok(None),
+    }
+    let (mapping, header) = map_and_check(&fd)?;
+    if header.boot_id != boot_id() && (file || known(header.boot_id) && known(boot_id())) {
+        if !file {
+            return Err(Error::new(
+                ErrorKind::ForeignBoot,
+                "it was made before the machine was last started",
+            ));
+        }
+        drop((mapping, fd));
+        reset_after_boot(name)?;
+        return Ok(None);
+    }
+    attach(fd, mapping, &header, Some(name.clone())).map(Some)
+}
+
+/// Attaches to the segment behind a descriptor that was passed to us; `name` where it has one.
+pub(super) fn from_descriptor(fd: OwnedFd, name: Option<SegmentName>) -> Result<Segment> {
+    let label = name
+        .as_ref()
+        .map_or_else(|| ANONYMOUS.to_owned(), SegmentName::to_string);
+    let attach_now = || {
+        let stat = map::stat(fd.as_fd()).map_err(|error| os_error("fstat", error))?;
+        check_user(stat.uid, Some(stat.uid))?;
+        let own = match &name {
+            None => fd,
+            Some(name) => own_description(fd, name)?,
+        };
+        let (mapping, header) = map_and_check(&own)?;
+        attach(own, mapping, &header, name)
+    };
+    attach_now().map_err(|error| error.in_segment(label))
+}
+
+/// Opens the file anew: locks taken through a descriptor we share with our parent would be our parent's as well.
+fn own_description(shared: OwnedFd, name: &SegmentName) -> Result<OwnedFd> {
+    let own = map::reopen(shared.as_fd())
+        .or_else(|_| map::open(&name.path))
+        .map_err(|error| os_error("opening the passed segment anew", error))?;
+    let same = |fd: &OwnedFd| map::stat(fd.as_fd()).map(|stat| (stat.dev, stat.ino)).ok();
+    if same(&own) != same(&shared) {
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            "another segment now has the name of the one that was passed",
+        ));
+    }
+    // The parent's lock, which we share until `shared` closes, keeps others from removing the name meanwhile.
+    match map::lock_shared(own.as_fd()) {
+        Ok(true) => Ok(own),
+        Ok(false) => Err(Error::new(ErrorKind::Busy, "somebody locked its file")),
+        Err(error) => Err(os_error("flock", error)),
+    }
+}
+
+fn attach(
+    fd: OwnedFd,
+    mapping: Mapping,
+    header: &Header,
+    name: Option<SegmentName>,
+) -> Result<Segment> {
+    check_namespaces(header)?;
+    crash_point!("open.mapped");
+    let registration = if header.flags & FROZEN != 0 {
+        Registration::none()?
+    } else {
+        Registration::new(mapping.words())?
+    };
+    crash_point!("open.registered");
+    Ok(Segment(Arc::new(Inner {
+        mapping,
+        fd,
+        name,
+        flags: header.flags,
+        buckets: header.buckets,
+        registration,
+    })))
+}
+
+/// Maps the file and checks a copy of its header.
+pub(super) fn map_and_check(fd: &OwnedFd) -> Result<(Mapping, Header)> {
+    let length = map::stat(fd.as_fd())
+        .map_err(|error| os_error("fstat", error))?
+        .len;
+    if length < header::SHORTEST {
+        let message = format!(
+            "expected {} bytes at least, found {length}",
+            header::SHORTEST
+        );
+        return Err(Error::new(ErrorKind::Truncated, message));
+    }
+    // Files of other file systems have no seals to ask for; what cannot be asked is not sealed.
+    let sealed = map::seals(fd.as_fd()).ok();
+    let frozen = sealed
+        .as_ref()
+        .is_some_and(|seals| seals.write && seals.shrink && seals.grow && seals.seal);
+    let mapping = if frozen {
+        Mapping::read_only(fd, length)
+    } else {
+        Mapping::writable(fd, length)
+    };
+    let mapping = match mapping {
+        Err(_) if !frozen && sealed.is_some_and(|seals| seals.write) => {
+            return Err(Error::new(
+                ErrorKind::Seals,
+                "expected all seals of a frozen segment or none, found some",
+            ));
+        }
+        mapping => mapping.map_err(|error| os_error("mmap", error))?,
+    };
+    let words = mapping.words();
+    let copy: [u64; HEADER_WORDS] = core::array::from_fn(|at| words[at].load(Ordering::Relaxed));
+    let header = Header::parse(&copy, length)?;
+    match (header.flags & FROZEN != 0, frozen) {
+        (true, false) => Err(Error::new(
+            ErrorKind::Seals,
+            "it says it is frozen, but its file is not sealed",
+        )),
+        (false, true) => Err(Error::new(
+            ErrorKind::Seals,
+            "its file is sealed, but it does not say it is frozen",
+        )),
+        _ => Ok((mapping, header)),
+    }
+}
+
+fn check_user(found: u32, allowed: Option<u32>) -> Result<()> {
+    let own = sys::identity::user_id();
+    if found == own || Some(found) == allowed {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::ForeignUser,
+        format!("expected a segment of user {own}, found one of user {found}"),
+    ))
+}
+
+fn check_namespaces(header: &Header) -> Result<()> {
+    let own = identity::namespaces().map_err(|_| foreign_self())?;
+    let pairs = [
+        ("PID", header.pid_namespace, own.pid),
+        ("time", header.time_namespace, own.time),
+    ];
+    for (which, expected, found) in pairs {
+        if expected == 0 || found == 0 {
+            let message =
+                format!("the {which} namespace of its creator or of this process is not known");
+            return Err(Error::new(ErrorKind::ForeignNamespace, message));
+        }
+        if expected != found {
+            let message =
+                format!("expected {which} namespace {expected}, found this process in {found}");
+            return Err(Error::new(ErrorKind::ForeignNamespace, message));
+        }
+    }
+    Ok(())
+}
+
+/// The refusal of a process that was forked into another namespace than its parent's.
+pub(crate) fn foreign_self() -> Error {
+    let message = "this process was moved to another PID or time namespace, where its locks would mean nothing";
+    Error::new(ErrorKind::ForeignNamespace, message)
+}
+
+/// This start of the machine; zeros if it cannot be told.
+pub(super) fn boot_id() -> [u64; 2] {
+    static BOOT_ID: OnceLock<[u64; 2]> = OnceLock::new();
+    *BOOT_ID.get_or_init(|| {
+        let bytes = u128::from_le_bytes(sys::identity::boot_id().unwrap_or_default());
+        [bytes as u64, (bytes >> 64) as u64]
+    })
+}
+
+fn known(boot_id: [u64; 2]) -> bool {
+    boot_id != [0, 0]
+}
+
+/// Frees the locks of processes that a restart of the machine has ended.
+///
+/// | state | header's boot id | moved by | if that party dies there |
+/// |---|---|---|---|
+/// | of an earlier start | old | whoever holds the file's exclusive lock | the next opener begins again |
+/// | of this start | ours, written last | – | – |
+fn reset_after_boot(name: &SegmentName) -> Result<()> {
+    let fd = map::open(&name.path).map_err(|error| os_error("opening", error))?;
+    if !map::lock_exclusive(fd.as_fd()).map_err(|error| os_error("flock", error))? {
+        return Ok(());
+    }
+    let (mapping, header) = map_and_check(&fd)?;
+    if header.boot_id == boot_id() {
+        return Ok(());
+    }
+    if !known(boot_id()) {
+        return Err(Error::new(
+            ErrorKind::ForeignBoot,
+            "whether the machine was restarted cannot be told",
+        ));
+    }
+    let namespaces = identity::namespaces().map_err(|_| foreign_self())?;
+    let words = mapping.words();
+    let directory = Directory::new(words, header.buckets);
+    raw_mutex_at(words, word::DIRECTORY_LOCK as u64 * 8).reset();
+    directory.recover()?;
+    for entry in directory
+        .entries()?
+        .iter()
+        .filter(|entry| entry.kind.has_lock())
+    {
+        raw_mutex_at(words, entry.offset).reset();
+    }
+    words[word::ATTACHED..word::END]
+        .iter()
+        .for_each(|slot| slot.store(0, Ordering::Relaxed));
+    crash_point!("reset.locks");
+    // Relaxed: the exclusive lock excludes every other process.
+    words[word::PID_NAMESPACE].store(namespaces.pid, Ordering::Relaxed);
+    words[word::TIME_NAMESPACE].store(namespaces.time, Ordering::Relaxed);
+    words[word::BOOT_ID].store(boot_id()[0], Ordering::Relaxed);
+    crash_point!("reset.stamped");
+    words[word::BOOT_ID + 1].store(boot_id()[1], Ordering::Relaxed);
+    Ok(())
+}

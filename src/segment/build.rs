@@ -1,0 +1,461 @@
+//! `SegmentBuilder`: making segments. A named one is complete, locked and registered before it gets its name.
+
+use super::attach::{self, Registration};
+use super::lifetime::remove_if_orphan;
+use super::mapping::Mapping;
+use super::name::{SHARED_MEMORY, SegmentName, UNFINISHED};
+use super::{ANONYMOUS, Inner, Segment};
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::{Header, Spec, directory, header};
+use crate::primitive::{crash_point, identity};
+use crate::sys::map::{AsFd, OwnedFd};
+use crate::sys::{self, Errno, errno_is, map};
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Below this size the question how much memory is left costs more than the memory.
+const CHECK_MEMORY_FROM: u64 = 1 << 20;
+/// How often `create` removes orphans and `open_or_create` changes its mind before giving up.
+const ATTEMPTS: u32 = 1000;
+
+/// Configures how a segment is created or opened.
+///
+/// # Examples
+///
+/// ```
+/// use procshare::Segment;
+///
+/// let name = format!("doc-segment-builder-{}", std::process::id());
+/// let segment = Segment::builder().capacity(64 * 1024).persistent(true).create(&name)?;
+/// drop(segment);
+/// Segment::open(&name)?.unlink()?; // it was still there
+/// # Ok::<(), procshare::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct SegmentBuilder {
+    capacity: Option<u64>,
+    mode: u32,
+    persistent: bool,
+    pub(super) allowed_user: Option<u32>,
+    folder: PathBuf,
+    buckets: Option<u64>,
+}
+
+impl Default for SegmentBuilder {
+    fn default() -> Self {
+        SegmentBuilder {
+            capacity: None,
+            mode: 0o600,
+            persistent: false,
+            allowed_user: None,
+            folder: PathBuf::from(SHARED_MEMORY),
+            buckets: None,
+        }
+    }
+}
+
+/// Fills a new segment before anybody else can see it.
+type Fill<'a> = &'a dyn Fn(&Segment) -> Result<()>;
+
+/// Leaves a new segment empty.
+const EMPTY: Fill<'static> = &|_| Ok(());
+
+impl SegmentBuilder {
+    /// Sets the capacity in bytes, rounded up to whole pages; 64 KiB unless set.
+    pub fn capacity(mut self, bytes: usize) -> Self {
+        self.capacity = Some(bytes as u64);
+        self
+    }
+
+    /// Sets the file's permission bits; 0600 unless set, whatever the umask.
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Keeps a named segment when its last user is gone.
+    pub fn persistent(mut self, persistent: bool) -> Self {
+        self.persistent = persistent;
+        self
+    }
+
+    /// Accepts, when opening, a segment owned by that user id besides our own.
+    ///
+    /// Whoever may write to a segment can change every value in it; name only users you trust with them.
+    pub fn allow_user(mut self, uid: u32) -> Self {
+        self.allowed_user = Some(uid);
+        self
+    }
+
+    /// Looks for names in `folder` instead of the machine's shared-memory folder.
+    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = folder.into();
+        self
+    }
+
+    /// Creates an anonymous segment.
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::new`].
+    pub fn anonymous(&self) -> Result<Segment> {
+        self.anonymous_with(EMPTY)
+    }
+
+    /// Creates a named segment.
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::create`].
+    pub fn create(&self, name: impl AsRef<OsStr>) -> Result<Segment> {
+        self.create_with(name, EMPTY)
+    }
+
+    /// Opens a named segment.
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::open`].
+    pub fn open(&self, name: impl AsRef<OsStr>) -> Result<Segment> {
+        attach::open(&self.name(name)?, self, false)
+    }
+
+    /// Opens a named segment, or creates it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::open_or_create`].
+    pub fn open_or_create(&self, name: impl AsRef<OsStr>) -> Result<Segment> {
+        self.open_or_create_with(name, EMPTY)
+    }
+
+    /// Creates a segment in a file, which persists.
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::create_file`].
+    pub fn create_file(&self, path: impl AsRef<Path>) -> Result<Segment> {
+        self.create_at(
+            &SegmentName::of_file(path.as_ref())?,
+            header::PERSISTENT,
+            EMPTY,
+        )
+    }
+
+    /// Opens the segment in a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::open_file`].
+    pub fn open_file(&self, path: impl AsRef<Path>) -> Result<Segment> {
+        attach::open(&SegmentName::of_file(path.as_ref())?, self, true)
+    }
+
+    /// Opens the segment in a file, or creates it.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_file`](Self::create_file) and [`open_file`](Self::open_file).
+    pub fn open_or_create_file(&self, path: impl AsRef<Path>) -> Result<Segment> {
+        self.open_or_create_at(
+            &SegmentName::of_file(path.as_ref())?,
+            true,
+            header::PERSISTENT,
+            EMPTY,
+        )
+    }
+
+    /// A builder for a segment that holds just one object.
+    pub(crate) fn for_object(spec: &Spec<'_>) -> Result<Self> {
+        const BUCKETS: u64 = 8;
+        let capacity =
+            directory::length_for("", spec, BUCKETS).ok_or_else(|| too_large(spec.bytes))?;
+        Ok(SegmentBuilder {
+            capacity: Some(capacity),
+            buckets: Some(BUCKETS),
+            ..Self::default()
+        })
+    }
+
+    pub(crate) fn anonymous_with(&self, fill: Fill<'_>) -> Result<Segment> {
+        self.make_anonymous(0, fill)
+            .map_err(|error| error.in_segment(ANONYMOUS))
+    }
+
+    pub(crate) fn create_with(&self, name: impl AsRef<OsStr>, fill: Fill<'_>) -> Result<Segment> {
+        self.create_at(&self.name(name)?, self.flags(), fill)
+    }
+
+    pub(crate) fn open_or_create_with(
+        &self,
+        name: impl AsRef<OsStr>,
+        fill: Fill<'_>,
+    ) -> Result<Segment> {
+        self.open_or_create_at(&self.name(name)?, false, self.flags(), fill)
+    }
+
+    fn name(&self, name: impl AsRef<OsStr>) -> Result<SegmentName> {
+        SegmentName::new(&self.folder, name.as_ref())
+    }
+
+    fn flags(&self) -> u32 {
+        if self.persistent {
+            header::PERSISTENT
+        } else {
+            0
+        }
+    }
+
+    fn length(&self) -> Result<u64> {
+        let capacity = self.capacity.unwrap_or(64 * 1024);
+        let page = map::page_size() as u64;
+        match capacity.checked_next_multiple_of(page) {
+            Some(0) => Err(Error::new(
+                ErrorKind::InvalidCapacity,
+                "a segment cannot have a capacity of 0 bytes",
+            )),
+            Some(length) if length <= isize::MAX as u64 => Ok(length),
+            _ => Err(too_large(capacity)),
+        }
+    }
+
+    /// Creates an anonymous segment, fills it, and seals it against every later write.
+    pub(crate) fn frozen_with(&self, fill: Fill<'_>) -> Result<Segment> {
+        let freeze = || {
+            let segment = self.make_anonymous(header::FROZEN, fill)?;
+            let fd = segment
+                .0
+                .fd
+                .try_clone()
+                .map_err(|error| os_error("dup", error))?;
+            // The seal is refused while a writable mapping exists.
+            drop(segment);
+            map::seal_all(fd.as_fd()).map_err(|error| os_error("sealing", error))?;
+            attach::from_descriptor(fd, None)
+        };
+        freeze().map_err(|error| error.in_segment(ANONYMOUS))
+    }
+
+    fn make_anonymous(&self, flags: u32, fill: Fill<'_>) -> Result<Segment> {
+        let length = self.length()?;
+        check_room(length, None, true)?;
+        let fd = map::memfd(c"procshare").map_err(|error| os_error("memfd_create", error))?;
+        allocate(&fd, length)?;
+        map::seal_size(fd.as_fd()).map_err(|error| os_error("sealing the size", error))?;
+        self.format(fd, flags, length, fill)
+    }
+
+    fn open_or_create_at(
+        &self,
+        name: &SegmentName,
+        file: bool,
+        flags: u32,
+        fill: Fill<'_>,
+    ) -> Result<Segment> {
+        for _ in 0..ATTEMPTS {
+            match attach::open(name, self, file) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                opened => return opened,
+            }
+            match self.create_at(name, flags, fill) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                created => return created,
+            }
+        }
+        Err(Error::new(ErrorKind::Busy, "others keep creating and removing it").in_segment(name))
+    }
+
+    fn create_at(&self, name: &SegmentName, flags: u32, fill: Fill<'_>) -> Result<Segment> {
+        self.make_named(name, flags, fill)
+            .map_err(|error| error.in_segment(name))
+    }
+
+    fn make_named(&self, name: &SegmentName, flags: u32, fill: Fill<'_>) -> Result<Segment> {
+        let length = self.length()?;
+        let (fd, unfinished) = Unfinished::new(name, self.mode)?;
+        crash_point!("create.opened");
+        let memory_backed =
+            map::is_memory_backed(fd.as_fd()).map_err(|error| os_error("fstatfs", error))?;
+        let space = map::free_space(fd.as_fd()).map_err(|error| os_error("fstatvfs", error))?;
+        check_room(length, space, memory_backed)?;
+        if !map::lock_shared(fd.as_fd()).map_err(|error| os_error("flock", error))? {
+            return Err(Error::new(ErrorKind::Busy, "somebody locked the new file"));
+        }
+        crash_point!("create.locked");
+        allocate(&fd, length)?;
+        crash_point!("create.allocated");
+        let mut segment = self.format(fd, flags, length, fill)?;
+        crash_point!("create.registered");
+        link(&unfinished, &segment.0.fd, name)?;
+        crash_point!("create.linked");
+        if let Some(inner) = Arc::get_mut(&mut segment.0) {
+            inner.name = Some(name.clone());
+        }
+        Ok(segment)
+    }
+
+    /// Writes header and contents of a segment that only we can see, and attaches us to it.
+    fn format(&self, fd: OwnedFd, flags: u32, length: u64, fill: Fill<'_>) -> Result<Segment> {
+        let mapping = Mapping::writable(&fd, length).map_err(|error| os_error("mmap", error))?;
+        let namespaces = identity::namespaces().map_err(|_| attach::foreign_self())?;
+        let buckets = self
+            .buckets
+            .unwrap_or_else(|| directory::buckets_for(length));
+        let header = Header {
+            length,
+            flags,
+            user: sys::identity::user_id(),
+            pid_namespace: namespaces.pid,
+            time_namespace: namespaces.time,
+            boot_id: attach::boot_id(),
+            buckets,
+        };
+        header.format(mapping.words(), directory::first_used(buckets));
+        crash_point!("create.formatted");
+        let registration = Registration::new(mapping.words())?;
+        let segment = Segment(Arc::new(Inner {
+            mapping,
+            fd,
+            name: None,
+            flags,
+            buckets,
+            registration,
+        }));
+        fill(&segment)?;
+        Ok(segment)
+    }
+}
+
+/// Gives the finished file its name; an orphan under that name makes room.
+fn link(unfinished: &Unfinished, fd: &OwnedFd, name: &SegmentName) -> Result<()> {
+    for _ in 0..ATTEMPTS {
+        let linked = match &unfinished.temporary {
+            None => map::link_unnamed(fd.as_fd(), &name.path),
+            Some(temporary) => map::rename_noreplace(temporary, &name.path),
+        };
+        match linked {
+            Ok(()) => return Ok(()),
+            Err(error) if errno_is(&error, Errno::Eexist) => {
+                if !remove_if_orphan(&name.path)? {
+                    return Err(Error::new(
+                        ErrorKind::AlreadyExists,
+                        "it exists, and is in use or is no orphan of ours",
+                    ));
+                }
+            }
+            Err(error) => return Err(os_error("linking the segment into its folder", error)),
+        }
+    }
+    Err(Error::new(
+        ErrorKind::Busy,
+        "others keep creating and removing it",
+    ))
+}
+
+/// A file on its way to its name: unnamed where the file system can do that, else under a name of its own that goes
+/// away with this value, or with the next `clean` if the process is killed.
+struct Unfinished {
+    temporary: Option<PathBuf>,
+}
+
+impl Unfinished {
+    fn new(name: &SegmentName, mode: u32) -> Result<(OwnedFd, Self)> {
+        match map::open_unnamed(name.folder(), mode) {
+            Ok(fd) => Ok((fd, Unfinished { temporary: None })),
+            Err(error)
+                if errno_is(&error, Errno::Eopnotsupp) || errno_is(&error, Errno::Eisdir) =>
+            {
+                Self::with_name(name.folder(), mode)
+            }
+            Err(error) => Err(os_error("creating a file in the segment's folder", error)),
+        }
+    }
+
+    fn with_name(folder: &Path, mode: u32) -> Result<(OwnedFd, Self)> {
+        let thread = std::thread::current().id();
+        let path = folder.join(format!(
+            "{UNFINISHED}{}.{thread:?}",
+            sys::identity::process_id()
+        ));
+        let fd = map::create_exclusive(&path, mode)
+            .map_err(|error| os_error("creating a file in the segment's folder", error))?;
+        let temporary = Some(path);
+        Ok((fd, Unfinished { temporary }))
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            // Fails once the file was renamed, which is what was wanted.
+            let _ = map::unlink(temporary);
+        }
+    }
+}
+
+/// Refuses a size the machine cannot hold, before any of it is taken.
+fn check_room(length: u64, space: Option<u64>, memory_backed: bool) -> Result<()> {
+    let refuse = |found: u64, what: &str| {
+        let message = format!("{length} bytes asked for, {found} bytes of {what} available");
+        Err(Error::new(ErrorKind::OutOfMemory, message))
+    };
+    match space {
+        Some(space) if length > space => return refuse(space, "the file system"),
+        _ => {}
+    }
+    if memory_backed && length >= CHECK_MEMORY_FROM {
+        match sys::memory::available_memory() {
+            Some(available) if length > available => return refuse(available, "memory"),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn allocate(fd: &OwnedFd, length: u64) -> Result<()> {
+    map::allocate(fd.as_fd(), length)
+        .map_err(|error| os_error(&format!("taking {length} bytes"), error))
+}
+
+fn too_large(capacity: u64) -> Error {
+    Error::new(
+        ErrorKind::InvalidCapacity,
+        format!("{capacity} bytes and a directory cannot be addressed"),
+    )
+}
+
+/// Turns an error of the operating system into the kind a program can match on.
+pub(super) fn os_error(what: &str, error: io::Error) -> Error {
+    let by_errno = [
+        (Errno::Emfile, ErrorKind::TooManyDescriptors),
+        (Errno::Enfile, ErrorKind::TooManyDescriptors),
+        (Errno::Enospc, ErrorKind::OutOfMemory),
+        (Errno::Edquot, ErrorKind::OutOfMemory),
+        (Errno::Eloop, ErrorKind::NotARegularFile),
+        (Errno::Enxio, ErrorKind::NotARegularFile),
+        (Errno::Eisdir, ErrorKind::NotARegularFile),
+    ];
+    let by_kind = [
+        (io::ErrorKind::OutOfMemory, ErrorKind::OutOfMemory),
+        (io::ErrorKind::PermissionDenied, ErrorKind::PermissionDenied),
+        (
+            io::ErrorKind::ReadOnlyFilesystem,
+            ErrorKind::PermissionDenied,
+        ),
+        (io::ErrorKind::NotFound, ErrorKind::NotFound),
+        (io::ErrorKind::Unsupported, ErrorKind::Unsupported),
+    ];
+    let kind = by_errno
+        .into_iter()
+        .find_map(|(errno, kind)| errno_is(&error, errno).then_some(kind))
+        .or_else(|| {
+            by_kind
+                .into_iter()
+                .find_map(|(io_kind, kind)| (error.kind() == io_kind).then_some(kind))
+        })
+        .unwrap_or(ErrorKind::Io);
+    Error::new(kind, format!("{what} failed")).with_source(error)
+}

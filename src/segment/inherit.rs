@@ -1,0 +1,147 @@
+//! Passing a segment to a child that is another program, by an inherited descriptor and an environment variable.
+
+use super::name::SegmentName;
+use super::{Segment, attach};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::map::AsFd;
+#[cfg(feature = "process")]
+use crate::sys::map::OwnedFd;
+use crate::sys::{descriptor, map};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::Command;
+
+const VARIABLE: &str = "PROCSHARE_SEGMENT_";
+
+/// The segments received so far: a descriptor can be taken over only once.
+static RECEIVED: Mutex<Option<HashMap<String, Segment>>> = Mutex::new(None);
+
+impl Segment {
+    /// Passes this segment to the child that `command` will start.
+    ///
+    /// The child, any program that uses this crate, gets it by [`inherited`](Self::inherited) with the same key. Only
+    /// this child inherits the descriptor. The key is made of letters, digits and underscores.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`](ErrorKind::InvalidName), [`TooManyDescriptors`](ErrorKind::TooManyDescriptors).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::Segment;
+    /// use std::process::Command;
+    ///
+    /// let segment = Segment::new(4096)?;
+    /// let mut command = Command::new("true");
+    /// segment.pass_to(&mut command, "stats")?; // there: Segment::inherited("stats")
+    /// assert!(command.status().is_ok_and(|status| status.success()));
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn pass_to(&self, command: &mut Command, key: &str) -> Result<()> {
+        let variable = variable(key)?;
+        let fail =
+            |error| super::build::os_error("passing the segment", error).in_segment(self.label());
+        let fd = self.0.fd.try_clone().map_err(fail)?;
+        let stat = map::stat(fd.as_fd()).map_err(fail)?;
+        let path = match &self.0.name {
+            None => "",
+            Some(name) => name.path.to_str().ok_or_else(|| {
+                Error::new(ErrorKind::InvalidName, "its path is not UTF-8").in_segment(self.label())
+            })?,
+        };
+        command.env(
+            variable,
+            format!(
+                "{}:{}:{}:{path}",
+                descriptor::number(&fd),
+                stat.dev,
+                stat.ino
+            ),
+        );
+        descriptor::keep_in_child(command, fd);
+        Ok(())
+    }
+
+    /// Attaches to the segment the parent process passed under `key`.
+    ///
+    /// Further calls with the same key return the same segment.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if the parent passed nothing under that key, and one kind for each check the
+    /// segment fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let error = procshare::Segment::inherited("stats").unwrap_err();
+    /// assert_eq!(error.kind(), procshare::ErrorKind::NotFound);
+    /// ```
+    pub fn inherited(key: &str) -> Result<Self> {
+        let mut received = RECEIVED.lock();
+        let received = received.get_or_insert_default();
+        if let Some(segment) = received.get(key) {
+            return Ok(segment.clone());
+        }
+        let segment = receive(key)?;
+        received.insert(key.to_owned(), segment.clone());
+        Ok(segment)
+    }
+
+    /// Attaches to the segment behind an inherited descriptor; `path` where it has a name.
+    #[cfg(feature = "process")]
+    pub(crate) fn from_descriptor(fd: OwnedFd, path: Option<PathBuf>) -> Result<Self> {
+        attach::from_descriptor(fd, path.map(SegmentName::known))
+    }
+
+    /// The path of a segment that has a name.
+    #[cfg(feature = "process")]
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        self.0.name.as_ref().map(|name| name.path.clone())
+    }
+}
+
+fn receive(key: &str) -> Result<Segment> {
+    let absent =
+        |what: &str| Error::new(ErrorKind::NotFound, format!("{what} under the key {key:?}"));
+    let value =
+        std::env::var(variable(key)?).map_err(|_| absent("the parent passed no segment"))?;
+    let passed = parse(&value).ok_or_else(|| absent("the environment holds no descriptor"))?;
+    let fd = descriptor::take_inherited(passed.number, passed.dev, passed.ino)
+        .ok_or_else(|| absent("this process has not inherited the descriptor that was passed"))?;
+    attach::from_descriptor(fd, passed.name)
+}
+
+struct Passed {
+    number: i32,
+    dev: u64,
+    ino: u64,
+    name: Option<SegmentName>,
+}
+
+fn parse(value: &str) -> Option<Passed> {
+    let mut parts = value.splitn(4, ':');
+    Some(Passed {
+        number: parts.next()?.parse().ok()?,
+        dev: parts.next()?.parse().ok()?,
+        ino: parts.next()?.parse().ok()?,
+        name: match parts.next()? {
+            "" => None,
+            path => Some(SegmentName::known(PathBuf::from(path))),
+        },
+    })
+}
+
+fn variable(key: &str) -> Result<String> {
+    if key.is_empty()
+        || !key
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    {
+        let message = format!("a key is made of letters, digits and underscores, found {key:?}");
+        return Err(Error::new(ErrorKind::InvalidName, message));
+    }
+    Ok(format!("{VARIABLE}{key}"))
+}

@@ -1,0 +1,212 @@
+//! When a segment's name goes away: with its last user, by `unlink`, or by `clean`.
+//!
+//! Everybody attached holds a shared lock on the file, which the kernel drops at death. Whoever may be the last opens
+//! the file anew and tries for the exclusive lock: only if nobody else is attached does he get it, and then takes the
+//! name away before he lets go. An opener that finds itself locked out, or its name gone, begins again.
+//!
+//! | state | moved by | to | if that party dies there |
+//! |---|---|---|---|
+//! | used | the last user lets go of its shared lock | orphan | the name stays; the next `create` or `clean` removes it |
+//! | orphan | whoever gets the exclusive lock | removed | still an orphan, the kernel having dropped the lock |
+//! | orphan | an opener, by a shared lock | used | orphan again |
+//!
+//! # Invariants
+//!
+//! - T1. A name is removed only under the exclusive lock of the file it leads to, and only if the attach table names no
+//!   living process (somebody may have closed all descriptors and use the mapping still).
+//! - T2. Nobody tries to turn a shared lock into an exclusive one: a failed attempt would lose the shared one.
+
+use super::attach::{map_and_check, somebody_is_attached};
+use super::build::os_error;
+use super::name::{PREFIX, SHARED_MEMORY, SegmentName, UNFINISHED};
+use super::{Inner, Segment};
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::header;
+use crate::primitive::{AtomicU64, crash_point};
+use crate::sys::map;
+use crate::sys::map::{AsFd, OwnedFd};
+use std::ffi::OsStr;
+use std::path::Path;
+
+impl Segment {
+    /// Removes the segment's name at once; who is attached stays attached.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if the segment has no name, or the name leads elsewhere by now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let name = format!("doc-unlink-{}", std::process::id());
+    /// let segment = procshare::Segment::create(&name, 4096)?;
+    /// segment.unlink()?;
+    /// assert!(procshare::Segment::open(&name).is_err());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn unlink(&self) -> Result<()> {
+        let name = self.0.name.as_ref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::NotFound,
+                "an anonymous segment has no name to remove",
+            )
+            .in_segment(self.label())
+        })?;
+        crash_point!("unlink.begin");
+        if !leads_to(&name.path, &self.0.fd) {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                "its name is gone or leads to another file",
+            )
+            .in_segment(name));
+        }
+        map::unlink(&name.path).map_err(|error| os_error("unlink", error).in_segment(name))?;
+        crash_point!("unlink.done");
+        Ok(())
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        crash_point!("detach.begin");
+        if self.flags & header::FROZEN == 0 {
+            self.registration.deregister(self.mapping.words());
+        }
+        crash_point!("detach.deregistered");
+        if let Some(name) = self.name.take() {
+            if self.flags & header::PERSISTENT == 0 {
+                self.remove_if_last(&name);
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Gives our shared lock up, and removes the name if nobody else holds one. What fails here leaves an orphan,
+    /// which `create` and `clean` remove.
+    fn remove_if_last(&mut self, name: &SegmentName) {
+        let Ok(fresh) = map::reopen(self.fd.as_fd()).or_else(|_| map::open(&name.path)) else {
+            return;
+        };
+        // Closing our own descriptor is what gives the lock up. `fresh` takes its place, and closes with the mapping.
+        let own = core::mem::replace(&mut self.fd, fresh);
+        drop(own);
+        crash_point!("detach.unlocked");
+        let _ = remove_under_exclusive_lock(&self.fd, &name.path, self.mapping.words());
+    }
+}
+
+/// Removes the name `path` of the file behind `fd` if nobody is attached to it (T1).
+fn remove_under_exclusive_lock(fd: &OwnedFd, path: &Path, words: &[AtomicU64]) -> Result<bool> {
+    if !map::lock_exclusive(fd.as_fd()).map_err(|error| os_error("flock", error))? {
+        return Ok(false);
+    }
+    crash_point!("detach.exclusive");
+    if somebody_is_attached(words) || !leads_to(path, fd) {
+        // The caller may hold on to the descriptor; the lock must not outlive this question.
+        let _ = map::unlock(fd.as_fd());
+        return Ok(false);
+    }
+    map::unlink(path).map_err(|error| os_error("unlink", error))?;
+    crash_point!("detach.unlinked");
+    Ok(true)
+}
+
+/// Whether the name still leads to the file behind `fd`.
+fn leads_to(path: &Path, fd: &OwnedFd) -> bool {
+    match (map::stat_path(path), map::stat(fd.as_fd())) {
+        (Ok(named), Ok(open)) => (named.dev, named.ino) == (open.dev, open.ino),
+        _ => false,
+    }
+}
+
+/// Removes the segment at `path` if all its users were killed. True if the name is free now.
+pub(super) fn remove_if_orphan(path: &Path) -> Result<bool> {
+    let Ok(fd) = map::open(path) else {
+        return Ok(map::stat_path(path).is_err());
+    };
+    // Only a whole segment of our own can be an orphan; anything else is left alone, whatever it is.
+    let is_ours = map::stat(fd.as_fd())
+        .is_ok_and(|stat| stat.is_file && stat.uid == crate::sys::identity::user_id());
+    if !is_ours {
+        return Ok(false);
+    }
+    match map_and_check(&fd) {
+        Ok((mapping, header)) if header.flags & header::PERSISTENT == 0 => {
+            remove_under_exclusive_lock(&fd, path, mapping.words())
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Removes named segments whose users were all killed.
+///
+/// Returns the names removed. Segments in use, persistent ones, those of other users, and files that are no segments
+/// stay. It may run at any time: it waits for nobody, and nobody's segment is removed under them.
+///
+/// # Errors
+///
+/// [`NotFound`](ErrorKind::NotFound) or [`PermissionDenied`](ErrorKind::PermissionDenied) if the shared-memory folder
+/// cannot be read.
+///
+/// # Examples
+///
+/// ```
+/// for name in procshare::clean()? {
+///     println!("removed {name}");
+/// }
+/// # Ok::<(), procshare::Error>(())
+/// ```
+pub fn clean() -> Result<Vec<String>> {
+    clean_folder(SHARED_MEMORY)
+}
+
+/// Removes orphaned named segments from another folder than the usual.
+///
+/// As [`clean`], for segments created with [`SegmentBuilder::folder`](crate::SegmentBuilder::folder).
+///
+/// # Errors
+///
+/// As [`clean`].
+///
+/// # Examples
+///
+/// ```
+/// assert!(procshare::clean_folder(std::env::temp_dir())?.is_empty());
+/// # Ok::<(), procshare::Error>(())
+/// ```
+pub fn clean_folder(folder: impl AsRef<Path>) -> Result<Vec<String>> {
+    let folder = folder.as_ref();
+    let cannot_read = |error| os_error(&format!("reading the folder {}", folder.display()), error);
+    let mut removed = Vec::new();
+    for file in std::fs::read_dir(folder).map_err(cannot_read)? {
+        let file = file.map_err(cannot_read)?.file_name();
+        match file.to_str() {
+            Some(text) if text.starts_with(UNFINISHED) => remove_unfinished(&folder.join(text)),
+            Some(text) if text.starts_with(PREFIX) => {
+                let name = &text[PREFIX.len()..];
+                // What cannot be judged (another user's, say) is no orphan of ours.
+                if SegmentName::new(folder, OsStr::new(name)).is_ok_and(|name| was_removed(&name)) {
+                    removed.push(name.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(removed)
+}
+
+fn was_removed(name: &SegmentName) -> bool {
+    map::stat_path(&name.path).is_ok_and(|stat| stat.is_file)
+        && remove_if_orphan(&name.path).unwrap_or(false)
+}
+
+/// Removes a file whose creator died before it got its name. Its creator, alive, would hold the lock, or take the
+/// loss as an error of `create` in the instant between making the file and locking it.
+fn remove_unfinished(path: &Path) {
+    if let Ok(fd) = map::open(path) {
+        if map::lock_exclusive(fd.as_fd()).unwrap_or(false) && leads_to(path, &fd) {
+            let _ = map::unlink(path);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! `Mapping`: one process's view of a segment's bytes.
+
+use crate::primitive::AtomicU64;
+use memmap2::{MmapOptions, MmapRaw};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// Small segments are mapped with their pages, which saves a fault each.
+const POPULATE_BELOW: u64 = 64 * 1024;
+
+/// A shared mapping of a whole segment, unmapped on drop.
+pub(super) struct Mapping {
+    map: MmapRaw,
+}
+
+impl Mapping {
+    /// Maps the first `length` bytes for reading and writing.
+    pub(super) fn writable(fd: &OwnedFd, length: u64) -> io::Result<Self> {
+        let map = options(length)?.map_raw(fd.as_raw_fd())?;
+        Ok(Mapping { map })
+    }
+
+    /// Maps the first `length` bytes for reading.
+    pub(super) fn read_only(fd: &OwnedFd, length: u64) -> io::Result<Self> {
+        let map = options(length)?.map_raw_read_only(fd.as_raw_fd())?;
+        Ok(Mapping { map })
+    }
+
+    pub(super) fn base(&self) -> *mut u8 {
+        self.map.as_mut_ptr()
+    }
+
+    /// The segment as the words it is made of.
+    pub(super) fn words(&self) -> &[AtomicU64] {
+        // SAFETY: the mapping is page-aligned, at least this long, and lives as long as self; any bytes are an
+        // AtomicU64, and peers write shared words as atomics too. In a read-only mapping callers only load, relaxed.
+        unsafe { core::slice::from_raw_parts(self.base().cast::<AtomicU64>(), self.map.len() / 8) }
+    }
+}
+
+fn options(length: u64) -> io::Result<MmapOptions> {
+    let length_here =
+        usize::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    let mut options = MmapOptions::new();
+    options.len(length_here);
+    if length < POPULATE_BELOW {
+        options.populate();
+    }
+    Ok(options)
+}

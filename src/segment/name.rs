@@ -1,0 +1,124 @@
+//! `SegmentName`: where a segment's file stands, and what it is called in messages.
+
+use crate::error::{Error, ErrorKind, Result};
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The folder named segments live in.
+pub(super) const SHARED_MEMORY: &str = "/dev/shm";
+/// What the file of a named segment begins with, so that `clean` touches no other.
+pub(super) const PREFIX: &str = "procshare.";
+/// Files not yet under their name, on file systems without unnamed files.
+pub(super) const UNFINISHED: &str = ".procshare-unfinished.";
+/// With the prefix, a file name may have 255 bytes.
+const LONGEST: usize = 200;
+
+/// A segment's place in the file system, and its name for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SegmentName {
+    pub(super) path: PathBuf,
+    label: String,
+}
+
+impl SegmentName {
+    /// The segment called `name` in `folder`.
+    pub(super) fn new(folder: &Path, name: &OsStr) -> Result<Self> {
+        let shown = name.to_string_lossy().into_owned();
+        let fault = match name.to_str() {
+            None => Some("is not UTF-8".to_owned()),
+            Some("") => Some("is empty".to_owned()),
+            Some(name) if name.contains('/') => Some("holds a slash".to_owned()),
+            Some(name) if name.contains('\0') => Some("holds a NUL".to_owned()),
+            Some(name) if name.len() > LONGEST => {
+                Some(format!("has {} bytes, {LONGEST} may be", name.len()))
+            }
+            Some(_) => None,
+        };
+        match fault {
+            Some(fault) => Err(invalid(&shown, &fault)),
+            None => Ok(SegmentName {
+                path: folder.join(format!("{PREFIX}{shown}")),
+                label: shown,
+            }),
+        }
+    }
+
+    /// The segment in the file at `path`.
+    pub(super) fn of_file(path: &Path) -> Result<Self> {
+        let shown = path.to_string_lossy().into_owned();
+        let has_nul = path.as_os_str().as_encoded_bytes().contains(&0);
+        match path.file_name() {
+            Some(_) if !has_nul => Ok(SegmentName {
+                path: path.to_owned(),
+                label: shown,
+            }),
+            _ => Err(invalid(
+                &shown,
+                if has_nul {
+                    "holds a NUL"
+                } else {
+                    "names no file"
+                },
+            )),
+        }
+    }
+
+    /// The segment another process has found at `path`.
+    pub(super) fn known(path: PathBuf) -> Self {
+        let name = path
+            .strip_prefix(SHARED_MEMORY)
+            .ok()
+            .and_then(Path::to_str)
+            .and_then(|name| name.strip_prefix(PREFIX));
+        let label = name.map_or_else(|| path.to_string_lossy().into_owned(), str::to_owned);
+        SegmentName { path, label }
+    }
+
+    /// The folder the file stands in.
+    pub(super) fn folder(&self) -> &Path {
+        match self.path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        }
+    }
+}
+
+impl fmt::Display for SegmentName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.label)
+    }
+}
+
+fn invalid(name: &str, fault: &str) -> Error {
+    Error::new(ErrorKind::InvalidName, format!("the name {fault}")).in_segment(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_files_in_the_folder() {
+        let name = SegmentName::new(Path::new("/dev/shm"), OsStr::new("hits")).unwrap();
+        assert_eq!(name.path, Path::new("/dev/shm/procshare.hits"));
+        assert_eq!(
+            (name.folder(), name.to_string().as_str()),
+            (Path::new("/dev/shm"), "hits")
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn bad_names_are_refused() {
+        use std::os::unix::ffi::OsStrExt;
+        let long = "x".repeat(300);
+        for bad in [&b""[..], b"a/b", b"a\0b", b"\xff", long.as_bytes()] {
+            let error =
+                SegmentName::new(Path::new("/dev/shm"), OsStr::from_bytes(bad)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidName, "{bad:?}");
+        }
+        assert!(SegmentName::of_file(Path::new("/")).is_err());
+        assert!(SegmentName::of_file(Path::new("a\0b")).is_err());
+    }
+}

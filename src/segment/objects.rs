@@ -1,0 +1,232 @@
+//! Placing and finding objects in a segment: the directory under its lock.
+
+use super::Segment;
+use super::attach::foreign_self;
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::{Entry, Kind, Spec, directory, header};
+use crate::primitive::{AtomicU64, Deadline, OwnerId, crash_point};
+use crate::raw::{Held, RawMutex, Refused};
+use std::time::Duration;
+
+/// How long to wait for somebody who is placing an object: a matter of microseconds, unless he was stopped.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Describes one object of a segment, for tools that know nothing of the program.
+///
+/// # Examples
+///
+/// ```
+/// let segment = procshare::Segment::new(4096)?;
+/// segment.array::<f64>("samples", 3)?;
+/// let info = &segment.objects()?[0];
+/// assert_eq!((info.name.as_str(), info.kind, info.schema.as_str(), info.len), ("samples", "array", "f64", 3));
+/// # Ok::<(), procshare::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ObjectInfo {
+    /// Its name; empty for the one object of a segment made for it.
+    pub name: String,
+    /// What it is: value, array, counter, atomic, atomic array, frozen array.
+    pub kind: &'static str,
+    /// The structure of its element type, like `{total:u64,per_worker:[u64;8]}`.
+    pub schema: String,
+    /// Where it begins, in bytes from the start of the segment.
+    pub offset: u64,
+    /// How many bytes it takes, its lock included.
+    pub bytes: u64,
+    /// How many elements it has; 1 unless it is an array.
+    pub len: u64,
+}
+
+/// Where an object was found or placed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Located {
+    pub(crate) entry: Entry,
+    pub(crate) address: *mut u8,
+}
+
+/// The lock at a byte offset; the caller has it from a checked entry or a constant.
+pub(crate) fn raw_mutex_at(words: &[AtomicU64], offset: u64) -> &RawMutex {
+    let words = &words[offset as usize / 8..][..size_of::<RawMutex>() / 8];
+    // SAFETY: the slice is as long and as aligned as a RawMutex, which is made of AtomicU64 alone.
+    unsafe { &*words.as_ptr().cast::<RawMutex>() }
+}
+
+/// The directory lock, held; unlocked on drop.
+struct DirectoryGuard<'a> {
+    mutex: &'a RawMutex,
+    held: Held,
+}
+
+impl Drop for DirectoryGuard<'_> {
+    fn drop(&mut self) {
+        self.mutex.unlock(self.held.owner);
+    }
+}
+
+impl Segment {
+    /// Lists the objects of this segment.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`](ErrorKind::Corrupt) if the directory holds what no version of this crate writes.
+    pub fn objects(&self) -> Result<Vec<ObjectInfo>> {
+        let directory = self.directory();
+        let mut entries = directory
+            .entries()
+            .map_err(|error| error.in_segment(self.label()))?;
+        entries.sort_by_key(|entry| entry.offset);
+        let info = |entry: &Entry| ObjectInfo {
+            name: directory.name(entry),
+            kind: entry.kind.name(),
+            schema: directory.schema(entry),
+            offset: entry.offset,
+            bytes: entry.bytes,
+            len: entry.len,
+        };
+        Ok(entries.iter().map(info).collect())
+    }
+
+    /// Finds the object `name`; `len` where the caller knows how many elements there must be.
+    pub(crate) fn locate(
+        &self,
+        name: &str,
+        spec: &Spec<'_>,
+        len: Option<u64>,
+    ) -> Result<Option<Located>> {
+        let found = self.directory().find(name).and_then(|entry| {
+            entry
+                .map(|entry| self.check(name, entry, spec, len))
+                .transpose()
+        });
+        found.map_err(|error| error.in_segment(self.label()))
+    }
+
+    /// As [`locate`](Self::locate), an absent object being an error.
+    pub(crate) fn locate_existing(
+        &self,
+        name: &str,
+        spec: &Spec<'_>,
+        len: Option<u64>,
+    ) -> Result<Located> {
+        self.locate(name, spec, len)?.ok_or_else(|| {
+            let what = if name.is_empty() {
+                format!(
+                    "it is not made of one {}, but holds objects under names",
+                    spec.kind.name()
+                )
+            } else {
+                format!("no object is called {name:?}")
+            };
+            Error::new(ErrorKind::NotFound, what).in_segment(self.label())
+        })
+    }
+
+    /// Finds the object `name`, or places it: `init` writes all its bytes. It is told whether they are zero already.
+    pub(crate) fn place(
+        &self,
+        name: &str,
+        spec: &Spec<'_>,
+        init: &dyn Fn(*mut u8, bool),
+    ) -> Result<Located> {
+        match self.locate(name, spec, Some(spec.len))? {
+            Some(located) => Ok(located),
+            None => self
+                .place_new(name, spec, init)
+                .map_err(|error| error.in_segment(self.label())),
+        }
+    }
+
+    fn place_new(
+        &self,
+        name: &str,
+        spec: &Spec<'_>,
+        init: &dyn Fn(*mut u8, bool),
+    ) -> Result<Located> {
+        directory::check_name(name)?;
+        if self.is_frozen() && spec.kind != Kind::FrozenArray {
+            return Err(Error::new(
+                ErrorKind::Seals,
+                "a frozen segment takes no further objects",
+            ));
+        }
+        let _guard = self.lock_directory()?;
+        crash_point!("place.locked");
+        if let Some(located) = self.locate(name, spec, Some(spec.len))? {
+            return Ok(located);
+        }
+        let directory = self.directory();
+        let schema = spec.schema.to_string();
+        let place = directory.reserve(name, spec, &schema)?;
+        // A segment's own object is placed while the segment is new, and its memory untouched.
+        init(self.address(place.object), name.is_empty());
+        crash_point!("place.object");
+        directory.publish(place, name, spec, &schema);
+        self.locate_existing(name, spec, Some(spec.len))
+    }
+
+    fn lock_directory(&self) -> Result<DirectoryGuard<'_>> {
+        let mutex = raw_mutex_at(self.words(), header::word::DIRECTORY_LOCK as u64 * 8);
+        let held = mutex
+            .lock(|| self.peers(), Deadline::after(PATIENCE))
+            .map_err(|refused| {
+                let holder = mutex.owner().map_or(0, OwnerId::pid);
+                match refused {
+                    Refused::Foreign => foreign_self(),
+                    _ => Error::new(
+                        ErrorKind::Busy,
+                        format!("process {holder} has held the directory for {PATIENCE:?}"),
+                    ),
+                }
+            })?;
+        let guard = DirectoryGuard { mutex, held };
+        if held.inconsistent {
+            self.directory().recover()?;
+            mutex.mark_consistent();
+        }
+        Ok(guard)
+    }
+
+    /// Compares what was found with what is asked for.
+    fn check(
+        &self,
+        name: &str,
+        entry: Entry,
+        spec: &Spec<'_>,
+        len: Option<u64>,
+    ) -> Result<Located> {
+        if entry.kind != spec.kind || entry.fingerprint != spec.fingerprint {
+            let found = self.directory().schema(&entry);
+            let (expected_kind, found_kind) = (spec.kind.name(), entry.kind.name());
+            let message = format!(
+                "object {name:?}: expected {expected_kind} of {}, found {found_kind} of {found}",
+                spec.schema
+            );
+            return Err(Error::new(ErrorKind::TypeMismatch, message));
+        }
+        match len {
+            Some(len) if len != entry.len => {
+                let message = format!(
+                    "object {name:?}: expected {len} elements, found {}",
+                    entry.len
+                );
+                Err(Error::new(ErrorKind::LengthMismatch, message))
+            }
+            _ => Ok(Located {
+                entry,
+                address: self.address(entry.offset),
+            }),
+        }
+    }
+
+    /// The address of a byte offset that was checked to lie in the segment.
+    fn address(&self, offset: u64) -> *mut u8 {
+        self.base().wrapping_add(offset as usize)
+    }
+
+    /// The name of the object whose entry stands at `at`, for messages and for passing it on.
+    pub(crate) fn object_name(&self, entry: &Entry) -> String {
+        self.directory().name(entry)
+    }
+}
