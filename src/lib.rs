@@ -79,7 +79,7 @@ pub mod schema {
 }
 
 #[cfg(feature = "derive")]
-pub use procshare_derive::{Shareable, main, test};
+pub use procshare_derive::Shareable;
 
 /// For the macros and this crate's own tests and benches: no part of the interface, may change at any time.
 #[cfg(not(procshare_loom))]
@@ -88,4 +88,10 @@ pub mod __private {
     pub use crate::layout::{PaddingMessage, field_bytes};
     #[cfg(feature = "crash-points")]
     pub use crate::primitive::crash::CRASH_POINTS;
+
+    /// The robust lock alone, for benches: locks and unlocks the lock of a value.
+    #[inline]
+    pub fn lock_and_unlock<T: crate::Shareable>(value: &crate::SharedValue<T>) {
+        crate::collections::lock_and_unlock(value);
+    }
 }

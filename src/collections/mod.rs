@@ -21,6 +21,7 @@ pub use atomic::{AtomicInteger, SharedAtomic, SharedAtomicArray};
 pub use counter::SharedCounter;
 pub use frozen::FrozenArray;
 pub use lock_error::LockError;
+pub(crate) use value::lock_and_unlock;
 pub use value::{SharedValue, ValueGuard};
 
 #[cfg(feature = "process")]

@@ -23,6 +23,7 @@ const ID_BITS: u64 = (1 << 22) - 1;
 pub(crate) struct OwnerId(u64);
 
 impl OwnerId {
+    #[cfg(any(test, procshare_loom))]
     /// Packs the parts; `start_bits` comes from [`start_bits`].
     pub(crate) fn pack(tid: u32, image: u8, pid: u32, start_bits: u16) -> Self {
         Self::of_thread(tid, image, Self::process_half(pid, start_bits))

@@ -1,6 +1,7 @@
 //! Attaching to a segment somebody else made: nothing is believed before it is checked.
 
 use super::build::os_error;
+use super::lifetime::Farewell;
 use super::mapping::Mapping;
 use super::name::SegmentName;
 use super::objects::raw_mutex_at;
@@ -191,10 +192,10 @@ fn attach(
     Ok(Segment(Arc::new(Inner {
         mapping,
         fd,
-        name,
         flags: header.flags,
         buckets: header.buckets,
         registration,
+        farewell: Farewell::new(name),
     })))
 }
 

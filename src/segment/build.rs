@@ -1,7 +1,7 @@
 //! `SegmentBuilder`: making segments. A named one is complete, locked and registered before it gets its name.
 
 use super::attach::{self, Registration};
-use super::lifetime::remove_if_orphan;
+use super::lifetime::{Farewell, remove_if_orphan};
 use super::mapping::Mapping;
 use super::name::{SHARED_MEMORY, SegmentName, UNFINISHED};
 use super::{ANONYMOUS, Inner, Segment};
@@ -292,7 +292,7 @@ impl SegmentBuilder {
         link(&unfinished, &segment.0.fd, name)?;
         crash_point!("create.linked");
         if let Some(inner) = Arc::get_mut(&mut segment.0) {
-            inner.name = Some(name.clone());
+            inner.farewell.name = Some(name.clone());
         }
         Ok(segment)
     }
@@ -319,10 +319,10 @@ impl SegmentBuilder {
         let segment = Segment(Arc::new(Inner {
             mapping,
             fd,
-            name: None,
             flags,
             buckets,
             registration,
+            farewell: Farewell::new(None),
         }));
         fill(&segment)?;
         Ok(segment)

@@ -45,7 +45,7 @@ impl Segment {
             |error| super::build::os_error("passing the segment", error).in_segment(self.label());
         let fd = self.0.fd.try_clone().map_err(fail)?;
         let stat = map::stat(fd.as_fd()).map_err(fail)?;
-        let path = match &self.0.name {
+        let path = match &self.0.farewell.name {
             None => "",
             Some(name) => name.path.to_str().ok_or_else(|| {
                 Error::new(ErrorKind::InvalidName, "its path is not UTF-8").in_segment(self.label())
@@ -99,7 +99,7 @@ impl Segment {
     /// The path of a segment that has a name.
     #[cfg(feature = "process")]
     pub(crate) fn path(&self) -> Option<PathBuf> {
-        self.0.name.as_ref().map(|name| name.path.clone())
+        self.0.farewell.name.as_ref().map(|name| name.path.clone())
     }
 }
 

@@ -22,7 +22,7 @@ use super::name::{PREFIX, SHARED_MEMORY, SegmentName, UNFINISHED};
 use super::{Inner, Segment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::header;
-use crate::primitive::{AtomicU64, crash_point};
+use crate::primitive::crash_point;
 use crate::sys::map;
 use crate::sys::map::{AsFd, OwnedFd};
 use std::ffi::OsStr;
@@ -45,13 +45,17 @@ impl Segment {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn unlink(&self) -> Result<()> {
-        let name = self.0.name.as_ref().ok_or_else(|| {
+        let name = self.0.farewell.name.as_ref().ok_or_else(|| {
             Error::new(
                 ErrorKind::NotFound,
                 "an anonymous segment has no name to remove",
             )
             .in_segment(self.label())
         })?;
+        // Against another `unlink` of the same segment, between whose check and removal a new one might get the name.
+        let _guard = self
+            .lock_directory()
+            .map_err(|error| error.in_segment(name))?;
         crash_point!("unlink.begin");
         if !leads_to(&name.path, &self.0.fd) {
             return Err(Error::new(
@@ -66,6 +70,20 @@ impl Segment {
     }
 }
 
+/// What is left of an attachment once it is unmapped and closed: the question whether the name must go.
+pub(super) struct Farewell {
+    /// Where the segment stands; `None` for an anonymous one.
+    pub(super) name: Option<SegmentName>,
+    /// The file opened anew, if the name goes with its last user.
+    fresh: Option<OwnedFd>,
+}
+
+impl Farewell {
+    pub(super) fn new(name: Option<SegmentName>) -> Self {
+        Farewell { name, fresh: None }
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         crash_point!("detach.begin");
@@ -73,38 +91,32 @@ impl Drop for Inner {
             self.registration.deregister(self.mapping.words());
         }
         crash_point!("detach.deregistered");
-        if let Some(name) = self.name.take() {
-            if self.flags & header::PERSISTENT == 0 {
-                self.remove_if_last(&name);
-            }
+        if let (Some(name), 0) = (&self.farewell.name, self.flags & header::PERSISTENT) {
+            // What fails here leaves an orphan, which `create` and `clean` remove.
+            let fresh = map::reopen(self.fd.as_fd()).or_else(|_| map::open(&name.path));
+            self.farewell.fresh = fresh.ok();
         }
     }
 }
 
-impl Inner {
-    /// Gives our shared lock up, and removes the name if nobody else holds one. What fails here leaves an orphan,
-    /// which `create` and `clean` remove.
-    fn remove_if_last(&mut self, name: &SegmentName) {
-        let Ok(fresh) = map::reopen(self.fd.as_fd()).or_else(|_| map::open(&name.path)) else {
-            return;
-        };
-        // Closing our own descriptor is what gives the lock up. `fresh` takes its place, and closes with the mapping.
-        let own = core::mem::replace(&mut self.fd, fresh);
-        drop(own);
+impl Drop for Farewell {
+    fn drop(&mut self) {
         crash_point!("detach.unlocked");
-        let _ = remove_under_exclusive_lock(&self.fd, &name.path, self.mapping.words());
+        if let (Some(name), Some(fresh)) = (&self.name, &self.fresh) {
+            let _ = remove_under_exclusive_lock(fresh, &name.path);
+        }
     }
 }
 
-/// Removes the name `path` of the file behind `fd` if nobody is attached to it (T1).
-fn remove_under_exclusive_lock(fd: &OwnedFd, path: &Path, words: &[AtomicU64]) -> Result<bool> {
+/// Removes the name `path` of the file behind `fd` if nobody is attached to it (T1). The lock goes with `fd`.
+fn remove_under_exclusive_lock(fd: &OwnedFd, path: &Path) -> Result<bool> {
     if !map::lock_exclusive(fd.as_fd()).map_err(|error| os_error("flock", error))? {
         return Ok(false);
     }
     crash_point!("detach.exclusive");
-    if somebody_is_attached(words) || !leads_to(path, fd) {
-        // The caller may hold on to the descriptor; the lock must not outlive this question.
-        let _ = map::unlock(fd.as_fd());
+    let (mapping, header) = map_and_check(fd)?;
+    let in_use = header.flags & header::PERSISTENT != 0 || somebody_is_attached(mapping.words());
+    if in_use || !leads_to(path, fd) {
         return Ok(false);
     }
     map::unlink(path).map_err(|error| os_error("unlink", error))?;
@@ -131,12 +143,8 @@ pub(super) fn remove_if_orphan(path: &Path) -> Result<bool> {
     if !is_ours {
         return Ok(false);
     }
-    match map_and_check(&fd) {
-        Ok((mapping, header)) if header.flags & header::PERSISTENT == 0 => {
-            remove_under_exclusive_lock(&fd, path, mapping.words())
-        }
-        _ => Ok(false),
-    }
+    // An error says that the file is no segment this version could have made.
+    Ok(remove_under_exclusive_lock(&fd, path).unwrap_or(false))
 }
 
 /// Removes named segments whose users were all killed.

@@ -18,6 +18,7 @@ use crate::layout::{Directory, header};
 use crate::primitive::{AtomicU64, Ordering, Peers};
 use crate::sys::map::OwnedFd;
 use attach::Registration;
+use lifetime::Farewell;
 use mapping::Mapping;
 use name::SegmentName;
 use std::ffi::OsStr;
@@ -59,14 +60,15 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Segment(Arc<Inner>);
 
+/// Dropped from top to bottom: the shared lock is gone once both mapping and descriptor are (a mapping keeps the open
+/// file alive), and only then can the farewell find out whether it was the last.
 struct Inner {
     mapping: Mapping,
     fd: OwnedFd,
-    /// Where it stands; `None` for an anonymous segment.
-    name: Option<SegmentName>,
     flags: u32,
     buckets: u64,
     registration: Registration,
+    farewell: Farewell,
 }
 
 /// What an anonymous segment is called in messages.
@@ -217,7 +219,7 @@ impl Segment {
     /// Anonymous segments have none.
     #[must_use]
     pub fn name(&self) -> Option<String> {
-        self.0.name.as_ref().map(SegmentName::to_string)
+        self.0.farewell.name.as_ref().map(SegmentName::to_string)
     }
 
     /// Returns the whole length in bytes, header and directory included.

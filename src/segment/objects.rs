@@ -54,7 +54,7 @@ pub(crate) fn raw_mutex_at(words: &[AtomicU64], offset: u64) -> &RawMutex {
 }
 
 /// The directory lock, held; unlocked on drop.
-struct DirectoryGuard<'a> {
+pub(super) struct DirectoryGuard<'a> {
     mutex: &'a RawMutex,
     held: Held,
 }
@@ -166,7 +166,7 @@ impl Segment {
         self.locate_existing(name, spec, Some(spec.len))
     }
 
-    fn lock_directory(&self) -> Result<DirectoryGuard<'_>> {
+    pub(super) fn lock_directory(&self) -> Result<DirectoryGuard<'_>> {
         let mutex = raw_mutex_at(self.words(), header::word::DIRECTORY_LOCK as u64 * 8);
         let held = mutex
             .lock(|| self.peers(), Deadline::after(PATIENCE))

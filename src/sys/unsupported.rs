@@ -348,11 +348,6 @@ pub(crate) mod map {
     }
 
     /// Reports `Unsupported`.
-    pub(crate) fn unlock(_fd: BorrowedFd<'_>) -> io::Result<()> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
     pub(crate) fn free_space(_fd: BorrowedFd<'_>) -> io::Result<Option<u64>> {
         unsupported()
     }

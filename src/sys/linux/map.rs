@@ -333,14 +333,6 @@ pub(crate) fn lock_exclusive(fd: BorrowedFd<'_>) -> io::Result<bool> {
     lock(fd, libc::LOCK_EX)
 }
 
-/// Drops the lock of this open file description.
-///
-/// # Errors
-/// Whatever `flock` reports.
-pub(crate) fn unlock(fd: BorrowedFd<'_>) -> io::Result<()> {
-    lock(fd, libc::LOCK_UN).map(drop)
-}
-
 fn lock(fd: BorrowedFd<'_>, operation: libc::c_int) -> io::Result<bool> {
     // SAFETY: the descriptor is open, and the other argument is a number.
     match retry(|| unsafe { libc::flock(fd.as_raw_fd(), operation | libc::LOCK_NB) }) {

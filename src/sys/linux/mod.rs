@@ -4,11 +4,15 @@ use std::io;
 
 pub(crate) mod clock;
 pub(crate) mod descriptor;
+#[cfg(feature = "process")]
+pub(crate) mod executable;
 pub(crate) mod futex;
 pub(crate) mod identity;
 pub(crate) mod liveness;
 pub(crate) mod map;
 pub(crate) mod memory;
+#[cfg(feature = "process")]
+pub(crate) mod spawn;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,114 @@
+//! Says what this process's own executable is and where its code lies.
+
+use core::ffi::{c_int, c_void};
+use core::hash::{Hash, Hasher};
+use core::ops::Range;
+use core::{ptr, slice};
+use std::hash::DefaultHasher;
+
+/// Describes the main program of this process, without the libraries it has loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Executable {
+    /// A digest of its build id and of what it loads where: the same in every process that runs this build.
+    pub(crate) id: u64,
+    /// Where it was loaded.
+    base: usize,
+    /// The addresses of its code.
+    code: Vec<Range<usize>>,
+}
+
+impl Executable {
+    /// Asks the dynamic loader.
+    pub(crate) fn own() -> Option<Self> {
+        let mut found = None;
+        // SAFETY: the callback has the type asked for, and its data is the variable, which outlives the call.
+        unsafe { libc::dl_iterate_phdr(Some(take_first), (&raw mut found).cast()) };
+        found
+    }
+
+    /// How far an address of its code is from where it was loaded; `None` for any other address.
+    pub(crate) fn offset_of(&self, address: usize) -> Option<u64> {
+        let known = self.code.iter().any(|range| range.contains(&address));
+        known.then(|| address.wrapping_sub(self.base) as u64)
+    }
+
+    /// The address that is that far from where it was loaded, if its code is there.
+    pub(crate) fn address_at(&self, offset: u64) -> Option<*const ()> {
+        let address = self.base.wrapping_add(offset as usize);
+        self.offset_of(address)?;
+        Some(ptr::with_exposed_provenance(address))
+    }
+}
+
+/// Describes the object the loader names first, which is the main program, and asks for no more.
+extern "C" fn take_first(info: *mut libc::dl_phdr_info, _: usize, found: *mut c_void) -> c_int {
+    // SAFETY: the loader passes a description that is whole and stays until the callback returns.
+    let info = unsafe { &*info };
+    // SAFETY: the loader keeps that many program headers there for as long as the object is loaded.
+    let headers = unsafe { slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
+    // SAFETY: `own` passes the address of its variable, which nobody else uses meanwhile.
+    let found = unsafe { &mut *found.cast::<Option<Executable>>() };
+    *found = Some(describe(info.dlpi_addr as usize, headers));
+    1
+}
+
+fn describe(base: usize, headers: &[libc::Elf64_Phdr]) -> Executable {
+    let range = |header: &libc::Elf64_Phdr| {
+        let start = base.wrapping_add(header.p_vaddr as usize);
+        start..start.saturating_add(header.p_memsz as usize)
+    };
+    let loaded = || {
+        headers
+            .iter()
+            .filter(|header| header.p_type == libc::PT_LOAD)
+    };
+    let mut hasher = DefaultHasher::new();
+    for header in headers {
+        (header.p_type, header.p_flags, header.p_offset).hash(&mut hasher);
+        (header.p_vaddr, header.p_filesz, header.p_memsz).hash(&mut hasher);
+    }
+    for notes in headers
+        .iter()
+        .filter(|header| header.p_type == libc::PT_NOTE)
+    {
+        let bytes = range(notes);
+        let readable = |header: &libc::Elf64_Phdr| {
+            let there = range(header);
+            header.p_flags & libc::PF_R != 0 && there.start <= bytes.start && bytes.end <= there.end
+        };
+        if loaded().any(readable) {
+            let first = ptr::with_exposed_provenance::<u8>(bytes.start);
+            // SAFETY: the range lies in a readable part of the program that is loaded for as long as the process runs,
+            // and nobody writes notes.
+            unsafe { slice::from_raw_parts(first, bytes.len()) }.hash(&mut hasher);
+        }
+    }
+    Executable {
+        id: hasher.finish(),
+        base,
+        code: loaded()
+            .filter(|header| header.p_flags & libc::PF_X != 0)
+            .map(range)
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_functions_are_found_and_others_are_not() {
+        let own = Executable::own().unwrap();
+        assert_eq!(own, Executable::own().unwrap());
+        let here = own_functions_are_found_and_others_are_not as fn() as *const ();
+        let offset = own.offset_of(here.addr()).unwrap();
+        assert_eq!(own.address_at(offset), Some(here));
+        let library = libc::getpid as unsafe extern "C" fn() -> libc::pid_t as *const ();
+        assert_eq!(own.offset_of(library.addr()), None);
+        let data = 7_u64;
+        assert_eq!(own.offset_of((&raw const data).addr()), None);
+        assert_eq!(own.address_at(u64::MAX), None);
+    }
+}

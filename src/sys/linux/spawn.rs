@@ -1,0 +1,336 @@
+//! Starts this executable again, waits for children and signals them, by pidfd.
+
+use core::ffi::CStr;
+use core::mem::MaybeUninit;
+use core::ptr;
+use core::time::Duration;
+use std::fs::File;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt;
+
+use super::{check, liveness, retry};
+
+/// Leads to the same file even if another one has been put in its place.
+const OWN_EXECUTABLE: &CStr = c"/proc/self/exe";
+
+/// Says how a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// By itself, with this code.
+    Exited(i32),
+    /// By this signal.
+    Signaled(i32),
+    /// Somebody else has asked, and the kernel tells only once.
+    Unknown,
+}
+
+/// Names the signals that higher floors send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// Ends a process at once.
+    Kill,
+    /// Asks a process to end.
+    Terminate,
+}
+
+/// Turns the error number some calls return into an error.
+fn check_number(number: libc::c_int) -> io::Result<()> {
+    match number {
+        0 => Ok(()),
+        number => Err(io::Error::from_raw_os_error(number)),
+    }
+}
+
+/// What a child does with its descriptors before it begins.
+struct FileActions(Box<libc::posix_spawn_file_actions_t>);
+
+impl FileActions {
+    fn new() -> io::Result<Self> {
+        let mut actions = Box::new(MaybeUninit::uninit());
+        // SAFETY: the pointer is to writable room for one such object, which does not move until it is destroyed.
+        check_number(unsafe { libc::posix_spawn_file_actions_init(actions.as_mut_ptr()) })?;
+        let actions = Box::into_raw(actions).cast();
+        // SAFETY: the box was made above, and the call has written what it holds.
+        Ok(FileActions(unsafe { Box::from_raw(actions) }))
+    }
+
+    /// Lets the child keep a descriptor: made a copy of itself, it loses its close-on-exec flag there.
+    fn keep(&mut self, fd: RawFd) -> io::Result<()> {
+        // SAFETY: the object was initialised by `new`.
+        check_number(unsafe { libc::posix_spawn_file_actions_adddup2(&mut *self.0, fd, fd) })
+    }
+
+    /// Gives the child `/dev/null` as its standard output.
+    fn silence_stdout(&mut self) -> io::Result<()> {
+        let path = c"/dev/null".as_ptr();
+        let (fd, flags) = (libc::STDOUT_FILENO, libc::O_WRONLY);
+        // SAFETY: the object was initialised by `new`; the path is a string that ends in NUL and lives for ever.
+        check_number(unsafe {
+            libc::posix_spawn_file_actions_addopen(&mut *self.0, fd, path, flags, 0)
+        })
+    }
+}
+
+impl Drop for FileActions {
+    fn drop(&mut self) {
+        // SAFETY: the object was initialised by `new`, and nobody uses it after this.
+        unsafe { libc::posix_spawn_file_actions_destroy(&mut *self.0) };
+    }
+}
+
+/// How the kernel sets a child up.
+struct Attributes(Box<libc::posix_spawnattr_t>);
+
+impl Attributes {
+    /// No signal blocked, and SIGPIPE as at login: this program's runtime has changed it, not its user.
+    fn new() -> io::Result<Self> {
+        let mut attributes = Box::new(MaybeUninit::uninit());
+        // SAFETY: the pointer is to writable room for one such object, which does not move until it is destroyed.
+        check_number(unsafe { libc::posix_spawnattr_init(attributes.as_mut_ptr()) })?;
+        let attributes = Box::into_raw(attributes).cast();
+        // SAFETY: the box was made above, and the call has written what it holds.
+        let mut attributes = Attributes(unsafe { Box::from_raw(attributes) });
+        let mut signals = no_signals();
+        // SAFETY: both objects are initialised.
+        check_number(unsafe { libc::posix_spawnattr_setsigmask(&mut *attributes.0, &signals) })?;
+        // SAFETY: the set is initialised, and the signal exists.
+        check(unsafe { libc::sigaddset(&mut signals, libc::SIGPIPE) })?;
+        // SAFETY: both objects are initialised.
+        check_number(unsafe { libc::posix_spawnattr_setsigdefault(&mut *attributes.0, &signals) })?;
+        let flags = libc::POSIX_SPAWN_SETSIGDEF | libc::POSIX_SPAWN_SETSIGMASK;
+        // SAFETY: the object is initialised.
+        check_number(unsafe { libc::posix_spawnattr_setflags(&mut *attributes.0, flags as _) })?;
+        Ok(attributes)
+    }
+}
+
+impl Drop for Attributes {
+    fn drop(&mut self) {
+        // SAFETY: the object was initialised by `new`, and nobody uses it after this.
+        unsafe { libc::posix_spawnattr_destroy(&mut *self.0) };
+    }
+}
+
+fn no_signals() -> libc::sigset_t {
+    let mut signals = MaybeUninit::uninit();
+    // SAFETY: the pointer is to writable room for one set.
+    unsafe { libc::sigemptyset(signals.as_mut_ptr()) };
+    // SAFETY: the call above, which cannot fail, has written all of it.
+    unsafe { signals.assume_init() }
+}
+
+/// Starts this process's executable anew and returns the child's id.
+///
+/// Of the descriptors that close on exec the child gets `keep`, under the same numbers. The parent is not copied, so
+/// its size does not matter, and its descriptors are never without their flag, so no other child gets them.
+///
+/// # Errors
+/// Whatever `posix_spawn` reports, the failures of the child's `exec` included.
+pub(crate) fn spawn_self(
+    arguments: &[impl AsRef<CStr>],
+    environment: &[impl AsRef<CStr>],
+    keep: &[BorrowedFd<'_>],
+    silent: bool,
+) -> io::Result<u32> {
+    let mut actions = FileActions::new()?;
+    for fd in keep {
+        actions.keep(fd.as_raw_fd())?;
+    }
+    if silent {
+        actions.silence_stdout()?;
+    }
+    let attributes = Attributes::new()?;
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    let mut pid = 0;
+    // SAFETY: the path and every string of the two lists end in NUL, each list ends in a null pointer, both objects are
+    // initialised, and all of them outlive the call, which writes nothing but `pid`.
+    check_number(unsafe {
+        libc::posix_spawn(
+            &mut pid,
+            OWN_EXECUTABLE.as_ptr(),
+            &*actions.0,
+            &*attributes.0,
+            arguments.as_ptr(),
+            environment.as_ptr(),
+        )
+    })?;
+    Ok(pid.unsigned_abs())
+}
+
+/// A list of strings as C wants it, null at its end.
+fn pointers(strings: &[impl AsRef<CStr>]) -> Vec<*mut libc::c_char> {
+    let pointers = strings.iter().map(|text| text.as_ref().as_ptr().cast_mut());
+    pointers.chain([ptr::null_mut()]).collect()
+}
+
+/// Opens a descriptor that names child `pid`; `None` if somebody else has already been told of its end.
+///
+/// # Errors
+/// Whatever `pidfd_open` reports.
+pub(crate) fn open_child(pid: u32) -> io::Result<Option<OwnedFd>> {
+    match liveness::open_pidfd(pid) {
+        Ok(pidfd) => Ok(Some(pidfd)),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a descriptor that names this process.
+///
+/// # Errors
+/// Whatever `pidfd_open` reports.
+pub(crate) fn open_self() -> io::Result<OwnedFd> {
+    liveness::open_pidfd(super::identity::process_id())
+}
+
+/// Ends a child that has no descriptor, and waits for it.
+pub(crate) fn abandon(pid: u32) {
+    let pid = pid as libc::pid_t;
+    // SAFETY: the call takes two numbers; the child has not been waited for, so the number is still its own.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+    // SAFETY: the call takes two numbers, and a null pointer for the status nobody wants.
+    drop(retry(|| unsafe { libc::waitpid(pid, ptr::null_mut(), 0) }));
+}
+
+/// Waits until the process behind `pidfd` has ended; false if the time passes first, or a signal comes.
+///
+/// Without a time limit, signals are no reason to return.
+///
+/// # Errors
+/// Whatever `ppoll` reports.
+pub(crate) fn wait(pidfd: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
+    let mut entry = libc::pollfd {
+        fd: pidfd.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    let limit = timeout.map(|timeout| libc::timespec {
+        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    });
+    let limit_at = limit.as_ref().map_or(ptr::null(), ptr::from_ref);
+    loop {
+        // SAFETY: the pointers are to one writable entry, to a time or null, and to no signal mask.
+        let ready = check(unsafe { libc::ppoll(&mut entry, 1, limit_at, ptr::null()) });
+        match ready {
+            Ok(count) => return Ok(count > 0),
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            Err(_) if limit.is_some() => return Ok(false),
+            Err(_) => {}
+        }
+    }
+}
+
+/// Takes note of how the child behind `pidfd` ended, which the kernel then forgets; `None` while it runs.
+pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Option<End> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let (id, options) = (
+        pidfd.as_raw_fd() as libc::id_t,
+        libc::WEXITED | libc::WNOHANG,
+    );
+    // SAFETY: the pointer is to room for one siginfo, which the kernel may write.
+    let told =
+        retry(|| unsafe { libc::waitid(libc::P_PIDFD, id, info.as_mut_ptr(), options) }).is_ok();
+    // SAFETY: a siginfo is made of integers, and all of it was zeroed at least.
+    let info = unsafe { info.assume_init() };
+    if !told {
+        // Not our child, or reaped by somebody else: what cannot be told is unknown once it has ended.
+        let ended = wait(pidfd, Some(Duration::ZERO)).unwrap_or(true);
+        return ended.then_some(End::Unknown);
+    }
+    // SAFETY: waitid has filled the fields that belong to a child, or left them zero.
+    if unsafe { info.si_pid() } == 0 {
+        return None;
+    }
+    // SAFETY: as above.
+    let status = unsafe { info.si_status() };
+    Some(match info.si_code {
+        libc::CLD_EXITED => End::Exited(status),
+        _ => End::Signaled(status),
+    })
+}
+
+/// Sends a signal to the process behind `pidfd`; one that has ended gets none, which is no error.
+///
+/// # Errors
+/// Whatever `pidfd_send_signal` reports.
+pub(crate) fn send(pidfd: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
+    let number = match signal {
+        Signal::Kill => libc::SIGKILL,
+        Signal::Terminate => libc::SIGTERM,
+    };
+    let no_info = ptr::null::<libc::siginfo_t>();
+    // SAFETY: the call takes numbers and a null pointer.
+    let call = || unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            number,
+            no_info,
+            0,
+        )
+    };
+    match retry(call) {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        outcome => outcome.map(drop),
+    }
+}
+
+/// Ends this process now: nothing is flushed, no handler runs.
+pub(crate) fn exit_at_once() -> ! {
+    // SAFETY: the call does not return, and touches no memory.
+    unsafe { libc::_exit(1) }
+}
+
+/// Makes a second descriptor of the standard output.
+///
+/// # Errors
+/// Whatever `fcntl` reports; `EBADF` if there is no standard output.
+pub(crate) fn copy_stdout() -> io::Result<OwnedFd> {
+    let (fd, lowest) = (libc::STDOUT_FILENO, libc::STDERR_FILENO + 1);
+    // SAFETY: the call takes numbers; a closed descriptor is an error it reports.
+    let copy = retry(|| unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, lowest) })?;
+    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Makes `fd` the standard output.
+///
+/// # Errors
+/// Whatever `dup2` reports.
+pub(crate) fn become_stdout(fd: &OwnedFd) -> io::Result<()> {
+    // SAFETY: the number 1 belongs to the process's standard output, which no object owns; the call only exchanges it.
+    retry(|| unsafe { libc::dup2(fd.as_raw_fd(), libc::STDOUT_FILENO) }).map(drop)
+}
+
+/// Writes all of `bytes` at `offset`, however far the position of the descriptor is.
+///
+/// # Errors
+/// Whatever `pwrite` reports.
+pub(crate) fn write_at(fd: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> io::Result<()> {
+    borrowed(fd).write_all_at(bytes, offset)
+}
+
+/// Fills `bytes` from `offset`.
+///
+/// # Errors
+/// Whatever `pread` reports; `UnexpectedEof` if the file ends first.
+pub(crate) fn read_at(fd: BorrowedFd<'_>, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    borrowed(fd).read_exact_at(bytes, offset)
+}
+
+/// Gives back the memory of all bytes from `len` on.
+///
+/// # Errors
+/// Whatever `ftruncate` reports.
+pub(crate) fn truncate(fd: BorrowedFd<'_>, len: u64) -> io::Result<()> {
+    borrowed(fd).set_len(len)
+}
+
+/// The descriptor as a file that does not close it.
+fn borrowed(fd: BorrowedFd<'_>) -> ManuallyDrop<File> {
+    // SAFETY: the descriptor is open while it is borrowed, and the file is never dropped, so it is closed by its owner.
+    ManuallyDrop::new(unsafe { File::from_raw_fd(fd.as_raw_fd()) })
+}
