@@ -13,6 +13,8 @@
 //! | `liveness` | whether another process can still act |
 //! | `map` | file objects: make, size, seal, lock, name |
 //! | `memory` | how much memory can still be taken |
+//! | `executable` | what this program is and where its code lies |
+//! | `spawn` | start this program again, wait for children, signal them |
 //!
 //! The `unsupported` backend stands in where there is no native one, and under Miri, which knows
 //! neither `/proc` nor file objects: state machines run there between threads of one process, and
@@ -24,6 +26,8 @@ mod linux;
 pub(crate) use linux::{
     Errno, clock, descriptor, errno_is, futex, identity, liveness, map, memory,
 };
+#[cfg(all(feature = "process", target_os = "linux", target_pointer_width = "64", not(miri)))]
+pub(crate) use linux::{executable, spawn};
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(miri))))]
 mod unsupported;
@@ -31,3 +35,8 @@ mod unsupported;
 pub(crate) use unsupported::{
     Errno, clock, descriptor, errno_is, futex, identity, liveness, map, memory,
 };
+#[cfg(all(
+    feature = "process",
+    not(all(target_os = "linux", target_pointer_width = "64", not(miri)))
+))]
+pub(crate) use unsupported::{executable, spawn};

@@ -540,10 +540,10 @@ mod tests {
         assert!(lock_shared(one).unwrap());
         assert!(lock_shared(two).unwrap());
         assert!(!lock_exclusive(two).unwrap());
-        unlock(two).unwrap();
+        lock(two, libc::LOCK_UN).unwrap();
         assert!(lock_exclusive(copy.as_fd()).unwrap());
         assert!(!lock_shared(two).unwrap());
-        unlock(one).unwrap();
+        lock(one, libc::LOCK_UN).unwrap();
         assert!(lock_exclusive(two).unwrap());
     }
 
