@@ -1,1 +1,160 @@
-//! The design.
+//! How procshare works: byte map, protocols, invariants, orderings, crash table. No code, only this text.
+//!
+//! The promise everything here serves: **kill any process at any instruction; no survivor hangs, no value is torn,
+//! nothing is left behind.**
+//!
+//! # Map
+//!
+//! A stack of floors; a file imports from its own folder and from lower floors (`tests/layering.rs` sees to it).
+//!
+//! ```text
+//! floor 4  src/process/      spawn a child, hand it its arguments, take its result
+//! floor 3  src/collections/  SharedValue, SharedArray, SharedCounter, SharedAtomic, FrozenArray
+//! floor 2  src/segment/      create, attach, lifetime, placing objects
+//! floor 1  src/layout/       what the bytes mean   |   src/raw/  state machines in shared memory
+//! floor 0  src/primitive/    the only door to atomics, futexes, owner ids, liveness
+//!          src/sys/          the only place that names libc       src/error.rs
+//! ```
+//!
+//! `layout` and `raw` do not import each other: layout finds the place, raw says what happens there, and the floors
+//! above join them. With `--cfg procshare_loom` only `primitive` (its model half) and `raw` are built.
+//!
+//! What is absent: no pointer, reference or process-local address is ever stored in a segment. No Rust reference ever
+//! leads to plain bytes a peer may write meanwhile. No death is ever concluded from elapsed time. No thread and no
+//! server process runs in the background.
+//!
+//! # Bytes of a segment
+//!
+//! Everything is 64-bit words in the machine's byte order. Layout version 1.
+//!
+//! | word | content |
+//! |---|---|
+//! | 0 | magic, `procshr\0` in memory on a little-endian machine |
+//! | 1 | layout version (low half), flags: 1 persistent, 2 frozen (high half) |
+//! | 2 | length in bytes; the file has exactly this length |
+//! | 3 | creator's user id (for tools; what counts is the file's owner) |
+//! | 4, 5 | inode numbers of the PID and the time namespace; 0 is unknown, and matches nothing |
+//! | 6, 7 | boot id |
+//! | 8, 9 | the directory's lock (a raw mutex) |
+//! | 10 | bytes in use |
+//! | 11, 12 | number of directory buckets (a power of two); number of objects |
+//! | 13–15 | zero |
+//! | 16–79 | attach table: `[ start time:34 \| image:8 \| PID:22 ]`, 0 is free |
+//! | 80– | buckets: byte offset of the first entry of each chain |
+//! | then | objects, each on a cache line of its own and followed by its directory entry |
+//!
+//! An entry is eight words (next, hash, `kind | name length << 16 | schema length << 32`, object offset, object bytes,
+//! fingerprint, elements, 0), then the name and the schema text, each filled up with zeros to whole words. The hash is
+//! FNV-1a, folded; the fingerprint is FNV-1a over the schema text; both are part of the layout.
+//!
+//! | object | bytes |
+//! |---|---|
+//! | value, counter | raw mutex (16), version (8), two slots of the value rounded up to words |
+//! | array | raw mutex (16), 48 unused, elements |
+//! | atomic, atomic array, frozen array | elements |
+//!
+//! A lock word is `[ start:10 | PID:22 | inconsistent | waiters | image:8 | TID:22 ]`; its low half is what the futex
+//! compares. 0 is free. *Image* is a number drawn by the kernel at each `exec`. Where the first design had eight bits of the
+//! thread's start time, because only the image tells a process from the one it was before it `exec`ed: PID, TID and both
+//! start times stay. A process that `exec`s while it holds a lock, attaches the same segment again and asks for the same
+//! lock would otherwise wait for itself, and so would everybody else.
+//!
+//! # Invariants
+//!
+//! Each file states its own; here is where to look.
+//!
+//! | | in | in short |
+//! |---|---|---|
+//! | R1–R4 | `raw/mod.rs` | atomics only, zero is initial, `primitive` only, states first |
+//! | M1–M5 | `raw/mutex.rs` | only the owner frees; sleepers are marked; take-over follows proof and compares the whole word |
+//! | L1–L3 | `raw/latch.rs` | only the owner writes, only the slot that is not current, version last |
+//! | D1–D3 | `layout/directory.rs` | entries are whole before a bucket leads to them; everything read is checked |
+//! | T1–T2 | `segment/lifetime.rs` | names go only under the exclusive lock; no lock is ever upgraded |
+//!
+//! # Orderings
+//!
+//! | store | load it pairs with | what it carries |
+//! |---|---|---|
+//! | lock word, Release, in `unlock` | Acquire of the compare-exchange in `lock` | what the holder wrote |
+//! | version, Release, in `publish` | Acquire load in `try_read` | the slot |
+//! | fence, Release, before the slot is written | fence, Acquire, after it is copied | that a newer version is seen if a newer word was |
+//! | bucket, Release | relaxed load and Acquire fence | entry and object |
+//! | attach slot, Release | Acquire in the judgement of an owner | that entries of former images are gone |
+//!
+//! Everything else is relaxed, and says why where it stands. There is no SeqCst.
+//!
+//! Why the fence before the slot is written is needed: without it a reader may copy words of version `v + 2` and yet read
+//! version `v` afterwards. The model `loom_mutant_publish_without_fence_tears` shows it.
+//!
+//! # Who is dead
+//!
+//! A waiter spins, then sleeps in slices of 1 ms, doubling to 32 ms. When a slice ends and the word has not moved, and when
+//! a call that may not wait (longer) is about to give up, it asks the kernel; one question per word in 10 ms, whoever asks:
+//! five hundred sleepers asking alone would keep half a core busy. Dead is the *process*, and only on proof:
+//!
+//! - it does not exist, or its PID is now the TID of another process's thread;
+//! - its start time is another;
+//! - it has exited, reaped or not; or all its threads are exiting (the zombie state comes only when memory has been torn
+//!   down, tens of milliseconds later for a large process); two looks at its threads must agree;
+//! - it is writing a core file;
+//! - it has `exec`ed: the segment is no longer in its maps (asked when the word has stood still for 50 ms, and before a call
+//!   that does not wait gives up); or the attach table has it under another image;
+//! - in our own process: the image is another than ours.
+//!
+//! Stopped and traced processes are alive. A thread that ended is no proof: it may have leaked its guard, and the data behind
+//! it may still be in use. `/proc` is believed only if it shows us our own PID. What cannot be read proves nothing.
+//!
+//! PIDs and start times mean nothing across PID and time namespaces. A process computes its id once, with its namespaces,
+//! and again only when it finds the word on its wipe-on-fork page empty: then it is a fork child, `clone`d by whatever means.
+//! A child in other namespaces than its parent's is refused every lock of the segments it inherited.
+//!
+//! # Lifetime
+//!
+//! Each attachment holds a shared `flock` through an open file description of its own, which lives as long as descriptor *or
+//! mapping*. So a segment is unmapped before it is asked for the last time whether anybody else is there. The exclusive
+//! lock is only ever tried on a file opened anew. `segment/lifetime.rs` has the states.
+//!
+//! A named segment is made without a name (`O_TMPFILE`), filled, registered and locked, and then linked into place: nobody
+//! ever sees a half-made one. Where a file system has no unnamed files, it is made under a hidden name and renamed.
+//!
+//! A program that ends by `std::process::exit` runs no destructors: to its segments that is a kill, and their names wait for the
+//! next `create` or [`clean`](fn@crate::clean).
+//!
+//! # Crash table
+//!
+//! Each line is a named point in the sources; `tests/crash.rs` kills a real child at every one of them.
+//!
+//! | point | what it held or had begun | what survivors find |
+//! |---|---|---|
+//! | `lock.acquired`, `lock.taken_over` | the lock | the lock, after proof of death; the value as it was; an array says `OwnerDied` |
+//! | `lock.waiting`, `lock.woken` | a place among the sleepers, or a wake-up | the lock; the wake-up lost costs others a slice |
+//! | `unlock.begin` | the lock, its change published | the change, and the lock after proof of death |
+//! | `unlock.released` | nothing; a wake-up not sent | the lock; sleepers look again when their slice ends |
+//! | `publish.begin`, `publish.half`, `publish.written` | the lock, a slot nobody reads | the value as it was |
+//! | `publish.published` | the lock | the new value |
+//! | `array.guarded` | an array's lock | `OwnerDied` until somebody recovers |
+//! | `create.opened` to `create.registered` | a file without a name | nothing; the kernel frees it |
+//! | `create.linked` | a named segment, whole | an orphan that can be opened; the next `create` or `clean` removes it |
+//! | `open.opened` to `open.registered` | at most a shared lock and a line of the attach table | the segment; the line is taken by whoever needs one |
+//! | `place.locked`, `place.object`, `place.entry` | the directory's lock, bytes beyond those in use | no such object; the bytes are used anew |
+//! | `place.published` | the directory's lock | the object, whole; the count is made good by the next to place one |
+//! | `place.counted` | the directory's lock | the object, whole |
+//! | `detach.begin`, `detach.deregistered`, `detach.unlocked` | the last attachment | an orphan |
+//! | `detach.exclusive` | the exclusive lock of an orphan | an orphan |
+//! | `detach.unlinked`, `unlink.done` | nothing | no such name |
+//! | `unlink.begin` | the directory's lock | the segment, its name in place |
+//! | `reset.locks`, `reset.stamped` | a file of an earlier start of the machine, half reset | the next opener resets it from the beginning |
+//!
+//! # Children
+//!
+//! `Process::spawn` runs `/proc/self/exe` again, with the function as an offset from a known symbol: the same inode, a
+//! compared build id, an address checked to lie in the program's own text. Arguments and result travel through one memfd.
+//! Handles in the arguments become numbers in a table of descriptors, one per segment; close-on-exec is cleared in the child
+//! only, so that no other child inherits them, and set again when the child takes them over. A marker in the environment
+//! without its descriptor means nothing: a grandchild that runs the same program starts in its own `main`.
+//!
+//! # What is outside
+//!
+//! Peers cooperate. They may crash, be killed, be old builds; one that truncates a named segment's file, or writes behind the
+//! locks, can make others read wrong numbers, get errors, or be sent SIGBUS. File systems that allocate on write (btrfs),
+//! network file systems and loss of power are outside, for segments in files.

@@ -65,8 +65,8 @@ pub use error::{Error, ErrorKind, Result};
 #[cfg(not(procshare_loom))]
 pub use {
     collections::{
-        ArrayGuard, AtomicInteger, FrozenArray, LockError, SharedArray, SharedAtomic,
-        SharedAtomicArray, SharedCounter, SharedValue, ValueGuard,
+        ArrayGuard, AtomicInteger, FrozenArray, LockError, SharedArray, SharedAtomic, SharedAtomicArray, SharedCounter,
+        SharedValue, ValueGuard,
     },
     layout::Shareable,
     segment::{ObjectInfo, Segment, SegmentBuilder, clean, clean_folder},

@@ -52,9 +52,7 @@ impl<T: Shareable> Object for SharedArray<T> {
             fingerprint: T::SCHEMA.fingerprint(),
             schema: T::SCHEMA,
             len,
-            bytes: len
-                .saturating_mul(size_of::<T>() as u64)
-                .saturating_add(ELEMENTS),
+            bytes: len.saturating_mul(size_of::<T>() as u64).saturating_add(ELEMENTS),
         }
     }
 
@@ -139,10 +137,7 @@ impl<T: Shareable> SharedArray<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn from_slice(elements: &[T]) -> Result<Self> {
-        Self::new_alone(
-            elements.len() as u64,
-            &write_new(elements.len(), Some(elements)),
-        )
+        Self::new_alone(elements.len() as u64, &write_new(elements.len(), Some(elements)))
     }
 
     /// Creates an array with the elements an iterator yields.
@@ -335,10 +330,7 @@ impl<T: Shareable> SharedArray<T> {
     /// array.get_lock_timeout(std::time::Duration::from_millis(50))?[0] = 1;
     /// # Ok::<(), procshare::Error>(())
     /// ```
-    pub fn get_lock_timeout(
-        &self,
-        timeout: Duration,
-    ) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
+    pub fn get_lock_timeout(&self, timeout: Duration) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
         self.guard(self.lock(Deadline::after(timeout))?)
     }
 
@@ -355,10 +347,7 @@ impl<T: Shareable> SharedArray<T> {
     /// array.get_lock_deadline(std::time::Instant::now())?[0] = 1;
     /// # Ok::<(), procshare::Error>(())
     /// ```
-    pub fn get_lock_deadline(
-        &self,
-        deadline: Instant,
-    ) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
+    pub fn get_lock_deadline(&self, deadline: Instant) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
         self.guard(self.lock(Deadline::At(deadline))?)
     }
 
@@ -536,8 +525,7 @@ impl<T: Shareable> SharedArray<T> {
 
     #[inline]
     fn lock(&self, deadline: Deadline) -> Result<Held, Refused> {
-        self.mutex()
-            .lock(|| self.handle.segment().peers(), deadline)
+        self.mutex().lock(|| self.handle.segment().peers(), deadline)
     }
 
     #[inline]
@@ -679,11 +667,7 @@ impl<T: Shareable> ArrayGuard<'_, T> {
     }
 
     fn elements(&self) -> *mut T {
-        self.array
-            .handle
-            .address()
-            .wrapping_add(ELEMENTS as usize)
-            .cast()
+        self.array.handle.address().wrapping_add(ELEMENTS as usize).cast()
     }
 }
 

@@ -9,9 +9,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem::size_of;
 use std::ops::Deref;
-use std::sync::atomic::{
-    AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64,
-};
+use std::sync::atomic::{AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
 mod sealed {
     pub trait Sealed {}
@@ -343,12 +341,7 @@ impl<A: AtomicInteger> Deref for SharedAtomicArray<A> {
     #[inline]
     fn deref(&self) -> &[A] {
         // SAFETY: as for SharedAtomic, and the object holds `len` of them (`spec`, compared when it was opened).
-        unsafe {
-            core::slice::from_raw_parts(
-                self.handle.address().cast::<A>(),
-                self.handle.len() as usize,
-            )
-        }
+        unsafe { core::slice::from_raw_parts(self.handle.address().cast::<A>(), self.handle.len() as usize) }
     }
 }
 
@@ -380,11 +373,7 @@ impl Segment {
     /// segment.atomic::<AtomicU64>("bytes", 0)?.fetch_add(512, Ordering::Relaxed);
     /// # Ok::<(), procshare::Error>(())
     /// ```
-    pub fn atomic<A: AtomicInteger>(
-        &self,
-        name: &str,
-        value: A::Integer,
-    ) -> Result<SharedAtomic<A>> {
+    pub fn atomic<A: AtomicInteger>(&self, name: &str, value: A::Integer) -> Result<SharedAtomic<A>> {
         check_object_name(self, name)?;
         SharedAtomic::place_in(self, name, 1, &write_all(1, value))
     }
@@ -423,11 +412,7 @@ impl Segment {
     /// assert_eq!(segment.atomic_array::<AtomicU64>("per worker", 4)?.len(), 4);
     /// # Ok::<(), procshare::Error>(())
     /// ```
-    pub fn atomic_array<A: AtomicInteger>(
-        &self,
-        name: &str,
-        len: usize,
-    ) -> Result<SharedAtomicArray<A>> {
+    pub fn atomic_array<A: AtomicInteger>(&self, name: &str, len: usize) -> Result<SharedAtomicArray<A>> {
         check_object_name(self, name)?;
         SharedAtomicArray::place_in(self, name, len as u64, &write_zeros::<A>(len as u64))
     }

@@ -61,11 +61,10 @@ impl<T: Shareable> Object for FrozenArray<T> {
         if segment.is_frozen() {
             return Ok(());
         }
-        Err(Error::new(
-            ErrorKind::Seals,
-            "a frozen array lies in a segment that is not sealed",
+        Err(
+            Error::new(ErrorKind::Seals, "a frozen array lies in a segment that is not sealed")
+                .in_segment(segment.label()),
         )
-        .in_segment(segment.label()))
     }
 }
 
@@ -93,8 +92,8 @@ impl<T: Shareable> FrozenArray<T> {
                     .copy_from_nonoverlapping(elements.as_ptr(), elements.len())
             };
         };
-        let segment = SegmentBuilder::for_object(&spec)?
-            .frozen_with(&|segment| segment.place("", &spec, &init).map(drop))?;
+        let segment =
+            SegmentBuilder::for_object(&spec)?.frozen_with(&|segment| segment.place("", &spec, &init).map(drop))?;
         Self::open_in(&segment, "", Some(spec.len))
     }
 }
@@ -106,12 +105,7 @@ impl<T: Shareable> Deref for FrozenArray<T> {
     fn deref(&self) -> &[T] {
         // SAFETY: `check` compared the bytes with `len` and found the segment sealed against writing; it is mapped
         // while the handle lives, aligned to a cache line, and any bytes are a T (`assert_element`).
-        unsafe {
-            core::slice::from_raw_parts(
-                self.handle.address().cast::<T>(),
-                self.handle.len() as usize,
-            )
-        }
+        unsafe { core::slice::from_raw_parts(self.handle.address().cast::<T>(), self.handle.len() as usize) }
     }
 }
 

@@ -12,10 +12,7 @@ const SOLE: &str = "";
 /// Objects among others need a name; the empty one is that of an object that lives alone.
 pub(super) fn check_object_name(segment: &Segment, name: &str) -> Result<()> {
     if name == SOLE {
-        return Err(
-            Error::new(ErrorKind::InvalidName, "an object's name is empty")
-                .in_segment(segment.label()),
-        );
+        return Err(Error::new(ErrorKind::InvalidName, "an object's name is empty").in_segment(segment.label()));
     }
     Ok(())
 }
@@ -63,29 +60,20 @@ pub(crate) trait Object: Sized {
     }
 
     /// Finds the object `name` in `segment`, or places it.
-    fn place_in(
-        segment: &Segment,
-        name: &str,
-        len: u64,
-        init: &dyn Fn(*mut u8, bool),
-    ) -> Result<Self> {
+    fn place_in(segment: &Segment, name: &str, len: u64, init: &dyn Fn(*mut u8, bool)) -> Result<Self> {
         Self::adopt(segment, segment.place(name, &Self::spec(len), init)?)
     }
 
     /// `new`: alone in an anonymous segment.
     fn new_alone(len: u64, init: &dyn Fn(*mut u8, bool)) -> Result<Self> {
         let spec = Self::spec(len);
-        let segment = SegmentBuilder::for_object(&spec)?
-            .anonymous_with(&|segment| segment.place(SOLE, &spec, init).map(drop))?;
+        let segment =
+            SegmentBuilder::for_object(&spec)?.anonymous_with(&|segment| segment.place(SOLE, &spec, init).map(drop))?;
         Self::open_in(&segment, SOLE, Some(len))
     }
 
     /// `create`: alone in a named segment.
-    fn create_alone(
-        name: impl AsRef<OsStr>,
-        len: u64,
-        init: &dyn Fn(*mut u8, bool),
-    ) -> Result<Self> {
+    fn create_alone(name: impl AsRef<OsStr>, len: u64, init: &dyn Fn(*mut u8, bool)) -> Result<Self> {
         let spec = Self::spec(len);
         let segment = SegmentBuilder::for_object(&spec)?
             .create_with(name, &|segment| segment.place(SOLE, &spec, init).map(drop))?;
@@ -98,11 +86,7 @@ pub(crate) trait Object: Sized {
     }
 
     /// `open_or_create`: either of the two.
-    fn open_or_create_alone(
-        name: impl AsRef<OsStr>,
-        len: u64,
-        init: &dyn Fn(*mut u8, bool),
-    ) -> Result<Self> {
+    fn open_or_create_alone(name: impl AsRef<OsStr>, len: u64, init: &dyn Fn(*mut u8, bool)) -> Result<Self> {
         let spec = Self::spec(len);
         let segment = SegmentBuilder::for_object(&spec)?
             .open_or_create_with(name, &|segment| segment.place(SOLE, &spec, init).map(drop))?;

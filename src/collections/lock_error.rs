@@ -80,12 +80,8 @@ impl<G> fmt::Display for LockError<G> {
             LockError::WouldBlock => "somebody else holds the lock",
             LockError::TimedOut => "somebody else held the lock until the time limit passed",
             LockError::WouldDeadlock => "the calling thread holds the lock already",
-            LockError::OwnerDied(_) => {
-                "the last holder died or panicked inside; recover() declares the data whole"
-            }
-            LockError::ForeignNamespace => {
-                "this process was moved to another PID or time namespace"
-            }
+            LockError::OwnerDied(_) => "the last holder died or panicked inside; recover() declares the data whole",
+            LockError::ForeignNamespace => "this process was moved to another PID or time namespace",
             LockError::Invalid => "the bytes are no value of the type",
         })
     }

@@ -442,9 +442,7 @@ impl<T: Shareable> SharedValue<T> {
     fn guard(&self, owner: OwnerId) -> Result<ValueGuard<'_, T>, LockError> {
         let mut copy = Unchecked::zeroed();
         self.latch().read_locked(self.slots(), copy.bytes_mut());
-        let copy = copy
-            .check()
-            .inspect_err(|_| self.latch().mutex.unlock(owner))?;
+        let copy = copy.check().inspect_err(|_| self.latch().mutex.unlock(owner))?;
         Ok(ValueGuard {
             value: self,
             copy,

@@ -119,11 +119,7 @@ fn entry_bytes(name: usize, schema: usize) -> u64 {
 
 /// How many bytes of `schema` are stored.
 fn stored_schema(schema: &str) -> &str {
-    if schema.len() <= LONGEST_SCHEMA {
-        schema
-    } else {
-        ""
-    }
+    if schema.len() <= LONGEST_SCHEMA { schema } else { "" }
 }
 
 impl Place {
@@ -148,13 +144,7 @@ pub(crate) fn first_used(buckets: u64) -> u64 {
 
 /// The length a segment needs to hold just this object, or `None` if that overflows.
 pub(crate) fn length_for(name: &str, spec: &Spec<'_>, buckets: u64) -> Option<u64> {
-    Place::after(
-        first_used(buckets),
-        spec.bytes,
-        name,
-        &spec.schema.to_string(),
-    )
-    .map(|place| place.end)
+    Place::after(first_used(buckets), spec.bytes, name, &spec.schema.to_string()).map(|place| place.end)
 }
 
 /// Says why an object may not be called `name`, if so. The empty name is the one object of a segment made for it.
@@ -260,8 +250,7 @@ impl<'a> Directory<'a> {
             at,
             next,
             hash,
-            kind: Kind::from_code(lengths & 0xffff)
-                .ok_or_else(|| corrupt("unknown kind of object"))?,
+            kind: Kind::from_code(lengths & 0xffff).ok_or_else(|| corrupt("unknown kind of object"))?,
             offset,
             bytes,
             fingerprint,
@@ -269,20 +258,14 @@ impl<'a> Directory<'a> {
             name_len: (lengths >> 16 & 0xffff) as usize,
             schema_len: (lengths >> 32) as usize,
         };
-        let fits = entry.name_len <= LONGEST_NAME
-            && entry.schema_len <= LONGEST_SCHEMA
-            && entry.end() <= self.length();
+        let fits = entry.name_len <= LONGEST_NAME && entry.schema_len <= LONGEST_SCHEMA && entry.end() <= self.length();
         let object_fits = offset % OBJECT_ALIGN == 0
             && offset >= first_used(self.buckets)
-            && offset
-                .checked_add(bytes)
-                .is_some_and(|end| end <= self.length());
+            && offset.checked_add(bytes).is_some_and(|end| end <= self.length());
         if fits && object_fits {
             Ok(entry)
         } else {
-            Err(corrupt(&format!(
-                "the entry at offset {at} leads out of the segment"
-            )))
+            Err(corrupt(&format!("the entry at offset {at} leads out of the segment")))
         }
     }
 
@@ -325,8 +308,7 @@ impl<'a> Directory<'a> {
             Some(place) if place.end <= self.length() => Ok(place),
             _ => {
                 let free = self.length() - used;
-                let needed = Place::after(used, spec.bytes, name, schema)
-                    .map_or(u64::MAX, |place| place.end - used);
+                let needed = Place::after(used, spec.bytes, name, schema).map_or(u64::MAX, |place| place.end - used);
                 let message = format!(
                     "no room for {name:?}: {needed} bytes needed, {free} of {} free",
                     self.length()
@@ -356,12 +338,7 @@ impl<'a> Directory<'a> {
         let name_words = name.as_bytes().chunks(8).map(word_of);
         let schema_words = schema.as_bytes().chunks(8).map(word_of);
         let start = place.entry as usize / 8;
-        for (at, value) in fixed
-            .into_iter()
-            .chain(name_words)
-            .chain(schema_words)
-            .enumerate()
-        {
+        for (at, value) in fixed.into_iter().chain(name_words).chain(schema_words).enumerate() {
             // Relaxed: published by the bucket below.
             self.words[start + at].store(value, Ordering::Relaxed);
         }
@@ -378,10 +355,7 @@ impl<'a> Directory<'a> {
     /// Computes `used` and the count from the chains, after a holder of the directory lock died (D2).
     pub(crate) fn recover(&self) -> Result<()> {
         let entries = self.entries()?;
-        let used = entries
-            .iter()
-            .map(Entry::end)
-            .fold(first_used(self.buckets), u64::max);
+        let used = entries.iter().map(Entry::end).fold(first_used(self.buckets), u64::max);
         // Relaxed: the directory lock orders these for the next holder.
         self.words[word::USED].store(used, Ordering::Relaxed);
         self.words[word::OBJECTS].store(entries.len() as u64, Ordering::Relaxed);
@@ -431,13 +405,8 @@ mod tests {
     fn what_was_added_is_found_with_name_and_schema() {
         let words = words();
         let directory = Directory::new(&words, 8);
-        let names: Vec<String> = (0..40)
-            .map(|number| format!("object number {number}"))
-            .collect();
-        let offsets: Vec<u64> = names
-            .iter()
-            .map(|name| add(&directory, name, 40).unwrap())
-            .collect();
+        let names: Vec<String> = (0..40).map(|number| format!("object number {number}")).collect();
+        let offsets: Vec<u64> = names.iter().map(|name| add(&directory, name, 40).unwrap()).collect();
         for (name, offset) in names.iter().zip(offsets) {
             let entry = directory.find(name).unwrap().unwrap();
             assert_eq!((entry.offset, entry.bytes, offset % 64), (offset, 40, 0));
@@ -490,10 +459,7 @@ mod tests {
         add(&directory, "a", 40).unwrap();
         let used = words[word::USED].load(Ordering::Relaxed);
         for bytes in [LENGTH, u64::MAX - 100, u64::MAX] {
-            assert_eq!(
-                add(&directory, "b", bytes).unwrap_err().kind(),
-                ErrorKind::Full
-            );
+            assert_eq!(add(&directory, "b", bytes).unwrap_err().kind(), ErrorKind::Full);
         }
         assert_eq!(words[word::USED].load(Ordering::Relaxed), used);
         assert!(add(&directory, "b", 40).is_ok());

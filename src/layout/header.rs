@@ -63,10 +63,7 @@ impl Header {
     /// Writes the header of a new segment, magic last. Nobody else sees the segment yet.
     pub(crate) fn format(&self, words: &[AtomicU64], used: u64) {
         let fields = [
-            (
-                word::VERSION,
-                u64::from(self.flags) << 32 | u64::from(LAYOUT_VERSION),
-            ),
+            (word::VERSION, u64::from(self.flags) << 32 | u64::from(LAYOUT_VERSION)),
             (word::LENGTH, self.length),
             (word::USER, u64::from(self.user)),
             (word::PID_NAMESPACE, self.pid_namespace),
@@ -127,16 +124,10 @@ impl Header {
             );
         }
         if length < SHORTEST || length % 8 != 0 {
-            return fail(
-                ErrorKind::Corrupt,
-                format!("a segment cannot be {length} bytes long"),
-            );
+            return fail(ErrorKind::Corrupt, format!("a segment cannot be {length} bytes long"));
         }
         if self.flags & !KNOWN_FLAGS != 0 {
-            return fail(
-                ErrorKind::Corrupt,
-                format!("unknown flags {:#x}", self.flags),
-            );
+            return fail(ErrorKind::Corrupt, format!("unknown flags {:#x}", self.flags));
         }
         let most = (length - word::END as u64 * 8) / 8;
         if !self.buckets.is_power_of_two() || self.buckets > most {
@@ -175,39 +166,16 @@ mod tests {
     #[test]
     fn what_was_formatted_parses() {
         let header = Header::parse(&good(), 4096).unwrap();
-        assert_eq!(
-            (header.user, header.flags, header.buckets),
-            (1000, PERSISTENT, 8)
-        );
+        assert_eq!((header.user, header.flags, header.buckets), (1000, PERSISTENT, 8));
     }
 
     /// The byte map: a change here needs a new `LAYOUT_VERSION`.
     #[test]
     fn golden_bytes() {
         let words = good();
-        let expected = [
-            MAGIC,
-            1 << 32 | 1,
-            4096,
-            1000,
-            11,
-            12,
-            1,
-            2,
-            0,
-            0,
-            704,
-            8,
-            0,
-            0,
-            0,
-            0,
-        ];
+        let expected = [MAGIC, 1 << 32 | 1, 4096, 1000, 11, 12, 1, 2, 0, 0, 704, 8, 0, 0, 0, 0];
         assert_eq!(words, expected);
-        assert_eq!(
-            (word::DIRECTORY_LOCK, word::ATTACHED, word::END),
-            (8, 16, 80)
-        );
+        assert_eq!((word::DIRECTORY_LOCK, word::ATTACHED, word::END), (8, 16, 80));
         assert_eq!(&MAGIC.to_le_bytes(), b"procshr\0");
     }
 
@@ -215,12 +183,7 @@ mod tests {
     fn each_fault_has_its_kind() {
         let cases: [(usize, u64, u64, ErrorKind); 8] = [
             (word::MAGIC, 0, 4096, ErrorKind::NotASegment),
-            (
-                word::MAGIC,
-                MAGIC.swap_bytes(),
-                4096,
-                ErrorKind::NotASegment,
-            ),
+            (word::MAGIC, MAGIC.swap_bytes(), 4096, ErrorKind::NotASegment),
             (word::VERSION, 2, 4096, ErrorKind::LayoutVersion),
             (word::VERSION, 8 << 32 | 1, 4096, ErrorKind::Corrupt),
             (word::LENGTH, 8192, 4096, ErrorKind::Truncated),

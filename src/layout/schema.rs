@@ -157,16 +157,9 @@ impl Fnv {
     const fn schema(self, schema: &Schema) -> Self {
         match schema {
             Schema::Primitive(name) => self.text(name),
-            Schema::Array { element, len } => self
-                .text("[")
-                .schema(element)
-                .text(";")
-                .number(*len as i128)
-                .text("]"),
+            Schema::Array { element, len } => self.text("[").schema(element).text(";").number(*len as i128).text("]"),
             Schema::Struct { fields } => self.text("{").fields(fields).text("}"),
-            Schema::Enum { repr, variants } => {
-                self.schema(repr).text("{").variants(variants).text("}")
-            }
+            Schema::Enum { repr, variants } => self.schema(repr).text("{").variants(variants).text("}"),
         }
     }
 
@@ -174,11 +167,7 @@ impl Fnv {
         let mut i = 0;
         while i < fields.len() {
             let comma = if i == 0 { "" } else { "," };
-            self = self
-                .text(comma)
-                .text(fields[i].name)
-                .text(":")
-                .schema(fields[i].schema);
+            self = self.text(comma).text(fields[i].name).text(":").schema(fields[i].schema);
             i += 1;
         }
         self

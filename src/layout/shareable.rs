@@ -132,8 +132,7 @@ unsafe impl Shareable for char {
 
     #[inline]
     fn is_valid(bytes: &[u8]) -> bool {
-        <[u8; 4]>::try_from(bytes)
-            .is_ok_and(|bytes| char::from_u32(u32::from_ne_bytes(bytes)).is_some())
+        <[u8; 4]>::try_from(bytes).is_ok_and(|bytes| char::from_u32(u32::from_ne_bytes(bytes)).is_some())
     }
 }
 

@@ -52,10 +52,7 @@ pub(crate) fn hit(point: &str) {
     let asked = ASKED.get_or_init(|| {
         let text = std::env::var("PROCSHARE_CRASH_AT").ok()?;
         let (name, passage) = text.split_once(':').unwrap_or((&text, "1"));
-        Some((
-            name.to_owned(),
-            AtomicU32::new(passage.parse().unwrap_or(1)),
-        ))
+        Some((name.to_owned(), AtomicU32::new(passage.parse().unwrap_or(1))))
     });
     if let Some((name, passages)) = asked {
         // Relaxed: only a count.

@@ -60,11 +60,7 @@ pub(crate) fn current() -> Result<OwnerId, Foreign> {
 #[cold]
 fn compute() -> Result<OwnerId, Foreign> {
     let process = ensure_process()?;
-    let id = OwnerId::of_thread(
-        sys::identity::thread_id(),
-        sys::identity::image_nonce(),
-        process,
-    );
+    let id = OwnerId::of_thread(sys::identity::thread_id(), sys::identity::image_nonce(), process);
     CACHED.set(id.word());
     Ok(id)
 }

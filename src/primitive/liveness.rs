@@ -56,18 +56,13 @@ impl Attachment {
     pub(crate) fn may_live(self) -> bool {
         match life(self.pid()) {
             Life::Dead => false,
-            Life::Alive { start } => {
-                start == 0 || self.start() == 0 || start & START_BITS == self.start()
-            }
+            Life::Alive { start } => start == 0 || self.start() == 0 || start & START_BITS == self.start(),
         }
     }
 
     /// Whether `self` was made by the same process as `other`, but by an image it ran before an `exec`.
     pub(crate) fn is_former_image_of(self, other: Self) -> bool {
-        self.pid() == other.pid()
-            && self.start() == other.start()
-            && self.start() != 0
-            && self.image() != other.image()
+        self.pid() == other.pid() && self.start() == other.start() && self.start() != 0 && self.image() != other.image()
     }
 }
 
@@ -76,11 +71,7 @@ impl Peers {
     /// `base` lies in a mapping of the segment and `table` holds `entries` atomics in it, for as long as this value
     /// or a copy of it is used.
     pub(crate) unsafe fn new(base: *const u8, table: *const AtomicU64, entries: usize) -> Self {
-        Peers {
-            base,
-            table,
-            entries,
-        }
+        Peers { base, table, entries }
     }
 
     fn table(&self) -> &[AtomicU64] {
@@ -104,9 +95,7 @@ impl Peers {
             Life::Alive { start } => {
                 let bits = start_bits(start);
                 let reused = bits != 0 && owner.start_bits() != 0 && bits != owner.start_bits();
-                reused
-                    || self.is_former_image(owner, start)
-                    || look_at_maps && lacks_mapping(owner.pid(), self.base)
+                reused || self.is_former_image(owner, start) || look_at_maps && lacks_mapping(owner.pid(), self.base)
             }
         }
     }

@@ -111,22 +111,14 @@ pub(crate) mod futex {
         if word.load(Ordering::Relaxed) as u32 != expected_low {
             return Wait::Changed;
         }
-        if OwnerId::in_word(word.load(Ordering::Relaxed))
-            .is_some_and(|owner| kernel.dead.contains(&owner.pid()))
-        {
+        if OwnerId::in_word(word.load(Ordering::Relaxed)).is_some_and(|owner| kernel.dead.contains(&owner.pid())) {
             return Wait::TimedOut;
         }
         let ticket = kernel.next_ticket;
         kernel.next_ticket += 1;
-        kernel
-            .asleep
-            .push((ticket, core::ptr::from_ref(word) as usize));
+        kernel.asleep.push((ticket, core::ptr::from_ref(word) as usize));
         loop {
-            if let Some(at) = kernel
-                .timed_out
-                .iter()
-                .position(|&timed_out| timed_out == ticket)
-            {
+            if let Some(at) = kernel.timed_out.iter().position(|&timed_out| timed_out == ticket) {
                 kernel.timed_out.swap_remove(at);
                 return Wait::TimedOut;
             }

@@ -78,11 +78,7 @@ impl OwnerId {
 ///
 /// 1023 is left out so that no process half is ever all ones, the mark of a cache not filled yet.
 pub(crate) fn start_bits(ticks: u64) -> u16 {
-    if ticks == 0 {
-        0
-    } else {
-        (ticks % 1022) as u16 + 1
-    }
+    if ticks == 0 { 0 } else { (ticks % 1022) as u16 + 1 }
 }
 
 #[cfg(test)]
@@ -92,14 +88,8 @@ mod tests {
     #[test]
     fn parts_survive_packing() {
         let id = OwnerId::pack(0x3f_fffe, 0xa5, 0x2a_5a5a, 1022);
-        assert_eq!(
-            (id.pid(), id.image(), id.start_bits()),
-            (0x2a_5a5a, 0xa5, 1022)
-        );
-        assert_eq!(
-            OwnerId::in_word(id.word() | WAITERS | INCONSISTENT),
-            Some(id)
-        );
+        assert_eq!((id.pid(), id.image(), id.start_bits()), (0x2a_5a5a, 0xa5, 1022));
+        assert_eq!(OwnerId::in_word(id.word() | WAITERS | INCONSISTENT), Some(id));
         assert_eq!(id.word() & FLAGS, 0);
     }
 

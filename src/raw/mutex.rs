@@ -23,8 +23,8 @@
 
 use crate::primitive::owner::{INCONSISTENT, WAITERS};
 use crate::primitive::{
-    AtomicU64, Backoff, Deadline, Foreign, Ordering, OwnerId, Peers, Wait, crash_point,
-    current_owner, futex, monotonic_millis,
+    AtomicU64, Backoff, Deadline, Foreign, Ordering, OwnerId, Peers, Wait, crash_point, current_owner, futex,
+    monotonic_millis,
 };
 use core::time::Duration;
 
@@ -78,11 +78,7 @@ impl RawMutex {
 
     /// Takes the lock, waiting until `deadline` at most. Only those who wait ask for the peers.
     #[inline]
-    pub(crate) fn lock(
-        &self,
-        peers: impl FnOnce() -> Peers,
-        deadline: Deadline,
-    ) -> Result<Held, Refused> {
+    pub(crate) fn lock(&self, peers: impl FnOnce() -> Peers, deadline: Deadline) -> Result<Held, Refused> {
         let me = current_owner()?;
         // Acquire: pairs with the Release in `unlock`, so that what the last owner wrote is seen.
         match self
@@ -137,10 +133,8 @@ impl RawMutex {
     pub(crate) fn reset(&self) {
         let word = self.word.load(Ordering::Relaxed);
         let inconsistent = OwnerId::in_word(word).is_some() || word & INCONSISTENT != 0;
-        self.word.store(
-            if inconsistent { INCONSISTENT } else { 0 },
-            Ordering::Relaxed,
-        );
+        self.word
+            .store(if inconsistent { INCONSISTENT } else { 0 }, Ordering::Relaxed);
         self.checked.store(0, Ordering::Relaxed);
     }
 
@@ -155,12 +149,10 @@ impl RawMutex {
         let mut word = self.word.load(Ordering::Relaxed);
         while OwnerId::in_word(word) == Some(owner) {
             // Release: pairs with the Acquire of whoever locks next.
-            match self.word.compare_exchange(
-                word,
-                word & INCONSISTENT,
-                Ordering::Release,
-                Ordering::Relaxed,
-            ) {
+            match self
+                .word
+                .compare_exchange(word, word & INCONSISTENT, Ordering::Release, Ordering::Relaxed)
+            {
                 Ok(_) => {
                     crash_point!("unlock.released");
                     if word & WAITERS != 0 {
@@ -174,12 +166,7 @@ impl RawMutex {
     }
 
     #[cold]
-    fn lock_contended(
-        &self,
-        me: OwnerId,
-        peers: &Peers,
-        deadline: Deadline,
-    ) -> Result<Held, Refused> {
+    fn lock_contended(&self, me: OwnerId, peers: &Peers, deadline: Deadline) -> Result<Held, Refused> {
         let mut waiter = Waiter::new(me, deadline);
         loop {
             let word = self.word.load(Ordering::Relaxed);
@@ -215,12 +202,7 @@ impl RawMutex {
     }
 
     /// Spins once, or sleeps one slice; tells the outcome when waiting is over.
-    fn wait_once(
-        &self,
-        word: u64,
-        waiter: &mut Waiter,
-        peers: &Peers,
-    ) -> Option<Result<Held, Refused>> {
+    fn wait_once(&self, word: u64, waiter: &mut Waiter, peers: &Peers) -> Option<Result<Held, Refused>> {
         if waiter.deadline == Deadline::Now {
             return Some(
                 self.take_over_if_dead(word, waiter, peers, true)
@@ -269,13 +251,7 @@ impl RawMutex {
     }
 
     /// Asks whether the owner in `word` is dead, unless somebody has just asked, and takes its place if so.
-    fn take_over_if_dead(
-        &self,
-        word: u64,
-        waiter: &Waiter,
-        peers: &Peers,
-        look_at_maps: bool,
-    ) -> Option<Held> {
+    fn take_over_if_dead(&self, word: u64, waiter: &Waiter, peers: &Peers, look_at_maps: bool) -> Option<Held> {
         let owner = OwnerId::in_word(word)?;
         if !self.may_check() || !peers.is_dead(owner, look_at_maps) {
             return None;

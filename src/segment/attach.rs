@@ -59,12 +59,8 @@ impl Registration {
     pub(super) fn deregister(&self, words: &[AtomicU64]) {
         if let (Some(slot), true) = (self.slot, Attachment::current() == Ok(self.entry)) {
             // Release: whoever sees the slot free also sees what we did before.
-            let _ = words[word::ATTACHED + slot].compare_exchange(
-                self.entry.0,
-                0,
-                Ordering::Release,
-                Ordering::Relaxed,
-            );
+            let _ =
+                words[word::ATTACHED + slot].compare_exchange(self.entry.0, 0, Ordering::Release, Ordering::Relaxed);
         }
     }
 }
@@ -92,9 +88,7 @@ pub(super) fn open(name: &SegmentName, builder: &SegmentBuilder, file: bool) -> 
             Ok(Some(segment)) => return Ok(segment),
             Err(error) => return Err(error.in_segment(name)),
             Ok(None) if Instant::now() > give_up => {
-                return Err(
-                    Error::new(ErrorKind::Busy, "somebody keeps its file locked").in_segment(name),
-                );
+                return Err(Error::new(ErrorKind::Busy, "somebody keeps its file locked").in_segment(name));
             }
             Ok(None) => sys::clock::sleep(BETWEEN_TRIES),
         }
@@ -175,12 +169,7 @@ fn own_description(shared: OwnedFd, name: &SegmentName) -> Result<OwnedFd> {
     }
 }
 
-fn attach(
-    fd: OwnedFd,
-    mapping: Mapping,
-    header: &Header,
-    name: Option<SegmentName>,
-) -> Result<Segment> {
+fn attach(fd: OwnedFd, mapping: Mapping, header: &Header, name: Option<SegmentName>) -> Result<Segment> {
     check_namespaces(header)?;
     crash_point!("open.mapped");
     let registration = if header.flags & FROZEN != 0 {
@@ -201,14 +190,9 @@ fn attach(
 
 /// Maps the file and checks a copy of its header.
 pub(super) fn map_and_check(fd: &OwnedFd) -> Result<(Mapping, Header)> {
-    let length = map::stat(fd.as_fd())
-        .map_err(|error| os_error("fstat", error))?
-        .len;
+    let length = map::stat(fd.as_fd()).map_err(|error| os_error("fstat", error))?.len;
     if length < header::SHORTEST {
-        let message = format!(
-            "expected {} bytes at least, found {length}",
-            header::SHORTEST
-        );
+        let message = format!("expected {} bytes at least, found {length}", header::SHORTEST);
         return Err(Error::new(ErrorKind::Truncated, message));
     }
     // Files of other file systems have no seals to ask for; what cannot be asked is not sealed.
@@ -265,13 +249,11 @@ fn check_namespaces(header: &Header) -> Result<()> {
     ];
     for (which, expected, found) in pairs {
         if expected == 0 || found == 0 {
-            let message =
-                format!("the {which} namespace of its creator or of this process is not known");
+            let message = format!("the {which} namespace of its creator or of this process is not known");
             return Err(Error::new(ErrorKind::ForeignNamespace, message));
         }
         if expected != found {
-            let message =
-                format!("expected {which} namespace {expected}, found this process in {found}");
+            let message = format!("expected {which} namespace {expected}, found this process in {found}");
             return Err(Error::new(ErrorKind::ForeignNamespace, message));
         }
     }
@@ -323,11 +305,7 @@ fn reset_after_boot(name: &SegmentName) -> Result<()> {
     let directory = Directory::new(words, header.buckets);
     raw_mutex_at(words, word::DIRECTORY_LOCK as u64 * 8).reset();
     directory.recover()?;
-    for entry in directory
-        .entries()?
-        .iter()
-        .filter(|entry| entry.kind.has_lock())
-    {
+    for entry in directory.entries()?.iter().filter(|entry| entry.kind.has_lock()) {
         raw_mutex_at(words, entry.offset).reset();
     }
     words[word::ATTACHED..word::END]

@@ -138,11 +138,7 @@ impl SegmentBuilder {
     ///
     /// As [`Segment::create_file`].
     pub fn create_file(&self, path: impl AsRef<Path>) -> Result<Segment> {
-        self.create_at(
-            &SegmentName::of_file(path.as_ref())?,
-            header::PERSISTENT,
-            EMPTY,
-        )
+        self.create_at(&SegmentName::of_file(path.as_ref())?, header::PERSISTENT, EMPTY)
     }
 
     /// Opens the segment in a file.
@@ -160,19 +156,13 @@ impl SegmentBuilder {
     ///
     /// As [`create_file`](Self::create_file) and [`open_file`](Self::open_file).
     pub fn open_or_create_file(&self, path: impl AsRef<Path>) -> Result<Segment> {
-        self.open_or_create_at(
-            &SegmentName::of_file(path.as_ref())?,
-            true,
-            header::PERSISTENT,
-            EMPTY,
-        )
+        self.open_or_create_at(&SegmentName::of_file(path.as_ref())?, true, header::PERSISTENT, EMPTY)
     }
 
     /// A builder for a segment that holds just one object.
     pub(crate) fn for_object(spec: &Spec<'_>) -> Result<Self> {
         const BUCKETS: u64 = 8;
-        let capacity =
-            directory::length_for("", spec, BUCKETS).ok_or_else(|| too_large(spec.bytes))?;
+        let capacity = directory::length_for("", spec, BUCKETS).ok_or_else(|| too_large(spec.bytes))?;
         Ok(SegmentBuilder {
             capacity: Some(capacity),
             buckets: Some(BUCKETS),
@@ -189,11 +179,7 @@ impl SegmentBuilder {
         self.create_at(&self.name(name)?, self.flags(), fill)
     }
 
-    pub(crate) fn open_or_create_with(
-        &self,
-        name: impl AsRef<OsStr>,
-        fill: Fill<'_>,
-    ) -> Result<Segment> {
+    pub(crate) fn open_or_create_with(&self, name: impl AsRef<OsStr>, fill: Fill<'_>) -> Result<Segment> {
         self.open_or_create_at(&self.name(name)?, false, self.flags(), fill)
     }
 
@@ -202,11 +188,7 @@ impl SegmentBuilder {
     }
 
     fn flags(&self) -> u32 {
-        if self.persistent {
-            header::PERSISTENT
-        } else {
-            0
-        }
+        if self.persistent { header::PERSISTENT } else { 0 }
     }
 
     fn length(&self) -> Result<u64> {
@@ -226,11 +208,7 @@ impl SegmentBuilder {
     pub(crate) fn frozen_with(&self, fill: Fill<'_>) -> Result<Segment> {
         let freeze = || {
             let segment = self.make_anonymous(header::FROZEN, fill)?;
-            let fd = segment
-                .0
-                .fd
-                .try_clone()
-                .map_err(|error| os_error("dup", error))?;
+            let fd = segment.0.fd.try_clone().map_err(|error| os_error("dup", error))?;
             // The seal is refused while a writable mapping exists.
             drop(segment);
             map::seal_all(fd.as_fd()).map_err(|error| os_error("sealing", error))?;
@@ -248,13 +226,7 @@ impl SegmentBuilder {
         self.format(fd, flags, length, fill)
     }
 
-    fn open_or_create_at(
-        &self,
-        name: &SegmentName,
-        file: bool,
-        flags: u32,
-        fill: Fill<'_>,
-    ) -> Result<Segment> {
+    fn open_or_create_at(&self, name: &SegmentName, file: bool, flags: u32, fill: Fill<'_>) -> Result<Segment> {
         for _ in 0..ATTEMPTS {
             match attach::open(name, self, file) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -277,8 +249,7 @@ impl SegmentBuilder {
         let length = self.length()?;
         let (fd, unfinished) = Unfinished::new(name, self.mode)?;
         crash_point!("create.opened");
-        let memory_backed =
-            map::is_memory_backed(fd.as_fd()).map_err(|error| os_error("fstatfs", error))?;
+        let memory_backed = map::is_memory_backed(fd.as_fd()).map_err(|error| os_error("fstatfs", error))?;
         let space = map::free_space(fd.as_fd()).map_err(|error| os_error("fstatvfs", error))?;
         check_room(length, space, memory_backed)?;
         if !map::lock_shared(fd.as_fd()).map_err(|error| os_error("flock", error))? {
@@ -301,9 +272,7 @@ impl SegmentBuilder {
     fn format(&self, fd: OwnedFd, flags: u32, length: u64, fill: Fill<'_>) -> Result<Segment> {
         let mapping = Mapping::writable(&fd, length).map_err(|error| os_error("mmap", error))?;
         let namespaces = identity::namespaces().map_err(|_| attach::foreign_self())?;
-        let buckets = self
-            .buckets
-            .unwrap_or_else(|| directory::buckets_for(length));
+        let buckets = self.buckets.unwrap_or_else(|| directory::buckets_for(length));
         let header = Header {
             length,
             flags,
@@ -349,10 +318,7 @@ fn link(unfinished: &Unfinished, fd: &OwnedFd, name: &SegmentName) -> Result<()>
             Err(error) => return Err(os_error("linking the segment into its folder", error)),
         }
     }
-    Err(Error::new(
-        ErrorKind::Busy,
-        "others keep creating and removing it",
-    ))
+    Err(Error::new(ErrorKind::Busy, "others keep creating and removing it"))
 }
 
 /// A file on its way to its name: unnamed where the file system can do that, else under a name of its own that goes
@@ -365,9 +331,7 @@ impl Unfinished {
     fn new(name: &SegmentName, mode: u32) -> Result<(OwnedFd, Self)> {
         match map::open_unnamed(name.folder(), mode) {
             Ok(fd) => Ok((fd, Unfinished { temporary: None })),
-            Err(error)
-                if errno_is(&error, Errno::Eopnotsupp) || errno_is(&error, Errno::Eisdir) =>
-            {
+            Err(error) if errno_is(&error, Errno::Eopnotsupp) || errno_is(&error, Errno::Eisdir) => {
                 Self::with_name(name.folder(), mode)
             }
             Err(error) => Err(os_error("creating a file in the segment's folder", error)),
@@ -376,10 +340,7 @@ impl Unfinished {
 
     fn with_name(folder: &Path, mode: u32) -> Result<(OwnedFd, Self)> {
         let thread = std::thread::current().id();
-        let path = folder.join(format!(
-            "{UNFINISHED}{}.{thread:?}",
-            sys::identity::process_id()
-        ));
+        let path = folder.join(format!("{UNFINISHED}{}.{thread:?}", sys::identity::process_id()));
         let fd = map::create_exclusive(&path, mode)
             .map_err(|error| os_error("creating a file in the segment's folder", error))?;
         let temporary = Some(path);
@@ -416,8 +377,7 @@ fn check_room(length: u64, space: Option<u64>, memory_backed: bool) -> Result<()
 }
 
 fn allocate(fd: &OwnedFd, length: u64) -> Result<()> {
-    map::allocate(fd.as_fd(), length)
-        .map_err(|error| os_error(&format!("taking {length} bytes"), error))
+    map::allocate(fd.as_fd(), length).map_err(|error| os_error(&format!("taking {length} bytes"), error))
 }
 
 fn too_large(capacity: u64) -> Error {
@@ -441,10 +401,7 @@ pub(super) fn os_error(what: &str, error: io::Error) -> Error {
     let by_kind = [
         (io::ErrorKind::OutOfMemory, ErrorKind::OutOfMemory),
         (io::ErrorKind::PermissionDenied, ErrorKind::PermissionDenied),
-        (
-            io::ErrorKind::ReadOnlyFilesystem,
-            ErrorKind::PermissionDenied,
-        ),
+        (io::ErrorKind::ReadOnlyFilesystem, ErrorKind::PermissionDenied),
         (io::ErrorKind::NotFound, ErrorKind::NotFound),
         (io::ErrorKind::Unsupported, ErrorKind::Unsupported),
     ];

@@ -41,24 +41,19 @@ impl Segment {
     /// ```
     pub fn pass_to(&self, command: &mut Command, key: &str) -> Result<()> {
         let variable = variable(key)?;
-        let fail =
-            |error| super::build::os_error("passing the segment", error).in_segment(self.label());
+        let fail = |error| super::build::os_error("passing the segment", error).in_segment(self.label());
         let fd = self.0.fd.try_clone().map_err(fail)?;
         let stat = map::stat(fd.as_fd()).map_err(fail)?;
         let path = match &self.0.farewell.name {
             None => "",
-            Some(name) => name.path.to_str().ok_or_else(|| {
-                Error::new(ErrorKind::InvalidName, "its path is not UTF-8").in_segment(self.label())
-            })?,
+            Some(name) => name
+                .path
+                .to_str()
+                .ok_or_else(|| Error::new(ErrorKind::InvalidName, "its path is not UTF-8").in_segment(self.label()))?,
         };
         command.env(
             variable,
-            format!(
-                "{}:{}:{}:{path}",
-                descriptor::number(&fd),
-                stat.dev,
-                stat.ino
-            ),
+            format!("{}:{}:{}:{path}", descriptor::number(&fd), stat.dev, stat.ino),
         );
         descriptor::keep_in_child(command, fd);
         Ok(())
@@ -104,10 +99,8 @@ impl Segment {
 }
 
 fn receive(key: &str) -> Result<Segment> {
-    let absent =
-        |what: &str| Error::new(ErrorKind::NotFound, format!("{what} under the key {key:?}"));
-    let value =
-        std::env::var(variable(key)?).map_err(|_| absent("the parent passed no segment"))?;
+    let absent = |what: &str| Error::new(ErrorKind::NotFound, format!("{what} under the key {key:?}"));
+    let value = std::env::var(variable(key)?).map_err(|_| absent("the parent passed no segment"))?;
     let passed = parse(&value).ok_or_else(|| absent("the environment holds no descriptor"))?;
     let fd = descriptor::take_inherited(passed.number, passed.dev, passed.ino)
         .ok_or_else(|| absent("this process has not inherited the descriptor that was passed"))?;
@@ -135,11 +128,7 @@ fn parse(value: &str) -> Option<Passed> {
 }
 
 fn variable(key: &str) -> Result<String> {
-    if key.is_empty()
-        || !key
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    {
+    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         let message = format!("a key is made of letters, digits and underscores, found {key:?}");
         return Err(Error::new(ErrorKind::InvalidName, message));
     }

@@ -46,23 +46,13 @@ impl Segment {
     /// ```
     pub fn unlink(&self) -> Result<()> {
         let name = self.0.farewell.name.as_ref().ok_or_else(|| {
-            Error::new(
-                ErrorKind::NotFound,
-                "an anonymous segment has no name to remove",
-            )
-            .in_segment(self.label())
+            Error::new(ErrorKind::NotFound, "an anonymous segment has no name to remove").in_segment(self.label())
         })?;
         // Against another `unlink` of the same segment, between whose check and removal a new one might get the name.
-        let _guard = self
-            .lock_directory()
-            .map_err(|error| error.in_segment(name))?;
+        let _guard = self.lock_directory().map_err(|error| error.in_segment(name))?;
         crash_point!("unlink.begin");
         if !leads_to(&name.path, &self.0.fd) {
-            return Err(Error::new(
-                ErrorKind::NotFound,
-                "its name is gone or leads to another file",
-            )
-            .in_segment(name));
+            return Err(Error::new(ErrorKind::NotFound, "its name is gone or leads to another file").in_segment(name));
         }
         map::unlink(&name.path).map_err(|error| os_error("unlink", error).in_segment(name))?;
         crash_point!("unlink.done");
@@ -138,8 +128,7 @@ pub(super) fn remove_if_orphan(path: &Path) -> Result<bool> {
         return Ok(map::stat_path(path).is_err());
     };
     // Only a whole segment of our own can be an orphan; anything else is left alone, whatever it is.
-    let is_ours = map::stat(fd.as_fd())
-        .is_ok_and(|stat| stat.is_file && stat.uid == crate::sys::identity::user_id());
+    let is_ours = map::stat(fd.as_fd()).is_ok_and(|stat| stat.is_file && stat.uid == crate::sys::identity::user_id());
     if !is_ours {
         return Ok(false);
     }
@@ -205,8 +194,7 @@ pub fn clean_folder(folder: impl AsRef<Path>) -> Result<Vec<String>> {
 }
 
 fn was_removed(name: &SegmentName) -> bool {
-    map::stat_path(&name.path).is_ok_and(|stat| stat.is_file)
-        && remove_if_orphan(&name.path).unwrap_or(false)
+    map::stat_path(&name.path).is_ok_and(|stat| stat.is_file) && remove_if_orphan(&name.path).unwrap_or(false)
 }
 
 /// Removes a file whose creator died before it got its name. Its creator, alive, would hold the lock, or take the

@@ -39,8 +39,7 @@ impl Mapping {
 }
 
 fn options(length: u64) -> io::Result<MmapOptions> {
-    let length_here =
-        usize::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    let length_here = usize::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
     let mut options = MmapOptions::new();
     options.len(length_here);
     if length < POPULATE_BELOW {

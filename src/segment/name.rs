@@ -30,9 +30,7 @@ impl SegmentName {
             Some("") => Some("is empty".to_owned()),
             Some(name) if name.contains('/') => Some("holds a slash".to_owned()),
             Some(name) if name.contains('\0') => Some("holds a NUL".to_owned()),
-            Some(name) if name.len() > LONGEST => {
-                Some(format!("has {} bytes, {LONGEST} may be", name.len()))
-            }
+            Some(name) if name.len() > LONGEST => Some(format!("has {} bytes, {LONGEST} may be", name.len())),
             Some(_) => None,
         };
         match fault {
@@ -53,14 +51,7 @@ impl SegmentName {
                 path: path.to_owned(),
                 label: shown,
             }),
-            _ => Err(invalid(
-                &shown,
-                if has_nul {
-                    "holds a NUL"
-                } else {
-                    "names no file"
-                },
-            )),
+            _ => Err(invalid(&shown, if has_nul { "holds a NUL" } else { "names no file" })),
         }
     }
 
@@ -114,8 +105,7 @@ mod tests {
         use std::os::unix::ffi::OsStrExt;
         let long = "x".repeat(300);
         for bad in [&b""[..], b"a/b", b"a\0b", b"\xff", long.as_bytes()] {
-            let error =
-                SegmentName::new(Path::new("/dev/shm"), OsStr::from_bytes(bad)).unwrap_err();
+            let error = SegmentName::new(Path::new("/dev/shm"), OsStr::from_bytes(bad)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidName, "{bad:?}");
         }
         assert!(SegmentName::of_file(Path::new("/")).is_err());

@@ -73,9 +73,7 @@ impl Segment {
     /// [`Corrupt`](ErrorKind::Corrupt) if the directory holds what no version of this crate writes.
     pub fn objects(&self) -> Result<Vec<ObjectInfo>> {
         let directory = self.directory();
-        let mut entries = directory
-            .entries()
-            .map_err(|error| error.in_segment(self.label()))?;
+        let mut entries = directory.entries().map_err(|error| error.in_segment(self.label()))?;
         entries.sort_by_key(|entry| entry.offset);
         let info = |entry: &Entry| ObjectInfo {
             name: directory.name(entry),
@@ -89,27 +87,16 @@ impl Segment {
     }
 
     /// Finds the object `name`; `len` where the caller knows how many elements there must be.
-    pub(crate) fn locate(
-        &self,
-        name: &str,
-        spec: &Spec<'_>,
-        len: Option<u64>,
-    ) -> Result<Option<Located>> {
-        let found = self.directory().find(name).and_then(|entry| {
-            entry
-                .map(|entry| self.check(name, entry, spec, len))
-                .transpose()
-        });
+    pub(crate) fn locate(&self, name: &str, spec: &Spec<'_>, len: Option<u64>) -> Result<Option<Located>> {
+        let found = self
+            .directory()
+            .find(name)
+            .and_then(|entry| entry.map(|entry| self.check(name, entry, spec, len)).transpose());
         found.map_err(|error| error.in_segment(self.label()))
     }
 
     /// As [`locate`](Self::locate), an absent object being an error.
-    pub(crate) fn locate_existing(
-        &self,
-        name: &str,
-        spec: &Spec<'_>,
-        len: Option<u64>,
-    ) -> Result<Located> {
+    pub(crate) fn locate_existing(&self, name: &str, spec: &Spec<'_>, len: Option<u64>) -> Result<Located> {
         self.locate(name, spec, len)?.ok_or_else(|| {
             let what = if name.is_empty() {
                 format!(
@@ -124,12 +111,7 @@ impl Segment {
     }
 
     /// Finds the object `name`, or places it: `init` writes all its bytes. It is told whether they are zero already.
-    pub(crate) fn place(
-        &self,
-        name: &str,
-        spec: &Spec<'_>,
-        init: &dyn Fn(*mut u8, bool),
-    ) -> Result<Located> {
+    pub(crate) fn place(&self, name: &str, spec: &Spec<'_>, init: &dyn Fn(*mut u8, bool)) -> Result<Located> {
         match self.locate(name, spec, Some(spec.len))? {
             Some(located) => Ok(located),
             None => self
@@ -138,12 +120,7 @@ impl Segment {
         }
     }
 
-    fn place_new(
-        &self,
-        name: &str,
-        spec: &Spec<'_>,
-        init: &dyn Fn(*mut u8, bool),
-    ) -> Result<Located> {
+    fn place_new(&self, name: &str, spec: &Spec<'_>, init: &dyn Fn(*mut u8, bool)) -> Result<Located> {
         directory::check_name(name)?;
         if self.is_frozen() && spec.kind != Kind::FrozenArray {
             return Err(Error::new(
@@ -189,13 +166,7 @@ impl Segment {
     }
 
     /// Compares what was found with what is asked for.
-    fn check(
-        &self,
-        name: &str,
-        entry: Entry,
-        spec: &Spec<'_>,
-        len: Option<u64>,
-    ) -> Result<Located> {
+    fn check(&self, name: &str, entry: Entry, spec: &Spec<'_>, len: Option<u64>) -> Result<Located> {
         if entry.kind != spec.kind || entry.fingerprint != spec.fingerprint {
             let found = self.directory().schema(&entry);
             let (expected_kind, found_kind) = (spec.kind.name(), entry.kind.name());
@@ -207,10 +178,7 @@ impl Segment {
         }
         match len {
             Some(len) if len != entry.len => {
-                let message = format!(
-                    "object {name:?}: expected {len} elements, found {}",
-                    entry.len
-                );
+                let message = format!("object {name:?}: expected {len} elements, found {}", entry.len);
                 Err(Error::new(ErrorKind::LengthMismatch, message))
             }
             _ => Ok(Located {

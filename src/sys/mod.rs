@@ -23,18 +23,14 @@
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(miri)))]
 mod linux;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(miri)))]
-pub(crate) use linux::{
-    Errno, clock, descriptor, errno_is, futex, identity, liveness, map, memory,
-};
+pub(crate) use linux::{Errno, clock, descriptor, errno_is, futex, identity, liveness, map, memory};
 #[cfg(all(feature = "process", target_os = "linux", target_pointer_width = "64", not(miri)))]
 pub(crate) use linux::{executable, spawn};
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(miri))))]
 mod unsupported;
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(miri))))]
-pub(crate) use unsupported::{
-    Errno, clock, descriptor, errno_is, futex, identity, liveness, map, memory,
-};
+pub(crate) use unsupported::{Errno, clock, descriptor, errno_is, futex, identity, liveness, map, memory};
 #[cfg(all(
     feature = "process",
     not(all(target_os = "linux", target_pointer_width = "64", not(miri)))

@@ -53,11 +53,7 @@ pub(crate) mod futex {
         }
         let last = timeout.filter(|timeout| *timeout <= NAP);
         super::clock::sleep(last.unwrap_or(NAP));
-        if last.is_some() {
-            Wait::TimedOut
-        } else {
-            Wait::Woken
-        }
+        if last.is_some() { Wait::TimedOut } else { Wait::Woken }
     }
 
     /// Wakes nobody: every sleeper looks by itself.

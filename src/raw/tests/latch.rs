@@ -26,9 +26,7 @@ impl Pair {
 
     fn try_read(&self) -> Option<[u64; 2]> {
         let mut out = [0; 16];
-        self.latch
-            .try_read(self.slots(), &mut out)
-            .then(|| words(out))
+        self.latch.try_read(self.slots(), &mut out).then(|| words(out))
     }
 
     fn add_one(&self) {

@@ -35,12 +35,7 @@ impl Guarded {
     }
 }
 
-fn increments(
-    threads: u32,
-    preemptions: usize,
-    unlock: fn(&RawMutex, Held),
-    lock: fn(&RawMutex) -> Held,
-) {
+fn increments(threads: u32, preemptions: usize, unlock: fn(&RawMutex, Held), lock: fn(&RawMutex) -> Held) {
     check(preemptions, move || {
         let guarded = Guarded::new();
         let others: Vec<_> = (1..threads)

@@ -12,9 +12,7 @@ pub(crate) fn monotonic_millis() -> u64 {
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
-    seconds
-        .saturating_mul(1_000)
-        .saturating_add(nanoseconds / 1_000_000)
+    seconds.saturating_mul(1_000).saturating_add(nanoseconds / 1_000_000)
 }
 
 /// Puts this thread to sleep for at least `duration`.

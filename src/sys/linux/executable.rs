@@ -57,20 +57,13 @@ fn describe(base: usize, headers: &[libc::Elf64_Phdr]) -> Executable {
         let start = base.wrapping_add(header.p_vaddr as usize);
         start..start.saturating_add(header.p_memsz as usize)
     };
-    let loaded = || {
-        headers
-            .iter()
-            .filter(|header| header.p_type == libc::PT_LOAD)
-    };
+    let loaded = || headers.iter().filter(|header| header.p_type == libc::PT_LOAD);
     let mut hasher = DefaultHasher::new();
     for header in headers {
         (header.p_type, header.p_flags, header.p_offset).hash(&mut hasher);
         (header.p_vaddr, header.p_filesz, header.p_memsz).hash(&mut hasher);
     }
-    for notes in headers
-        .iter()
-        .filter(|header| header.p_type == libc::PT_NOTE)
-    {
+    for notes in headers.iter().filter(|header| header.p_type == libc::PT_NOTE) {
         let bytes = range(notes);
         let readable = |header: &libc::Elf64_Phdr| {
             let there = range(header);

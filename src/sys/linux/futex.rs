@@ -24,15 +24,7 @@ pub(crate) fn wait(word: &AtomicU64, expected_low: u32, timeout: Option<Duration
     let limit = limit.as_ref().map_or(ptr::null(), ptr::from_ref);
     // SAFETY: the address is the aligned low half of a live word; the limit is null or a timespec
     // that outlives the call; the kernel only reads both.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            low_half(word),
-            libc::FUTEX_WAIT,
-            expected_low,
-            limit,
-        )
-    };
+    let result = unsafe { libc::syscall(libc::SYS_futex, low_half(word), libc::FUTEX_WAIT, expected_low, limit) };
     if result == 0 {
         return Wait::Woken;
     }
@@ -112,10 +104,7 @@ mod tests {
                     if word.load(Ordering::Relaxed) != HIGH {
                         return;
                     }
-                    assert_ne!(
-                        wait(&word, 0, Some(Duration::from_secs(20))),
-                        Wait::TimedOut
-                    );
+                    assert_ne!(wait(&word, 0, Some(Duration::from_secs(20))), Wait::TimedOut);
                 }
             });
             word.store(HIGH | 1, Ordering::Relaxed); // Relaxed: as above.

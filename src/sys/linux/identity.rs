@@ -211,9 +211,7 @@ mod tests {
         assert_eq!(me.pid, std::process::id());
         assert!(me.start > 0);
         assert_eq!(me, identity());
-        let there = std::thread::spawn(|| (identity(), thread_id()))
-            .join()
-            .unwrap();
+        let there = std::thread::spawn(|| (identity(), thread_id())).join().unwrap();
         assert_eq!(there.0, me);
         assert_ne!(there.1, thread_id());
         assert_eq!(process_id(), me.pid);
@@ -226,10 +224,7 @@ mod tests {
         assert_eq!(pid_namespace(None, true), me.pid_namespace);
         assert_eq!(time_namespace(None, true), me.time_namespace);
         assert_ne!((me.pid_namespace, me.time_namespace), (0, 0));
-        assert_eq!(
-            (pid_namespace(None, false), time_namespace(None, false)),
-            (0, 0)
-        );
+        assert_eq!((pid_namespace(None, false), time_namespace(None, false)), (0, 0));
     }
 
     #[test]

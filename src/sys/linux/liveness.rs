@@ -335,8 +335,7 @@ mod tests {
 
     #[test]
     fn a_name_may_hold_anything() {
-        let line =
-            b"12 (a) R (\xff) S 1 2 3 4 5 4194308 6 7 8 9 10 11 12 13 14 15 3 0 987654 0 0\n";
+        let line = b"12 (a) R (\xff) S 1 2 3 4 5 4194308 6 7 8 9 10 11 12 13 14 15 3 0 987654 0 0\n";
         assert_eq!(
             parse_stat(line),
             Some(Stat {
@@ -345,26 +344,16 @@ mod tests {
                 start: 987_654
             })
         );
-        for bad in [
-            &b""[..],
-            b"12 (a",
-            b"12 (a)",
-            b"12 (a) S 1 2 3",
-            b"1 (a) S - - - - - -",
-        ] {
+        for bad in [&b""[..], b"12 (a", b"12 (a)", b"12 (a) S 1 2 3", b"1 (a) S - - - - - -"] {
             assert_eq!(parse_stat(bad), None);
         }
     }
 
     #[test]
     fn mappings_are_parsed() {
-        let file =
-            parse_mapping(b"7f00-7f10 rw-s 00000000 00:01 1234       /memfd:a b (deleted)\n");
+        let file = parse_mapping(b"7f00-7f10 rw-s 00000000 00:01 1234       /memfd:a b (deleted)\n");
         let file = file.unwrap();
-        assert_eq!(
-            (file.range, file.file),
-            (0x7f00..0x7f10, Some(&b"00:01 1234"[..]))
-        );
+        assert_eq!((file.range, file.file), (0x7f00..0x7f10, Some(&b"00:01 1234"[..])));
         let bare = parse_mapping(b"7f00-7f10 rw-s 00000000 fe:00 77\n").unwrap();
         assert_eq!(bare.file, Some(&b"fe:00 77"[..]));
         for anonymous in [

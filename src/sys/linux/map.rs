@@ -216,8 +216,7 @@ pub(crate) fn link_unnamed(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
 
 fn link_at(folder: libc::c_int, from: &CStr, to: &CStr, flags: libc::c_int) -> io::Result<()> {
     // SAFETY: both paths are strings that end in NUL and outlive the call.
-    let call =
-        || unsafe { libc::linkat(folder, from.as_ptr(), libc::AT_FDCWD, to.as_ptr(), flags) };
+    let call = || unsafe { libc::linkat(folder, from.as_ptr(), libc::AT_FDCWD, to.as_ptr(), flags) };
     retry(call).map(drop)
 }
 
@@ -228,10 +227,7 @@ fn link_at(folder: libc::c_int, from: &CStr, to: &CStr, flags: libc::c_int) -> i
 pub(crate) fn create_exclusive(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     let mut options = OpenOptions::new();
     let options = options.read(true).write(true).create_new(true);
-    let file = options
-        .custom_flags(libc::O_NOFOLLOW)
-        .mode(mode)
-        .open(path)?;
+    let file = options.custom_flags(libc::O_NOFOLLOW).mode(mode).open(path)?;
     widen(&file, mode).inspect_err(|_| drop(unlink(path)))?;
     Ok(file.into())
 }
@@ -293,11 +289,7 @@ pub(crate) fn open(path: &Path) -> io::Result<OwnedFd> {
 /// # Errors
 /// What `open` reports; `NotFound` without `/proc`.
 pub(crate) fn reopen(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    Ok(OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(fd_path(fd))?
-        .into())
+    Ok(OpenOptions::new().read(true).write(true).open(fd_path(fd))?.into())
 }
 
 /// Names a descriptor; of the thread, as a leader that has ended has no descriptors.
@@ -371,11 +363,7 @@ pub(crate) fn is_memory_backed(fd: BorrowedFd<'_>) -> io::Result<bool> {
     // SAFETY: the call succeeded, so the kernel has written all of it.
     let system = unsafe { buffer.assume_init() };
     // The field's type differs between targets; every magic number fits in 32 bits.
-    let memory = [
-        libc::TMPFS_MAGIC as u32,
-        libc::HUGETLBFS_MAGIC as u32,
-        RAMFS_MAGIC,
-    ];
+    let memory = [libc::TMPFS_MAGIC as u32, libc::HUGETLBFS_MAGIC as u32, RAMFS_MAGIC];
     Ok(memory.contains(&(system.f_type as u32)))
 }
 
@@ -469,10 +457,7 @@ mod tests {
         let fd = open_unnamed(&folder.0, 0o666).unwrap();
         assert_eq!(folder.names(), 0);
         let facts = stat(fd.as_fd()).unwrap();
-        assert_eq!(
-            (facts.mode, facts.uid),
-            (0o666, super::super::identity::user_id())
-        );
+        assert_eq!((facts.mode, facts.uid), (0o666, super::super::identity::user_id()));
         let path = folder.0.join("name");
         link_unnamed(fd.as_fd(), &path).unwrap();
         assert_eq!(stat_path(&path).unwrap(), facts);
@@ -494,15 +479,9 @@ mod tests {
         let (one, two) = (folder.0.join("one"), folder.0.join("two"));
         let first = create_exclusive(&one, 0o622).unwrap();
         assert_eq!(stat(first.as_fd()).unwrap().mode, 0o622);
-        assert!(errno_is(
-            &create_exclusive(&one, 0o600).unwrap_err(),
-            Errno::Eexist
-        ));
+        assert!(errno_is(&create_exclusive(&one, 0o600).unwrap_err(), Errno::Eexist));
         let second = create_exclusive(&two, 0o600).unwrap();
-        assert!(errno_is(
-            &rename_noreplace(&one, &two).unwrap_err(),
-            Errno::Eexist
-        ));
+        assert!(errno_is(&rename_noreplace(&one, &two).unwrap_err(), Errno::Eexist));
         assert_eq!(stat_path(&two).unwrap(), stat(second.as_fd()).unwrap());
         unlink(&two).unwrap();
         rename_noreplace(&one, &two).unwrap();

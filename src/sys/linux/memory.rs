@@ -15,9 +15,7 @@ pub(crate) fn available_memory() -> Option<u64> {
 }
 
 fn mem_available(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kib: u64 = line.split_ascii_whitespace().next()?.parse().ok()?;
     kib.checked_mul(1024)
 }
@@ -65,11 +63,7 @@ fn cgroup_headrooms() -> Vec<u64> {
     let mut headrooms = Vec::new();
     for (group, controller) in own_groups(&own) {
         let folders = folders(&group, find_mount(&mounts, controller));
-        headrooms.extend(
-            folders
-                .iter()
-                .filter_map(|folder| headroom(folder, controller)),
-        );
+        headrooms.extend(folders.iter().filter_map(|folder| headroom(folder, controller)));
     }
     headrooms
 }
@@ -99,9 +93,7 @@ struct Mount {
 }
 
 fn find_mount(mountinfo: &str, controller: &Controller) -> Mount {
-    let found = mountinfo
-        .lines()
-        .find_map(|line| parse_mount(line, controller));
+    let found = mountinfo.lines().find_map(|line| parse_mount(line, controller));
     found.unwrap_or_else(|| Mount {
         root: PathBuf::from("/"),
         point: PathBuf::from(controller.usual_point),
@@ -114,8 +106,7 @@ fn parse_mount(line: &str, controller: &Controller) -> Option<Mount> {
     let mut kind = kind.split(' ');
     let file_system = kind.next()?;
     // Only version 1 has a mount for each controller and names it in the options.
-    let serves_memory =
-        file_system == "cgroup2" || kind.nth(1)?.split(',').any(|option| option == "memory");
+    let serves_memory = file_system == "cgroup2" || kind.nth(1)?.split(',').any(|option| option == "memory");
     let mut place = place.split(' ').skip(3);
     let (root, point) = (place.next()?, place.next()?);
     (file_system == controller.file_system && serves_memory).then(|| Mount {
@@ -148,9 +139,7 @@ fn headroom(folder: &Path, controller: &Controller) -> Option<u64> {
 /// Returns the file cache that can be dropped at once: clean, and only half of what is in use.
 fn reclaimable(stat: &str, controller: &Controller) -> u64 {
     let field = |name: &str| -> u64 {
-        let found = stat
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let found = stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         found.and_then(|number| number.parse().ok()).unwrap_or(0)
     };
     let cache = field(controller.inactive).saturating_add(field(controller.active) / 2);
@@ -185,10 +174,7 @@ mod tests {
             .into_iter()
             .map(|(path, it)| (path, it.file_system))
             .collect();
-        assert_eq!(
-            groups,
-            [("/one/a:b".into(), "cgroup"), ("/two".into(), "cgroup2")]
-        );
+        assert_eq!(groups, [("/one/a:b".into(), "cgroup"), ("/two".into(), "cgroup2")]);
         let mounts = "1 2 0:3 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
                       1 2 0:3 /one /m rw,relatime shared:4 - cgroup cgroup rw,memory\n\
                       1 2 0:4 / /u rw - cgroup2 cgroup2 rw\n";

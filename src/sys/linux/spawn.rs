@@ -67,9 +67,7 @@ impl FileActions {
         let path = c"/dev/null".as_ptr();
         let (fd, flags) = (libc::STDOUT_FILENO, libc::O_WRONLY);
         // SAFETY: the object was initialised by `new`; the path is a string that ends in NUL and lives for ever.
-        check_number(unsafe {
-            libc::posix_spawn_file_actions_addopen(&mut *self.0, fd, path, flags, 0)
-        })
+        check_number(unsafe { libc::posix_spawn_file_actions_addopen(&mut *self.0, fd, path, flags, 0) })
     }
 }
 
@@ -226,13 +224,9 @@ pub(crate) fn wait(pidfd: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Resu
 /// Takes note of how the child behind `pidfd` ended, which the kernel then forgets; `None` while it runs.
 pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Option<End> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    let (id, options) = (
-        pidfd.as_raw_fd() as libc::id_t,
-        libc::WEXITED | libc::WNOHANG,
-    );
+    let (id, options) = (pidfd.as_raw_fd() as libc::id_t, libc::WEXITED | libc::WNOHANG);
     // SAFETY: the pointer is to room for one siginfo, which the kernel may write.
-    let told =
-        retry(|| unsafe { libc::waitid(libc::P_PIDFD, id, info.as_mut_ptr(), options) }).is_ok();
+    let told = retry(|| unsafe { libc::waitid(libc::P_PIDFD, id, info.as_mut_ptr(), options) }).is_ok();
     // SAFETY: a siginfo is made of integers, and all of it was zeroed at least.
     let info = unsafe { info.assume_init() };
     if !told {
@@ -263,15 +257,7 @@ pub(crate) fn send(pidfd: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
     };
     let no_info = ptr::null::<libc::siginfo_t>();
     // SAFETY: the call takes numbers and a null pointer.
-    let call = || unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            pidfd.as_raw_fd(),
-            number,
-            no_info,
-            0,
-        )
-    };
+    let call = || unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), number, no_info, 0) };
     match retry(call) {
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
         outcome => outcome.map(drop),

@@ -342,10 +342,7 @@ fn the_number_of_a_mere_thread_is_no_process() {
     });
     let tid = hear.recv().unwrap();
     let error = open_pidfd(tid).unwrap_err().raw_os_error();
-    assert!(
-        matches!(error, Some(libc::EINVAL | libc::ENOENT)),
-        "{error:?}"
-    );
+    assert!(matches!(error, Some(libc::EINVAL | libc::ENOENT)), "{error:?}");
     // SAFETY: signal 0 is only a question. It is answered for threads too, so it proves less.
     assert_eq!(unsafe { libc::kill(tid as libc::pid_t, 0) }, 0);
     assert_eq!(life(tid), Life::Dead);
@@ -358,9 +355,7 @@ fn the_number_of_a_mere_thread_is_no_process() {
 fn time_to_verdict(child: &Child) -> (Duration, bool) {
     let killed = Instant::now();
     child.signal(libc::SIGKILL);
-    until("the child was declared dead", || {
-        life(child.id()) == Life::Dead
-    });
+    until("the child was declared dead", || life(child.id()) == Life::Dead);
     let took = killed.elapsed();
     (took, child.wait(libc::WEXITED | libc::WNOHANG))
 }
@@ -449,8 +444,7 @@ impl Relay {
             unsafe { libc::sched_yield() };
         }
         word.store(1, Ordering::Relaxed); // Relaxed: the thread does not exist yet.
-        let flags =
-            libc::CLONE_VM | libc::CLONE_SIGHAND | libc::CLONE_THREAD | libc::CLONE_CHILD_CLEARTID;
+        let flags = libc::CLONE_VM | libc::CLONE_SIGHAND | libc::CLONE_THREAD | libc::CLONE_CHILD_CLEARTID;
         let top = self.stacks.wrapping_byte_add((slot + 1) * Relay::STACK);
         let argument = ptr::from_ref(self).cast_mut().cast();
         let (none, word) = (ptr::null_mut::<c_void>(), word.as_ptr());
@@ -519,17 +513,9 @@ fn a_child_that_dumps_core_is_dead_before_the_core_is_written() {
     let early = (0..5).any(|_| {
         std::fs::create_dir(&folder).unwrap();
         let child = dump_core(&folder);
-        until("the child was declared dead", || {
-            life(child.id()) == Life::Dead
-        });
-        let files: Vec<_> = std::fs::read_dir(&folder)
-            .unwrap()
-            .map(Result::unwrap)
-            .collect();
-        let written = files
-            .iter()
-            .map(|file| file.metadata().unwrap().len())
-            .max();
+        until("the child was declared dead", || life(child.id()) == Life::Dead);
+        let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(Result::unwrap).collect();
+        let written = files.iter().map(|file| file.metadata().unwrap().len()).max();
         drop(child);
         std::fs::remove_dir_all(&folder).unwrap();
         println!("dead with {written:?} bytes written");
@@ -543,12 +529,7 @@ fn an_exec_loses_the_mapping() {
     let shared = Shared::new();
     let (out, hold_open) = (Pipe::new(), Pipe::new());
     let go = Pipe::new();
-    let script = [
-        c"sh".as_ptr(),
-        c"-c".as_ptr(),
-        c"echo; read x".as_ptr(),
-        ptr::null(),
-    ];
+    let script = [c"sh".as_ptr(), c"-c".as_ptr(), c"echo; read x".as_ptr(), ptr::null()];
     let child = Child::fork(&[&go, &out, &hold_open], || {
         go.hear();
         // SAFETY: both descriptors are open.

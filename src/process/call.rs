@@ -1,0 +1,168 @@
+//! `Entry`: the functions a child can run, and how one is named in another process.
+
+use super::mailbox::Answer;
+use super::transfer;
+use crate::error::{Error, ErrorKind};
+use crate::segment::Segment;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::any::Any;
+use std::mem::{self, MaybeUninit};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+mod sealed {
+    pub trait Sealed<Args> {}
+}
+
+/// Marks the functions a child process can run with the arguments `Args`, a tuple.
+///
+/// They are plain functions, and closures that capture nothing, of up to twelve arguments. Whatever captures a variable
+/// is refused by the compiler: the child is another process, where the variable is not.
+///
+/// # Examples
+///
+/// ```
+/// use procshare::Process;
+/// use procshare::process::Entry;
+/// use serde::{Serialize, de::DeserializeOwned};
+///
+/// /// Runs a function elsewhere and waits for what it returns.
+/// fn call<F, Args, R>(function: F, arguments: Args) -> procshare::Result<R>
+/// where
+///     F: Entry<Args, Output = R>,
+///     Args: Serialize + DeserializeOwned,
+///     R: Serialize + DeserializeOwned,
+/// {
+///     Ok(Process::spawn(function, arguments)?.join()?)
+/// }
+///
+/// #[procshare::main]
+/// fn main() -> procshare::Result<()> {
+///     assert_eq!(call(|a: u32, b: u32| a + b, (40, 2))?, 42);
+///     Ok(())
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a child process cannot run `{Self}` with the arguments `{Args}`",
+    note = "the function takes what the tuple holds, in that order: `(a,)` for one argument, `()` for none",
+    note = "it captures nothing that is not `Copy + Send + Sync + 'static`"
+)]
+pub trait Entry<Args>: sealed::Sealed<Args> + Copy + Send + Sync + 'static {
+    /// What the function returns.
+    type Output;
+
+    #[doc(hidden)]
+    fn call(self, arguments: Args) -> Self::Output;
+}
+
+macro_rules! entries {
+    ($($argument:ident)*) => {
+        impl<F, R, $($argument),*> sealed::Sealed<($($argument,)*)> for F
+        where
+            F: Fn($($argument),*) -> R + Copy + Send + Sync + 'static,
+        {
+        }
+
+        impl<F, R, $($argument),*> Entry<($($argument,)*)> for F
+        where
+            F: Fn($($argument),*) -> R + Copy + Send + Sync + 'static,
+        {
+            type Output = R;
+
+            #[allow(non_snake_case, reason = "the types' names serve the arguments as well")]
+            fn call(self, ($($argument,)*): ($($argument,)*)) -> R {
+                self($($argument),*)
+            }
+        }
+    };
+}
+
+entries!();
+entries!(A);
+entries!(A B);
+entries!(A B C);
+entries!(A B C D);
+entries!(A B C D E);
+entries!(A B C D E G);
+entries!(A B C D E G H);
+entries!(A B C D E G H I);
+entries!(A B C D E G H I J);
+entries!(A B C D E G H I J K);
+entries!(A B C D E G H I J K L);
+entries!(A B C D E G H I J K L M);
+
+/// What a child runs: decodes the arguments, calls one function with them, encodes what it returns.
+pub(super) type Trampoline = fn(&[u8], Vec<Segment>) -> Answer;
+
+/// The trampoline of a function.
+pub(super) fn trampoline<F, Args, R>(_function: F) -> Trampoline
+where
+    F: Entry<Args, Output = R>,
+    Args: DeserializeOwned,
+    R: Serialize,
+{
+    const {
+        assert!(
+            size_of::<F>() == 0,
+            "a child process cannot receive captured variables or function pointers: name a function, or a closure \
+             that captures nothing, and pass all else as arguments"
+        );
+    }
+    run::<F, Args, R>
+}
+
+/// The trampoline at an address this executable's parent process has taken from `trampoline`.
+///
+/// # Safety
+///
+/// `address` is that of a [`Trampoline`].
+pub(super) unsafe fn trampoline_at(address: *const ()) -> Trampoline {
+    // SAFETY: a function pointer is as large as an address, and the caller knows that this one's type is right.
+    unsafe { mem::transmute::<*const (), Trampoline>(address) }
+}
+
+fn run<F, Args, R>(arguments: &[u8], segments: Vec<Segment>) -> Answer
+where
+    F: Entry<Args, Output = R>,
+    Args: DeserializeOwned,
+    R: Serialize,
+{
+    let arguments = match catch_unwind(|| transfer::unpack::<Args>(arguments, segments)) {
+        Ok(Ok(arguments)) => arguments,
+        Ok(Err(error)) => return refusal(&error),
+        Err(payload) => return Answer::Panicked(message(payload)),
+    };
+    // SAFETY: F has no bytes (`trampoline` asserts that) and is inhabited: the parent had a value of it when it took
+    // this function's address. F is Copy, so there may be any number of its value, and none is dropped.
+    let function = unsafe { MaybeUninit::<F>::uninit().assume_init() };
+    let call = || transfer::pack_result(&function.call(arguments));
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(bytes)) => Answer::Value(bytes),
+        Ok(Err(error)) => refusal(&error),
+        Err(payload) => Answer::Panicked(message(payload)),
+    }
+}
+
+fn refusal(error: &Error) -> Answer {
+    match error.kind() {
+        ErrorKind::NotTransferable => Answer::NotTransferable(error.to_string()),
+        ErrorKind::Encoding => Answer::Encoding(error.to_string()),
+        _ => Answer::NotStarted(error.to_string()),
+    }
+}
+
+/// The words of a panic.
+fn message(payload: Box<dyn Any + Send>) -> String {
+    let payload = match payload.downcast::<String>() {
+        Ok(text) => return *text,
+        Err(payload) => payload,
+    };
+    match payload.downcast::<&'static str>() {
+        Ok(text) => (*text).to_owned(),
+        Err(payload) => {
+            // Dropping what the user threw may panic again.
+            mem::forget(payload);
+            "a panic without words".to_owned()
+        }
+    }
+}

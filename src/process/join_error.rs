@@ -1,0 +1,72 @@
+//! `JoinError`: how a child ended, if not with a result.
+
+use crate::error::{Error, ErrorKind};
+use std::fmt;
+
+/// Tells why a child gave no result.
+///
+/// # Examples
+///
+/// ```
+/// use procshare::{JoinError, Process};
+///
+/// #[procshare::main]
+/// fn main() -> procshare::Result<()> {
+///     let child = Process::spawn(|| std::process::exit(3), ())?;
+///     let error: JoinError = child.join().map(|()| unreachable!()).unwrap_err();
+///     assert_eq!(error, JoinError::Exited(3));
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The function panicked with these words.
+    Panicked(String),
+    /// A signal ended the child.
+    Signaled(i32),
+    /// The child ended itself with this exit status before the function returned.
+    Exited(i32),
+    /// The child still ran when the time limit passed.
+    TimedOut,
+    /// The child has ended, but somebody else in this process took note of how.
+    Unknown,
+    /// The child was joined before.
+    AlreadyJoined,
+    /// Arguments could not be decoded, or the result not encoded or decoded.
+    Encoding(String),
+    /// The result holds a handle; handles travel as arguments only.
+    NotTransferable(String),
+    /// The child ended before it called the function.
+    NotStarted(String),
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JoinError::Panicked(words) => write!(f, "the child panicked: {words}"),
+            JoinError::Signaled(signal) => write!(f, "signal {signal} ended the child"),
+            JoinError::Exited(code) => write!(f, "the child exited with status {code}"),
+            JoinError::TimedOut => f.write_str("the child still ran when the time limit passed"),
+            JoinError::Unknown => f.write_str("the child ended, nobody can tell how"),
+            JoinError::AlreadyJoined => f.write_str("the child was joined before"),
+            JoinError::Encoding(text) | JoinError::NotTransferable(text) => f.write_str(text),
+            JoinError::NotStarted(text) => write!(f, "the child could not begin: {text}"),
+        }
+    }
+}
+
+impl std::error::Error for JoinError {}
+
+impl From<JoinError> for Error {
+    fn from(error: JoinError) -> Self {
+        let kind = match &error {
+            JoinError::TimedOut => ErrorKind::TimedOut,
+            JoinError::Encoding(_) => ErrorKind::Encoding,
+            JoinError::NotTransferable(_) => ErrorKind::NotTransferable,
+            JoinError::NotStarted(_) => ErrorKind::Spawn,
+            _ => ErrorKind::ChildFailed,
+        };
+        Error::new(kind, error.to_string())
+    }
+}

@@ -1,0 +1,179 @@
+//! `Mailbox`: one memory file through which a child gets its errand and gives its answer.
+//!
+//! | state | bytes after the header | moved by | to | if that party dies there |
+//! |---|---|---|---|---|
+//! | posted | errand and arguments | the child, once it has read them | begun | the parent reads that it never began |
+//! | begun | none, then the answer | the child, when the answer is whole | one of the answers | the parent reads begun, and trusts the exit status |
+//! | an answer | the answer | – | – | – |
+//!
+//! The state is written last, and read only after the child has ended.
+
+use crate::sys::map::{AsFd, OwnedFd};
+use crate::sys::{descriptor, map, spawn};
+use std::io;
+
+/// Words: state, length of the errand or answer, length of the arguments.
+const HEADER_WORDS: usize = 3;
+const HEADER: u64 = (HEADER_WORDS * 8) as u64;
+
+const POSTED: u64 = 0;
+const BEGUN: u64 = 1;
+const VALUE: u64 = 2;
+const PANICKED: u64 = 3;
+const ENCODING: u64 = 4;
+const NOT_TRANSFERABLE: u64 = 5;
+const NOT_STARTED: u64 = 6;
+
+/// What a child leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It has not read its errand.
+    Unread,
+    /// It has read its errand, and ended before its answer.
+    Begun,
+    /// What the function returned, encoded.
+    Value(Vec<u8>),
+    /// The words of a panic.
+    Panicked(String),
+    /// Arguments could not be decoded, or the result not encoded.
+    Encoding(String),
+    /// The result holds a handle.
+    NotTransferable(String),
+    /// The function was not called.
+    NotStarted(String),
+}
+
+impl Answer {
+    /// The exit status of a child that gives this answer.
+    pub(super) fn exit_code(&self) -> i32 {
+        match self {
+            Answer::Panicked(_) => 101,
+            Answer::NotStarted(_) => 1,
+            _ => 0,
+        }
+    }
+
+    fn state(&self) -> u64 {
+        match self {
+            Answer::Unread => POSTED,
+            Answer::Begun => BEGUN,
+            Answer::Value(_) => VALUE,
+            Answer::Panicked(_) => PANICKED,
+            Answer::Encoding(_) => ENCODING,
+            Answer::NotTransferable(_) => NOT_TRANSFERABLE,
+            Answer::NotStarted(_) => NOT_STARTED,
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Answer::Unread | Answer::Begun => &[],
+            Answer::Value(bytes) => bytes,
+            Answer::Panicked(text)
+            | Answer::Encoding(text)
+            | Answer::NotTransferable(text)
+            | Answer::NotStarted(text) => text.as_bytes(),
+        }
+    }
+
+    fn read(state: u64, bytes: Vec<u8>) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        match state {
+            POSTED => Answer::Unread,
+            BEGUN => Answer::Begun,
+            VALUE => Answer::Value(bytes),
+            PANICKED => Answer::Panicked(text(bytes)),
+            ENCODING => Answer::Encoding(text(bytes)),
+            NOT_TRANSFERABLE => Answer::NotTransferable(text(bytes)),
+            NOT_STARTED => Answer::NotStarted(text(bytes)),
+            other => Answer::Encoding(format!("the child left a state {other} nobody writes")),
+        }
+    }
+}
+
+/// The memory file; of the child's or of the parent's side.
+#[derive(Debug)]
+pub(super) struct Mailbox(OwnedFd);
+
+impl Mailbox {
+    /// Makes a mailbox with a child's errand and arguments in it.
+    pub(super) fn post(errand: &[u8], arguments: &[u8]) -> io::Result<Self> {
+        let fd = map::memfd(c"procshare-mailbox")?;
+        let lengths = [POSTED, errand.len() as u64, arguments.len() as u64];
+        let mut first = Vec::with_capacity(HEADER as usize + errand.len());
+        first.extend(lengths.iter().flat_map(|word| word.to_le_bytes()));
+        first.extend(errand);
+        spawn::write_at(fd.as_fd(), &first, 0)?;
+        spawn::write_at(fd.as_fd(), arguments, first.len() as u64)?;
+        Ok(Mailbox(fd))
+    }
+
+    /// The mailbox this process inherited, if it is the one the marker names.
+    pub(super) fn inherited(marker: &str) -> Option<Self> {
+        let mut parts = marker.splitn(3, ':');
+        let number = parts.next()?.parse().ok()?;
+        let dev = parts.next()?.parse().ok()?;
+        let ino = parts.next()?.parse().ok()?;
+        descriptor::take_inherited(number, dev, ino).map(Mailbox)
+    }
+
+    /// What a child must know to find it.
+    pub(super) fn marker(&self) -> io::Result<String> {
+        let stat = map::stat(self.0.as_fd())?;
+        let number = descriptor::number(&self.0);
+        Ok(format!("{number}:{}:{}", stat.dev, stat.ino))
+    }
+
+    pub(super) fn fd(&self) -> &OwnedFd {
+        &self.0
+    }
+
+    /// Takes errand and arguments out, once: their memory is given back.
+    pub(super) fn take(&self) -> io::Result<(Vec<u8>, Vec<u8>)> {
+        let [_, errand_len, arguments_len] = self.header()?;
+        let errand = self.part(HEADER, errand_len)?;
+        let arguments = self.part(HEADER + errand_len, arguments_len)?;
+        spawn::truncate(self.0.as_fd(), HEADER)?;
+        self.set_state(BEGUN)?;
+        Ok((errand, arguments))
+    }
+
+    /// Writes the answer, its state last.
+    pub(super) fn answer(&self, answer: &Answer) -> io::Result<()> {
+        let bytes = answer.bytes();
+        spawn::write_at(self.0.as_fd(), bytes, HEADER)?;
+        spawn::write_at(self.0.as_fd(), &(bytes.len() as u64).to_le_bytes(), 8)?;
+        self.set_state(answer.state())
+    }
+
+    /// Reads the answer of a child that has ended.
+    pub(super) fn read_answer(&self) -> io::Result<Answer> {
+        let [state, len, _] = self.header()?;
+        if state == POSTED || state == BEGUN {
+            return Ok(Answer::read(state, Vec::new()));
+        }
+        Ok(Answer::read(state, self.part(HEADER, len)?))
+    }
+
+    fn header(&self) -> io::Result<[u64; HEADER_WORDS]> {
+        let mut bytes = [0; HEADER as usize];
+        spawn::read_at(self.0.as_fd(), &mut bytes, 0)?;
+        let mut words = bytes.chunks_exact(8);
+        let mut word = || words.next().and_then(|word| word.try_into().ok()).map(u64::from_le_bytes);
+        Ok(core::array::from_fn(|_| word().unwrap_or_default()))
+    }
+
+    fn part(&self, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+        // The length is what the other process says; the file's is what the kernel says.
+        if len > map::stat(self.0.as_fd())?.len.saturating_sub(offset) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut bytes = vec![0; len as usize];
+        spawn::read_at(self.0.as_fd(), &mut bytes, offset)?;
+        Ok(bytes)
+    }
+
+    fn set_state(&self, state: u64) -> io::Result<()> {
+        spawn::write_at(self.0.as_fd(), &state.to_le_bytes(), 0)
+    }
+}
