@@ -1,18 +1,17 @@
 //! `SharedArray<T>`: much data, changed in place under a lock.
 
-use super::LockError;
+use super::array_guard::ArrayGuard;
 use super::frozen::FrozenArray;
-use super::handle::{Handle, Object, check_object_name};
+use super::handle::{Handle, Object};
+use super::lock_error::LockError;
 use crate::error::Result;
 use crate::layout::{Kind, OBJECT_ALIGN, Shareable, Spec};
 use crate::primitive::{Deadline, crash_point};
 use crate::raw::{Held, RawMutex, Refused};
-use crate::segment::Segment;
 use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::size_of;
-use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
 /// Where the elements begin: on the cache line after the lock.
@@ -85,7 +84,7 @@ pub(super) fn assert_element<T: Shareable>() {
 }
 
 /// Writes lock and elements of a new array; `elements` writes the latter, or leaves zeros.
-fn write_new<T: Shareable>(len: usize, elements: Option<&[T]>) -> impl Fn(*mut u8, bool) {
+pub(super) fn write_new<T: Shareable>(len: usize, elements: Option<&[T]>) -> impl Fn(*mut u8, bool) {
     move |address, zeroed| {
         let first = address.wrapping_add(ELEMENTS as usize);
         if !zeroed {
@@ -182,7 +181,7 @@ impl<T: Shareable> SharedArray<T> {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new) and [`Segment::create`].
+    /// As [`new`](Self::new) and [`Segment::create`](crate::Segment::create).
     ///
     /// # Examples
     ///
@@ -202,7 +201,7 @@ impl<T: Shareable> SharedArray<T> {
     ///
     /// # Errors
     ///
-    /// As [`Segment::open`], and [`TypeMismatch`](crate::ErrorKind::TypeMismatch).
+    /// As [`Segment::open`](crate::Segment::open), and [`TypeMismatch`](crate::ErrorKind::TypeMismatch).
     ///
     /// # Examples
     ///
@@ -517,10 +516,16 @@ impl<T: Shareable> SharedArray<T> {
     }
 
     #[inline]
-    fn mutex(&self) -> &RawMutex {
+    pub(super) fn mutex(&self) -> &RawMutex {
         // SAFETY: the handle was made for an object of this kind, which begins with a RawMutex, is aligned to a cache
         // line and stays mapped while the handle lives; a RawMutex is made of atomics alone.
         unsafe { &*self.handle.address().cast::<RawMutex>() }
+    }
+
+    /// The first element; the others follow it.
+    #[inline]
+    pub(super) fn elements(&self) -> *mut T {
+        self.handle.address().wrapping_add(ELEMENTS as usize).cast()
     }
 
     #[inline]
@@ -531,12 +536,7 @@ impl<T: Shareable> SharedArray<T> {
     #[inline]
     fn guard(&self, held: Held) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
         crash_point!("array.guarded");
-        let guard = ArrayGuard {
-            array: self,
-            held,
-            panicking: std::thread::panicking(),
-            not_send: PhantomData,
-        };
+        let guard = ArrayGuard::new(self, held);
         if held.inconsistent {
             Err(LockError::OwnerDied(guard))
         } else {
@@ -561,45 +561,6 @@ impl<T: Shareable> SharedArray<T> {
     }
 }
 
-impl Segment {
-    /// Returns the array `name` of this segment, creating it with zeros if absent.
-    ///
-    /// # Errors
-    ///
-    /// As [`value`](Segment::value), and [`LengthMismatch`](crate::ErrorKind::LengthMismatch).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let segment = procshare::Segment::new(4096)?;
-    /// segment.array::<f64>("samples", 100)?.set(3, 0.5)?;
-    /// assert_eq!(segment.array::<f64>("samples", 100)?.get(3)?, 0.5);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn array<T: Shareable>(&self, name: &str, len: usize) -> Result<SharedArray<T>> {
-        check_object_name(self, name)?;
-        SharedArray::place_in(self, name, len as u64, &write_new::<T>(len, None))
-    }
-
-    /// Opens the array `name` of this segment, whatever its length.
-    ///
-    /// # Errors
-    ///
-    /// As [`open_value`](Segment::open_value).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let segment = procshare::Segment::new(4096)?;
-    /// segment.array::<u8>("bytes", 12)?;
-    /// assert_eq!(segment.open_array::<u8>("bytes")?.len(), 12);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn open_array<T: Shareable>(&self, name: &str) -> Result<SharedArray<T>> {
-        SharedArray::open_in(self, name, None)
-    }
-}
-
 impl<T: Shareable> Clone for SharedArray<T> {
     fn clone(&self) -> Self {
         Self::from_handle(self.handle.clone())
@@ -611,101 +572,5 @@ impl<T: Shareable> fmt::Debug for SharedArray<T> {
         f.debug_struct("SharedArray")
             .field("len", &self.len())
             .finish_non_exhaustive()
-    }
-}
-
-/// Holds the lock of a [`SharedArray`]; dereferences to its elements in place.
-///
-/// Other processes see changes when they lock after the guard has dropped. A guard leaked with [`std::mem::forget`]
-/// keeps the array locked until the process ends, and counts as a death inside then.
-///
-/// # Examples
-///
-/// ```
-/// let array = procshare::SharedArray::<u32>::new(4)?;
-/// let mut guard = array.get_lock()?;
-/// guard[1..3].copy_from_slice(&[5, 6]);
-/// assert_eq!(*guard, [0, 5, 6, 0]);
-/// # Ok::<(), procshare::Error>(())
-/// ```
-#[must_use = "the lock is released when the guard drops"]
-pub struct ArrayGuard<'a, T: Shareable> {
-    array: &'a SharedArray<T>,
-    held: Held,
-    /// Whether the thread was panicking when it locked: then a panic at the drop is no news.
-    panicking: bool,
-    /// The lock belongs to the thread that took it.
-    not_send: PhantomData<*const ()>,
-}
-
-impl<T: Shareable> ArrayGuard<'_, T> {
-    /// Declares the array whole again, after the death or panic of an earlier holder.
-    ///
-    /// Call it once you have checked or rewritten the elements.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use procshare::{LockError, SharedArray};
-    ///
-    /// let array = SharedArray::<u32>::new(4)?;
-    /// let mut guard = match array.get_lock() {
-    ///     Ok(guard) => guard,
-    ///     Err(LockError::OwnerDied(mut guard)) => {
-    ///         guard.fill(0);
-    ///         guard.recover();
-    ///         guard
-    ///     }
-    ///     Err(error) => panic!("{error}"),
-    /// };
-    /// guard[0] = 1;
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn recover(&mut self) {
-        self.held.inconsistent = false;
-        self.array.mutex().mark_consistent();
-    }
-
-    fn elements(&self) -> *mut T {
-        self.array.handle.address().wrapping_add(ELEMENTS as usize).cast()
-    }
-}
-
-impl<T: Shareable> Deref for ArrayGuard<'_, T> {
-    type Target = [T];
-
-    #[inline]
-    fn deref(&self) -> &[T] {
-        // SAFETY: the elements lie in the mapping, `len` of them (`adopt` compared the bytes), aligned to a cache line;
-        // any bytes are a T (`assert_element`), and the lock this guard holds keeps every cooperating peer out.
-        unsafe { core::slice::from_raw_parts(self.elements(), self.array.len()) }
-    }
-}
-
-impl<T: Shareable> DerefMut for ArrayGuard<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut [T] {
-        // SAFETY: as in `deref`, and this guard is borrowed uniquely.
-        unsafe { core::slice::from_raw_parts_mut(self.elements(), self.array.len()) }
-    }
-}
-
-impl<T: Shareable> Drop for ArrayGuard<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
-        let owner = self.held.owner;
-        if !RawMutex::is_caller(owner) {
-            return; // A fork child inherited the guard; the lock is its parent's.
-        }
-        if !self.panicking && std::thread::panicking() {
-            self.array.mutex().mark_inconsistent();
-        }
-        self.array.mutex().unlock(owner);
-    }
-}
-
-impl<T: Shareable + fmt::Debug> fmt::Debug for ArrayGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&**self, f)
     }
 }

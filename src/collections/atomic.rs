@@ -1,9 +1,8 @@
 //! `SharedAtomic<A>` and `SharedAtomicArray<A>`: the standard library's atomics, in a segment.
 
-use super::handle::{Handle, Object, check_object_name};
+use super::handle::{Handle, Object};
 use crate::error::Result;
 use crate::layout::{Kind, Shareable, Spec};
-use crate::segment::Segment;
 use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;
@@ -59,7 +58,7 @@ fn spec<A: AtomicInteger>(kind: Kind, len: u64) -> Spec<'static> {
 }
 
 /// Writes `len` integers `value` one after the other.
-fn write_all<I: Shareable>(len: u64, value: I) -> impl Fn(*mut u8, bool) {
+pub(super) fn write_all<I: Shareable>(len: u64, value: I) -> impl Fn(*mut u8, bool) {
     move |address, _| {
         for at in 0..len as usize {
             // SAFETY: the object has room for `len` integers (`spec`), is aligned to a cache line, and nobody else has
@@ -134,7 +133,7 @@ impl<A: AtomicInteger> SharedAtomic<A> {
     ///
     /// # Errors
     ///
-    /// As [`Segment::create`].
+    /// As [`Segment::create`](crate::Segment::create).
     ///
     /// # Examples
     ///
@@ -248,7 +247,7 @@ impl<A: AtomicInteger> Object for SharedAtomicArray<A> {
 }
 
 /// Leaves new atomics at zero.
-fn write_zeros<A: AtomicInteger>(len: u64) -> impl Fn(*mut u8, bool) {
+pub(super) fn write_zeros<A: AtomicInteger>(len: u64) -> impl Fn(*mut u8, bool) {
     move |address, zeroed| {
         if !zeroed {
             // SAFETY: the object has room for `len` integers (`spec`), and nobody else has its address yet.
@@ -280,7 +279,7 @@ impl<A: AtomicInteger> SharedAtomicArray<A> {
     ///
     /// # Errors
     ///
-    /// As [`Segment::create`].
+    /// As [`Segment::create`](crate::Segment::create).
     ///
     /// # Examples
     ///
@@ -354,85 +353,5 @@ impl<A: AtomicInteger> Clone for SharedAtomicArray<A> {
 impl<A: AtomicInteger> fmt::Debug for SharedAtomicArray<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
-    }
-}
-
-impl Segment {
-    /// Returns the atomic `name` of this segment, creating it if absent.
-    ///
-    /// # Errors
-    ///
-    /// As [`value`](Segment::value).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::atomic::{AtomicU64, Ordering};
-    ///
-    /// let segment = procshare::Segment::new(4096)?;
-    /// segment.atomic::<AtomicU64>("bytes", 0)?.fetch_add(512, Ordering::Relaxed);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn atomic<A: AtomicInteger>(&self, name: &str, value: A::Integer) -> Result<SharedAtomic<A>> {
-        check_object_name(self, name)?;
-        SharedAtomic::place_in(self, name, 1, &write_all(1, value))
-    }
-
-    /// Opens the atomic `name` of this segment.
-    ///
-    /// # Errors
-    ///
-    /// As [`open_value`](Segment::open_value).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::atomic::AtomicU64;
-    ///
-    /// let segment = procshare::Segment::new(4096)?;
-    /// assert!(segment.open_atomic::<AtomicU64>("bytes").is_err());
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn open_atomic<A: AtomicInteger>(&self, name: &str) -> Result<SharedAtomic<A>> {
-        SharedAtomic::open_in(self, name, Some(1))
-    }
-
-    /// Returns the `len` atomics `name` of this segment, creating them if absent.
-    ///
-    /// # Errors
-    ///
-    /// As [`array`](Segment::array).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::atomic::AtomicU64;
-    ///
-    /// let segment = procshare::Segment::new(4096)?;
-    /// assert_eq!(segment.atomic_array::<AtomicU64>("per worker", 4)?.len(), 4);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn atomic_array<A: AtomicInteger>(&self, name: &str, len: usize) -> Result<SharedAtomicArray<A>> {
-        check_object_name(self, name)?;
-        SharedAtomicArray::place_in(self, name, len as u64, &write_zeros::<A>(len as u64))
-    }
-
-    /// Opens the atomics `name` of this segment.
-    ///
-    /// # Errors
-    ///
-    /// As [`open_array`](Segment::open_array).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::atomic::AtomicU64;
-    ///
-    /// let segment = procshare::Segment::new(4096)?;
-    /// assert!(segment.open_atomic_array::<AtomicU64>("per worker").is_err());
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn open_atomic_array<A: AtomicInteger>(&self, name: &str) -> Result<SharedAtomicArray<A>> {
-        SharedAtomicArray::open_in(self, name, None)
     }
 }

@@ -1,10 +1,10 @@
 //! `SharedCounter`: an integer that counts, with no silent overflow.
 
-use super::handle::{Handle, Object, check_object_name};
-use super::value::{SharedValue, ValueGuard, value_spec, write_new};
+use super::handle::{Handle, Object};
+use super::value::{SharedValue, value_spec, write_new};
+use super::value_guard::ValueGuard;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, Spec};
-use crate::segment::Segment;
 use std::ffi::OsStr;
 use std::fmt;
 
@@ -63,7 +63,7 @@ impl SharedCounter {
     ///
     /// # Errors
     ///
-    /// As [`Segment::create`].
+    /// As [`Segment::create`](crate::Segment::create).
     ///
     /// # Examples
     ///
@@ -236,44 +236,6 @@ impl SharedCounter {
     fn overflow(&self, count: i64, amount: i64) -> Error {
         let message = format!("{count} + {amount} does not fit an i64");
         Error::new(ErrorKind::Overflow, message).in_segment(self.handle().segment().label())
-    }
-}
-
-impl Segment {
-    /// Returns the counter `name` of this segment, creating it if absent.
-    ///
-    /// # Errors
-    ///
-    /// As [`value`](Segment::value).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let segment = procshare::Segment::new(4096)?;
-    /// segment.counter("hits", 0)?.increment()?;
-    /// assert_eq!(segment.counter("hits", 0)?.get(), 1);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn counter(&self, name: &str, start: i64) -> Result<SharedCounter> {
-        check_object_name(self, name)?;
-        SharedCounter::place_in(self, name, 1, &write_new(start))
-    }
-
-    /// Opens the counter `name` of this segment.
-    ///
-    /// # Errors
-    ///
-    /// As [`open_value`](Segment::open_value).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let segment = procshare::Segment::new(4096)?;
-    /// assert!(segment.open_counter("hits").is_err());
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn open_counter(&self, name: &str) -> Result<SharedCounter> {
-        SharedCounter::open_in(self, name, Some(1))
     }
 }
 

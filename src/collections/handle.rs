@@ -9,14 +9,6 @@ use std::ffi::OsStr;
 /// The name of the one object of a segment made for it.
 const SOLE: &str = "";
 
-/// Objects among others need a name; the empty one is that of an object that lives alone.
-pub(super) fn check_object_name(segment: &Segment, name: &str) -> Result<()> {
-    if name == SOLE {
-        return Err(Error::new(ErrorKind::InvalidName, "an object's name is empty").in_segment(segment.label()));
-    }
-    Ok(())
-}
-
 /// Compares the bytes the directory gives an object with those its type and length take.
 pub(super) fn check_bytes<O: Object>(segment: &Segment, located: &Located) -> Result<()> {
     let (expected, found) = (O::spec(located.entry.len).bytes, located.entry.bytes);

@@ -9,20 +9,25 @@
 //! | much data that never changes again | [`FrozenArray`] |
 
 mod array;
+mod array_guard;
 mod atomic;
 mod counter;
 mod frozen;
 mod handle;
+mod in_segment;
 mod lock_error;
 mod value;
+mod value_guard;
 
-pub use array::{ArrayGuard, SharedArray};
+pub use array::SharedArray;
+pub use array_guard::ArrayGuard;
 pub use atomic::{AtomicInteger, SharedAtomic, SharedAtomicArray};
 pub use counter::SharedCounter;
 pub use frozen::FrozenArray;
 pub use lock_error::LockError;
+pub use value::SharedValue;
 pub(crate) use value::lock_and_unlock;
-pub use value::{SharedValue, ValueGuard};
+pub use value_guard::ValueGuard;
 
 #[cfg(feature = "process")]
 pub(crate) use handle::{Handle, Object};

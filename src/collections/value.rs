@@ -1,17 +1,16 @@
 //! `SharedValue<T>`: one value, read without a lock and changed as a whole.
 
-use super::LockError;
-use super::handle::{Handle, Object, check_object_name};
+use super::handle::{Handle, Object};
+use super::lock_error::LockError;
+use super::value_guard::ValueGuard;
 use crate::error::Result;
 use crate::layout::{Kind, Shareable, Spec};
 use crate::primitive::{AtomicU64, Deadline, OwnerId};
-use crate::raw::{RawLatch, RawMutex, Refused, words_for};
-use crate::segment::Segment;
+use crate::raw::{RawLatch, Refused, words_for};
 use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::{MaybeUninit, size_of};
-use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
 /// The largest `T`; larger things are arrays.
@@ -47,7 +46,7 @@ pub struct SharedValue<T: Shareable> {
 
 /// The bytes of a value, for writing them to a slot.
 #[inline]
-fn bytes_of<T: Shareable>(value: &T) -> &[u8] {
+pub(super) fn bytes_of<T: Shareable>(value: &T) -> &[u8] {
     // SAFETY: a Shareable T has no padding (its contract), so all its bytes are initialised.
     unsafe { core::slice::from_raw_parts((&raw const *value).cast::<u8>(), size_of::<T>()) }
 }
@@ -146,7 +145,7 @@ impl<T: Shareable> SharedValue<T> {
     ///
     /// # Errors
     ///
-    /// As [`Segment::create`].
+    /// As [`Segment::create`](crate::Segment::create).
     ///
     /// # Examples
     ///
@@ -164,7 +163,7 @@ impl<T: Shareable> SharedValue<T> {
     ///
     /// # Errors
     ///
-    /// As [`Segment::open`], and [`TypeMismatch`](crate::ErrorKind::TypeMismatch).
+    /// As [`Segment::open`](crate::Segment::open), and [`TypeMismatch`](crate::ErrorKind::TypeMismatch).
     ///
     /// # Examples
     ///
@@ -408,14 +407,14 @@ impl<T: Shareable> SharedValue<T> {
     }
 
     #[inline]
-    fn latch(&self) -> &RawLatch {
+    pub(super) fn latch(&self) -> &RawLatch {
         // SAFETY: the handle was made for an object of this kind, which begins with a RawLatch (`value_spec`), is
         // aligned to a cache line and stays mapped while the handle lives; a RawLatch is made of atomics alone.
         unsafe { &*self.handle.address().cast::<RawLatch>() }
     }
 
     #[inline]
-    fn slots(&self) -> [&[AtomicU64]; 2] {
+    pub(super) fn slots(&self) -> [&[AtomicU64]; 2] {
         let first = self
             .handle
             .address()
@@ -443,14 +442,7 @@ impl<T: Shareable> SharedValue<T> {
         let mut copy = Unchecked::zeroed();
         self.latch().read_locked(self.slots(), copy.bytes_mut());
         let copy = copy.check().inspect_err(|_| self.latch().mutex.unlock(owner))?;
-        Ok(ValueGuard {
-            value: self,
-            copy,
-            changed: false,
-            owner,
-            panicking: std::thread::panicking(),
-            not_send: PhantomData,
-        })
+        Ok(ValueGuard::new(self, copy, owner))
     }
 
     /// Reads on after a first attempt that met a writer: some times without the lock, then with it.
@@ -476,47 +468,6 @@ pub(crate) fn lock_and_unlock<T: Shareable>(value: &SharedValue<T>) {
     }
 }
 
-impl Segment {
-    /// Returns the value `name` of this segment, creating it if absent.
-    ///
-    /// # Errors
-    ///
-    /// [`TypeMismatch`](crate::ErrorKind::TypeMismatch) if `name` is something else,
-    /// [`Full`](crate::ErrorKind::Full), [`InvalidName`](crate::ErrorKind::InvalidName),
-    /// [`Busy`](crate::ErrorKind::Busy) if a stopped process holds the directory.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let segment = procshare::Segment::new(4096)?;
-    /// let hits = segment.value("hits", 0u64)?;
-    /// hits.set(3);
-    /// assert_eq!(segment.value("hits", 0u64)?.get(), 3);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn value<T: Shareable>(&self, name: &str, value: T) -> Result<SharedValue<T>> {
-        check_object_name(self, name)?;
-        SharedValue::place_in(self, name, 1, &write_new(value))
-    }
-
-    /// Opens the value `name` of this segment.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](crate::ErrorKind::NotFound), [`TypeMismatch`](crate::ErrorKind::TypeMismatch).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let segment = procshare::Segment::new(4096)?;
-    /// assert!(segment.open_value::<u64>("hits").is_err());
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn open_value<T: Shareable>(&self, name: &str) -> Result<SharedValue<T>> {
-        SharedValue::open_in(self, name, Some(1))
-    }
-}
-
 impl<T: Shareable> Clone for SharedValue<T> {
     fn clone(&self) -> Self {
         Self::from_handle(self.handle.clone())
@@ -529,69 +480,5 @@ impl<T: Shareable + fmt::Debug> fmt::Debug for SharedValue<T> {
             Ok(value) => f.debug_tuple("SharedValue").field(&value).finish(),
             Err(error) => f.debug_tuple("SharedValue").field(&error).finish(),
         }
-    }
-}
-
-/// Holds the lock of a [`SharedValue`], and a private copy of the value.
-///
-/// Reading and changing go to the copy; see [`SharedValue::get_lock`] for when it is published.
-///
-/// # Examples
-///
-/// ```
-/// let value = procshare::SharedValue::new(1)?;
-/// let mut guard = value.get_lock();
-/// *guard = 2;
-/// assert_eq!((*guard, value.get()), (2, 1)); // not published yet
-/// drop(guard);
-/// assert_eq!(value.get(), 2);
-/// # Ok::<(), procshare::Error>(())
-/// ```
-#[must_use = "the lock is released when the guard drops"]
-pub struct ValueGuard<'a, T: Shareable> {
-    value: &'a SharedValue<T>,
-    copy: T,
-    changed: bool,
-    owner: OwnerId,
-    /// Whether the thread was panicking when it locked: then a panic at the drop is no news.
-    panicking: bool,
-    /// The lock belongs to the thread that took it.
-    not_send: PhantomData<*const ()>,
-}
-
-impl<T: Shareable> Deref for ValueGuard<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        &self.copy
-    }
-}
-
-impl<T: Shareable> DerefMut for ValueGuard<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        self.changed = true;
-        &mut self.copy
-    }
-}
-
-impl<T: Shareable> Drop for ValueGuard<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
-        if !RawMutex::is_caller(self.owner) {
-            return; // A fork child inherited the guard; the lock is its parent's.
-        }
-        let latch = self.value.latch();
-        if self.changed && (self.panicking || !std::thread::panicking()) {
-            latch.publish(self.value.slots(), bytes_of(&self.copy));
-        }
-        latch.mutex.unlock(self.owner);
-    }
-}
-
-impl<T: Shareable + fmt::Debug> fmt::Debug for ValueGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&**self, f)
     }
 }

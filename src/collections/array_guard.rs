@@ -1,0 +1,109 @@
+//! `ArrayGuard<T>`: the lock of an array, and its elements in place.
+
+use super::array::SharedArray;
+use crate::layout::Shareable;
+use crate::raw::{Held, RawMutex};
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+/// Holds the lock of a [`SharedArray`]; dereferences to its elements in place.
+///
+/// Other processes see changes when they lock after the guard has dropped. A guard leaked with [`std::mem::forget`]
+/// keeps the array locked until the process ends, and counts as a death inside then.
+///
+/// # Examples
+///
+/// ```
+/// let array = procshare::SharedArray::<u32>::new(4)?;
+/// let mut guard = array.get_lock()?;
+/// guard[1..3].copy_from_slice(&[5, 6]);
+/// assert_eq!(*guard, [0, 5, 6, 0]);
+/// # Ok::<(), procshare::Error>(())
+/// ```
+#[must_use = "the lock is released when the guard drops"]
+pub struct ArrayGuard<'a, T: Shareable> {
+    array: &'a SharedArray<T>,
+    held: Held,
+    /// Whether the thread was panicking when it locked: then a panic at the drop is no news.
+    panicking: bool,
+    /// The lock belongs to the thread that took it.
+    not_send: PhantomData<*const ()>,
+}
+
+impl<'a, T: Shareable> ArrayGuard<'a, T> {
+    pub(super) fn new(array: &'a SharedArray<T>, held: Held) -> Self {
+        ArrayGuard {
+            array,
+            held,
+            panicking: std::thread::panicking(),
+            not_send: PhantomData,
+        }
+    }
+
+    /// Declares the array whole again, after the death or panic of an earlier holder.
+    ///
+    /// Call it once you have checked or rewritten the elements.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{LockError, SharedArray};
+    ///
+    /// let array = SharedArray::<u32>::new(4)?;
+    /// let mut guard = match array.get_lock() {
+    ///     Ok(guard) => guard,
+    ///     Err(LockError::OwnerDied(mut guard)) => {
+    ///         guard.fill(0);
+    ///         guard.recover();
+    ///         guard
+    ///     }
+    ///     Err(error) => panic!("{error}"),
+    /// };
+    /// guard[0] = 1;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn recover(&mut self) {
+        self.held.inconsistent = false;
+        self.array.mutex().mark_consistent();
+    }
+}
+
+impl<T: Shareable> Deref for ArrayGuard<'_, T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        // SAFETY: the elements lie in the mapping, `len` of them (`adopt` compared the bytes), aligned to a cache line;
+        // any bytes are a T (`assert_element`), and the lock this guard holds keeps every cooperating peer out.
+        unsafe { core::slice::from_raw_parts(self.array.elements(), self.array.len()) }
+    }
+}
+
+impl<T: Shareable> DerefMut for ArrayGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as in `deref`, and this guard is borrowed uniquely.
+        unsafe { core::slice::from_raw_parts_mut(self.array.elements(), self.array.len()) }
+    }
+}
+
+impl<T: Shareable> Drop for ArrayGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        let owner = self.held.owner;
+        if !RawMutex::is_caller(owner) {
+            return; // A fork child inherited the guard; the lock is its parent's.
+        }
+        if !self.panicking && std::thread::panicking() {
+            self.array.mutex().mark_inconsistent();
+        }
+        self.array.mutex().unlock(owner);
+    }
+}
+
+impl<T: Shareable + fmt::Debug> fmt::Debug for ArrayGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
