@@ -50,6 +50,8 @@ mod error;
 #[cfg(not(procshare_loom))]
 mod layout;
 mod primitive;
+#[cfg(all(feature = "process", not(procshare_loom)))]
+pub mod process;
 #[cfg_attr(
     procshare_loom,
     allow(dead_code, reason = "models drive the state machines from tests only")
@@ -80,6 +82,11 @@ pub mod schema {
 
 #[cfg(feature = "derive")]
 pub use procshare_derive::Shareable;
+#[cfg(all(feature = "process", not(procshare_loom)))]
+pub use {
+    process::{entry::init, handle::Process, join_error::JoinError},
+    procshare_derive::{main, test},
+};
 
 /// For the macros and this crate's own tests and benches: no part of the interface, may change at any time.
 #[cfg(not(procshare_loom))]
@@ -88,6 +95,8 @@ pub mod __private {
     pub use crate::layout::{PaddingMessage, field_bytes};
     #[cfg(feature = "crash-points")]
     pub use crate::primitive::crash::CRASH_POINTS;
+    #[cfg(feature = "process")]
+    pub use crate::process::entry::enter_test;
 
     /// The robust lock alone, for benches: locks and unlocks the lock of a value.
     #[inline]

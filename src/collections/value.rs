@@ -414,16 +414,14 @@ impl<T: Shareable> SharedValue<T> {
     }
 
     #[inline]
-    pub(super) fn slots(&self) -> [&[AtomicU64]; 2] {
+    pub(super) fn slots(&self) -> &[AtomicU64] {
         let first = self
             .handle
             .address()
             .wrapping_add(size_of::<RawLatch>())
             .cast::<AtomicU64>();
-        let words = words_for(size_of::<T>());
         // SAFETY: two slots of so many atomics each follow the latch (`value_spec`); see `latch`.
-        let slots = unsafe { core::slice::from_raw_parts(first, 2 * words) };
-        slots.split_at(words).into()
+        unsafe { core::slice::from_raw_parts(first, 2 * words_for(size_of::<T>())) }
     }
 
     #[inline]

@@ -7,8 +7,9 @@ use crate::segment::Segment;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::Any;
-use std::mem::{self, MaybeUninit};
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
 
 mod sealed {
     pub trait Sealed<Args> {}
@@ -132,9 +133,9 @@ where
         Ok(Err(error)) => return refusal(&error),
         Err(payload) => return Answer::Panicked(message(payload)),
     };
-    // SAFETY: F has no bytes (`trampoline` asserts that) and is inhabited: the parent had a value of it when it took
-    // this function's address. F is Copy, so there may be any number of its value, and none is dropped.
-    let function = unsafe { MaybeUninit::<F>::uninit().assume_init() };
+    // SAFETY: F has no bytes (`trampoline` asserts that), so any aligned address holds one. F is inhabited: the parent
+    // had a value of it when it took this function's address. F is Copy, so there may be any number of its value.
+    let function = unsafe { NonNull::<F>::dangling().read() };
     let call = || transfer::pack_result(&function.call(arguments));
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(bytes)) => Answer::Value(bytes),

@@ -159,7 +159,12 @@ impl Mailbox {
         let mut bytes = [0; HEADER as usize];
         spawn::read_at(self.0.as_fd(), &mut bytes, 0)?;
         let mut words = bytes.chunks_exact(8);
-        let mut word = || words.next().and_then(|word| word.try_into().ok()).map(u64::from_le_bytes);
+        let mut word = || {
+            words
+                .next()
+                .and_then(|word| word.try_into().ok())
+                .map(u64::from_le_bytes)
+        };
         Ok(core::array::from_fn(|_| word().unwrap_or_default()))
     }
 

@@ -16,7 +16,5 @@ pub(super) fn adopt(pidfd: OwnedFd) {
 
 /// Lets go of those that have ended meanwhile.
 pub(super) fn reap() {
-    ORPHANS
-        .lock()
-        .retain(|orphan| spawn::reap(orphan.as_fd()).is_none());
+    ORPHANS.lock().retain(|orphan| spawn::reap(orphan.as_fd()).is_none());
 }

@@ -17,7 +17,7 @@
 use crate::primitive::{AtomicU64, Ordering, crash_point, fence};
 use crate::raw::RawMutex;
 
-/// Lock and version; the two slots follow it in memory and come in as slices.
+/// Lock and version; the two slots follow it in memory and come in as one slice, slot 0 first.
 #[repr(C)]
 pub(crate) struct RawLatch {
     pub(crate) mutex: RawMutex,
@@ -35,10 +35,10 @@ impl RawLatch {
 
     /// Tries to copy the value out without the lock; false if a writer was in the way, and `out` is then anything.
     #[inline]
-    pub(crate) fn try_read(&self, slots: [&[AtomicU64]; 2], out: &mut [u8]) -> bool {
+    pub(crate) fn try_read(&self, slots: &[AtomicU64], out: &mut [u8]) -> bool {
         // Acquire: pairs with the Release in `publish`, so that the slot is whole (L3).
         let version = self.version.load(Ordering::Acquire);
-        copy_out(slots[(version & 1) as usize], out);
+        copy_out(slot(slots, version), out);
         // Acquire: pairs with the Release fence in `publish`. If a word copied came from the writer of a later version,
         // the load below sees at least the version that writer began from (L2).
         fence(Ordering::Acquire);
@@ -47,24 +47,31 @@ impl RawLatch {
 
     /// Copies the value out. The caller holds the lock, so nobody writes.
     #[inline]
-    pub(crate) fn read_locked(&self, slots: [&[AtomicU64]; 2], out: &mut [u8]) {
+    pub(crate) fn read_locked(&self, slots: &[AtomicU64], out: &mut [u8]) {
         let version = self.version.load(Ordering::Relaxed);
-        copy_out(slots[(version & 1) as usize], out);
+        copy_out(slot(slots, version), out);
     }
 
     /// Makes `value` the current one. The caller holds the lock.
     #[inline]
-    pub(crate) fn publish(&self, slots: [&[AtomicU64]; 2], value: &[u8]) {
+    pub(crate) fn publish(&self, slots: &[AtomicU64], value: &[u8]) {
         crash_point!("publish.begin");
         let next = self.version.load(Ordering::Relaxed).wrapping_add(1);
         // Release: pairs with the Acquire fence in `try_read`; orders the version read above before the words below.
         fence(Ordering::Release);
-        copy_in(slots[(next & 1) as usize], value);
+        copy_in(slot(slots, next), value);
         crash_point!("publish.written");
         // Release: pairs with the Acquire in `try_read` (L3).
         self.version.store(next, Ordering::Release);
         crash_point!("publish.published");
     }
+}
+
+/// The slot that is current at `version`.
+#[inline]
+fn slot(slots: &[AtomicU64], version: u64) -> &[AtomicU64] {
+    let (first, second) = slots.split_at(slots.len() / 2);
+    if version & 1 == 0 { first } else { second }
 }
 
 /// Words that hold a value of so many bytes.

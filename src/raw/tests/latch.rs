@@ -8,25 +8,26 @@ use std::sync::Arc;
 /// A value of two words that are always equal, unless a read is torn.
 struct Pair {
     latch: RawLatch,
-    slots: [[AtomicU64; 2]; 2],
+    /// Two words each, slot 0 first.
+    slots: [AtomicU64; 4],
 }
 
 impl Pair {
     fn new() -> Arc<Self> {
-        let slot = || [AtomicU64::new(0), AtomicU64::new(0)];
         Arc::new(Pair {
             latch: RawLatch::new(),
-            slots: [slot(), slot()],
+            slots: core::array::from_fn(|_| AtomicU64::new(0)),
         })
     }
 
-    fn slots(&self) -> [&[AtomicU64]; 2] {
-        [&self.slots[0], &self.slots[1]]
+    /// The slot that is current at `version`.
+    fn slot(&self, version: u64) -> &[AtomicU64] {
+        &self.slots[(version & 1) as usize * 2..][..2]
     }
 
     fn try_read(&self) -> Option<[u64; 2]> {
         let mut out = [0; 16];
-        self.latch.try_read(self.slots(), &mut out).then(|| words(out))
+        self.latch.try_read(&self.slots, &mut out).then(|| words(out))
     }
 
     fn add_one(&self) {
@@ -40,13 +41,13 @@ impl Pair {
 
     fn read_locked(&self) -> [u64; 2] {
         let mut out = [0; 16];
-        self.latch.read_locked(self.slots(), &mut out);
+        self.latch.read_locked(&self.slots, &mut out);
         words(out)
     }
 
     fn publish(&self, value: [u64; 2]) {
         let bytes: Vec<u8> = value.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        self.latch.publish(self.slots(), &bytes);
+        self.latch.publish(&self.slots, &bytes);
     }
 }
 
@@ -137,8 +138,8 @@ fn loom_reader_against_a_slot_in_reuse() {
 fn loom_mutant_publish_without_fence_tears() {
     one_writer_twice(|pair, value| {
         let next = pair.latch.version.load(Ordering::Relaxed) + 1;
-        pair.slots[(next & 1) as usize][0].store(value[0], Ordering::Relaxed);
-        pair.slots[(next & 1) as usize][1].store(value[1], Ordering::Relaxed);
+        pair.slot(next)[0].store(value[0], Ordering::Relaxed);
+        pair.slot(next)[1].store(value[1], Ordering::Relaxed);
         pair.latch.version.store(next, Ordering::Release);
     });
 }
@@ -149,8 +150,8 @@ fn loom_mutant_writing_the_current_slot_tears() {
     one_writer_twice(|pair, value| {
         let version = pair.latch.version.load(Ordering::Relaxed);
         fence(Ordering::Release);
-        pair.slots[(version & 1) as usize][0].store(value[0], Ordering::Relaxed);
-        pair.slots[(version & 1) as usize][1].store(value[1], Ordering::Relaxed);
+        pair.slot(version)[0].store(value[0], Ordering::Relaxed);
+        pair.slot(version)[1].store(value[1], Ordering::Relaxed);
         pair.latch.version.store(version + 2, Ordering::Release);
     });
 }
@@ -162,8 +163,8 @@ fn loom_mutant_version_before_slot_tears() {
         let next = pair.latch.version.load(Ordering::Relaxed) + 1;
         fence(Ordering::Release);
         pair.latch.version.store(next, Ordering::Release);
-        pair.slots[(next & 1) as usize][0].store(value[0], Ordering::Relaxed);
-        pair.slots[(next & 1) as usize][1].store(value[1], Ordering::Relaxed);
+        pair.slot(next)[0].store(value[0], Ordering::Relaxed);
+        pair.slot(next)[1].store(value[1], Ordering::Relaxed);
     });
 }
 
@@ -172,8 +173,8 @@ fn loom_mutant_version_before_slot_tears() {
 fn loom_mutant_version_without_release_tears() {
     one_writer_twice(|pair, value| {
         let next = pair.latch.version.load(Ordering::Relaxed) + 1;
-        pair.slots[(next & 1) as usize][0].store(value[0], Ordering::Relaxed);
-        pair.slots[(next & 1) as usize][1].store(value[1], Ordering::Relaxed);
+        pair.slot(next)[0].store(value[0], Ordering::Relaxed);
+        pair.slot(next)[1].store(value[1], Ordering::Relaxed);
         pair.latch.version.store(next, Ordering::Relaxed);
     });
 }
@@ -190,7 +191,7 @@ fn loom_writer_dies_between_slot_and_version() {
                 let _held = lock(&pair.latch.mutex);
                 let next = pair.latch.version.load(Ordering::Relaxed) + 1;
                 fence(Ordering::Release);
-                pair.slots[(next & 1) as usize][0].store(77, Ordering::Relaxed);
+                pair.slot(next)[0].store(77, Ordering::Relaxed);
                 declare_dead(1);
             })
         };
@@ -214,7 +215,7 @@ fn loom_mutant_dying_writer_of_the_current_slot_is_seen() {
             thread::spawn(move || {
                 become_owner(1);
                 let _held = lock(&pair.latch.mutex);
-                pair.slots[0][0].store(77, Ordering::Relaxed);
+                pair.slots[0].store(77, Ordering::Relaxed);
                 declare_dead(1);
             })
         };

@@ -1,0 +1,451 @@
+//! `Process<R>`: a child, and how it ends.
+
+use super::call::Entry;
+use super::join_error::JoinError;
+use super::mailbox::{Answer, Mailbox};
+use super::spawn::Builder;
+use super::{orphans, transfer};
+use crate::error::{Error, ErrorKind, Result};
+use crate::primitive::Deadline;
+use crate::sys::map::{AsFd, OwnedFd};
+use crate::sys::spawn::{self, End, Signal};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::{Duration, Instant};
+
+/// Handles a child process that runs one function and returns an `R`.
+///
+/// Dropping the handle does not end the child, and leaves no zombie.
+///
+/// # What happens on death
+///
+/// A child that is killed, exits or panics is a value: [`join`](Self::join) returns it as a [`JoinError`]. What it held
+/// of shared objects is free for others within 100 ms. If the parent ends first, the child runs on, unless it is a
+/// [`daemon`](Builder::daemon).
+///
+/// # Examples
+///
+/// ```
+/// use procshare::{Process, SharedValue};
+///
+/// fn increment(counter: SharedValue<i32>, times: u32) {
+///     for _ in 0..times {
+///         *counter.get_lock() += 1;
+///     }
+/// }
+///
+/// #[procshare::main]
+/// fn main() -> procshare::Result<()> {
+///     let counter = SharedValue::new(0)?;
+///     let children = (0..4)
+///         .map(|_| Process::spawn(increment, (counter.clone(), 1_000)))
+///         .collect::<procshare::Result<Vec<_>>>()?;
+///     for child in children {
+///         child.join()?;
+///     }
+///     assert_eq!(counter.get(), 4_000);
+///     Ok(())
+/// }
+/// ```
+///
+/// In a test, `#[procshare::test]` takes the place of `#[test]`:
+///
+/// ```
+/// # #[allow(unused)]
+/// #[procshare::test]
+/// fn a_child_adds() {
+///     let child = procshare::Process::spawn(|a: u32, b: u32| a + b, (40, 2)).unwrap();
+///     assert_eq!(child.join(), Ok(42));
+/// }
+/// ```
+pub struct Process<R> {
+    name: String,
+    pid: u32,
+    state: State,
+    result: PhantomData<fn() -> R>,
+}
+
+enum State {
+    /// Nobody has asked how it ended.
+    Running {
+        /// `None` if somebody else was told of its end before we could ask for a descriptor.
+        pidfd: Option<OwnedFd>,
+        mailbox: Mailbox,
+    },
+    Joined,
+}
+
+impl Process<()> {
+    /// Returns a builder for what [`spawn`](Process::spawn) does not offer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let child = procshare::Process::builder().name("idler").spawn(|| (), ())?;
+    ///     assert_eq!(child.name(), "idler");
+    ///     child.join()?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}
+
+impl<R: Serialize + DeserializeOwned> Process<R> {
+    /// Starts a child process that calls `function` with `arguments`, a tuple.
+    ///
+    /// The program's own executable is started again, and comes to the function through
+    /// [`init`](crate::init). Arguments and result travel encoded; handles of shared objects, also inside structs and
+    /// collections, arrive attached. No other descriptor that closes on `exec` reaches the child.
+    ///
+    /// The function is a plain one, or a closure that captures nothing. A closure that captures values without bytes
+    /// counts as one that captures nothing: the child makes such values anew, whatever they stood for here.
+    ///
+    /// # Errors
+    ///
+    /// [`NotInitialized`](ErrorKind::NotInitialized) if the program never called [`init`](crate::init),
+    /// [`Encoding`](ErrorKind::Encoding), [`Spawn`](ErrorKind::Spawn),
+    /// [`TooManyDescriptors`](ErrorKind::TooManyDescriptors), [`OutOfMemory`](ErrorKind::OutOfMemory).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::Process;
+    ///
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let words = vec!["shared".to_string(), "memory".to_string()];
+    ///     let child = Process::spawn(|words: Vec<String>| words.join(" "), (words,))?;
+    ///     assert_eq!(child.join()?, "shared memory");
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn spawn<F, Args>(function: F, arguments: Args) -> Result<Self>
+    where
+        F: Entry<Args, Output = R>,
+        Args: Serialize + DeserializeOwned,
+    {
+        Builder::default().spawn(function, arguments)
+    }
+}
+
+impl<R: DeserializeOwned> Process<R> {
+    /// Waits for the child to end and returns what the function returned.
+    ///
+    /// # Errors
+    ///
+    /// How the child ended, if not with a result: see [`JoinError`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{JoinError, Process};
+    ///
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     assert_eq!(Process::spawn(|a: u8| a * 2, (21,))?.join(), Ok(42));
+    ///     let child = Process::spawn(|a: u8| panic!("no {a}"), (7,))?;
+    ///     assert_eq!(child.join().map(|()| ()), Err(JoinError::Panicked("no 7".to_string())));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn join(mut self) -> Result<R, JoinError> {
+        self.join_until(Deadline::Never)
+    }
+
+    /// Returns what the function returned, if the child has ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`join`](Self::join); [`TimedOut`](JoinError::TimedOut) if it still runs, and
+    /// [`AlreadyJoined`](JoinError::AlreadyJoined) after any other outcome.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{JoinError, Process};
+    ///
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let mut child = Process::spawn(|| 42, ())?;
+    ///     let result = loop {
+    ///         match child.try_join() {
+    ///             Err(JoinError::TimedOut) => std::thread::yield_now(),
+    ///             outcome => break outcome?,
+    ///         }
+    ///     };
+    ///     assert_eq!(result, 42);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn try_join(&mut self) -> Result<R, JoinError> {
+        self.join_until(Deadline::Now)
+    }
+
+    /// Waits that long for the child to end.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_join`](Self::try_join).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{JoinError, Process};
+    /// use std::time::Duration;
+    ///
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let mut child = Process::spawn(|| loop { std::thread::park() }, ())?;
+    ///     let outcome: Result<(), JoinError> = child.join_timeout(Duration::from_millis(1));
+    ///     assert_eq!(outcome, Err(JoinError::TimedOut));
+    ///     child.kill()?;
+    ///     assert_eq!(child.join(), Err(JoinError::Signaled(9)));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn join_timeout(&mut self, timeout: Duration) -> Result<R, JoinError> {
+        self.join_until(Deadline::after(timeout))
+    }
+
+    /// Waits until then for the child to end.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_join`](Self::try_join).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let mut child = procshare::Process::spawn(|| 42, ())?;
+    ///     assert_eq!(child.join_deadline(Instant::now() + Duration::from_secs(60))?, 42);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn join_deadline(&mut self, deadline: Instant) -> Result<R, JoinError> {
+        self.join_until(Deadline::At(deadline))
+    }
+
+    fn join_until(&mut self, deadline: Deadline) -> Result<R, JoinError> {
+        let State::Running { pidfd, mailbox } = &self.state else {
+            return Err(JoinError::AlreadyJoined);
+        };
+        let end = match pidfd {
+            Some(pidfd) => end_of(pidfd, deadline)?,
+            None => End::Unknown,
+        };
+        let answer = mailbox
+            .read_answer()
+            .unwrap_or_else(|error| Answer::Encoding(format!("the result cannot be read: {error}")));
+        self.state = State::Joined;
+        orphans::reap();
+        let bytes = result_of(end, answer)?;
+        transfer::unpack_result(&bytes).map_err(|error| match error.kind() {
+            ErrorKind::NotTransferable => JoinError::NotTransferable(error.to_string()),
+            _ => JoinError::Encoding(error.to_string()),
+        })
+    }
+}
+
+/// Waits for the end, and takes note of it.
+fn end_of(pidfd: &OwnedFd, deadline: Deadline) -> Result<End, JoinError> {
+    loop {
+        if let Some(end) = spawn::reap(pidfd.as_fd()) {
+            return Ok(end);
+        }
+        let left = deadline.left();
+        if left == Some(Duration::ZERO) {
+            return Err(JoinError::TimedOut);
+        }
+        // A wait that fails is as good as a signal: the question is asked again.
+        let _ = spawn::wait(pidfd.as_fd(), left);
+    }
+}
+
+/// The encoded result, if that is how the child ended.
+fn result_of(end: End, answer: Answer) -> Result<Vec<u8>, JoinError> {
+    match end {
+        End::Signaled(signal) => return Err(JoinError::Signaled(signal)),
+        End::Exited(code) if answer == Answer::Unread => {
+            let text = format!("it ended, with status {code}, before it came to procshare::init()");
+            return Err(JoinError::NotStarted(text));
+        }
+        End::Exited(code) if answer == Answer::Begun || answer.exit_code() != code => {
+            return Err(JoinError::Exited(code));
+        }
+        End::Exited(_) | End::Unknown => {}
+    }
+    match answer {
+        Answer::Value(bytes) => Ok(bytes),
+        Answer::Panicked(words) => Err(JoinError::Panicked(words)),
+        Answer::Encoding(text) => Err(JoinError::Encoding(text)),
+        Answer::NotTransferable(text) => Err(JoinError::NotTransferable(text)),
+        Answer::NotStarted(text) => Err(JoinError::NotStarted(text)),
+        Answer::Unread | Answer::Begun => Err(JoinError::Unknown),
+    }
+}
+
+impl<R> Process<R> {
+    pub(super) fn new(name: String, pid: u32, pidfd: Option<OwnedFd>, mailbox: Mailbox) -> Self {
+        Process {
+            name,
+            pid,
+            state: State::Running { pidfd, mailbox },
+            result: PhantomData,
+        }
+    }
+
+    /// Returns whether the child still runs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let mut child = procshare::Process::spawn(|| loop { std::thread::park() }, ())?;
+    ///     assert!(child.is_alive());
+    ///     child.kill()?;
+    ///     let _: Result<(), _> = child.join_timeout(std::time::Duration::MAX);
+    ///     assert!(!child.is_alive());
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        let Some(pidfd) = self.pidfd() else {
+            return false;
+        };
+        matches!(spawn::wait(pidfd.as_fd(), Some(Duration::ZERO)), Ok(false))
+    }
+
+    /// Returns the child's process id.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let child = procshare::Process::spawn(std::process::id, ())?;
+    ///     let id = child.id();
+    ///     assert_eq!(child.join()?, id);
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.pid
+    }
+
+    /// Returns the child's name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let child = procshare::Process::spawn(|| (), ())?;
+    ///     assert!(child.name().starts_with("Process-"));
+    ///     child.join()?;
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Ends the child at once, by SIGKILL; one that has ended already is left alone.
+    ///
+    /// # Errors
+    ///
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied) if the child now acts for another user.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{JoinError, Process};
+    ///
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let child = Process::spawn(|| loop { std::thread::park() }, ())?;
+    ///     child.kill()?;
+    ///     let outcome: Result<(), JoinError> = child.join();
+    ///     assert_eq!(outcome, Err(JoinError::Signaled(9)));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn kill(&self) -> Result<()> {
+        self.send(Signal::Kill)
+    }
+
+    /// Asks the child to end, by SIGTERM; one that has ended already is left alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`kill`](Self::kill).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{JoinError, Process};
+    ///
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let child = Process::spawn(|| loop { std::thread::park() }, ())?;
+    ///     child.terminate()?;
+    ///     let outcome: Result<(), JoinError> = child.join();
+    ///     assert_eq!(outcome, Err(JoinError::Signaled(15)));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn terminate(&self) -> Result<()> {
+        self.send(Signal::Terminate)
+    }
+
+    fn send(&self, signal: Signal) -> Result<()> {
+        let Some(pidfd) = self.pidfd() else {
+            return Ok(());
+        };
+        spawn::send(pidfd.as_fd(), signal).map_err(|error| {
+            let kind = match error.kind() {
+                std::io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
+                _ => ErrorKind::Io,
+            };
+            Error::new(kind, format!("sending a signal to {}", self.name)).with_source(error)
+        })
+    }
+
+    fn pidfd(&self) -> Option<&OwnedFd> {
+        match &self.state {
+            State::Running { pidfd, .. } => pidfd.as_ref(),
+            State::Joined => None,
+        }
+    }
+}
+
+impl<R> Drop for Process<R> {
+    fn drop(&mut self) {
+        if let State::Running { pidfd: Some(pidfd), .. } = std::mem::replace(&mut self.state, State::Joined) {
+            orphans::adopt(pidfd);
+        }
+    }
+}
+
+impl<R> fmt::Debug for Process<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("name", &self.name)
+            .field("id", &self.pid)
+            .field("alive", &self.is_alive())
+            .finish()
+    }
+}

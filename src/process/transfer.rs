@@ -1,0 +1,277 @@
+//! Handles as arguments: descriptors in, descriptors out.
+//!
+//! While the arguments of a child are encoded, each handle enters its segment into a table and leaves its place there
+//! and its object's name among the bytes. The table's segments are those of different files: however many handles lead
+//! to one, one descriptor travels, and the child attaches once. At any other time a handle refuses to be serialised,
+//! since its bytes would mean nothing to whoever read them.
+
+use crate::collections::{
+    AtomicInteger, FrozenArray, Object, SharedArray, SharedAtomic, SharedAtomicArray, SharedCounter, SharedValue,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::Shareable;
+use crate::segment::Segment;
+use crate::sys::descriptor;
+use crate::sys::map::{self, AsFd, BorrowedFd, OwnedFd};
+use serde::de::{self, Deserialize, DeserializeOwned, Deserializer};
+use serde::ser::{self, Serialize, Serializer};
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// A descriptor that a child inherits, as it is told of it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Passed {
+    number: i32,
+    dev: u64,
+    ino: u64,
+}
+
+impl Passed {
+    /// Describes a descriptor that the child will inherit under the same number.
+    pub(super) fn describe(fd: &OwnedFd) -> std::io::Result<Self> {
+        let stat = map::stat(fd.as_fd())?;
+        Ok(Passed {
+            number: descriptor::number(fd),
+            dev: stat.dev,
+            ino: stat.ino,
+        })
+    }
+
+    /// Takes it over in the child.
+    pub(super) fn take(&self) -> Result<OwnedFd> {
+        descriptor::take_inherited(self.number, self.dev, self.ino).ok_or_else(|| {
+            let message = format!("descriptor {} was passed but did not arrive", self.number);
+            Error::new(ErrorKind::Spawn, message)
+        })
+    }
+}
+
+/// A segment that travels, as the child is told of it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct PassedSegment {
+    descriptor: Passed,
+    /// Where it stands, if it has a name.
+    path: Option<OsString>,
+}
+
+impl PassedSegment {
+    /// Takes the descriptor over.
+    pub(super) fn take(self) -> Result<TakenSegment> {
+        let fd = self.descriptor.take()?;
+        let path = self.path.map(PathBuf::from);
+        Ok(TakenSegment { fd, path })
+    }
+}
+
+/// A segment that has arrived, not yet attached.
+pub(super) struct TakenSegment {
+    fd: OwnedFd,
+    path: Option<PathBuf>,
+}
+
+impl TakenSegment {
+    pub(super) fn attach(self) -> Result<Segment> {
+        Segment::from_descriptor(self.fd, self.path)
+    }
+}
+
+/// The segments that travel with a child's arguments; they stay attached here until it has inherited them.
+#[derive(Default)]
+pub(super) struct Luggage(Vec<(Segment, Passed)>);
+
+impl Luggage {
+    /// The descriptors the child must inherit.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.0.iter().map(|(segment, _)| segment.fd().as_fd())
+    }
+
+    /// What the child must be told.
+    pub(super) fn table(&self) -> Vec<PassedSegment> {
+        let passed = |(segment, descriptor): &(Segment, Passed)| PassedSegment {
+            descriptor: descriptor.clone(),
+            path: segment.path().map(PathBuf::into_os_string),
+        };
+        self.0.iter().map(passed).collect()
+    }
+
+    /// The segment's place in the table, one for each file.
+    fn place_of(&mut self, segment: &Segment) -> Result<u32> {
+        let number = descriptor::number(segment.fd());
+        let known = self.0.iter().position(|(_, passed)| passed.number == number);
+        let place = match known {
+            Some(place) => place,
+            None => {
+                let passed = Passed::describe(segment.fd()).map_err(|error| {
+                    Error::new(ErrorKind::Io, "fstat")
+                        .with_source(error)
+                        .in_segment(segment.label())
+                })?;
+                let same_file = |(_, other): &(Segment, Passed)| (other.dev, other.ino) == (passed.dev, passed.ino);
+                self.0.iter().position(same_file).unwrap_or_else(|| {
+                    self.0.push((segment.clone(), passed));
+                    self.0.len() - 1
+                })
+            }
+        };
+        u32::try_from(place).map_err(|_| Error::new(ErrorKind::NotTransferable, "too many segments"))
+    }
+}
+
+/// What the thread is just encoding or decoding for a child.
+enum Direction {
+    /// The arguments of a child.
+    Out(Luggage),
+    /// The arguments of this process.
+    In(Vec<Segment>),
+    /// The result of this process.
+    Back,
+}
+
+struct Transfer {
+    direction: Direction,
+    /// Why a handle was refused: the encoder keeps no texts.
+    fault: Option<Error>,
+}
+
+thread_local! {
+    static TRANSFER: RefCell<Option<Transfer>> = const { RefCell::new(None) };
+}
+
+/// Ends the transfer it was made for, also by a panic.
+struct Restore(Option<Transfer>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        let before = self.0.take();
+        // Dropped outside the borrow: segments detach here.
+        drop(TRANSFER.replace(before));
+    }
+}
+
+/// Encodes or decodes by `work`, which serialises handles in that direction.
+fn transfer<T>(
+    direction: Direction,
+    work: impl FnOnce() -> postcard::Result<T>,
+) -> (postcard::Result<T>, Option<Transfer>) {
+    let transfer = Transfer { direction, fault: None };
+    // A value that spawns a child while it is serialised is odd, but no reason to mix two tables up.
+    let _restore = Restore(TRANSFER.replace(Some(transfer)));
+    let outcome = work();
+    (outcome, TRANSFER.take())
+}
+
+fn explain(what: &str, error: &postcard::Error, transfer: Option<Transfer>) -> Error {
+    transfer
+        .and_then(|transfer| transfer.fault)
+        .unwrap_or_else(|| Error::new(ErrorKind::Encoding, format!("{what}: {error}")))
+}
+
+/// Encodes a child's arguments.
+pub(super) fn pack<T: Serialize>(arguments: &T) -> Result<(Vec<u8>, Luggage)> {
+    let direction = Direction::Out(Luggage::default());
+    match transfer(direction, || postcard::to_stdvec(arguments)) {
+        (
+            Ok(bytes),
+            Some(Transfer {
+                direction: Direction::Out(luggage),
+                ..
+            }),
+        ) => Ok((bytes, luggage)),
+        (Ok(bytes), _) => Ok((bytes, Luggage::default())),
+        (Err(error), end) => Err(explain("the arguments cannot be encoded", &error, end)),
+    }
+}
+
+/// Decodes the arguments of this process, whose handles lie in these segments.
+pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8], segments: Vec<Segment>) -> Result<T> {
+    let (outcome, end) = transfer(Direction::In(segments), || postcard::from_bytes(bytes));
+    outcome.map_err(|error| explain("the arguments cannot be decoded", &error, end))
+}
+
+/// Encodes the result of this process, which may hold no handle: it will have ended when somebody reads it.
+pub(super) fn pack_result<T: Serialize>(result: &T) -> Result<Vec<u8>> {
+    let (outcome, end) = transfer(Direction::Back, || postcard::to_stdvec(result));
+    outcome.map_err(|error| explain("the result cannot be encoded", &error, end))
+}
+
+/// Decodes the result of a child.
+pub(super) fn unpack_result<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    let (outcome, end) = transfer(Direction::Back, || postcard::from_bytes(bytes));
+    outcome.map_err(|error| explain("the result cannot be decoded", &error, end))
+}
+
+fn refusal() -> Error {
+    let message = "a handle of shared memory was to be serialised elsewhere than in the arguments of a child: pass it \
+                   to Process::spawn, or give the segment a name and open it there";
+    Error::new(ErrorKind::NotTransferable, message)
+}
+
+/// Does `work` in the transfer under way, and keeps the reason if it fails.
+fn with_direction<T>(work: impl FnOnce(&mut Direction) -> Result<T>) -> Result<T, String> {
+    TRANSFER.with_borrow_mut(|transfer| {
+        let Some(transfer) = transfer else {
+            return Err(refusal().to_string());
+        };
+        work(&mut transfer.direction).map_err(|error| {
+            let text = error.to_string();
+            transfer.fault.get_or_insert(error);
+            text
+        })
+    })
+}
+
+fn place_of(segment: &Segment) -> Result<u32, String> {
+    with_direction(|direction| match direction {
+        Direction::Out(luggage) => luggage.place_of(segment),
+        Direction::In(_) | Direction::Back => Err(refusal()),
+    })
+}
+
+fn arrived<T>(place: u32, open: impl FnOnce(&Segment) -> Result<T>) -> Result<T, String> {
+    with_direction(|direction| {
+        let segments: &[Segment] = match direction {
+            Direction::In(segments) => segments,
+            Direction::Out(_) | Direction::Back => return Err(refusal()),
+        };
+        let segment = segments
+            .get(place as usize)
+            .ok_or_else(|| Error::new(ErrorKind::Encoding, format!("no segment {place} among the arguments")))?;
+        open(segment)
+    })
+}
+
+impl Serialize for Segment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        place_of(self).map_err(ser::Error::custom)?.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Segment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let place = u32::deserialize(deserializer)?;
+        arrived(place, |segment| Ok(segment.clone())).map_err(de::Error::custom)
+    }
+}
+
+macro_rules! handles_travel {
+    ($($handle:ident $(<$parameter:ident: $bound:ident>)?),*) => {$(
+        impl $(<$parameter: $bound>)? Serialize for $handle $(<$parameter>)? {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let handle = Object::handle(self);
+                let place = place_of(handle.segment()).map_err(ser::Error::custom)?;
+                (place, handle.name()).serialize(serializer)
+            }
+        }
+
+        impl<'de $(, $parameter: $bound)?> Deserialize<'de> for $handle $(<$parameter>)? {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let (place, name) = <(u32, String)>::deserialize(deserializer)?;
+                arrived(place, |segment| Object::open_in(segment, &name, None)).map_err(de::Error::custom)
+            }
+        }
+    )*};
+}
+
+handles_travel!(SharedValue<T: Shareable>, SharedCounter, SharedArray<T: Shareable>, FrozenArray<T: Shareable>);
+handles_travel!(SharedAtomic<A: AtomicInteger>, SharedAtomicArray<A: AtomicInteger>);
