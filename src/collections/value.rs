@@ -217,12 +217,12 @@ impl<T: Shareable> SharedValue<T> {
     #[inline]
     #[must_use]
     pub fn get(&self) -> T {
-        let mut copy = Unchecked::zeroed();
-        if !self.latch().try_read(self.slots(), copy.bytes_mut()) {
-            if let Err(refused) = self.read_on(&mut copy, Deadline::Never) {
-                self.handle.refuse(refused);
-            }
-        }
+        let copy = match self.read_once() {
+            Some(copy) => copy,
+            None => self
+                .read_on(Deadline::Never)
+                .unwrap_or_else(|refused| self.handle.refuse(refused)),
+        };
         copy.check().unwrap_or_else(|_| self.handle.invalid())
     }
 
@@ -240,10 +240,10 @@ impl<T: Shareable> SharedValue<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn try_get(&self) -> Result<T, LockError> {
-        let mut copy = Unchecked::zeroed();
-        if !self.latch().try_read(self.slots(), copy.bytes_mut()) {
-            self.read_on(&mut copy, Deadline::Now)?;
-        }
+        let copy = match self.read_once() {
+            Some(copy) => copy,
+            None => self.read_on(Deadline::Now)?,
+        };
         copy.check()
     }
 
@@ -443,18 +443,24 @@ impl<T: Shareable> SharedValue<T> {
         Ok(ValueGuard::new(self, copy, owner))
     }
 
+    /// One attempt to read without the lock; `None` if it met a writer.
+    #[inline]
+    fn read_once(&self) -> Option<Unchecked<T>> {
+        let mut copy = Unchecked::zeroed();
+        self.latch().try_read(self.slots(), copy.bytes_mut()).then_some(copy)
+    }
+
     /// Reads on after a first attempt that met a writer: some times without the lock, then with it.
     #[cold]
-    fn read_on(&self, copy: &mut Unchecked<T>, deadline: Deadline) -> Result<(), Refused> {
-        for _ in 1..READ_ATTEMPTS {
-            if self.latch().try_read(self.slots(), copy.bytes_mut()) {
-                return Ok(());
-            }
+    fn read_on(&self, deadline: Deadline) -> Result<Unchecked<T>, Refused> {
+        if let Some(copy) = (1..READ_ATTEMPTS).find_map(|_| self.read_once()) {
+            return Ok(copy);
         }
         let owner = self.lock(deadline)?;
+        let mut copy = Unchecked::zeroed();
         self.latch().read_locked(self.slots(), copy.bytes_mut());
         self.latch().mutex.unlock(owner);
-        Ok(())
+        Ok(copy)
     }
 }
 
