@@ -1,7 +1,7 @@
 //! `SegmentBuilder`: making segments. A named one is complete, locked and registered before it gets its name.
 
 use super::attach::{self, Registration};
-use super::lifetime::{Farewell, remove_if_orphan};
+use super::lifetime::{Farewell, remove_if_orphan, remove_unfinished};
 use super::mapping::Mapping;
 use super::name::{SHARED_MEMORY, SegmentName, UNFINISHED};
 use super::{ANONYMOUS, Inner, Segment};
@@ -341,6 +341,8 @@ impl Unfinished {
     fn with_name(folder: &Path, mode: u32) -> Result<(OwnedFd, Self)> {
         let thread = std::thread::current().id();
         let path = folder.join(format!("{UNFINISHED}{}.{thread:?}", sys::identity::process_id()));
+        // What stands there already was left by a dead process that had our number.
+        remove_unfinished(&path);
         let fd = map::create_exclusive(&path, mode)
             .map_err(|error| os_error("creating a file in the segment's folder", error))?;
         let temporary = Some(path);
@@ -415,4 +417,38 @@ pub(super) fn os_error(what: &str, error: io::Error) -> Error {
         })
         .unwrap_or(ErrorKind::Io);
     Error::new(kind, format!("{what} failed")).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The way of file systems that have no unnamed files.
+    #[test]
+    fn a_file_made_under_a_hidden_name_gets_its_own_or_goes_away() {
+        let folder = std::env::temp_dir().join(format!("procshare-build-{}", sys::identity::process_id()));
+        std::fs::create_dir(&folder).unwrap();
+        let name = SegmentName::of_file(&folder.join("kept")).unwrap();
+        let (fd, unfinished) = Unfinished::with_name(&folder, 0o600).unwrap();
+        let hidden = unfinished.temporary.clone().unwrap();
+        assert!(hidden.exists());
+        link(&unfinished, &fd, &name).unwrap();
+        drop(unfinished);
+        assert!(name.path.exists() && !hidden.exists());
+
+        // A name that is taken by what is no orphan of ours stays taken, and the hidden file goes.
+        let (fd, unfinished) = Unfinished::with_name(&folder, 0o600).unwrap();
+        let error = link(&unfinished, &fd, &name).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        drop(unfinished);
+        assert!(!hidden.exists());
+
+        // What a dead creator left behind is in nobody's way, and `clean` finds it.
+        std::fs::write(&hidden, b"left behind").unwrap();
+        drop(Unfinished::with_name(&folder, 0o600).unwrap());
+        std::fs::write(&hidden, b"left behind").unwrap();
+        crate::clean_folder(&folder).unwrap();
+        assert!(!hidden.exists());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -199,7 +199,7 @@ fn was_removed(name: &SegmentName) -> bool {
 
 /// Removes a file whose creator died before it got its name. Its creator, alive, would hold the lock, or take the
 /// loss as an error of `create` in the instant between making the file and locking it.
-fn remove_unfinished(path: &Path) {
+pub(super) fn remove_unfinished(path: &Path) {
     if let Ok(fd) = map::open(path) {
         if map::lock_exclusive(fd.as_fd()).unwrap_or(false) && leads_to(path, &fd) {
             let _ = map::unlink(path);
