@@ -9,6 +9,7 @@ use crate::sys::executable::Executable;
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::spawn;
 use parking_lot::Mutex;
+use std::cell::Cell;
 use std::io::Write;
 use std::sync::OnceLock;
 
@@ -52,9 +53,14 @@ impl Way {
 
 static WAY: Mutex<Option<Way>> = Mutex::new(None);
 
+thread_local! {
+    /// A test that runs on this thread lends its children its name.
+    static OWN_WAY: Cell<Option<Way>> = const { Cell::new(None) };
+}
+
 /// How children of this process come to their entry, if they can.
 pub(super) fn way() -> Result<Way> {
-    (*WAY.lock()).ok_or_else(|| {
+    OWN_WAY.get().or(*WAY.lock()).ok_or_else(|| {
         let message = "a child would run this program's main once more: write #[procshare::main] above fn main, or \
                        procshare::init() as its first line; in tests, #[procshare::test] in place of #[test]";
         Error::new(ErrorKind::NotInitialized, message)
@@ -63,6 +69,9 @@ pub(super) fn way() -> Result<Way> {
 
 /// A test's own way is the better one: the main of a test harness is nobody's entry.
 fn remember(way: Way) {
+    if let Way::Test(_) = way {
+        OWN_WAY.set(Some(way));
+    }
     let mut known = WAY.lock();
     if !matches!(*known, Some(Way::Test(_))) {
         *known = Some(way);

@@ -9,12 +9,15 @@
 //! The state is written last, and read only after the child has ended.
 
 use crate::sys::map::{AsFd, OwnedFd};
-use crate::sys::{descriptor, map, spawn};
+use crate::sys::{descriptor, map, memory, spawn};
 use std::io;
 
 /// Words: state, length of the errand or answer, length of the arguments.
 const HEADER_WORDS: usize = 3;
 const HEADER: u64 = (HEADER_WORDS * 8) as u64;
+
+/// So much is written without asking for what is left.
+const UNASKED: u64 = 1 << 20;
 
 const POSTED: u64 = 0;
 const BEGUN: u64 = 1;
@@ -91,6 +94,14 @@ impl Answer {
     }
 }
 
+/// Asks whether that much more memory can be had: the kernel kills somebody rather than refuse it.
+fn check_memory(len: u64) -> io::Result<()> {
+    if len > UNASKED && memory::available_memory().is_some_and(|available| available < len) {
+        return Err(io::ErrorKind::OutOfMemory.into());
+    }
+    Ok(())
+}
+
 /// The memory file; of the child's or of the parent's side.
 #[derive(Debug)]
 pub(super) struct Mailbox(OwnedFd);
@@ -98,6 +109,7 @@ pub(super) struct Mailbox(OwnedFd);
 impl Mailbox {
     /// Makes a mailbox with a child's errand and arguments in it.
     pub(super) fn post(errand: &[u8], arguments: &[u8]) -> io::Result<Self> {
+        check_memory(arguments.len() as u64)?;
         let fd = map::memfd(c"procshare-mailbox")?;
         let lengths = [POSTED, errand.len() as u64, arguments.len() as u64];
         let mut first = Vec::with_capacity(HEADER as usize + errand.len());
@@ -141,6 +153,7 @@ impl Mailbox {
     /// Writes the answer, its state last.
     pub(super) fn answer(&self, answer: &Answer) -> io::Result<()> {
         let bytes = answer.bytes();
+        check_memory(bytes.len() as u64)?;
         spawn::write_at(self.0.as_fd(), bytes, HEADER)?;
         spawn::write_at(self.0.as_fd(), &(bytes.len() as u64).to_le_bytes(), 8)?;
         self.set_state(answer.state())

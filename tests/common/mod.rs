@@ -1,0 +1,110 @@
+//! What tests of processes share: names, a watchdog, and looks at the system from outside.
+
+#![allow(dead_code, reason = "each test file uses what it needs")]
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+/// Ends the process if the test has not ended in time: a hang is a failure, not a wait.
+pub(crate) struct Watchdog(#[allow(dead_code, reason = "its end is the signal")] Sender<()>);
+
+/// Watches until the value is dropped.
+pub(crate) fn watchdog(seconds: u64) -> Watchdog {
+    let (alive, over) = channel::<()>();
+    let name = std::thread::current().name().unwrap_or("a test").to_owned();
+    std::thread::spawn(move || {
+        if over.recv_timeout(Duration::from_secs(seconds)) == Err(RecvTimeoutError::Timeout) {
+            // Not by a macro: what those print is shown when the test ends, which it does not.
+            let _ = writeln!(std::io::stderr(), "{name} takes longer than {seconds} s");
+            std::process::abort();
+        }
+    });
+    Watchdog(alive)
+}
+
+/// A name no other test, process or thread uses.
+pub(crate) fn unique(what: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Relaxed: numbers need only differ.
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("test-{what}-{}-{number}", std::process::id())
+}
+
+/// What stands in the shared-memory folder under names that hold `part`.
+pub(crate) fn shared_memory_names(part: &str) -> Vec<String> {
+    let entries = std::fs::read_dir("/dev/shm").unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.contains(part)).collect()
+}
+
+/// Yields until `done`; the watchdog ends what never comes.
+pub(crate) fn wait_until(mut done: impl FnMut() -> bool) {
+    while !done() {
+        std::thread::yield_now();
+    }
+}
+
+/// The open descriptors of this process and what they lead to, ordered.
+pub(crate) fn descriptors() -> Vec<(u32, String)> {
+    let entries = std::fs::read_dir("/proc/self/fd").unwrap();
+    let mut found: Vec<_> = entries
+        .filter_map(|entry| {
+            let path = entry.unwrap().path();
+            let number = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+            // The listing's own descriptor is gone by the time it is looked at, or leads to this folder.
+            let target = std::fs::read_link(path).ok()?.to_string_lossy().into_owned();
+            (!target.starts_with("/proc/")).then_some((number, target))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// How many descriptors of this process lead to that inode.
+pub(crate) fn descriptors_of(inode: u64) -> usize {
+    let leads_there = |(number, _): &&(u32, String)| {
+        std::fs::metadata(format!("/proc/self/fd/{number}")).is_ok_and(|file| file.ino() == inode)
+    };
+    descriptors().iter().filter(leads_there).count()
+}
+
+/// How many mappings of this process are of that inode.
+pub(crate) fn mappings_of(inode: u64) -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let inode = inode.to_string();
+    maps.lines()
+        .filter(|line| line.split_whitespace().nth(4) == Some(&inode))
+        .count()
+}
+
+/// The state letter of a process, or `None` if there is none of that number.
+pub(crate) fn state_of(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// Whether a process has ended, reaped or not.
+pub(crate) fn has_ended(pid: u32) -> bool {
+    matches!(state_of(pid), None | Some('Z' | 'X'))
+}
+
+/// A command that runs one test of this program as another program, told so by the variable.
+pub(crate) fn other_program(test: &str, variable: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([test, "--exact", "--nocapture", "--include-ignored", "--test-threads=1"]);
+    command.env(variable, "1");
+    command
+}
+
+/// The standard output of a command that must succeed.
+pub(crate) fn output_of(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success(), "{status}\n{stdout}\n{stderr}");
+    stdout.into_owned()
+}
