@@ -1,0 +1,124 @@
+//! Several workers that count at once, and the time it took while all of them did.
+
+use procshare::{Process, SharedAtomic, SharedValue};
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A moment, and what the counter said then.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    /// Nanoseconds of the clock that all processes share.
+    at: u64,
+    count: u64,
+}
+
+/// A worker's first and last increment.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Lap {
+    first: Mark,
+    last: Mark,
+    /// The longest single increment, where it was asked for.
+    longest: u64,
+}
+
+/// Nanoseconds of the monotonic clock, which is the same one in every process.
+pub(crate) fn now() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a timespec that lives through the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Waits until all have come.
+fn pass(gate: &AtomicU32, parties: u32) {
+    // Relaxed: the gate says when to begin and hands over nothing.
+    gate.fetch_add(1, Ordering::Relaxed);
+    while gate.load(Ordering::Relaxed) < parties {
+        std::thread::yield_now();
+    }
+}
+
+/// Runs one worker: all start together, each increments as often as the others.
+pub(crate) fn count(gate: &AtomicU32, parties: u32, increments: u64, mut increment: impl FnMut() -> u64) -> Lap {
+    pass(gate, parties);
+    let mark = |count| Mark { at: now(), count };
+    let first = mark(increment());
+    for _ in 2..increments {
+        increment();
+    }
+    Lap {
+        first,
+        last: mark(increment()),
+        longest: 0,
+    }
+}
+
+/// As [`count`], with the time of each increment taken.
+fn count_and_watch(gate: &AtomicU32, parties: u32, increments: u64, mut increment: impl FnMut() -> u64) -> Lap {
+    let mut longest = 0;
+    let watched = || {
+        let before = now();
+        let count = increment();
+        longest = longest.max(now() - before);
+        count
+    };
+    let lap = count(gate, parties, increments, watched);
+    Lap { longest, ..lap }
+}
+
+/// Nanoseconds an increment took while all workers were at it; none if they never were.
+pub(crate) fn shared_pace(laps: &[Lap]) -> Option<f64> {
+    let begin = laps.iter().map(|lap| lap.first).max_by_key(|mark| mark.at)?;
+    let end = laps.iter().map(|lap| lap.last).min_by_key(|mark| mark.at)?;
+    let counted = end.count.checked_sub(begin.count)?;
+    (counted > 0).then(|| (end.at - begin.at) as f64 / counted as f64)
+}
+
+/// Nanoseconds an increment took from the first worker's start to the last one's end.
+pub(crate) fn whole_pace(laps: &[Lap], increments: u64) -> f64 {
+    let begin = laps.iter().map(|lap| lap.first.at).min().unwrap_or(0);
+    let end = laps.iter().map(|lap| lap.last.at).max().unwrap_or(0);
+    (end - begin) as f64 / (laps.len() as u64 * increments) as f64
+}
+
+pub(crate) fn longest(laps: &[Lap]) -> u64 {
+    laps.iter().map(|lap| lap.longest).max().unwrap_or(0)
+}
+
+/// One of our workers, in a process of its own.
+fn worker(value: SharedValue<u64>, gate: SharedAtomic<AtomicU32>, parties: u32, increments: u64, watch: bool) -> Lap {
+    let increment = || {
+        let mut guard = value.get_lock();
+        *guard += 1;
+        *guard
+    };
+    if watch {
+        count_and_watch(&gate, parties, increments, increment)
+    } else {
+        count(&gate, parties, increments, increment)
+    }
+}
+
+/// Increments one `SharedValue` in so many processes; the laps of all.
+pub(crate) fn in_processes(parties: u32, increments: u64, watch: bool) -> Vec<Lap> {
+    let value = SharedValue::new(0u64).unwrap();
+    let gate = SharedAtomic::<AtomicU32>::new(0).unwrap();
+    let children: Vec<_> = (0..parties)
+        .map(|_| {
+            let arguments = (value.clone(), gate.clone(), parties, increments, watch);
+            Process::spawn(worker, arguments).unwrap()
+        })
+        .collect();
+    let laps = children.into_iter().map(|child| child.join().unwrap()).collect();
+    assert_eq!(value.get(), u64::from(parties) * increments);
+    laps
+}
+
+/// Has two threads increment; the laps of both.
+pub(crate) fn in_two_threads(increments: u64, increment: impl Fn() -> u64 + Sync) -> Vec<Lap> {
+    let gate = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        let workers = [(); 2].map(|()| scope.spawn(|| count(&gate, 2, increments, &increment)));
+        workers.map(|worker| worker.join().unwrap()).to_vec()
+    })
+}
