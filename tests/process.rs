@@ -428,6 +428,17 @@ fn a_stale_marker_is_nobodys_errand() {
     }
 }
 
+/// The errand is taken once, though its marker stays in the environment.
+#[procshare::test]
+fn a_child_may_come_to_an_entry_again() {
+    let _watchdog = watchdog(60);
+    let again = || {
+        procshare::init();
+        42
+    };
+    assert_eq!(Process::spawn(again, ()).unwrap().join(), Ok(42));
+}
+
 #[procshare::test]
 fn the_environment_holds_one_marker() {
     let _watchdog = watchdog(60);

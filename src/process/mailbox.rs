@@ -9,7 +9,7 @@
 //! The state is written last, and read only after the child has ended.
 
 use crate::sys::map::{AsFd, OwnedFd};
-use crate::sys::{descriptor, map, memory, spawn};
+use crate::sys::{descriptor, identity, map, memory, spawn};
 use std::io;
 
 /// Words: state, length of the errand or answer, length of the arguments.
@@ -126,7 +126,10 @@ impl Mailbox {
         let number = parts.next()?.parse().ok()?;
         let dev = parts.next()?.parse().ok()?;
         let ino = parts.next()?.parse().ok()?;
-        descriptor::take_inherited(number, dev, ino).map(Mailbox)
+        let fd = descriptor::take_inherited(number, dev, ino)?;
+        // Whoever starts a program that acts for another user must not choose what it runs.
+        let owner = map::stat(fd.as_fd()).ok()?.uid;
+        (owner == identity::user_id()).then_some(Mailbox(fd))
     }
 
     /// What a child must know to find it.
