@@ -1,0 +1,186 @@
+//! The examples, run as a user runs them.
+
+#![cfg(feature = "process")]
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
+mod common;
+
+use common::{has_ended, output_of, unique, wait_until, watchdog};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Once;
+
+const MODES: [&str; 6] = ["unguarded", "per-access", "get-lock", "counter", "atomic", "kill"];
+const GUARDED: [&str; 4] = ["get-lock", "counter", "atomic", "kill"];
+const KEYS: &str = "mode processes increments expected final lost ns_per_increment";
+const KILL_KEYS: &str = "kills longest_stall_ms consistent";
+
+/// The built example; `cargo test --test examples` alone does not build them.
+fn example(name: &str) -> Command {
+    static BUILD: Once = Once::new();
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).unwrap().to_owned();
+    let path = profile.join("examples").join(name);
+    BUILD.call_once(|| {
+        if !path.exists() {
+            build(&profile);
+        }
+    });
+    Command::new(path)
+}
+
+fn build(profile: &Path) {
+    let folder = profile.file_name().unwrap().to_str().unwrap();
+    let name = if folder == "debug" { "dev" } else { folder };
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--examples", "--profile", name, "--target-dir"]);
+    output_of(cargo.arg(PathBuf::from(profile.parent().unwrap())));
+}
+
+/// The lines `counter_race` prints with `--json`, and that it ended well.
+fn race(arguments: &[&str]) -> Vec<Value> {
+    let text = output_of(example("counter_race").arg("--json").args(arguments));
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn number(line: &Value, key: &str) -> f64 {
+    line[key].as_f64().unwrap()
+}
+
+/// What is said on standard error by a call that must fail, and the exit status.
+fn refusal(arguments: &[&str]) -> (String, Option<i32>) {
+    let output = example("counter_race").args(arguments).output().unwrap();
+    (String::from_utf8(output.stderr).unwrap(), output.status.code())
+}
+
+/// Every process with this variable in its environment.
+fn processes_with(variable: &str) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").unwrap();
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let has_it = |pid: &u32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment
+            .split(|byte| *byte == 0)
+            .any(|entry| entry == variable.as_bytes())
+    };
+    pids.filter(has_it).collect()
+}
+
+#[test]
+fn the_race_loses_nothing_where_it_is_guarded() {
+    let _watchdog = watchdog(120);
+    let lines = race(&["--seconds", "0.5"]);
+    assert_eq!(lines.iter().map(|line| &line["mode"]).collect::<Vec<_>>(), MODES);
+    for line in &lines {
+        let mode = line["mode"].as_str().unwrap();
+        let keys = if mode == "kill" {
+            format!("{KEYS} {KILL_KEYS}")
+        } else {
+            KEYS.to_owned()
+        };
+        let mut expected: Vec<_> = keys.split(' ').collect();
+        expected.sort_unstable();
+        assert_eq!(line.as_object().unwrap().keys().collect::<Vec<_>>(), expected);
+        assert_eq!(number(line, "processes"), 4.0);
+        assert_eq!(number(line, "expected") - number(line, "final"), number(line, "lost"));
+        assert!(number(line, "ns_per_increment") > 0.0);
+        if GUARDED.contains(&mode) {
+            assert_eq!(number(line, "lost"), 0.0, "{line}");
+        }
+        if mode != "kill" {
+            assert_eq!(number(line, "expected"), 40_000.0);
+        }
+    }
+    let kill = &lines[5];
+    assert_eq!(kill["consistent"], true);
+    assert!(number(kill, "kills") >= 1.0 && number(kill, "final") > 0.0, "{kill}");
+}
+
+#[test]
+fn the_race_loses_updates_where_it_is_not_guarded() {
+    let _watchdog = watchdog(120);
+    if std::thread::available_parallelism().is_ok_and(|cores| cores.get() == 1) {
+        return; // Two processes then meet only when one is interrupted between its load and its store.
+    }
+    for mode in ["unguarded", "per-access"] {
+        // A busy machine may keep the workers apart, though hardly ten times.
+        let loses = |_| number(&race(&["--mode", mode])[0], "lost") > 0.0;
+        assert!((0..10).any(loses), "{mode}");
+    }
+}
+
+#[test]
+fn the_table_has_a_bar_for_each_mode() {
+    let _watchdog = watchdog(120);
+    let text = output_of(example("counter_race").args(["--processes", "2", "--increments", "50", "--seconds", "0.1"]));
+    for mode in MODES {
+        let row = text.lines().find(|line| line.starts_with(&format!("{mode} "))).unwrap();
+        let bar = row.chars().filter(|letter| "█░".contains(*letter)).count();
+        assert_eq!(bar, 40, "{row}");
+    }
+    assert!(text.contains("longest stall"), "{text}");
+}
+
+#[test]
+fn one_process_or_the_most_of_them_race_too() {
+    let _watchdog = watchdog(120);
+    for processes in ["1", "64"] {
+        let arguments = ["--mode", "get-lock", "--processes", processes, "--increments", "20"];
+        assert_eq!(number(&race(&arguments)[0], "lost"), 0.0);
+    }
+    let line = &race(&["--mode", "kill", "--processes", "1", "--seconds", "0.1"])[0];
+    assert_eq!(line["consistent"], true);
+}
+
+#[test]
+fn bad_flags_are_refused_with_a_reason() {
+    for (arguments, reason) in [
+        (["--processes", "0"], "0 is not in 1..=64"),
+        (["--processes", "65"], "65 is not in 1..=64"),
+        (["--increments", "0"], "0 is not in 1..=1000000000"),
+        (["--seconds", "-1"], "unexpected argument"),
+        (["--seconds", "0"], "expected 0.01 to 86400 seconds"),
+        (["--seconds", "soon"], "not a number"),
+        (["--mode", "quick"], "possible values: unguarded, per-access"),
+    ] {
+        let (message, code) = refusal(&arguments);
+        assert!(message.contains(reason), "{arguments:?}: {message}");
+        assert_eq!(code, Some(2));
+    }
+}
+
+#[test]
+fn a_killed_race_leaves_no_process_behind() {
+    let _watchdog = watchdog(60);
+    let mark = unique("race");
+    let mut parent = example("counter_race")
+        .args(["--mode", "kill", "--seconds", "3000"])
+        .env("MARK", &mark)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let family = || processes_with(&format!("MARK={mark}"));
+    wait_until(|| family().len() >= 5);
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", parent.id())).unwrap();
+    assert!(!maps.contains("/dev/shm/"), "it has names to leave behind: {maps}");
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    wait_until(|| family().iter().all(|member| has_ended(*member)));
+}
+
+#[test]
+fn the_sum_is_right_in_both_ways() {
+    let _watchdog = watchdog(300);
+    for share in ["value", "array"] {
+        let text = output_of(example("parallel_sum").args(["--share", share]));
+        for part in [
+            "1249999975000000 and 3749999975000000",
+            "4999999950000000",
+            "one process",
+            "two processes",
+        ] {
+            assert!(text.contains(part), "{share}: {text}");
+        }
+    }
+}
