@@ -36,6 +36,7 @@ pub(crate) fn play(roles: &[(&str, Role)]) {
         text => text.split(BETWEEN).map(str::to_owned).collect(),
     };
     role(&arguments);
+    std::process::exit(0);
 }
 
 /// Says a line to the test that started this process.
@@ -119,6 +120,11 @@ impl Actor {
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it was not waited for");
         self.child.wait().expect("it is our child");
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.child.try_wait().expect("it is our child").is_some()
     }
 
     /// Waits for its end; `Some` signal if one killed it. A failed role fails the test.
