@@ -30,4 +30,4 @@ pub(crate) use value::lock_and_unlock;
 pub use value_guard::ValueGuard;
 
 #[cfg(feature = "process")]
-pub(crate) use handle::{Handle, Object};
+pub(crate) use handle::Object;

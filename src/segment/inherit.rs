@@ -1,7 +1,7 @@
 //! Passing a segment to a child that is another program, by an inherited descriptor and an environment variable.
 
 use super::name::SegmentName;
-use super::{Segment, attach};
+use super::{Inner, Segment, attach};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::map::AsFd;
 #[cfg(feature = "process")]
@@ -11,11 +11,12 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Arc, Weak};
 
 const VARIABLE: &str = "PROCSHARE_SEGMENT_";
 
-/// The segments received so far: a descriptor can be taken over only once.
-static RECEIVED: Mutex<Option<HashMap<String, Segment>>> = Mutex::new(None);
+/// The segments received so far: a descriptor can be taken over only once. Weak, so that the last handle still detaches.
+static RECEIVED: Mutex<Option<HashMap<String, Weak<Inner>>>> = Mutex::new(None);
 
 impl Segment {
     /// Passes this segment to the child that `command` will start.
@@ -61,7 +62,8 @@ impl Segment {
 
     /// Attaches to the segment the parent process passed under `key`.
     ///
-    /// Further calls with the same key return the same segment.
+    /// Further calls with the same key return the same segment, as long as a handle of it is left; after that, the
+    /// descriptor is closed and the key leads to nothing.
     ///
     /// # Errors
     ///
@@ -77,11 +79,11 @@ impl Segment {
     pub fn inherited(key: &str) -> Result<Self> {
         let mut received = RECEIVED.lock();
         let received = received.get_or_insert_default();
-        if let Some(segment) = received.get(key) {
-            return Ok(segment.clone());
+        if let Some(inner) = received.get(key).and_then(Weak::upgrade) {
+            return Ok(Segment(inner));
         }
         let segment = receive(key)?;
-        received.insert(key.to_owned(), segment.clone());
+        received.insert(key.to_owned(), Arc::downgrade(&segment.0));
         Ok(segment)
     }
 

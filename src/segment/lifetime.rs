@@ -23,10 +23,11 @@ use super::{Inner, Segment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::header;
 use crate::primitive::crash_point;
-use crate::sys::map;
 use crate::sys::map::{AsFd, OwnedFd};
+use crate::sys::{self, map};
 use std::ffi::OsStr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 impl Segment {
     /// Removes the segment's name at once; who is attached stays attached.
@@ -89,29 +90,54 @@ impl Drop for Inner {
     }
 }
 
+/// How long the last user waits for children of other threads that are between `fork` and `exec`: until then they share
+/// our open file, and with it the shared lock.
+const FORKED_CHILDREN: Duration = Duration::from_millis(50);
+const BETWEEN_TRIES: Duration = Duration::from_micros(500);
+
 impl Drop for Farewell {
     fn drop(&mut self) {
         crash_point!("detach.unlocked");
-        if let (Some(name), Some(fresh)) = (&self.name, &self.fresh) {
-            let _ = remove_under_exclusive_lock(fresh, &name.path);
+        let (Some(name), Some(fresh)) = (&self.name, &self.fresh) else {
+            return;
+        };
+        let give_up = Instant::now() + FORKED_CHILDREN;
+        // Locked by somebody who is not in the attach table: a child that does not know it is attached.
+        while matches!(try_remove(fresh, &name.path), Ok(Removal::Locked { by_users: false })) {
+            if Instant::now() > give_up {
+                return; // A child that never calls `exec`: it removes the name, or leaves an orphan.
+            }
+            sys::clock::sleep(BETWEEN_TRIES);
         }
     }
 }
 
+/// What came of an attempt to remove a name.
+enum Removal {
+    Done,
+    /// The exclusive lock was refused; whether the attach table names a living process.
+    Locked {
+        by_users: bool,
+    },
+    /// The segment is persistent, in use without a lock, or the name leads elsewhere.
+    Refused,
+}
+
 /// Removes the name `path` of the file behind `fd` if nobody is attached to it (T1). The lock goes with `fd`.
-fn remove_under_exclusive_lock(fd: &OwnedFd, path: &Path) -> Result<bool> {
-    if !map::lock_exclusive(fd.as_fd()).map_err(|error| os_error("flock", error))? {
-        return Ok(false);
+fn try_remove(fd: &OwnedFd, path: &Path) -> Result<Removal> {
+    let locked = map::lock_exclusive(fd.as_fd()).map_err(|error| os_error("flock", error))?;
+    let (mapping, header) = map_and_check(fd)?;
+    let by_users = somebody_is_attached(mapping.words());
+    if !locked {
+        return Ok(Removal::Locked { by_users });
     }
     crash_point!("detach.exclusive");
-    let (mapping, header) = map_and_check(fd)?;
-    let in_use = header.flags & header::PERSISTENT != 0 || somebody_is_attached(mapping.words());
-    if in_use || !leads_to(path, fd) {
-        return Ok(false);
+    if header.flags & header::PERSISTENT != 0 || by_users || !leads_to(path, fd) {
+        return Ok(Removal::Refused);
     }
     map::unlink(path).map_err(|error| os_error("unlink", error))?;
     crash_point!("detach.unlinked");
-    Ok(true)
+    Ok(Removal::Done)
 }
 
 /// Whether the name still leads to the file behind `fd`.
@@ -128,12 +154,12 @@ pub(super) fn remove_if_orphan(path: &Path) -> Result<bool> {
         return Ok(map::stat_path(path).is_err());
     };
     // Only a whole segment of our own can be an orphan; anything else is left alone, whatever it is.
-    let is_ours = map::stat(fd.as_fd()).is_ok_and(|stat| stat.is_file && stat.uid == crate::sys::identity::user_id());
+    let is_ours = map::stat(fd.as_fd()).is_ok_and(|stat| stat.is_file && stat.uid == sys::identity::user_id());
     if !is_ours {
         return Ok(false);
     }
     // An error says that the file is no segment this version could have made.
-    Ok(remove_under_exclusive_lock(&fd, path).unwrap_or(false))
+    Ok(matches!(try_remove(&fd, path), Ok(Removal::Done)))
 }
 
 /// Removes named segments whose users were all killed.
