@@ -10,8 +10,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Once, mpsc};
 use std::time::{Duration, Instant};
 
 /// How long a step may take before the test has failed.
@@ -29,6 +29,7 @@ pub(crate) struct Frame {
 }
 
 pub(crate) fn frame() -> Frame {
+    print_panics_of_children();
     let alone = File::open("/proc/self/exe").unwrap();
     // SAFETY: the descriptor is open.
     assert_eq!(unsafe { libc::flock(alone.as_raw_fd(), libc::LOCK_EX) }, 0);
@@ -53,6 +54,30 @@ impl Drop for Frame {
         // SAFETY: the descriptor is open.
         unsafe { libc::flock(self.alone.as_raw_fd(), libc::LOCK_UN) };
     }
+}
+
+/// Whether this process was forked by a test.
+static IN_CHILD: AtomicBool = AtomicBool::new(false);
+/// Whether panics are expected, and not to be printed.
+pub(crate) static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Lets forked children print their panics to the descriptor: what macros print there is lost with the child.
+///
+/// It is done here once, as a child must not touch the hook: another thread may have held its lock.
+fn print_panics_of_children() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            // Relaxed: set in this process, by the child's one thread.
+            if !IN_CHILD.load(Ordering::Relaxed) {
+                usual(panic);
+            } else if !QUIET.load(Ordering::Relaxed) {
+                let text = format!("child {}: {panic}\n", std::process::id());
+                let _ = io::stderr().write_all(text.as_bytes());
+            }
+        }));
+    });
 }
 
 static NAMES: AtomicU32 = AtomicU32::new(0);
@@ -187,6 +212,7 @@ impl Drop for Child {
 
 /// What a child does from its first instruction to its exit code.
 fn run(parent: u32, body: impl FnOnce()) -> i32 {
+    IN_CHILD.store(true, Ordering::Relaxed);
     // SAFETY: a number; no child outlives its test's limit.
     unsafe { libc::alarm(LIMIT.as_secs() as libc::c_uint) };
     // SAFETY: two numbers; nor does it outlive the test's thread.
@@ -195,10 +221,6 @@ fn run(parent: u32, body: impl FnOnce()) -> i32 {
     if ![parent, 0].contains(&std::os::unix::process::parent_id()) {
         return 102;
     }
-    std::panic::set_hook(Box::new(|panic| {
-        // In one piece and straight to the descriptor: what macros print here is lost with the child.
-        let _ = io::stderr().write_all(format!("child {}: {panic}\n", std::process::id()).as_bytes());
-    }));
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(()) => 0,
         Err(_) => 101,
