@@ -8,7 +8,7 @@
 #[path = "common/forked.rs"]
 mod forked;
 
-use forked::{Child, End, Pipe, QUIET, frame, now, pause, since, start_of, state_of, unique, until};
+use forked::{Child, End, Others, Pipe, QUIET, frame, now, pause, since, start_of, state_of, unique, until};
 use procshare::{LockError, Segment, SharedArray, SharedAtomic, SharedAtomicArray, SharedValue};
 use std::fs::File;
 use std::io::{self, Write};
@@ -63,9 +63,10 @@ fn acquired_at(value: &SharedValue<u64>, kill: impl FnOnce()) -> u64 {
 /// Measures pauses until one keeps the promise, and prints them.
 fn promised(what: &str, mut pause: impl FnMut() -> Duration) {
     let kept = (0..ATTEMPTS).any(|_| {
+        let others = Others::watch();
         let pause = pause();
         println!("{what}: {pause:.1?}");
-        pause < PROMISE
+        pause < PROMISE || pause < others.allow(PROMISE)
     });
     assert!(kept, "{what}: no pause was under {PROMISE:?}");
 }
@@ -102,7 +103,7 @@ fn hold_memory(bytes: usize) {
 #[test]
 fn a_killed_holder_is_followed_within_the_promise() {
     let _frame = frame();
-    let value = SharedValue::new(0).unwrap();
+    let (value, others) = (SharedValue::new(0).unwrap(), Others::watch());
     let mut pauses: Vec<Duration> = (0..21)
         .map(|_| {
             let child = holder(&value, || pause());
@@ -116,11 +117,8 @@ fn a_killed_holder_is_followed_within_the_promise() {
         .collect();
     pauses.sort();
     println!("killed: median {:.1?}, longest {:.1?}", pauses[10], pauses[20]);
-    assert!(pauses[10] < PROMISE, "half of the pauses are longer: {pauses:?}");
-    assert!(
-        pauses[5] < Duration::from_millis(20) || pauses[10] < Duration::from_millis(20),
-        "{pauses:?}"
-    );
+    assert!(pauses[10] < others.allow(Duration::from_millis(20)), "{pauses:?}");
+    assert!(pauses[18] < others.allow(PROMISE), "{pauses:?}");
 }
 
 #[test]

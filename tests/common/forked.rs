@@ -29,6 +29,11 @@ pub(crate) struct Frame {
 }
 
 pub(crate) fn frame() -> Frame {
+    frame_for(LIMIT)
+}
+
+/// A frame for a test that may take longer than others.
+pub(crate) fn frame_for(limit: Duration) -> Frame {
     print_panics_of_children();
     let alone = File::open("/proc/self/exe").unwrap();
     // SAFETY: the descriptor is open.
@@ -36,9 +41,9 @@ pub(crate) fn frame() -> Frame {
     let (watched, over) = mpsc::channel::<()>();
     let name = std::thread::current().name().unwrap_or("a test").to_owned();
     std::thread::spawn(move || {
-        if over.recv_timeout(LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if over.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
             // Not by a macro: what those print is shown when the test ends, which it does not.
-            let _ = writeln!(io::stderr(), "{name} takes longer than {LIMIT:?}");
+            let _ = writeln!(io::stderr(), "{name} takes longer than {limit:?}");
             std::process::exit(101);
         }
     });
@@ -271,6 +276,70 @@ pub(crate) fn now() -> u64 {
 /// The time since `then`.
 pub(crate) fn since(then: u64) -> Duration {
     Duration::from_nanos(now().saturating_sub(then))
+}
+
+/// How much of the machine others use while this value lives.
+///
+/// What is promised of pauses holds for a machine that has a processor to give. Where others take it, a test that failed
+/// would tell of them.
+pub(crate) struct Others {
+    began: Instant,
+    busy: Duration,
+    own: Duration,
+}
+
+impl Others {
+    pub(crate) fn watch() -> Others {
+        Others {
+            began: Instant::now(),
+            busy: machine_time(),
+            own: own_time(),
+        }
+    }
+
+    /// The bound to keep: `strict`, or five times as much if others used half a processor meanwhile.
+    pub(crate) fn allow(&self, strict: Duration) -> Duration {
+        let busy = machine_time().saturating_sub(self.busy);
+        let others = busy.saturating_sub(own_time().saturating_sub(self.own));
+        let share = others.as_secs_f64() / self.began.elapsed().as_secs_f64();
+        // Too short a time is told too coarsely to count.
+        if share < 0.5 || others < Duration::from_millis(50) {
+            return strict;
+        }
+        println!("others use {share:.1} processors: five times the time is allowed");
+        5 * strict
+    }
+}
+
+/// Time all processors together were busy.
+fn machine_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap();
+    let fields: Vec<u64> = stat
+        .lines()
+        .next()
+        .unwrap()
+        .split_ascii_whitespace()
+        .skip(1)
+        .map(|field| field.parse().unwrap())
+        .collect();
+    // User, nice, system; interrupts of two kinds and what other machines stole. Not idle, nor waiting for a disk.
+    let ticks: u64 = fields[..3].iter().chain(&fields[5..8]).sum();
+    // SAFETY: the call only reads a constant of the system.
+    let rate = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    Duration::from_secs_f64(ticks as f64 / rate as f64)
+}
+
+/// Time this process and the children it has reaped were running.
+fn own_time() -> Duration {
+    let used = |who| {
+        // SAFETY: zero is a value of every field: all are numbers.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: `usage` is writable.
+        unsafe { libc::getrusage(who, &mut usage) };
+        let time = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1_000);
+        time(usage.ru_utime) + time(usage.ru_stime)
+    };
+    used(libc::RUSAGE_SELF) + used(libc::RUSAGE_CHILDREN)
 }
 
 /// Carries bytes from one process to another: each means "I have come this far".
