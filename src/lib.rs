@@ -97,6 +97,8 @@ pub mod __private {
     pub use crate::primitive::crash::CRASH_POINTS;
     #[cfg(feature = "process")]
     pub use crate::process::entry::enter_test;
+    #[cfg(any(fuzzing, feature = "crash-points"))]
+    pub use crate::segment::inspect;
 
     /// The robust lock alone, for benches: locks and unlocks the lock of a value.
     #[inline]

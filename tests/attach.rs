@@ -594,6 +594,22 @@ fn seals_and_what_the_header_says_must_agree() {
     assert_eq!(passed(&[0; 8192], size), "NotASegment Some(\"(anonymous)\")");
 }
 
+/// What the fuzzers drive is what an attacher reads.
+#[cfg(feature = "crash-points")]
+#[test]
+fn bytes_alone_tell_the_same_as_the_segment() {
+    let folder = Folder::new();
+    fs::write(file_of(&folder.0, "case"), good_bytes()).expect("the folder is ours");
+    let segment = folder.builder().open("case").expect("it is whole");
+    let mut objects = procshare::__private::inspect(&good_bytes()).expect("it is whole");
+    objects.sort_by_key(|object| object.offset);
+    assert_eq!(objects, segment.objects().expect("it is whole"));
+    assert_eq!(objects.len(), 6);
+    for bytes in [&[][..], &good_bytes()[..4096], &[0; 8192]] {
+        assert!(procshare::__private::inspect(bytes).is_err());
+    }
+}
+
 /// Opens and uses what stands in the folder as far as it lets itself be used; garbage must give errors, no more.
 fn use_it(folder: &Folder) -> Result<(), Error> {
     let segment = folder.builder().open("case")?;

@@ -42,5 +42,5 @@ pub fn inspect(bytes: &[u8]) -> Result<Vec<ObjectInfo>> {
 }
 
 fn word(bytes: &[u8]) -> AtomicU64 {
-    AtomicU64::new(bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)))
+    AtomicU64::new(u64::from_ne_bytes(core::array::from_fn(|at| bytes[at])))
 }

@@ -3,12 +3,16 @@
 mod attach;
 mod build;
 mod inherit;
+#[cfg(any(fuzzing, feature = "crash-points"))]
+mod inspect;
 mod lifetime;
 mod mapping;
 mod name;
 mod objects;
 
 pub use build::SegmentBuilder;
+#[cfg(any(fuzzing, feature = "crash-points"))]
+pub use inspect::inspect;
 pub use lifetime::{clean, clean_folder};
 pub(crate) use objects::Located;
 pub use objects::ObjectInfo;
