@@ -111,14 +111,12 @@ impl Error {
         }))
     }
 
-    #[allow(dead_code, reason = "models build only the state machines")]
     pub(crate) fn with_source(mut self, source: io::Error) -> Self {
         self.0.source = Some(source);
         self
     }
 
     /// Names the segment, unless a deeper place has done so.
-    #[allow(dead_code, reason = "models build only the state machines")]
     pub(crate) fn in_segment(mut self, name: impl fmt::Display) -> Self {
         if self.0.segment.is_none() {
             self.0.segment = Some(name.to_string());

@@ -46,6 +46,7 @@
 #[cfg(not(procshare_loom))]
 mod collections;
 pub mod design;
+#[cfg_attr(procshare_loom, allow(dead_code, reason = "models make no errors"))]
 mod error;
 #[cfg(not(procshare_loom))]
 mod layout;

@@ -13,10 +13,7 @@ pub(crate) fn main(args: TokenStream, item: TokenStream) -> Result<TokenStream> 
             "`#[procshare::main]` belongs on `fn main`, where a child process starts",
         ));
     }
-    function
-        .block
-        .stmts
-        .insert(0, parse_quote!(::procshare::init();));
+    function.block.stmts.insert(0, parse_quote!(::procshare::init();));
     Ok(function.into_token_stream())
 }
 
@@ -49,26 +46,19 @@ pub(crate) fn test(args: TokenStream, item: TokenStream) -> Result<TokenStream> 
 /// Reads a function that the harness can call: no arguments, not async.
 fn parse(attribute: &str, args: TokenStream, item: TokenStream) -> Result<ItemFn> {
     if !args.is_empty() {
-        return Err(Error::new_spanned(
-            args,
-            format!("`{attribute}` takes no arguments"),
-        ));
+        return Err(Error::new_spanned(args, format!("`{attribute}` takes no arguments")));
     }
     let function: ItemFn = syn::parse2(item)?;
     if let Some(token) = &function.sig.asyncness {
         return Err(Error::new_spanned(
             token,
-            format!(
-                "`{attribute}` cannot be on an async function, since a child must start before any runtime does"
-            ),
+            format!("`{attribute}` cannot be on an async function, since a child must start before any runtime does"),
         ));
     }
     if !function.sig.inputs.is_empty() {
         return Err(Error::new_spanned(
             &function.sig.inputs,
-            format!(
-                "the function under `{attribute}` takes no arguments: nobody would give it any"
-            ),
+            format!("the function under `{attribute}` takes no arguments: nobody would give it any"),
         ));
     }
     Ok(function)

@@ -37,9 +37,7 @@ fn named(ty: &TypePath, generics: &Generics) -> Option<String> {
         "usize" => "`usize` differs in width between builds: use `u64`, or `u32`".to_owned(),
         "isize" => "`isize` differs in width between builds: use `i64`, or `i32`".to_owned(),
         "String" | "OsString" | "CString" | "PathBuf" => {
-            format!(
-                "`{name}` points into the heap of one process: use a fixed array `[u8; N]` and a length"
-            )
+            format!("`{name}` points into the heap of one process: use a fixed array `[u8; N]` and a length")
         }
         "str" => "`str` has no fixed length: use a fixed array `[u8; N]` and a length".to_owned(),
         "Vec" | "VecDeque" => format!(
@@ -49,24 +47,16 @@ fn named(ty: &TypePath, generics: &Generics) -> Option<String> {
             format!("`{name}` points into the heap of one process: use a fixed array `[T; N]`")
         }
         "Box" | "Rc" | "Arc" | "Weak" | "Cow" | "NonNull" => {
-            format!(
-                "`{name}` points into one process's memory: store the value itself, or an index"
-            )
+            format!("`{name}` points into one process's memory: store the value itself, or an index")
         }
         "Option" | "Result" => {
-            format!(
-                "the layout of `{name}` is not specified: store a `bool` or a `#[repr(u8)]` enum beside the value"
-            )
+            format!("the layout of `{name}` is not specified: store a `bool` or a `#[repr(u8)]` enum beside the value")
         }
         "Cell" | "RefCell" | "UnsafeCell" | "Mutex" | "RwLock" => {
-            format!(
-                "`{name}` guards nothing in another process: store the value itself; `SharedValue` has the lock"
-            )
+            format!("`{name}` guards nothing in another process: store the value itself; `SharedValue` has the lock")
         }
         atomic if atomic.starts_with("Atomic") => {
-            format!(
-                "`{name}` does not belong inside a shared value: store the plain integer, or use `SharedAtomic`"
-            )
+            format!("`{name}` does not belong inside a shared value: store the plain integer, or use `SharedAtomic`")
         }
         _ => return None,
     };
@@ -81,18 +71,13 @@ fn standard_name<'a>(ty: &'a TypePath, generics: &Generics) -> Option<&'a Ident>
     let last = segments.last()?;
     let first = &segments.first()?.ident;
     let from_std = first == "std" || first == "core" || first == "alloc";
-    let alone = segments.len() == 1
-        && !generics
-            .type_params()
-            .any(|parameter| parameter.ident == *first);
+    let alone = segments.len() == 1 && !generics.type_params().any(|parameter| parameter.ident == *first);
     if ty.qself.is_some() || !(from_std || alone) {
         return None;
     }
-    let takes_none = [
-        "usize", "isize", "String", "OsString", "CString", "PathBuf", "str",
-    ]
-    .iter()
-    .any(|plain| last.ident == plain)
+    let takes_none = ["usize", "isize", "String", "OsString", "CString", "PathBuf", "str"]
+        .iter()
+        .any(|plain| last.ident == plain)
         || last.ident.to_string().starts_with("Atomic");
     (takes_none == matches!(last.arguments, PathArguments::None)).then_some(&last.ident)
 }

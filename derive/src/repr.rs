@@ -14,10 +14,7 @@ pub(crate) struct Repr(Vec<Ident>);
 impl Repr {
     pub(crate) fn of(attributes: &[Attribute]) -> Result<Self> {
         let mut hints = Vec::new();
-        for attribute in attributes
-            .iter()
-            .filter(|attribute| attribute.path().is_ident("repr"))
-        {
+        for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("repr")) {
             attribute.parse_nested_meta(|meta| {
                 // The number of `align(8)` and `packed(2)`: its effect is measured, not read.
                 if meta.input.peek(token::Paren) {
@@ -49,9 +46,7 @@ impl Repr {
 
     /// Returns an integer hint that is not the same in every build.
     pub(crate) fn pointer_sized(&self) -> Option<&Ident> {
-        self.0
-            .iter()
-            .find(|hint| *hint == "usize" || *hint == "isize")
+        self.0.iter().find(|hint| *hint == "usize" || *hint == "isize")
     }
 
     fn has(&self, wanted: &str) -> bool {

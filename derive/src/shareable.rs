@@ -7,10 +7,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{
-    Data, DataEnum, DataStruct, DeriveInput, Error, Field, Fields, Generics, Member, Result, Type,
-    parse_quote,
-};
+use syn::{Data, DataEnum, DataStruct, DeriveInput, Error, Field, Fields, Generics, Member, Result, Type, parse_quote};
 
 use crate::field_type;
 use crate::repr::Repr;
@@ -58,17 +55,9 @@ fn implementation(input: &DeriveInput, body: &Body) -> TokenStream {
     let (impl_generics, ty_generics, where_clause) = generics.split_for_impl();
     // A generic type has no layout yet: its check runs wherever it is used, and no way to a value leads past `SCHEMA`.
     let (now, at_use, use_it) = if generics.params.is_empty() {
-        (
-            quote! { #[allow(deprecated)] const _: () = { #checks }; },
-            None,
-            None,
-        )
+        (quote! { #[allow(deprecated)] const _: () = { #checks }; }, None, None)
     } else {
-        (
-            TokenStream::new(),
-            Some(checks),
-            Some(quote! { let _ = Self::SCHEMA; }),
-        )
+        (TokenStream::new(), Some(checks), Some(quote! { let _ = Self::SCHEMA; }))
     };
     quote! {
         #now
@@ -135,8 +124,7 @@ fn struct_body(input: &DeriveInput, data: &DataStruct, repr: &Repr) -> Result<Bo
         quote_spanned! {ty.span()=> <#ty as ::procshare::Shareable>::ANY_BITS }
     });
     let field_checks = fields.iter().map(|StructField { member, ty, .. }| {
-        let is_valid =
-            quote_spanned! {ty.span()=> <#ty as ::procshare::Shareable>::is_valid(bytes) };
+        let is_valid = quote_spanned! {ty.span()=> <#ty as ::procshare::Shareable>::is_valid(bytes) };
         quote! {
             && ::procshare::__private::field_bytes(
                 bytes,
@@ -197,9 +185,7 @@ fn members(fields: &Fields) -> Vec<StructField<'_>> {
 }
 
 fn describe(field: &StructField<'_>) -> TokenStream {
-    let StructField {
-        ty, member, name, ..
-    } = field;
+    let StructField { ty, member, name, .. } = field;
     // The span puts the compiler's word about a type that is not `Shareable` where that type stands.
     let schema = quote_spanned! {ty.span()=> <#ty as ::procshare::Shareable>::SCHEMA };
     quote! {
@@ -245,13 +231,7 @@ fn layout_checks(name: &str, this: &TokenStream, fields: &[StructField<'_>]) -> 
     checks
 }
 
-fn gap_check(
-    at: &Field,
-    name: &str,
-    place: &str,
-    start: &TokenStream,
-    end: &TokenStream,
-) -> TokenStream {
+fn gap_check(at: &Field, name: &str, place: &str, start: &TokenStream, end: &TokenStream) -> TokenStream {
     quote_spanned! {at.span()=>
         ::core::assert!(
             #start == #end,

@@ -35,6 +35,7 @@ impl OwnerId {
     }
 
     /// Takes back what [`word`](Self::word) gave.
+    #[cfg(not(procshare_loom))]
     #[inline]
     pub(crate) fn from_cache(word: u64) -> Self {
         OwnerId(word)
@@ -56,6 +57,7 @@ impl OwnerId {
         self.0
     }
 
+    #[cfg(not(procshare_loom))]
     pub(crate) fn process(self) -> u64 {
         self.0 >> 32
     }

@@ -75,6 +75,7 @@ fn slot(slots: &[AtomicU64], version: u64) -> &[AtomicU64] {
 }
 
 /// Words that hold a value of so many bytes.
+#[cfg(not(procshare_loom))]
 pub(crate) const fn words_for(bytes: usize) -> usize {
     bytes.div_ceil(8)
 }

@@ -10,7 +10,9 @@
 mod latch;
 mod mutex;
 
-pub(crate) use latch::{RawLatch, words_for};
+pub(crate) use latch::RawLatch;
+#[cfg(not(procshare_loom))]
+pub(crate) use latch::words_for;
 pub(crate) use mutex::{Held, RawMutex, Refused};
 
 #[cfg(all(test, procshare_loom))]
