@@ -562,13 +562,15 @@ fn passed(bytes: &[u8], seals: libc::c_int) -> String {
         "PROCSHARE_SEGMENT_passed",
         format!("{}:{device}:{inode}:", file.as_raw_fd()),
     );
-    // SAFETY: the closure makes one system call and allocates nothing.
-    unsafe {
-        command.pre_exec(move || match libc::fcntl(fd, libc::F_SETFD, 0) {
+    let keep_open = move || {
+        // SAFETY: changes a flag of a descriptor; no memory is involved.
+        match unsafe { libc::fcntl(fd, libc::F_SETFD, 0) } {
             -1 => Err(std::io::Error::last_os_error()),
             _ => Ok(()),
-        })
+        }
     };
+    // SAFETY: the closure makes one system call and allocates nothing.
+    unsafe { command.pre_exec(keep_open) };
     let mut other = role::Actor::new(command);
     let said = other.hear();
     other.finish();

@@ -14,7 +14,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 /// No test takes nearly as long, and no child outlives it.
-const LIMIT: Duration = Duration::from_secs(50);
+const LIMIT: Duration = Duration::from_secs(120);
 const ROLE: &str = "PROCSHARE_TEST_ROLE";
 const ARGUMENTS: &str = "PROCSHARE_TEST_ARGUMENTS";
 /// What a child says begins with this, what the test harness prints does not.
