@@ -411,7 +411,6 @@ fn opener(arguments: &[String]) {
             Ok(segment) => segment,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 absent += 1;
-                std::thread::yield_now();
                 continue;
             }
             Err(error) => panic!("{error}"),

@@ -1,36 +1,82 @@
-//! A good header, and any bytes at all for the directory and the objects behind it.
+//! A good header with any bytes at all behind it, or a real segment in which words were changed.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use procshare::__private::inspect;
+use procshare::Segment;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
 
 /// Header and attach table; the buckets follow. `src/layout/header.rs` pins these numbers.
 const BUCKETS_AT: usize = 640;
+/// The word that says how many buckets there are.
+const BUCKETS: usize = 11;
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((&choice, rest)) = bytes.split_first() else {
         return;
     };
-    let words = rest.len() / 8;
-    let buckets = 1u64 << (choice % 8);
-    if (words as u64) < buckets {
-        return;
-    }
-    let length = BUCKETS_AT + words * 8;
-    let mut segment = vec![0; BUCKETS_AT];
-    segment.extend_from_slice(&rest[..words * 8]);
-    for (word, value) in [
-        (0, u64::from_le_bytes(*b"procshr\0")),
-        (1, 1),
-        (2, length as u64),
-        (11, buckets),
-    ] {
-        segment[word * 8..word * 8 + 8].copy_from_slice(&value.to_ne_bytes());
-    }
-    if let Ok(objects) = procshare::__private::inspect(&segment) {
-        for object in objects {
-            assert!(object.offset >= BUCKETS_AT as u64 + buckets * 8);
-            assert!(object.offset + object.bytes <= length as u64);
-        }
+    let segment = if choice < 128 {
+        behind_a_header(choice, rest)
+    } else {
+        changed(rest)
+    };
+    let Ok(objects) = inspect(&segment) else { return };
+    for object in objects {
+        assert!(object.offset >= BUCKETS_AT as u64);
+        assert!(object.offset + object.bytes <= segment.len() as u64);
     }
 });
+
+fn put(segment: &mut [u8], word: usize, value: u64) {
+    segment[word * 8..word * 8 + 8].copy_from_slice(&value.to_ne_bytes());
+}
+
+/// A header that is right, and `rest` as buckets, entries and objects.
+fn behind_a_header(choice: u8, rest: &[u8]) -> Vec<u8> {
+    let length = BUCKETS_AT + rest.len() / 8 * 8;
+    let mut segment = vec![0; BUCKETS_AT];
+    segment.extend_from_slice(&rest[..rest.len() / 8 * 8]);
+    for (word, value) in [(0, u64::from_le_bytes(*b"procshr\0")), (1, 1), (2, length as u64)] {
+        put(&mut segment, word, value);
+    }
+    put(&mut segment, BUCKETS, 1 << (choice % 8));
+    segment
+}
+
+/// A real segment; every eleven bytes of `rest` put a word somewhere in it.
+fn changed(rest: &[u8]) -> Vec<u8> {
+    static REAL: OnceLock<Vec<u8>> = OnceLock::new();
+    let mut segment = REAL.get_or_init(|| real().expect("a file can be made")).clone();
+    for change in rest.chunks_exact(11) {
+        let word = BUCKETS + usize::from(u16::from_ne_bytes([change[0], change[1]]));
+        let number = u64::from_ne_bytes(std::array::from_fn(|at| change[3 + at]));
+        let value = match change[2] % 5 {
+            0 => number,
+            1 => number % 0x2000,
+            2 => number % 0x400 * 8,
+            3 => number % 0x80 * 64,
+            _ => number << 32 | number >> 48,
+        };
+        if word < segment.len() / 8 {
+            put(&mut segment, word, value);
+        }
+    }
+    segment
+}
+
+fn real() -> procshare::Result<Vec<u8>> {
+    let path = std::env::temp_dir().join(format!("procshare-fuzz-{}", std::process::id()));
+    let segment = Segment::create_file(&path, 8192)?;
+    segment.value("value", [1u64, 2, 3])?;
+    segment.array::<u32>("array", 40)?;
+    segment.counter("counter", 4)?;
+    segment.atomic::<AtomicU64>("atomic", 5)?;
+    for number in 0..20 {
+        segment.value(&format!("a longer name {number}"), number)?;
+    }
+    let bytes = std::fs::read(&path).expect("it was just made");
+    segment.unlink()?;
+    Ok(bytes)
+}
