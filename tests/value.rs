@@ -10,9 +10,10 @@ use forked::{Child, Pipe, frame, unique, until};
 use procshare::{Error, ErrorKind, LockError, Segment, Shareable, SharedAtomicArray, SharedValue};
 use proptest::prelude::*;
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -519,8 +520,9 @@ fn readers_of_a_large_value_get_through_between_writers() {
     let writers: Vec<Child> = (0..2)
         .map(|number| {
             Child::fork(|| {
+                let news = [[number as u64; 4096], [number as u64 + 2; 4096]];
                 for round in 0.. {
-                    value.set([round * 2 + number as u64; 4096]);
+                    value.set(news[round % 2]);
                     written[number].fetch_add(1, Ordering::Relaxed);
                 }
             })
@@ -543,6 +545,54 @@ fn readers_of_a_large_value_get_through_between_writers() {
     drop(writers);
     let copy = value.get();
     assert!(copy.iter().all(|word| *word == copy[0]), "killed writers tore it");
+}
+
+/// Moves the version of a value on and on, as writers would who never rest, but leaves the value as it is.
+fn never_rest(exposed: &Exposed<Large>, go_on: &AtomicBool) {
+    let length = exposed.file.metadata().unwrap().len() as usize;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let (kind, fd) = (libc::MAP_SHARED, exposed.file.as_raw_fd());
+    // SAFETY: the kernel chooses a free address, so no memory in use is touched.
+    let base = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, kind, fd, 0) };
+    assert_ne!(base, libc::MAP_FAILED);
+    let version = base.wrapping_byte_add(exposed.offset as usize + 16).cast::<u64>();
+    // SAFETY: the word is mapped until the end of this function, aligned, and everybody uses it as an atomic.
+    let version = unsafe { AtomicU64::from_ptr(version) };
+    while go_on.load(Ordering::Relaxed) {
+        // By two, which is the same slot again.
+        version.fetch_add(2, Ordering::Relaxed);
+    }
+    // SAFETY: it was mapped above, and nothing refers to it any more.
+    unsafe { libc::munmap(base, length) };
+}
+
+#[test]
+fn a_read_that_gets_nowhere_takes_the_lock() {
+    let _frame = frame();
+    let exposed = Exposed::new([7u64; 4096]);
+    let (value, go_on) = (&exposed.value, AtomicBool::new(true));
+    thread::scope(|scope| {
+        scope.spawn(|| never_rest(&exposed, &go_on));
+        assert!(value.get().iter().all(|word| *word == 7));
+        let (held, go) = (Pipe::new(), Pipe::new());
+        let holder = Child::fork(|| {
+            let _guard = value.get_lock();
+            held.say();
+            go.hear();
+        });
+        held.hear();
+        // The lock it would take is held, and it may not wait.
+        let refused = catch_unwind(AssertUnwindSafe(|| {
+            until("a read without the lock gives up", || {
+                value.try_get() == Err(LockError::WouldBlock)
+            });
+        }));
+        go.say();
+        holder.finish();
+        assert!(value.get().iter().all(|word| *word == 7));
+        go_on.store(false, Ordering::Relaxed);
+        assert!(refused.is_ok());
+    });
 }
 
 #[cfg(feature = "process")]
