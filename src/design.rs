@@ -38,8 +38,9 @@
 //! | 8, 9 | the directory's lock (a raw mutex) |
 //! | 10 | bytes in use |
 //! | 11, 12 | number of directory buckets (a power of two); number of objects |
-//! | 13–15 | zero |
-//! | 16–79 | attach table: `[ start time:34 \| image:8 \| PID:22 ]`, 0 is free |
+//! | 13 | where the newest entry stands; it ends where the bytes in use end |
+//! | 14, 15 | zero |
+//! | 16–79 | attach table: `[ start time:32 \| image:8 \| PID:22 ]`, one line for each process, 0 is free |
 //! | 80– | buckets: byte offset of the first entry of each chain |
 //! | then | objects, each on a cache line of its own and followed by its directory entry |
 //!
@@ -95,14 +96,17 @@
 //! - it does not exist, or its PID is now the TID of another process's thread;
 //! - its start time is another;
 //! - it has exited, reaped or not; or all its threads are exiting (the zombie state comes only when memory has been torn
-//!   down, tens of milliseconds later for a large process); two looks at its threads must agree;
-//! - it is writing a core file;
+//!   down, tens of milliseconds later for a large process), or wait for one that writes a core file; two looks at its threads
+//!   must agree;
 //! - it has `exec`ed: the segment is no longer in its maps (asked when the word has stood still for 50 ms, and before a call
 //!   that does not wait gives up); or the attach table has it under another image;
 //! - in our own process: the image is another than ours.
 //!
 //! Stopped and traced processes are alive. A thread that ended is no proof: it may have leaked its guard, and the data behind
 //! it may still be in use. `/proc` is believed only if it shows us our own PID. What cannot be read proves nothing.
+//!
+//! (`CoreDumping` in `/proc` is no proof: it appears while other threads are still in system calls that write to memory.) Before
+//! a start time counts as different, the asker makes sure that it has not itself moved to another time namespace.
 //!
 //! PIDs and start times mean nothing across PID and time namespaces. A process computes its id once, with its namespaces,
 //! and again only when it finds the word on its wipe-on-fork page empty: then it is a fork child, `clone`d by whatever means.
@@ -157,4 +161,14 @@
 //!
 //! Peers cooperate. They may crash, be killed, be old builds; one that truncates a named segment's file, or writes behind the
 //! locks, can make others read wrong numbers, get errors, or be sent SIGBUS. File systems that allocate on write (btrfs),
-//! network file systems and loss of power are outside, for segments in files.
+//! network file systems and loss of power are outside, for segments in files. And, smaller:
+//!
+//! - A process that `exec`s while it holds a lock, and then attaches the same segment again, is told from its former self by
+//!   eight bits: one time in 255 it is not. Nor if more than 64 processes are attached, and it found no line in the table.
+//! - A fork child that never calls `exec` holds its parent's share of the file lock: the parent's last drop waits for 50 ms,
+//!   and leaves the name to the child, or to `clean`.
+//! - A guard is inherited by a fork child. Dropping it there does nothing; using an array's guard there is using what the
+//!   parent has locked.
+//! - With [`allow_user`](crate::SegmentBuilder::allow_user) the last to leave may lack the right to remove the name; its
+//!   owner's `create` or `clean` does.
+//! - A kernel thread that still writes to a dead process's buffers (asynchronous direct input into a locked array) is not seen.

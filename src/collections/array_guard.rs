@@ -64,6 +64,9 @@ impl<'a, T: Shareable> ArrayGuard<'a, T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn recover(&mut self) {
+        if !RawMutex::is_caller(self.held.owner) {
+            return; // A fork child inherited the guard; the lock is its parent's.
+        }
         self.held.inconsistent = false;
         self.array.mutex().mark_consistent();
     }
@@ -74,7 +77,7 @@ impl<T: Shareable> Deref for ArrayGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &[T] {
-        // SAFETY: the elements lie in the mapping, `len` of them (`adopt` compared the bytes), aligned to a cache line;
+        // SAFETY: the elements lie in the mapping, `len` of them (`check_object` compared the bytes), aligned to a cache line;
         // any bytes are a T (`assert_element`), and the lock this guard holds keeps every cooperating peer out.
         unsafe { core::slice::from_raw_parts(self.array.elements(), self.array.len()) }
     }

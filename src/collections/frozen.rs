@@ -2,9 +2,9 @@
 
 use super::array::assert_element;
 use super::handle::{Handle, Object};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::layout::{Kind, Shareable, Spec};
-use crate::segment::{Located, Segment, SegmentBuilder};
+use crate::segment::SegmentBuilder;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::size_of;
@@ -54,18 +54,6 @@ impl<T: Shareable> Object for FrozenArray<T> {
     fn handle(&self) -> &Handle {
         &self.handle
     }
-
-    /// Besides the size, the segment's seals: without them a peer could write behind a `&[T]`.
-    fn check(segment: &Segment, located: &Located) -> Result<()> {
-        super::handle::check_bytes::<Self>(segment, located)?;
-        if segment.is_frozen() {
-            return Ok(());
-        }
-        Err(
-            Error::new(ErrorKind::Seals, "a frozen array lies in a segment that is not sealed")
-                .in_segment(segment.label()),
-        )
-    }
 }
 
 impl<T: Shareable> FrozenArray<T> {
@@ -103,7 +91,7 @@ impl<T: Shareable> Deref for FrozenArray<T> {
 
     #[inline]
     fn deref(&self) -> &[T] {
-        // SAFETY: `check` compared the bytes with `len` and found the segment sealed against writing; it is mapped
+        // SAFETY: `check_object` compared the bytes with `len` and found the segment sealed against writing; it is mapped
         // while the handle lives, aligned to a cache line, and any bytes are a T (`assert_element`).
         unsafe { core::slice::from_raw_parts(self.handle.address().cast::<T>(), self.handle.len() as usize) }
     }

@@ -1,7 +1,7 @@
 //! What all handles share: a segment held, an object found in it, and the four doors.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::layout::{Entry, Spec};
+use crate::layout::{Entry, Kind, Spec};
 use crate::raw::Refused;
 use crate::segment::{Located, Segment, SegmentBuilder};
 use std::ffi::OsStr;
@@ -9,17 +9,27 @@ use std::ffi::OsStr;
 /// The name of the one object of a segment made for it.
 const SOLE: &str = "";
 
-/// Compares the bytes the directory gives an object with those its type and length take.
-pub(super) fn check_bytes<O: Object>(segment: &Segment, located: &Located) -> Result<()> {
-    let (expected, found) = (O::spec(located.entry.len).bytes, located.entry.bytes);
-    if expected == found {
+/// Compares the bytes the directory gives an object with those its type and length take, and the segment's seals with
+/// what is done to such objects: only a frozen array can be used without writing.
+pub(super) fn check_object<O: Object>(segment: &Segment, located: &Located) -> Result<()> {
+    let spec = O::spec(located.entry.len);
+    let (expected, found) = (spec.bytes, located.entry.bytes);
+    let fault = if expected != found {
+        let message = format!(
+            "an object of {} elements takes {expected} bytes, found {found}",
+            located.entry.len
+        );
+        Error::new(ErrorKind::Corrupt, message)
+    } else if segment.is_frozen() != (spec.kind == Kind::FrozenArray) {
+        let state = if segment.is_frozen() { "sealed" } else { "not sealed" };
+        Error::new(
+            ErrorKind::Seals,
+            format!("a {} lies in a segment that is {state}", spec.kind.name()),
+        )
+    } else {
         return Ok(());
-    }
-    let message = format!(
-        "an object of {} elements takes {expected} bytes, found {found}",
-        located.entry.len
-    );
-    Err(Error::new(ErrorKind::Corrupt, message).in_segment(segment.label()))
+    };
+    Err(fault.in_segment(segment.label()))
 }
 
 /// A type that lives in a segment as one object.
@@ -32,14 +42,9 @@ pub(crate) trait Object: Sized {
 
     fn handle(&self) -> &Handle;
 
-    /// Proves that what was found may be used as this type.
-    fn check(segment: &Segment, located: &Located) -> Result<()> {
-        check_bytes::<Self>(segment, located)
-    }
-
-    /// Makes a handle of what was found, once it is proved.
+    /// Makes a handle of what was found, once it is proved to be usable as this type.
     fn adopt(segment: &Segment, located: Located) -> Result<Self> {
-        Self::check(segment, &located)?;
+        check_object::<Self>(segment, &located)?;
         Ok(Self::from_handle(Handle::new(segment, located)))
     }
 

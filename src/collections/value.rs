@@ -274,7 +274,9 @@ impl<T: Shareable> SharedValue<T> {
     /// Locks the value and returns a guard with a private copy of it.
     ///
     /// Changes to the copy are published, as one, when the guard drops. A guard that was not changed publishes
-    /// nothing, nor does one that drops in a panic, or in a fork child that inherited it.
+    /// nothing, nor does one that drops in a panic, or in a fork child that inherited it. (A panic counts that began after
+    /// the lock was taken: destructors that run in a panic may lock and publish. As with `std`'s mutexes, a further panic
+    /// that such a destructor catches itself goes unnoticed.)
     ///
     /// # Panics
     ///

@@ -10,7 +10,7 @@
 //! | state | shown by | moved by | if that party dies there |
 //! |---|---|---|---|
 //! | absent | no chain leads to it | holder of the directory lock: writes object and entry beyond `used` | bytes are written anew by the next |
-//! | present | its bucket, by one store | the same: stores the new `used` and count | the next holder computes both from the chains |
+//! | present | its bucket, by one store | the same: stores `last`, `used` and count | the next holder computes them from the chains |
 //!
 //! # Invariants
 //!
@@ -58,6 +58,15 @@ impl Kind {
     /// Whether objects of this kind begin with a lock.
     pub(crate) fn has_lock(self) -> bool {
         matches!(self, Kind::Value | Kind::Array | Kind::Counter)
+    }
+
+    /// The fewest bytes an object of this kind takes: its lock, and what comes with it.
+    fn least_bytes(self) -> u64 {
+        match self {
+            Kind::Value | Kind::Counter => 24,
+            Kind::Array => OBJECT_ALIGN,
+            Kind::Atomic | Kind::AtomicArray | Kind::FrozenArray => 0,
+        }
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -208,17 +217,14 @@ impl<'a> Directory<'a> {
     pub(crate) fn find(&self, name: &str) -> Result<Option<Entry>> {
         let hash = hash(name);
         let mut at = self.first(hash & (self.buckets - 1));
-        for _ in 0..self.words.len() {
-            if at == 0 {
-                return Ok(None);
-            }
+        while at != 0 {
             let entry = self.entry(at)?;
             if entry.hash == hash && entry.name_len == name.len() && self.name_is(&entry, name) {
                 return Ok(Some(entry));
             }
             at = entry.next;
         }
-        Err(corrupt("a chain of entries never ends"))
+        Ok(None)
     }
 
     /// All objects, bucket by bucket.
@@ -227,9 +233,6 @@ impl<'a> Directory<'a> {
         for bucket in 0..self.buckets {
             let mut at = self.first(bucket);
             while at != 0 {
-                if entries.len() > self.words.len() / ENTRY_WORDS {
-                    return Err(corrupt("a chain of entries never ends"));
-                }
                 let entry = self.entry(at)?;
                 at = entry.next;
                 entries.push(entry);
@@ -259,13 +262,20 @@ impl<'a> Directory<'a> {
             schema_len: (lengths >> 32) as usize,
         };
         let fits = entry.name_len <= LONGEST_NAME && entry.schema_len <= LONGEST_SCHEMA && entry.end() <= self.length();
+        // An entry follows its object, and a chain leads to older, and so lower, entries: it has an end, and no object
+        // can reach into another whose entry is intact.
         let object_fits = offset % OBJECT_ALIGN == 0
             && offset >= first_used(self.buckets)
-            && offset.checked_add(bytes).is_some_and(|end| end <= self.length());
+            && bytes >= entry.kind.least_bytes()
+            && offset
+                .checked_add(bytes)
+                .and_then(|end| end.checked_next_multiple_of(8))
+                == Some(at)
+            && next < at;
         if fits && object_fits {
             Ok(entry)
         } else {
-            Err(corrupt(&format!("the entry at offset {at} leads out of the segment")))
+            Err(corrupt(&format!("the entry at offset {at} contradicts itself")))
         }
     }
 
@@ -300,9 +310,14 @@ impl<'a> Directory<'a> {
 
     /// Finds room for a new object. The caller holds the directory lock.
     pub(crate) fn reserve(&self, name: &str, spec: &Spec<'_>, schema: &str) -> Result<Place> {
-        let used = self.load(word::USED);
-        if used < first_used(self.buckets) || used > self.length() {
-            return Err(corrupt(&format!("{used} bytes cannot be in use")));
+        let (used, last) = (self.load(word::USED), self.load(word::LAST));
+        let expected = if last == 0 {
+            first_used(self.buckets)
+        } else {
+            self.entry(last)?.end()
+        };
+        if used != expected {
+            return Err(corrupt(&format!("expected {expected} bytes in use, found {used}")));
         }
         match Place::after(used, spec.bytes, name, schema) {
             Some(place) if place.end <= self.length() => Ok(place),
@@ -347,6 +362,7 @@ impl<'a> Directory<'a> {
         bucket.store(place.entry, Ordering::Release);
         crash_point!("place.published");
         // Relaxed: the directory lock orders these for the next holder.
+        self.words[word::LAST].store(place.entry, Ordering::Relaxed);
         self.words[word::USED].store(place.end, Ordering::Relaxed);
         self.words[word::OBJECTS].fetch_add(1, Ordering::Relaxed);
         crash_point!("place.counted");
@@ -355,8 +371,10 @@ impl<'a> Directory<'a> {
     /// Computes `used` and the count from the chains, after a holder of the directory lock died (D2).
     pub(crate) fn recover(&self) -> Result<()> {
         let entries = self.entries()?;
-        let used = entries.iter().map(Entry::end).fold(first_used(self.buckets), u64::max);
+        let last = entries.iter().max_by_key(|entry| entry.at);
+        let used = last.map_or(first_used(self.buckets), Entry::end);
         // Relaxed: the directory lock orders these for the next holder.
+        self.words[word::LAST].store(last.map_or(0, |entry| entry.at), Ordering::Relaxed);
         self.words[word::USED].store(used, Ordering::Relaxed);
         self.words[word::OBJECTS].store(entries.len() as u64, Ordering::Relaxed);
         Ok(())
@@ -474,6 +492,7 @@ mod tests {
         let used = words[word::USED].load(Ordering::Relaxed);
         words[word::USED].store(first_used(8), Ordering::Relaxed);
         words[word::OBJECTS].store(0, Ordering::Relaxed);
+        assert_eq!(add(&directory, "c", 40).unwrap_err().kind(), ErrorKind::Corrupt);
         directory.recover().unwrap();
         assert_eq!(words[word::USED].load(Ordering::Relaxed), used);
         assert_eq!(words[word::OBJECTS].load(Ordering::Relaxed), 2);
@@ -486,7 +505,6 @@ mod tests {
         add(&directory, "a", 40).unwrap();
         let entry = directory.find("a").unwrap().unwrap();
         words[entry.at as usize / 8].store(entry.at, Ordering::Relaxed);
-        words[entry.at as usize / 8 + 1].store(1, Ordering::Relaxed);
         assert_eq!(directory.find("a").unwrap_err().kind(), ErrorKind::Corrupt);
         assert_eq!(directory.entries().unwrap_err().kind(), ErrorKind::Corrupt);
     }

@@ -34,7 +34,9 @@ pub(crate) mod word {
     pub(crate) const USED: usize = 10;
     pub(crate) const BUCKETS: usize = 11;
     pub(crate) const OBJECTS: usize = 12;
-    /// Words 13 to 15 are zero.
+    /// Where the newest entry stands, 0 if there is none: it must end where the bytes in use end.
+    pub(crate) const LAST: usize = 13;
+    /// Words 14 and 15 are zero.
     pub(crate) const ATTACHED: usize = 16;
     /// The bucket array.
     pub(crate) const END: usize = ATTACHED + super::ATTACH_ENTRIES;
@@ -107,6 +109,14 @@ impl Header {
         };
         header.check(file_length)?;
         Ok(header)
+    }
+
+    /// The flags of a segment of any layout version: magic, version and flags keep their places for ever. `None` if it is
+    /// no segment.
+    pub(crate) fn flags_of_any_version(words: &[AtomicU64]) -> Option<u32> {
+        let is_segment = words.first()?.load(Ordering::Relaxed) == MAGIC;
+        let flags = (words.get(word::VERSION)?.load(Ordering::Relaxed) >> 32) as u32;
+        is_segment.then_some(flags)
     }
 
     fn check(&self, file_length: u64) -> Result<()> {

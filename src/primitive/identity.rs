@@ -31,10 +31,9 @@ thread_local! {
 
 /// Stands in for the page until that is mapped; stays zero.
 static NO_PAGE: AtomicU64 = AtomicU64::new(0);
-/// The word on the wipe-on-fork page: the process half of our ids, or zero before the first use and after a fork.
+/// The word on the wipe-on-fork page: the process half of our ids, and the start time in ticks above it. Zero before the
+/// first use and after a fork.
 static PROCESS: AtomicPtr<AtomicU64> = AtomicPtr::new((&raw const NO_PAGE).cast_mut());
-/// Start time in ticks that belongs to `PROCESS`; written before it.
-static START: AtomicU64 = AtomicU64::new(0);
 /// The namespaces of the first computation, kept across fork so that a child can compare.
 static PID_NAMESPACE: AtomicU64 = AtomicU64::new(0);
 static TIME_NAMESPACE: AtomicU64 = AtomicU64::new(0);
@@ -51,7 +50,7 @@ fn process_word() -> &'static AtomicU64 {
 pub(crate) fn current() -> Result<OwnerId, Foreign> {
     let cached = CACHED.get();
     // Relaxed: the word is only compared with a value this same thread stored or read before.
-    if process_word().load(Ordering::Relaxed) == cached >> 32 {
+    if process_word().load(Ordering::Relaxed) as u32 == (cached >> 32) as u32 {
         return Ok(OwnerId::from_cache(cached));
     }
     compute()
@@ -59,7 +58,7 @@ pub(crate) fn current() -> Result<OwnerId, Foreign> {
 
 #[cold]
 fn compute() -> Result<OwnerId, Foreign> {
-    let process = ensure_process()?;
+    let process = ensure_process()? & u64::from(u32::MAX);
     let id = OwnerId::of_thread(sys::identity::thread_id(), sys::identity::image_nonce(), process);
     CACHED.set(id.word());
     Ok(id)
@@ -68,19 +67,19 @@ fn compute() -> Result<OwnerId, Foreign> {
 /// Fills the process word if it is empty; one computation serves all threads, so that they agree for ever.
 fn ensure_process() -> Result<u64, Foreign> {
     let word = adopt_page();
-    if let Some(word) = word {
-        // Acquire: pairs with the Release below, so that START belongs to the word read.
-        let known = word.load(Ordering::Acquire);
-        if known != 0 {
-            return Ok(known);
-        }
+    // Relaxed, here and below: the word is all there is to know.
+    if let Some(known) = word
+        .map(|word| word.load(Ordering::Relaxed))
+        .filter(|known| *known != 0)
+    {
+        return Ok(known);
     }
     let identity = sys::identity::identity();
     check_namespaces(&identity)?;
-    START.store(identity.start, Ordering::Relaxed);
-    let process = OwnerId::process_half(identity.pid, start_bits(identity.start));
+    let half = OwnerId::process_half(identity.pid, start_bits(identity.start));
+    let process = identity.start << 32 | half;
     // Without a page (no memory for one) nothing may be cached: every call comes here and computes.
-    match word.map(|word| word.compare_exchange(0, process, Ordering::Release, Ordering::Acquire)) {
+    match word.map(|word| word.compare_exchange(0, process, Ordering::Relaxed, Ordering::Relaxed)) {
         None | Some(Ok(_)) => Ok(process),
         Some(Err(earlier)) => Ok(earlier),
     }
@@ -122,9 +121,18 @@ pub(crate) fn namespaces() -> Result<Namespaces, Foreign> {
     })
 }
 
-/// Returns this process's full start time in ticks, 0 if unknown.
+/// Returns this process's start time in ticks, modulo 2^32 (497 days); 0 if unknown.
 #[allow(dead_code, reason = "models have no start times")]
 pub(crate) fn process_start() -> Result<u64, Foreign> {
-    ensure_process()?;
-    Ok(START.load(Ordering::Relaxed))
+    Ok(ensure_process()? >> 32)
+}
+
+/// Whether this process is still in the namespaces its id was computed in. Only then do start times compare: `setns` moves
+/// a process with one thread to another time namespace at once.
+#[cfg(not(procshare_loom))]
+pub(crate) fn is_at_home() -> bool {
+    let now = sys::identity::identity();
+    // Relaxed: single words that are written once.
+    let known = |kept: &AtomicU64, now: u64| kept.load(Ordering::Relaxed) == now && now != 0;
+    known(&PID_NAMESPACE, now.pid_namespace) && known(&TIME_NAMESPACE, now.time_namespace)
 }

@@ -19,7 +19,7 @@ unsafe impl Send for Peers {}
 // SAFETY: as above; nothing in it changes.
 unsafe impl Sync for Peers {}
 
-/// One word of the attach table: `[ start:34 | image:8 | PID:22 ]`, zero when free.
+/// One word of the attach table: `[ start:32 | image:8 | PID:22 ]`, zero when free.
 ///
 /// Here the start time is nearly whole, so that an entry a dead process left is not taken for one of the process
 /// that was given its PID later.
@@ -27,7 +27,7 @@ unsafe impl Sync for Peers {}
 pub(crate) struct Attachment(pub(crate) u64);
 
 const PID_BITS: u64 = (1 << 22) - 1;
-const START_BITS: u64 = (1 << 34) - 1;
+const START_BITS: u64 = (1 << 32) - 1;
 
 impl Attachment {
     pub(crate) fn pack(pid: u32, image: u8, start: u64) -> Self {
@@ -56,7 +56,9 @@ impl Attachment {
     pub(crate) fn may_live(self) -> bool {
         match life(self.pid()) {
             Life::Dead => false,
-            Life::Alive { start } => start == 0 || self.start() == 0 || start & START_BITS == self.start(),
+            Life::Alive { start } => {
+                start == 0 || self.start() == 0 || start & START_BITS == self.start() || !identity::is_at_home()
+            }
         }
     }
 
@@ -94,7 +96,8 @@ impl Peers {
             Life::Dead => true,
             Life::Alive { start } => {
                 let bits = start_bits(start);
-                let reused = bits != 0 && owner.start_bits() != 0 && bits != owner.start_bits();
+                let reused =
+                    bits != 0 && owner.start_bits() != 0 && bits != owner.start_bits() && identity::is_at_home();
                 reused || self.is_former_image(owner, start) || look_at_maps && lacks_mapping(owner.pid(), self.base)
             }
         }
@@ -126,10 +129,10 @@ mod tests {
 
     #[test]
     fn an_attachment_keeps_its_parts() {
-        let entry = Attachment::pack(4_194_303, 7, (1 << 34) - 2);
+        let entry = Attachment::pack(4_194_303, 7, (1 << 32) - 2);
         assert_eq!(
             (entry.pid(), entry.image(), entry.start()),
-            (4_194_303, 7, (1 << 34) - 2)
+            (4_194_303, 7, (1 << 32) - 2)
         );
         assert!(Attachment::pack(9, 1, 5).is_former_image_of(Attachment::pack(9, 2, 5)));
         assert!(!Attachment::pack(9, 1, 5).is_former_image_of(Attachment::pack(9, 2, 6)));

@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 /// Handles a child process that runs one function and returns an `R`.
 ///
-/// Dropping the handle does not end the child, and leaves no zombie.
+/// Dropping the handle does not end the child. When that ends, it stays a zombie until this process next spawns, joins or
+/// drops one.
 ///
 /// # What happens on death
 ///

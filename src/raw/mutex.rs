@@ -27,6 +27,7 @@ use crate::primitive::{
     monotonic_millis,
 };
 use core::time::Duration;
+use std::time::Instant;
 
 /// The first sleep of a waiter; each fruitless one doubles it.
 const FIRST_SLICE: Duration = Duration::from_millis(1);
@@ -231,23 +232,23 @@ impl RawMutex {
         }
         crash_point!("lock.waiting");
         waiter.waiters = WAITERS;
-        let slice = waiter.slice;
-        match futex::wait(
+        let (slice, asleep_since) = (waiter.slice, Instant::now());
+        let ending = futex::wait(
             &self.word,
             marked as u32,
             Some(left.map_or(slice, |left| left.min(slice))),
-        ) {
-            Wait::TimedOut if self.word.load(Ordering::Relaxed) == marked => {
-                waiter.stood_still();
-                return self
-                    .take_over_if_dead(marked, waiter, peers, waiter.still >= EXEC_AFTER)
-                    .map(Ok);
-            }
-            Wait::Woken => crash_point!("lock.woken"),
-            Wait::Changed | Wait::TimedOut => {}
+        );
+        if ending == Wait::Woken {
+            crash_point!("lock.woken");
         }
-        waiter.moved();
-        None
+        // A signal ends a sleep too: what counts is not why it ended, but whether the word has moved.
+        if self.word.load(Ordering::Relaxed) != marked {
+            waiter.moved();
+            return None;
+        }
+        waiter.stood_still(asleep_since.elapsed());
+        self.take_over_if_dead(marked, waiter, peers, waiter.still >= EXEC_AFTER)
+            .map(Ok)
     }
 
     /// Asks whether the owner in `word` is dead, unless somebody has just asked, and takes its place if so.
@@ -306,8 +307,8 @@ impl Waiter {
         }
     }
 
-    fn stood_still(&mut self) {
-        self.still += self.slice;
+    fn stood_still(&mut self, asleep: Duration) {
+        self.still += asleep;
         self.slice = (self.slice * 2).min(LAST_SLICE);
     }
 

@@ -38,6 +38,10 @@ impl Registration {
                 let _ = slot.compare_exchange(found, 0, Ordering::Relaxed, Ordering::Relaxed);
             }
         }
+        // One line for each process: another handle of ours has made it.
+        if table.iter().any(|slot| slot.load(Ordering::Relaxed) == entry.0) {
+            return Ok(Registration { slot: None, entry });
+        }
         let free = (0..ATTACH_ENTRIES).find(|&slot| claim(&table[slot], 0, entry));
         let slot = free.or_else(|| {
             let dead = |slot: &usize| {
@@ -117,16 +121,20 @@ fn try_open(name: &SegmentName, builder: &SegmentBuilder, file: bool) -> Result<
         _ => return Ok(None),
     }
     let (mapping, header) = map_and_check(&fd)?;
-    if header.boot_id != boot_id() && (file || known(header.boot_id) && known(boot_id())) {
-        if !file {
-            return Err(Error::new(
-                ErrorKind::ForeignBoot,
-                "it was made before the machine was last started",
-            ));
-        }
+    let other_boot = header.boot_id != boot_id() && (file || known(header.boot_id) && known(boot_id()));
+    if other_boot && !file {
+        let message = "it was made before the machine was last started";
+        return Err(Error::new(ErrorKind::ForeignBoot, message));
+    }
+    if other_boot || file && check_namespaces(&header).is_err() {
         drop((mapping, fd));
-        reset_after_boot(name)?;
-        return Ok(None);
+        let reset = reset_file(name)?;
+        // Whoever keeps us from it either resets it just now, or uses it in the other namespace.
+        return if reset || other_boot {
+            Ok(None)
+        } else {
+            check_namespaces(&header).map(|()| None)
+        };
     }
     attach(fd, mapping, &header, Some(name.clone())).map(Some)
 }
@@ -230,6 +238,13 @@ pub(super) fn map_and_check(fd: &OwnedFd) -> Result<(Mapping, Header)> {
     }
 }
 
+/// The flags of a segment whose layout this version does not know.
+pub(super) fn flags_of_any_version(fd: &OwnedFd) -> Result<u32> {
+    let mapping = Mapping::writable(fd, header::SHORTEST).map_err(|error| os_error("mmap", error))?;
+    Header::flags_of_any_version(mapping.words())
+        .ok_or_else(|| Error::new(ErrorKind::NotASegment, "its magic has gone meanwhile"))
+}
+
 fn check_user(found: u32, allowed: Option<u32>) -> Result<()> {
     let own = sys::identity::user_id();
     if found == own || Some(found) == allowed {
@@ -279,20 +294,21 @@ fn known(boot_id: [u64; 2]) -> bool {
     boot_id != [0, 0]
 }
 
-/// Frees the locks of processes that a restart of the machine has ended.
+/// Frees the locks of processes that are gone for certain: a restart of the machine has ended them, or they lived in
+/// another namespace and nobody holds the file's lock any more. False if somebody does.
 ///
-/// | state | header's boot id | moved by | if that party dies there |
+/// | state | header's boot id, namespaces | moved by | if that party dies there |
 /// |---|---|---|---|
-/// | of an earlier start | old | whoever holds the file's exclusive lock | the next opener begins again |
-/// | of this start | ours, written last | – | – |
-fn reset_after_boot(name: &SegmentName) -> Result<()> {
+/// | of an earlier start, or elsewhere | another | whoever holds the file's exclusive lock | the next opener begins again |
+/// | of this start, here | ours, written last | – | – |
+fn reset_file(name: &SegmentName) -> Result<bool> {
     let fd = map::open(&name.path).map_err(|error| os_error("opening", error))?;
     if !map::lock_exclusive(fd.as_fd()).map_err(|error| os_error("flock", error))? {
-        return Ok(());
+        return Ok(false);
     }
     let (mapping, header) = map_and_check(&fd)?;
-    if header.boot_id == boot_id() {
-        return Ok(());
+    if header.boot_id == boot_id() && check_namespaces(&header).is_ok() {
+        return Ok(true);
     }
     if !known(boot_id()) {
         return Err(Error::new(
@@ -301,22 +317,32 @@ fn reset_after_boot(name: &SegmentName) -> Result<()> {
         ));
     }
     let namespaces = identity::namespaces().map_err(|_| foreign_self())?;
+    if namespaces.pid == 0 || namespaces.time == 0 {
+        check_namespaces(&header)?;
+    }
     let words = mapping.words();
     let directory = Directory::new(words, header.buckets);
     raw_mutex_at(words, word::DIRECTORY_LOCK as u64 * 8).reset();
     directory.recover()?;
-    for entry in directory.entries()?.iter().filter(|entry| entry.kind.has_lock()) {
-        raw_mutex_at(words, entry.offset).reset();
-    }
+    reset_locks(words, &directory)?;
     words[word::ATTACHED..word::END]
         .iter()
         .for_each(|slot| slot.store(0, Ordering::Relaxed));
     crash_point!("reset.locks");
+    // Unknown until all is stamped, so that a reset cut short is begun again.
+    words[word::BOOT_ID + 1].store(!boot_id()[1], Ordering::Relaxed);
     // Relaxed: the exclusive lock excludes every other process.
     words[word::PID_NAMESPACE].store(namespaces.pid, Ordering::Relaxed);
     words[word::TIME_NAMESPACE].store(namespaces.time, Ordering::Relaxed);
     words[word::BOOT_ID].store(boot_id()[0], Ordering::Relaxed);
     crash_point!("reset.stamped");
     words[word::BOOT_ID + 1].store(boot_id()[1], Ordering::Relaxed);
+    Ok(true)
+}
+
+fn reset_locks(words: &[AtomicU64], directory: &Directory<'_>) -> Result<()> {
+    for entry in directory.entries()?.iter().filter(|entry| entry.kind.has_lock()) {
+        raw_mutex_at(words, entry.offset).reset();
+    }
     Ok(())
 }

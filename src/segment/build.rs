@@ -1,7 +1,7 @@
 //! `SegmentBuilder`: making segments. A named one is complete, locked and registered before it gets its name.
 
 use super::attach::{self, Registration};
-use super::lifetime::{Farewell, remove_if_orphan, remove_unfinished};
+use super::lifetime::{BETWEEN_TRIES, FORKED_CHILDREN, Farewell, remove_if_orphan, remove_unfinished};
 use super::mapping::Mapping;
 use super::name::{SHARED_MEMORY, SegmentName, UNFINISHED};
 use super::{ANONYMOUS, Inner, Segment};
@@ -14,6 +14,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Below this size the question how much memory is left costs more than the memory.
 const CHECK_MEMORY_FROM: u64 = 1 << 20;
@@ -211,7 +212,7 @@ impl SegmentBuilder {
             let fd = segment.0.fd.try_clone().map_err(|error| os_error("dup", error))?;
             // The seal is refused while a writable mapping exists.
             drop(segment);
-            map::seal_all(fd.as_fd()).map_err(|error| os_error("sealing", error))?;
+            seal_patiently(&fd)?;
             attach::from_descriptor(fd, None)
         };
         freeze().map_err(|error| error.in_segment(ANONYMOUS))
@@ -271,6 +272,12 @@ impl SegmentBuilder {
     /// Writes header and contents of a segment that only we can see, and attaches us to it.
     fn format(&self, fd: OwnedFd, flags: u32, length: u64, fill: Fill<'_>) -> Result<Segment> {
         let mapping = Mapping::writable(&fd, length).map_err(|error| os_error("mmap", error))?;
+        if flags & header::FROZEN != 0 {
+            // A child that never calls `exec` would keep its copy of this mapping, and with it the seal away.
+            mapping
+                .keep_from_children()
+                .map_err(|error| os_error("madvise", error))?;
+        }
         let namespaces = identity::namespaces().map_err(|_| attach::foreign_self())?;
         let buckets = self.buckets.unwrap_or_else(|| directory::buckets_for(length));
         let header = Header {
@@ -295,6 +302,21 @@ impl SegmentBuilder {
         }));
         fill(&segment)?;
         Ok(segment)
+    }
+}
+
+/// Seals a file nobody else maps, but for children of other threads that are between `fork` and `exec`: they have a copy
+/// of every mapping made before they were forked.
+fn seal_patiently(fd: &OwnedFd) -> Result<()> {
+    let give_up = Instant::now() + FORKED_CHILDREN;
+    loop {
+        match map::seal_all(fd.as_fd()) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy && Instant::now() < give_up => {
+                sys::clock::sleep(BETWEEN_TRIES);
+            }
+            Err(error) => return Err(os_error("sealing", error)),
+        }
     }
 }
 

@@ -3,9 +3,9 @@
 use super::name::SegmentName;
 use super::{Inner, Segment, attach};
 use crate::error::{Error, ErrorKind, Result};
-use crate::sys::map::AsFd;
 #[cfg(feature = "process")]
 use crate::sys::map::OwnedFd;
+use crate::sys::map::{AsFd, BorrowedFd};
 use crate::sys::{descriptor, map};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -17,6 +17,15 @@ const VARIABLE: &str = "PROCSHARE_SEGMENT_";
 
 /// The segments received so far: a descriptor can be taken over only once. Weak, so that the last handle still detaches.
 static RECEIVED: Mutex<Option<HashMap<String, Weak<Inner>>>> = Mutex::new(None);
+
+/// A segment that stays attached as long as a command may still pass it on: its file lock is in use until then.
+struct Kept(Segment);
+
+impl AsFd for Kept {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.0.fd.as_fd()
+    }
+}
 
 impl Segment {
     /// Passes this segment to the child that `command` will start.
@@ -43,7 +52,7 @@ impl Segment {
     pub fn pass_to(&self, command: &mut Command, key: &str) -> Result<()> {
         let variable = variable(key)?;
         let fail = |error| super::build::os_error("passing the segment", error).in_segment(self.label());
-        let fd = self.0.fd.try_clone().map_err(fail)?;
+        let fd = &self.0.fd;
         let stat = map::stat(fd.as_fd()).map_err(fail)?;
         let path = match &self.0.farewell.name {
             None => "",
@@ -54,9 +63,9 @@ impl Segment {
         };
         command.env(
             variable,
-            format!("{}:{}:{}:{path}", descriptor::number(&fd), stat.dev, stat.ino),
+            format!("{}:{}:{}:{path}", descriptor::number(fd), stat.dev, stat.ino),
         );
-        descriptor::keep_in_child(command, fd);
+        descriptor::keep_in_child(command, Kept(self.clone()));
         Ok(())
     }
 

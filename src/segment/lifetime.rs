@@ -16,7 +16,7 @@
 //!   living process (somebody may have closed all descriptors and use the mapping still).
 //! - T2. Nobody tries to turn a shared lock into an exclusive one: a failed attempt would lose the shared one.
 
-use super::attach::{map_and_check, somebody_is_attached};
+use super::attach::{flags_of_any_version, map_and_check, somebody_is_attached};
 use super::build::os_error;
 use super::name::{PREFIX, SHARED_MEMORY, SegmentName, UNFINISHED};
 use super::{Inner, Segment};
@@ -50,7 +50,7 @@ impl Segment {
             Error::new(ErrorKind::NotFound, "an anonymous segment has no name to remove").in_segment(self.label())
         })?;
         // Against another `unlink` of the same segment, between whose check and removal a new one might get the name.
-        let _guard = self.lock_directory().map_err(|error| error.in_segment(name))?;
+        let _guard = self.hold_directory().map_err(|error| error.in_segment(name))?;
         crash_point!("unlink.begin");
         if !leads_to(&name.path, &self.0.fd) {
             return Err(Error::new(ErrorKind::NotFound, "its name is gone or leads to another file").in_segment(name));
@@ -65,13 +65,13 @@ impl Segment {
 pub(super) struct Farewell {
     /// Where the segment stands; `None` for an anonymous one.
     pub(super) name: Option<SegmentName>,
-    /// The file opened anew, if the name goes with its last user.
-    fresh: Option<OwnedFd>,
+    /// Device and inode of the file, if its name goes with its last user.
+    file: Option<(u64, u64)>,
 }
 
 impl Farewell {
     pub(super) fn new(name: Option<SegmentName>) -> Self {
-        Farewell { name, fresh: None }
+        Farewell { name, file: None }
     }
 }
 
@@ -82,28 +82,33 @@ impl Drop for Inner {
             self.registration.deregister(self.mapping.words());
         }
         crash_point!("detach.deregistered");
-        if let (Some(name), 0) = (&self.farewell.name, self.flags & header::PERSISTENT) {
-            // What fails here leaves an orphan, which `create` and `clean` remove.
-            let fresh = map::reopen(self.fd.as_fd()).or_else(|_| map::open(&name.path));
-            self.farewell.fresh = fresh.ok();
+        if self.farewell.name.is_some() && self.flags & header::PERSISTENT == 0 {
+            self.farewell.file = map::stat(self.fd.as_fd()).ok().map(|stat| (stat.dev, stat.ino));
         }
     }
 }
 
 /// How long the last user waits for children of other threads that are between `fork` and `exec`: until then they share
 /// our open file, and with it the shared lock.
-const FORKED_CHILDREN: Duration = Duration::from_millis(50);
-const BETWEEN_TRIES: Duration = Duration::from_micros(500);
+pub(super) const FORKED_CHILDREN: Duration = Duration::from_millis(50);
+pub(super) const BETWEEN_TRIES: Duration = Duration::from_micros(500);
 
 impl Drop for Farewell {
     fn drop(&mut self) {
         crash_point!("detach.unlocked");
-        let (Some(name), Some(fresh)) = (&self.name, &self.fresh) else {
+        let (Some(name), Some(file)) = (&self.name, self.file) else {
             return;
         };
+        // The descriptor just closed makes room for this one. What fails leaves an orphan, for `create` and `clean`.
+        let Ok(fresh) = map::open(&name.path) else {
+            return;
+        };
+        if !map::stat(fresh.as_fd()).is_ok_and(|stat| (stat.dev, stat.ino) == file) {
+            return;
+        }
         let give_up = Instant::now() + FORKED_CHILDREN;
         // Locked by somebody who is not in the attach table: a child that does not know it is attached.
-        while matches!(try_remove(fresh, &name.path), Ok(Removal::Locked { by_users: false })) {
+        while matches!(try_remove(&fresh, &name.path), Ok(Removal::Locked { by_users: false })) {
             if Instant::now() > give_up {
                 return; // A child that never calls `exec`: it removes the name, or leaves an orphan.
             }
@@ -126,13 +131,17 @@ enum Removal {
 /// Removes the name `path` of the file behind `fd` if nobody is attached to it (T1). The lock goes with `fd`.
 fn try_remove(fd: &OwnedFd, path: &Path) -> Result<Removal> {
     let locked = map::lock_exclusive(fd.as_fd()).map_err(|error| os_error("flock", error))?;
-    let (mapping, header) = map_and_check(fd)?;
-    let by_users = somebody_is_attached(mapping.words());
+    let (flags, by_users) = match map_and_check(fd) {
+        Ok((mapping, header)) => (header.flags, somebody_is_attached(mapping.words())),
+        // Whoever wrote another layout held the file's lock as we do.
+        Err(error) if error.kind() == ErrorKind::LayoutVersion => (flags_of_any_version(fd)?, false),
+        Err(error) => return Err(error),
+    };
     if !locked {
         return Ok(Removal::Locked { by_users });
     }
     crash_point!("detach.exclusive");
-    if header.flags & header::PERSISTENT != 0 || by_users || !leads_to(path, fd) {
+    if flags & header::PERSISTENT != 0 || by_users || !leads_to(path, fd) {
         return Ok(Removal::Refused);
     }
     map::unlink(path).map_err(|error| os_error("unlink", error))?;
@@ -150,16 +159,25 @@ fn leads_to(path: &Path, fd: &OwnedFd) -> bool {
 
 /// Removes the segment at `path` if all its users were killed. True if the name is free now.
 pub(super) fn remove_if_orphan(path: &Path) -> Result<bool> {
-    let Ok(fd) = map::open(path) else {
-        return Ok(map::stat_path(path).is_err());
+    let fd = match map::open(path).map_err(|error| os_error("opening what has the name", error)) {
+        Ok(fd) => fd,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+        Err(error) if matches!(error.kind(), ErrorKind::NotARegularFile | ErrorKind::PermissionDenied) => {
+            return Ok(false);
+        }
+        Err(error) => return Err(error),
     };
     // Only a whole segment of our own can be an orphan; anything else is left alone, whatever it is.
     let is_ours = map::stat(fd.as_fd()).is_ok_and(|stat| stat.is_file && stat.uid == sys::identity::user_id());
     if !is_ours {
         return Ok(false);
     }
-    // An error says that the file is no segment this version could have made.
-    Ok(matches!(try_remove(&fd, path), Ok(Removal::Done)))
+    match try_remove(&fd, path) {
+        Ok(removal) => Ok(matches!(removal, Removal::Done)),
+        Err(error) if error.kind() == ErrorKind::TooManyDescriptors => Err(error),
+        // It is no segment this version, or any, could have made.
+        Err(_) => Ok(false),
+    }
 }
 
 /// Removes named segments whose users were all killed.

@@ -26,6 +26,13 @@ impl Mapping {
         Ok(Mapping { map })
     }
 
+    /// Leaves this mapping out of children that are forked from now on.
+    pub(super) fn keep_from_children(&self) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        self.map.advise(memmap2::Advice::DontFork)?;
+        Ok(())
+    }
+
     pub(super) fn base(&self) -> *mut u8 {
         self.map.as_mut_ptr()
     }

@@ -143,7 +143,18 @@ impl Segment {
         self.locate_existing(name, spec, Some(spec.len))
     }
 
-    pub(super) fn lock_directory(&self) -> Result<DirectoryGuard<'_>> {
+    /// The directory lock, and a directory that is whole.
+    fn lock_directory(&self) -> Result<DirectoryGuard<'_>> {
+        let guard = self.hold_directory()?;
+        if guard.held.inconsistent {
+            self.directory().recover()?;
+            guard.mutex.mark_consistent();
+        }
+        Ok(guard)
+    }
+
+    /// The directory lock alone.
+    pub(super) fn hold_directory(&self) -> Result<DirectoryGuard<'_>> {
         let mutex = raw_mutex_at(self.words(), header::word::DIRECTORY_LOCK as u64 * 8);
         let held = mutex
             .lock(|| self.peers(), Deadline::after(PATIENCE))
@@ -157,12 +168,7 @@ impl Segment {
                     ),
                 }
             })?;
-        let guard = DirectoryGuard { mutex, held };
-        if held.inconsistent {
-            self.directory().recover()?;
-            mutex.mark_consistent();
-        }
-        Ok(guard)
+        Ok(DirectoryGuard { mutex, held })
     }
 
     /// Compares what was found with what is asked for.

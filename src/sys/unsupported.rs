@@ -371,7 +371,7 @@ pub(crate) mod descriptor {
     }
 
     /// Does nothing: the child finds no such descriptor.
-    pub(crate) fn keep_in_child(_command: &mut Command, _fd: OwnedFd) {}
+    pub(crate) fn keep_in_child<K: Send + Sync + 'static>(_command: &mut Command, _keeper: K) {}
 
     /// Returns `None`: nothing is inherited.
     pub(crate) fn take_inherited(_number: i32, _dev: u64, _ino: u64) -> Option<OwnedFd> {

@@ -1,7 +1,7 @@
 //! Descriptors that cross `exec`: into one child, and out of the environment it finds.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -10,12 +10,12 @@ pub(crate) fn number(fd: &OwnedFd) -> RawFd {
     fd.as_raw_fd()
 }
 
-/// Lets the child of `command` inherit `fd`, under the same number, and no other child.
+/// Lets the child of `command` inherit the descriptor of `keeper`, under the same number, and no other child.
 ///
-/// The close-on-exec flag is cleared in the child, after the fork: cleared here, it would leak the descriptor into
-/// whatever child another thread starts meanwhile.
-pub(crate) fn keep_in_child(command: &mut Command, fd: OwnedFd) {
-    let clear = move || clear_close_on_exec(fd.as_raw_fd());
+/// The keeper lives as long as the command. The close-on-exec flag is cleared in the child, after the fork: cleared here,
+/// it would leak the descriptor into whatever child another thread starts meanwhile.
+pub(crate) fn keep_in_child(command: &mut Command, keeper: impl AsFd + Send + Sync + 'static) {
+    let clear = move || clear_close_on_exec(keeper.as_fd().as_raw_fd());
     // SAFETY: the closure makes one fcntl call, which is async-signal-safe, and allocates nothing.
     unsafe { command.pre_exec(clear) };
 }

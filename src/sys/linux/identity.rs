@@ -1,7 +1,7 @@
 //! Says who this thread, process and executable image are.
 
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -84,10 +84,43 @@ fn proc_namespace(path: &str) -> io::Result<u64> {
     Ok(fs::metadata(path)?.ino())
 }
 
+/// The process that last found its `/proc` to be its own.
+static BELIEVER: AtomicU32 = AtomicU32::new(0);
+
 /// Tells whether `/proc` counts processes as this process does.
 ///
-/// A mount inherited from another PID namespace speaks of other processes under the same numbers.
+/// A mount inherited from another PID namespace speaks of other processes under the same numbers. It may even show us
+/// under our own number, by chance; but then it shows more than one number.
 pub(super) fn proc_is_believed() -> bool {
+    if !proc_shows_our_number() {
+        return false;
+    }
+    let Ok(status) = fs::read("/proc/thread-self/status") else {
+        return false;
+    };
+    let line = status
+        .split(|byte| *byte == b'\n')
+        .find_map(|line| line.strip_prefix(b"NSpid:"));
+    let numbers = line.map(|line| {
+        line.split(u8::is_ascii_whitespace)
+            .filter(|number| !number.is_empty())
+            .count()
+    });
+    // A kernel without PID namespaces has no such line.
+    let believed = numbers.is_none_or(|numbers| numbers == 1);
+    if believed {
+        // Relaxed: one word that says the same whoever stores it.
+        BELIEVER.store(process_id(), Ordering::Relaxed);
+    }
+    believed
+}
+
+/// As [`proc_is_believed`], from what was found earlier, for a process that has no descriptor to spare.
+pub(super) fn proc_was_believed() -> bool {
+    BELIEVER.load(Ordering::Relaxed) == process_id() && proc_shows_our_number()
+}
+
+fn proc_shows_our_number() -> bool {
     let Ok(target) = fs::read_link("/proc/self") else {
         return false;
     };

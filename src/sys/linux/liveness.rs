@@ -1,19 +1,27 @@
 //! Tells whether another process can still act.
 //!
 //! A process is declared dead only on positive proof: its number is free or names a mere thread,
-//! its pidfd says it has ended, all its threads are on their way out, or it is dumping core.
+//! its pidfd says it has ended, or all its threads are on their way out, perhaps by way of a core file.
 //! Whatever cannot be read proves nothing.
 
 use core::ops::Range;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 
-use super::identity::{proc_is_believed, process_id};
+use super::identity::{proc_is_believed, proc_was_believed, process_id};
 use super::retry;
 
 /// Marks a thread that has begun to exit; its memory goes later.
 const PF_EXITING: u64 = 0x4;
+/// Marks a thread that waits, in its exit, for another one to write a core file.
+const PF_POSTCOREDUMP: u64 = 0x8;
+/// Marks the thread that writes the core file; it exits when it is done.
+const PF_DUMPCORE: u64 = 0x200;
+/// A thread with one of these never returns to its program, nor to a system call. (`CoreDumping` in `status` is no
+/// proof: it appears before the other threads have stopped, and one in a system call may be writing to its memory.)
+const FINAL: u64 = PF_EXITING | PF_POSTCOREDUMP | PF_DUMPCORE;
 
 /// Limits how often a changing list of threads is read.
 const PASSES: u32 = 4;
@@ -74,9 +82,23 @@ fn proves_absence(error: &io::Error, pid: u32) -> bool {
         Some(libc::ESRCH) => true,
         // The number names a thread of another process: EINVAL before Linux 6.15, ENOENT since.
         Some(libc::EINVAL | libc::ENOENT) => true,
-        // No descriptor to be had (EMFILE, ENFILE, ENOMEM) or not allowed: the older way needs none.
-        _ => process_number(pid).is_none_or(is_gone),
+        // No descriptor to be had (EMFILE, ENFILE, ENOMEM) or not allowed: these ways need none.
+        _ => process_number(pid).is_none_or(is_gone) || has_left_its_memory(pid),
     }
+}
+
+/// Tells, without a descriptor, whether the process has ended or is about to.
+///
+/// A thread has no executable once it has let go of its memory, on its way out. If it was the leader, and the process
+/// has no other thread, nothing of the process runs any more.
+fn has_left_its_memory(pid: u32) -> bool {
+    let without_memory = || {
+        let link = fs::read_link(format!("/proc/{pid}/exe"));
+        link.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    };
+    // The folder of threads has a link for each, besides its own two.
+    let is_alone = || fs::metadata(format!("/proc/{pid}/task")).is_ok_and(|task| task.nlink() == 3);
+    proc_was_believed() && without_memory() && is_alone() && without_memory()
 }
 
 fn is_gone(pid: libc::pid_t) -> bool {
@@ -110,15 +132,8 @@ fn observe(pid: u32) -> Facts {
     let Some(leader) = read_stat(pid, pid) else {
         return Facts::default();
     };
-    let doomed = if leader.flags & PF_EXITING == 0 {
-        dumps_core(pid, pid)
-    } else {
-        match census(pid) {
-            Some(Census::AllExiting) => true,
-            Some(Census::Runs(thread)) => dumps_core(pid, thread),
-            None => false,
-        }
-    };
+    // The leader first: that it runs on is the commonest answer, and the cheapest.
+    let doomed = leader.flags & FINAL != 0 && census(pid) == Some(Census::AllExiting);
     Facts {
         start: leader.start,
         doomed,
@@ -130,11 +145,12 @@ pub(super) fn start_of(pid: u32) -> u64 {
     read_stat(pid, pid).map_or(0, |stat| stat.start)
 }
 
+#[derive(PartialEq, Eq)]
 enum Census {
     /// Every thread has begun to exit, so none can begin another.
     AllExiting,
-    /// This thread has not.
-    Runs(u32),
+    /// One has not.
+    Runs,
 }
 
 /// Looks for a thread that is not exiting.
@@ -149,7 +165,7 @@ fn census(pid: u32) -> Option<Census> {
         let count = read_stat(pid, pid)?.threads;
         let now = match survey(pid)? {
             Survey::Exiting(threads) => Some(threads),
-            Survey::Runs(thread) => return Some(Census::Runs(thread)),
+            Survey::Runs => return Some(Census::Runs),
             Survey::Changing => None,
         };
         let agreed = now.as_ref().filter(|_| now == before);
@@ -164,8 +180,8 @@ fn census(pid: u32) -> Option<Census> {
 enum Survey {
     /// All threads seen, each exiting.
     Exiting(Vec<u32>),
-    /// This thread is not exiting.
-    Runs(u32),
+    /// One is not exiting.
+    Runs,
     /// A thread went away before it could be looked at.
     Changing,
 }
@@ -175,7 +191,7 @@ fn survey(pid: u32) -> Option<Survey> {
     for thread in threads(pid)? {
         match read_stat(pid, thread) {
             None => return Some(Survey::Changing),
-            Some(stat) if stat.flags & PF_EXITING == 0 => return Some(Survey::Runs(thread)),
+            Some(stat) if stat.flags & FINAL == 0 => return Some(Survey::Runs),
             Some(_) => exiting.push(thread),
         }
     }
@@ -191,18 +207,6 @@ fn threads(pid: u32) -> Option<impl Iterator<Item = u32>> {
             .map_while(Result::ok)
             .filter_map(|entry| entry.file_name().to_str()?.parse().ok()),
     )
-}
-
-/// Tells whether the process of a live thread is dumping core.
-///
-/// Nothing survives that. The thread is asked, as a leader that has ended has no memory and so no such line.
-fn dumps_core(pid: u32, thread: u32) -> bool {
-    let Ok(status) = read_small(&format!("/proc/{pid}/task/{thread}/status")) else {
-        return false;
-    };
-    status
-        .split(|byte| *byte == b'\n')
-        .any(|line| line == b"CoreDumping:\t1")
 }
 
 /// The fields of a thread's `stat` file that matter here.

@@ -184,9 +184,18 @@ pub(crate) fn open_self() -> io::Result<OwnedFd> {
 }
 
 /// Ends a child that has no descriptor, and waits for it.
+///
+/// Nothing happens if somebody else has already been told of its end: then the number may be another's.
 pub(crate) fn abandon(pid: u32) {
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: the pointer is to room for one siginfo, which the kernel may write.
+    let asked = retry(|| unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, info.as_mut_ptr(), options) });
+    if asked.is_err() {
+        return;
+    }
     let pid = pid as libc::pid_t;
-    // SAFETY: the call takes two numbers; the child has not been waited for, so the number is still its own.
+    // SAFETY: the call takes two numbers and touches no memory. The number is a child's whose end nobody has been told.
     unsafe { libc::kill(pid, libc::SIGKILL) };
     // SAFETY: the call takes two numbers, and a null pointer for the status nobody wants.
     drop(retry(|| unsafe { libc::waitpid(pid, ptr::null_mut(), 0) }));
