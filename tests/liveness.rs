@@ -16,7 +16,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -893,7 +893,7 @@ fn a_waiter_woken_and_killed_delays_others_by_a_slice() {
                 .args(["a_waiter_of_another_test", "--exact", "--test-threads=1"])
                 .env(WAITER, &name)
                 .env("PROCSHARE_CRASH_AT", "lock.woken")
-                .stdout(Stdio::null())
+                .stdout(std::process::Stdio::null())
                 .spawn()
                 .unwrap();
             until("the waiter sleeps", || {

@@ -548,7 +548,7 @@ fn readers_of_a_large_value_get_through_between_writers() {
 }
 
 /// Moves the version of a value on and on, as writers would who never rest, but leaves the value as it is.
-fn never_rest(exposed: &Exposed<Large>, go_on: &AtomicBool) {
+fn never_rest(exposed: &Exposed<[u64; 256]>, go_on: &AtomicBool) {
     let length = exposed.file.metadata().unwrap().len() as usize;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let (kind, fd) = (libc::MAP_SHARED, exposed.file.as_raw_fd());
@@ -569,7 +569,7 @@ fn never_rest(exposed: &Exposed<Large>, go_on: &AtomicBool) {
 #[test]
 fn a_read_that_gets_nowhere_takes_the_lock() {
     let _frame = frame();
-    let exposed = Exposed::new([7u64; 4096]);
+    let exposed = Exposed::new([7u64; 256]);
     let (value, go_on) = (&exposed.value, AtomicBool::new(true));
     thread::scope(|scope| {
         scope.spawn(|| never_rest(&exposed, &go_on));
