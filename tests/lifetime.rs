@@ -3,11 +3,11 @@
 #[path = "common/role.rs"]
 mod role;
 
-use procshare::{Error, ErrorKind, Segment, SegmentBuilder, SharedAtomicArray, clean_folder};
+use procshare::{Error, ErrorKind, Segment, SegmentBuilder, SharedAtomic, SharedAtomicArray, clean_folder};
 use role::{Folder, file_of, listen, say, start, unique, watchdog};
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 #[test]
 fn plays_a_role() {
@@ -378,35 +378,43 @@ fn no_descriptor_is_lost() {
     assert!(folder.names().is_empty());
 }
 
-const OPENINGS: u64 = 10_000;
+const DETACHINGS: u64 = 10_000;
 /// What each generation of the segment holds twice, so that a half-made one would show.
 type Stamp = [u64; 2];
 
-/// Creates and lets go, again and again, until told in shared memory to stop.
+fn stop_flag(arguments: &[String]) -> SharedAtomic<AtomicU64> {
+    let control = Segment::open(&arguments[1]).expect("the test made it");
+    control.open_atomic("stop").expect("the test made it")
+}
+
+/// Creates and lets go, often enough, and then tells the other to stop.
 fn detacher(arguments: &[String]) {
     let builder = in_folder(arguments);
-    let stop = Segment::open(&arguments[1]).and_then(|control| control.open_atomic::<AtomicU64>("stop"));
-    let stop = stop.expect("the test made it");
     let (mut made, mut refused) = (0u64, 0u64);
-    while stop.load(Ordering::Relaxed) == 0 {
+    while made < DETACHINGS {
         match builder.create("shared") {
             Ok(segment) => {
                 made += 1;
                 segment.value::<Stamp>("stamp", [made; 2]).expect("there is room");
+                // Now and then the other gets our processor, should there be one only.
+                if made % 8 == 0 {
+                    std::thread::yield_now();
+                }
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => refused += 1,
             Err(error) => panic!("{error}"),
         }
     }
+    stop_flag(arguments).store(1, Ordering::Relaxed);
     say(&format!("{made} made, {refused} refused"));
 }
 
-/// Opens until it has succeeded often enough; what it gets is whole, and has the name as long as it is held.
+/// Opens again and again; what it gets is whole, and has the name as long as it is held.
 fn opener(arguments: &[String]) {
     let builder = in_folder(arguments);
-    let (mut opened, mut absent, mut later) = (0, 0u64, 0u64);
-    let mut mark = 1u64 << 32;
-    while opened < OPENINGS {
+    let stop = stop_flag(arguments);
+    let (mut opened, mut absent, mut empty) = (0u64, 0u64, 0u64);
+    while stop.load(Ordering::Relaxed) == 0 {
         let segment = match builder.open("shared") {
             Ok(segment) => segment,
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -417,22 +425,21 @@ fn opener(arguments: &[String]) {
         };
         opened += 1;
         // The creator places the stamp after it made the segment: absent or whole.
-        let Some(stamp) = segment.open_value::<Stamp>("stamp").ok() else {
-            later += 1;
+        let Ok(stamp) = segment.open_value::<Stamp>("stamp") else {
+            empty += 1;
             continue;
         };
         let [first, second] = stamp.get();
         assert_eq!(first, second, "half-made");
-        if opened % 10 == 0 {
-            mark += 1;
-            stamp.set([mark; 2]);
-            let again = builder.open("shared").expect("its name stays while we are attached");
-            let seen = again.open_value::<Stamp>("stamp").expect("it is there").get();
-            assert_eq!(seen, [mark; 2], "the name leads elsewhere");
-        }
+        let mark = opened << 32;
+        stamp.set([mark; 2]);
+        let again = builder.open("shared").expect("its name stays while we are attached");
+        let seen = again.open_value::<Stamp>("stamp").expect("it is there").get();
+        assert_eq!(seen, [mark; 2], "the name leads elsewhere");
     }
+    assert!(opened > 100, "the two hardly met: {opened}");
     say(&format!(
-        "{opened} opened ({later} without an object yet), {absent} times absent"
+        "{opened} opened ({empty} before the object), {absent} times absent"
     ));
 }
 
@@ -443,11 +450,11 @@ fn opening_races_the_last_detach() {
     let control_name = unique("control");
     let control = Segment::create(&control_name, 1).expect("the name is unique");
     let stop = control.atomic::<AtomicU64>("stop", 0).expect("there is room");
+    let mut opener = start("opener", &[folder.path(), &control_name]);
     let mut detacher = start("detacher", &[folder.path(), &control_name]);
-    let mut opener = start("opener", &[folder.path()]);
-    let outcome = opener.hear_or_end();
+    let made = detacher.hear_or_end();
     stop.store(1, Ordering::Relaxed);
-    eprintln!("{}; {}", outcome.expect("it opened often enough"), detacher.hear());
+    eprintln!("{}; {}", made.expect("it made them all"), opener.hear());
     opener.finish();
     detacher.finish();
     assert!(folder.names().is_empty(), "whoever was last removed it");
@@ -569,8 +576,7 @@ fn two_that_open_or_create_share_one_segment() {
 
 fn cleaned(arguments: &[String]) {
     let builder = in_folder(arguments);
-    let stop = Segment::open(&arguments[1]).and_then(|control| control.open_atomic::<AtomicU64>("stop"));
-    let stop = stop.expect("the test made it");
+    let stop = stop_flag(arguments);
     for round in 0..2 * ROUNDS {
         let segment = builder.create("shared").expect("nobody else creates it");
         let path = file_of(Path::new(&arguments[0]), "shared");
@@ -592,8 +598,7 @@ fn cleaned(arguments: &[String]) {
 }
 
 fn cleaner(arguments: &[String]) {
-    let stop = Segment::open(&arguments[1]).and_then(|control| control.open_atomic::<AtomicU64>("stop"));
-    let stop = stop.expect("the test made it");
+    let stop = stop_flag(arguments);
     let (mut rounds, mut removed) = (0u64, 0u64);
     while stop.load(Ordering::Relaxed) == 0 {
         rounds += 1;
