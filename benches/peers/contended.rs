@@ -1,19 +1,44 @@
 //! Several processes at one lock, beside two threads at a lock of theirs.
 
 use crate::measure::{Effort, Line, Measured, interleave, median};
-use crate::race::{Lap, in_processes, in_two_threads, longest, shared_pace};
+use crate::race::{Lap, Outcome, in_processes, in_two_threads, longest, outcome};
 use crate::robust;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-const ROUNDS: usize = 11;
-const INCREMENTS: u64 = 2_000_000;
+const ROUNDS: usize = 15;
+const INCREMENTS: u64 = 1_000_000;
+/// How often a race is run again because other programs had got in its way.
+const ATTEMPTS: u32 = 5;
+/// The share of a worker's time off its processor from which a race counts as disturbed.
+const DISTURBED: f64 = 0.10;
 /// The longest that anybody may wait while four processes share the machine.
 const LONGEST_WAIT: f64 = 50e6;
 
-/// Runs races until one was a race: a worker may come so late that the other has finished.
-pub(crate) fn pace(race: impl Fn() -> Vec<Lap>) -> f64 {
+static RACES: AtomicU32 = AtomicU32::new(0);
+static DISTURBED_RACES: AtomicU32 = AtomicU32::new(0);
+
+/// How many races there were, and how many of them were disturbed to the last attempt.
+pub(crate) fn disturbed_races() -> (u32, u32) {
+    // Relaxed: read by the thread that counts.
+    (RACES.load(Ordering::Relaxed), DISTURBED_RACES.load(Ordering::Relaxed))
+}
+
+/// The pace of a race that nobody disturbed, or of the one disturbed least.
+///
+/// Workers that take turns on one processor are never in each other's way, and would seem fast.
+fn pace(race: impl Fn() -> Vec<Lap>) -> f64 {
+    let mut best: Option<Outcome> = None;
+    let mut attempts = 0;
     loop {
-        if let Some(pace) = shared_pace(&race()) {
-            return pace;
+        attempts += 1;
+        if let Some(now) = outcome(&race()) {
+            let least = best.map_or(now, |best| if now.disturbed < best.disturbed { now } else { best });
+            if least.disturbed < DISTURBED || attempts >= ATTEMPTS {
+                RACES.fetch_add(1, Ordering::Relaxed);
+                DISTURBED_RACES.fetch_add(u32::from(least.disturbed >= DISTURBED), Ordering::Relaxed);
+                return least.pace;
+            }
+            best = Some(least);
         }
     }
 }
@@ -59,7 +84,7 @@ pub(crate) fn beside_robust(effort: Effort) -> Option<Measured> {
 
 /// The longest increment of four processes, beside what is allowed; the median of some runs.
 pub(crate) fn longest_wait(effort: Effort) -> Option<Measured> {
-    let increments = effort.operations(INCREMENTS / 2);
+    let increments = effort.operations(INCREMENTS);
     let waits = (0..effort.rounds(5)).map(|_| longest(&in_processes(4, increments, true)) as f64);
     Some(Measured::within(median(waits.collect()), LONGEST_WAIT))
 }

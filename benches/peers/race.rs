@@ -19,6 +19,8 @@ pub(crate) struct Lap {
     last: Mark,
     /// The longest single increment, where it was asked for.
     longest: u64,
+    /// Nanoseconds this worker could have run, but others had its processor.
+    displaced: u64,
 }
 
 /// Nanoseconds of the monotonic clock, which is the same one in every process.
@@ -27,6 +29,13 @@ pub(crate) fn now() -> u64 {
     // SAFETY: the pointer is to a timespec that lives through the call.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Nanoseconds this thread has waited for a processor so far; 0 where that cannot be told.
+fn displaced() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let waited = text.split(' ').nth(1).and_then(|field| field.parse().ok());
+    waited.unwrap_or(0)
 }
 
 /// Waits until all have come.
@@ -41,6 +50,7 @@ fn pass(gate: &AtomicU32, parties: u32) {
 /// Runs one worker: all start together, each increments as often as the others.
 pub(crate) fn count(gate: &AtomicU32, parties: u32, increments: u64, mut increment: impl FnMut() -> u64) -> Lap {
     pass(gate, parties);
+    let before = displaced();
     let mark = |count| Mark { at: now(), count };
     let first = mark(increment());
     for _ in 2..increments {
@@ -50,6 +60,7 @@ pub(crate) fn count(gate: &AtomicU32, parties: u32, increments: u64, mut increme
         first,
         last: mark(increment()),
         longest: 0,
+        displaced: displaced() - before,
     }
 }
 
@@ -66,12 +77,25 @@ fn count_and_watch(gate: &AtomicU32, parties: u32, increments: u64, mut incremen
     Lap { longest, ..lap }
 }
 
-/// Nanoseconds an increment took while all workers were at it; none if they never were.
-pub(crate) fn shared_pace(laps: &[Lap]) -> Option<f64> {
+/// What a race came to.
+#[derive(Clone, Copy)]
+pub(crate) struct Outcome {
+    /// Nanoseconds an increment took while all workers were at it.
+    pub(crate) pace: f64,
+    /// The share of their time that some worker at least was off its processor, because others wanted it.
+    pub(crate) disturbed: f64,
+}
+
+/// Takes from the laps the time all workers had in common; none if they never met.
+pub(crate) fn outcome(laps: &[Lap]) -> Option<Outcome> {
     let begin = laps.iter().map(|lap| lap.first).max_by_key(|mark| mark.at)?;
     let end = laps.iter().map(|lap| lap.last).min_by_key(|mark| mark.at)?;
-    let counted = end.count.checked_sub(begin.count)?;
-    (counted > 0).then(|| (end.at - begin.at) as f64 / counted as f64)
+    let counted = end.count.checked_sub(begin.count).filter(|&counted| counted > 0)?;
+    let share = |lap: &Lap| lap.displaced as f64 / (lap.last.at - lap.first.at) as f64;
+    Some(Outcome {
+        pace: (end.at - begin.at) as f64 / counted as f64,
+        disturbed: laps.iter().map(share).fold(0.0, f64::max),
+    })
 }
 
 /// Nanoseconds an increment took from the first worker's start to the last one's end.
