@@ -4,10 +4,11 @@ use super::array_guard::ArrayGuard;
 use super::frozen::FrozenArray;
 use super::handle::{Handle, Object};
 use super::lock_error::LockError;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, OBJECT_ALIGN, Shareable, Spec};
 use crate::primitive::{Deadline, crash_point};
 use crate::raw::{Held, RawMutex, Refused};
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;
@@ -157,7 +158,15 @@ impl<T: Shareable> SharedArray<T> {
         reason = "the trait's method cannot fail, this one can"
     )]
     pub fn from_iter(elements: impl IntoIterator<Item = T>) -> Result<Self> {
-        Self::from_slice(&elements.into_iter().collect::<Vec<T>>())
+        let elements = elements.into_iter();
+        let mut collected = Vec::new();
+        let refuse = |error| Error::new(ErrorKind::OutOfMemory, format!("collecting the elements: {error}"));
+        collected.try_reserve(elements.size_hint().0).map_err(refuse)?;
+        for element in elements {
+            collected.try_reserve(1).map_err(refuse)?;
+            collected.push(element);
+        }
+        Self::from_slice(&collected)
     }
 
     /// Creates an array whose elements a function computes from their indices.
@@ -174,7 +183,18 @@ impl<T: Shareable> SharedArray<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn from_fn(len: usize, element: impl FnMut(usize) -> T) -> Result<Self> {
-        Self::from_iter((0..len).map(element))
+        let element = RefCell::new(element);
+        let init = |address: *mut u8, zeroed| {
+            write_new::<T>(len, None)(address, zeroed);
+            let first = address.wrapping_add(ELEMENTS as usize).cast::<T>();
+            let element = &mut *element.borrow_mut();
+            for index in 0..len {
+                // SAFETY: the object has room for `len` elements (`spec`), aligned to a cache line, and nobody else has
+                // its address yet.
+                unsafe { first.wrapping_add(index).write(element(index)) };
+            }
+        };
+        Self::new_alone(len as u64, &init)
     }
 
     /// Creates an array of `len` zeros in a named segment of its own.
