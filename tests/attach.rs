@@ -456,7 +456,7 @@ fn unshared(flag: &str, inside: impl FnOnce()) {
         say("skipped: no namespaces here");
         return;
     }
-    // SAFETY: this process has one thread, so the child finds no lock held by another.
+    // SAFETY: the only other thread sleeps until this one ends, so the child finds no lock held.
     let child = unsafe { libc::fork() };
     assert_ne!(child, -1);
     if child == 0 {

@@ -193,7 +193,7 @@ fn unlink_takes_the_name_and_nothing_else() {
 fn fork_parent(arguments: &[String]) {
     let segment = in_folder(arguments).create("shared").expect("the folder is ours");
     let hits = segment.counter("hits", 0).expect("there is room");
-    // SAFETY: this process has one thread, so the child finds no lock held by another.
+    // SAFETY: the only other thread sleeps until this one ends, so the child finds no lock held.
     let child = unsafe { libc::fork() };
     assert_ne!(child, -1);
     if child != 0 {
