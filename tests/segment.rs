@@ -8,7 +8,7 @@ use role::{Folder, file_of, listen, say, start, unique, watchdog, word_at, write
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::Duration;
 
 /// Byte offsets in the header; `src/layout/header.rs` pins them.
 const PID_NAMESPACE: u64 = 4 * 8;
@@ -155,6 +155,17 @@ fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("/proc is mounted").count()
 }
 
+/// How long this thread has had a processor.
+fn processor_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the buffer is writable for one timespec.
+    assert_eq!(
+        unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) },
+        0
+    );
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
 fn many_objects(_: &[String]) {
     const OBJECTS: u64 = 10_000;
     let names: Vec<String> = (0..OBJECTS).map(|number| format!("object number {number}")).collect();
@@ -166,13 +177,18 @@ fn many_objects(_: &[String]) {
         .map(|(name, number)| segment.value(name, number).expect("there is room"))
         .collect();
     assert_eq!(descriptors() - before, 1, "one segment is one descriptor");
-    let begin = Instant::now();
-    let opened: Vec<_> = names
-        .iter()
-        .map(|name| segment.open_value::<u64>(name).expect("it is there"))
-        .collect();
-    let each = begin.elapsed() / OBJECTS as u32;
-    assert!(opened.iter().zip(0..).all(|(value, number)| value.get() == number));
+    let open_all = || {
+        let begin = processor_time();
+        let opened: Vec<_> = names
+            .iter()
+            .map(|name| segment.open_value::<u64>(name).expect("it is there"))
+            .collect();
+        let each = (processor_time() - begin) / OBJECTS as u32;
+        assert!(opened.iter().zip(0..).all(|(value, number)| value.get() == number));
+        each
+    };
+    // The fastest of several rounds, in time of our own: what else the machine does is not our figure.
+    let each = (0..5).map(|_| open_all()).min().expect("there are rounds");
     assert_eq!(descriptors() - before, 1);
     let mut listed: Vec<String> = segment
         .objects()
@@ -184,7 +200,7 @@ fn many_objects(_: &[String]) {
     listed.sort();
     names.sort();
     assert_eq!(listed, names);
-    drop((values, opened, segment));
+    drop((values, segment));
     assert_eq!(descriptors(), before);
     say(&each.as_nanos().to_string());
 }
@@ -673,8 +689,89 @@ fn nothing_is_reset_under_a_living_user() -> procshare::Result<()> {
     Ok(())
 }
 
+/// Tries again while the door gives `busy`: a child that another test starts has our open files until it calls `exec`.
+fn when_free<T>(busy: ErrorKind, door: impl Fn() -> procshare::Result<T>) -> procshare::Result<T> {
+    loop {
+        match door() {
+            Err(error) if error.kind() == busy => std::thread::yield_now(),
+            outcome => return outcome,
+        }
+    }
+}
+
+/// The names that were removed, once there are any; see `when_free`.
+fn cleaned(folder: &Folder) -> procshare::Result<Vec<String>> {
+    loop {
+        match procshare::clean_folder(&folder.0)? {
+            none if none.is_empty() => std::thread::yield_now(),
+            names => return Ok(names),
+        }
+    }
+}
+
+/// As from a container that has gone, or been made anew.
+#[test]
+fn a_file_of_another_namespace_is_adopted_unless_somebody_holds_it() -> procshare::Result<()> {
+    let _watchdog = watchdog();
+    let folder = Folder::new();
+    let path = folder.0.join("file");
+    let segment = Segment::create_file(&path, 4096)?;
+    let value = segment.value("value", 7u64)?;
+    let lock = offset_of(&segment, "value");
+    let guard = value.get_lock();
+    let owner = word_at(&path, lock);
+    drop(guard);
+    drop((value, segment));
+    let move_away = || {
+        write_at(&path, lock, &owner.to_ne_bytes());
+        write_at(&path, PID_NAMESPACE, &1u64.to_ne_bytes());
+        write_at(&path, TIME_NAMESPACE, &2u64.to_ne_bytes());
+    };
+    move_away();
+    let segment = when_free(ErrorKind::ForeignNamespace, || Segment::open_file(&path))?;
+    assert_eq!(
+        segment.open_value::<u64>("value")?.try_get_lock().map(|guard| *guard),
+        Ok(7)
+    );
+    assert_eq!(word_at(&path, PID_NAMESPACE), namespace("pid"));
+    assert_eq!(word_at(&path, TIME_NAMESPACE), namespace("time"));
+    drop(segment);
+
+    let mut other = start("holder", &[path.to_str().expect("it is text")]);
+    assert_eq!(other.hear(), "attached");
+    move_away();
+    let error = Segment::open_file(&path).expect_err("somebody holds it elsewhere");
+    assert_eq!(error.kind(), ErrorKind::ForeignNamespace, "{error}");
+    assert_eq!(word_at(&path, lock), owner);
+    other.finish();
+    assert!(
+        Segment::open_file(&path)?
+            .open_value::<u64>("value")?
+            .try_get_lock()
+            .is_ok()
+    );
+    Ok(())
+}
+
+#[test]
+fn an_orphan_of_another_layout_is_refused_and_makes_room() -> procshare::Result<()> {
+    let _watchdog = watchdog();
+    let folder = Folder::new();
+    for name in ["replaced", "cleaned"] {
+        drop(folder.builder().persistent(true).create(name)?);
+        // Another version, and no longer persistent.
+        write_at(&file_of(&folder.0, name), 8, &2u64.to_ne_bytes());
+        assert_eq!(kind(folder.builder().open(name)), Some(ErrorKind::LayoutVersion));
+    }
+    let replaced = when_free(ErrorKind::AlreadyExists, || folder.builder().create("replaced"))?;
+    assert_eq!(cleaned(&folder)?, ["cleaned"]);
+    assert_eq!(folder.builder().open("replaced")?.capacity(), replaced.capacity());
+    Ok(())
+}
+
 #[test]
 fn a_named_segment_of_an_earlier_start_is_refused_and_replaced() -> procshare::Result<()> {
+    let _watchdog = watchdog();
     let folder = Folder::new();
     let leave = |name: &str| -> procshare::Result<()> {
         let segment = folder.builder().persistent(true).create(name)?;
@@ -692,9 +789,9 @@ fn a_named_segment_of_an_earlier_start_is_refused_and_replaced() -> procshare::R
         let error = folder.builder().open(name).expect_err("it is old");
         assert_eq!((error.kind(), error.segment()), (ErrorKind::ForeignBoot, Some(name)));
     }
-    let segment = folder.builder().create("replaced")?;
+    let segment = when_free(ErrorKind::AlreadyExists, || folder.builder().create("replaced"))?;
     assert!(segment.objects()?.is_empty());
-    assert_eq!(procshare::clean_folder(&folder.0)?, ["cleaned"]);
+    assert_eq!(cleaned(&folder)?, ["cleaned"]);
     drop(segment);
     assert!(folder.names().is_empty());
     Ok(())
