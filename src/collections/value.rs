@@ -428,11 +428,11 @@ impl<T: Shareable> SharedValue<T> {
 
     #[inline]
     fn lock(&self, deadline: Deadline) -> Result<OwnerId, Refused> {
-        let mutex = &self.latch().mutex;
-        let held = mutex.lock(|| self.handle.segment().peers(), deadline)?;
+        let latch = self.latch();
+        let held = latch.lock(|| self.handle.segment().peers(), deadline)?;
         if held.inconsistent {
             // Whoever died here had published its change or not: there is no half.
-            mutex.mark_consistent();
+            latch.mutex.mark_consistent();
         }
         Ok(held.owner)
     }

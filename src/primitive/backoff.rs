@@ -1,37 +1,49 @@
-//! `Backoff`: how long to spin before sleeping.
+//! `Backoff`: how long to spin before sleeping, and how often to look meanwhile.
 //!
 //! A waiter whose owner is running on another core gets the lock within nanoseconds, and going to sleep would cost it
 //! microseconds; one whose owner is not running burns its own time slice for nothing. Which of the two it is shows
 //! only afterwards, so each thread remembers how its last waits ended and spins longer or shorter next time.
+//!
+//! Each look takes the cache line from the owner, who needs it to go on. A waiter that sees others pass all the time is
+//! at a lock fought over without a break: there all get on faster if each passes many times while the rest keep away,
+//! so it looks later next time. Anywhere else an early look is the best.
 
 use core::cell::Cell;
 
 /// Most pauses before sleeping.
 const MOST: u32 = 1 << 12;
-/// Fewest: even the unlucky try a little, or they would never learn that times have changed.
-const FEWEST: u32 = 1 << 5;
-/// Pauses between two looks at the word, at most: each look takes the cache line from the owner.
+/// Fewest: about what it costs to sleep and to be woken.
+const FEWEST: u32 = 1 << 8;
+/// Pauses before the first look: least and most.
+const EARLIEST: u32 = 1 << 1;
+const LATEST: u32 = 1 << 6;
+/// A lock is fought over if somebody passes at least once in so many pauses.
+const PAUSES_A_PASS: u64 = 4;
+/// Pauses between two looks, at most.
 const LONGEST_STEP: u32 = 1 << 7;
 
 thread_local! {
     static LIMIT: Cell<u32> = const { Cell::new(MOST) };
+    static FIRST: Cell<u32> = const { Cell::new(EARLIEST) };
 }
 
 /// One wait's worth of spinning.
 pub(crate) struct Backoff {
     left: u32,
     step: u32,
+    paused: u32,
 }
 
 impl Backoff {
     pub(crate) fn new() -> Self {
         Backoff {
             left: LIMIT.get(),
-            step: 4,
+            step: FIRST.get(),
+            paused: 0,
         }
     }
 
-    /// Pauses, longer each time; returns false once sleeping is the better idea.
+    /// Pauses before the next look, longer each time; returns false once sleeping is the better idea.
     pub(crate) fn spin(&mut self) -> bool {
         if self.left == 0 {
             return false;
@@ -41,18 +53,26 @@ impl Backoff {
             core::hint::spin_loop();
         }
         self.left -= pauses;
+        self.paused += pauses;
         self.step = (self.step * 2).min(LONGEST_STEP);
         true
     }
 
-    /// Records that the lock came while spinning (`true`) or only after sleeping.
-    pub(crate) fn learn(&self, while_spinning: bool) {
-        let limit = LIMIT.get();
-        LIMIT.set(if while_spinning {
-            (limit + limit / 4).min(MOST)
-        } else {
-            (limit / 2).max(FEWEST)
-        });
+    /// Records that the lock came while spinning (`true`) or only after sleeping, and how often others passed meanwhile.
+    pub(crate) fn learn(&self, while_spinning: bool, passes: u64) {
+        let (limit, first) = (LIMIT.get(), FIRST.get());
+        if !while_spinning {
+            LIMIT.set((limit / 2).max(FEWEST));
+            return;
+        }
+        LIMIT.set((limit + limit / 4).min(MOST));
+        FIRST.set(
+            if passes.saturating_mul(PAUSES_A_PASS) >= u64::from(self.paused).max(1) {
+                (first * 2).min(LATEST)
+            } else {
+                (first / 2).max(EARLIEST)
+            },
+        );
     }
 }
 
@@ -68,10 +88,20 @@ mod tests {
     #[test]
     fn failures_shorten_and_successes_lengthen_the_wait() {
         let before = pauses_until_sleep();
-        (0..20).for_each(|_| Backoff::new().learn(false));
+        (0..20).for_each(|_| Backoff::new().learn(false, 0));
         let after_failures = pauses_until_sleep();
-        (0..40).for_each(|_| Backoff::new().learn(true));
+        (0..40).for_each(|_| Backoff::new().learn(true, 0));
         assert!(after_failures < before, "{after_failures} < {before}");
         assert_eq!(pauses_until_sleep(), before);
+    }
+
+    #[test]
+    fn a_lock_fought_over_is_looked_at_later() {
+        let mut backoff = Backoff::new();
+        assert!(backoff.spin());
+        (0..20).for_each(|_| backoff.learn(true, 100));
+        assert_eq!(Backoff::new().step, LATEST);
+        (0..20).for_each(|_| backoff.learn(true, 0));
+        assert_eq!(Backoff::new().step, EARLIEST);
     }
 }

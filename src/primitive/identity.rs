@@ -56,6 +56,14 @@ pub(crate) fn current() -> Result<OwnerId, Foreign> {
     compute()
 }
 
+/// Tells whether `owner` is the calling thread, or another of its process: false in a fork child of that.
+#[inline]
+pub(crate) fn is_current_process(owner: OwnerId) -> bool {
+    // Relaxed: a fork child finds zero or its own half, since the kernel emptied the page before it began. Zero stands
+    // there too where there was no memory for the page; then the id must be computed.
+    process_word().load(Ordering::Relaxed) as u32 == owner.process() as u32 || current() == Ok(owner)
+}
+
 #[cold]
 fn compute() -> Result<OwnerId, Foreign> {
     let process = ensure_process()? & u64::from(u32::MAX);

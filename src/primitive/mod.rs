@@ -19,7 +19,7 @@ pub(crate) mod liveness;
 #[cfg(not(procshare_loom))]
 mod real {
     pub(crate) use super::backoff::Backoff;
-    pub(crate) use super::identity::{Foreign, current as current_owner};
+    pub(crate) use super::identity::{Foreign, current as current_owner, is_current_process};
     pub(crate) use super::liveness::Peers;
     pub(crate) use crate::sys::clock::monotonic_millis;
     pub(crate) use crate::sys::futex::{self, Wait};

@@ -57,6 +57,10 @@ pub(crate) fn current_owner() -> Result<OwnerId, Foreign> {
     Ok(OwnerId::pack(pid, 1, pid, 1))
 }
 
+pub(crate) fn is_current_process(owner: OwnerId) -> bool {
+    current_owner() == Ok(owner)
+}
+
 /// Every look at the owner is allowed: the rate limit is a matter of cost.
 pub(crate) fn monotonic_millis() -> u64 {
     0
@@ -85,7 +89,7 @@ impl Backoff {
         false
     }
 
-    pub(crate) fn learn(&self, _while_spinning: bool) {}
+    pub(crate) fn learn(&self, _while_spinning: bool, _passes: u64) {}
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

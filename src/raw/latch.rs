@@ -14,8 +14,8 @@
 //!   writer of version `v + 2`, which reuses slot `v`, starts after `v + 1` was stored.
 //! - L3. A version is stored after its slot is whole.
 
-use crate::primitive::{AtomicU64, Ordering, crash_point, fence};
-use crate::raw::RawMutex;
+use crate::primitive::{AtomicU64, Deadline, Ordering, Peers, crash_point, fence};
+use crate::raw::{Held, RawMutex, Refused};
 
 /// Lock and version; the two slots follow it in memory and come in as one slice, slot 0 first.
 #[repr(C)]
@@ -31,6 +31,12 @@ impl RawLatch {
             mutex: RawMutex::new(),
             version: AtomicU64::new(0),
         }
+    }
+
+    /// Takes the lock; the version shows waiters how often it changes hands.
+    #[inline]
+    pub(crate) fn lock(&self, peers: impl FnOnce() -> Peers, deadline: Deadline) -> Result<Held, Refused> {
+        self.mutex.lock_counted(Some(&self.version), peers, deadline)
     }
 
     /// Tries to copy the value out without the lock; false if a writer was in the way, and `out` is then anything.

@@ -24,7 +24,7 @@
 use crate::primitive::owner::{INCONSISTENT, WAITERS};
 use crate::primitive::{
     AtomicU64, Backoff, Deadline, Foreign, Ordering, OwnerId, Peers, Wait, crash_point, current_owner, futex,
-    monotonic_millis,
+    is_current_process, monotonic_millis,
 };
 use core::time::Duration;
 use std::time::Instant;
@@ -80,6 +80,17 @@ impl RawMutex {
     /// Takes the lock, waiting until `deadline` at most. Only those who wait ask for the peers.
     #[inline]
     pub(crate) fn lock(&self, peers: impl FnOnce() -> Peers, deadline: Deadline) -> Result<Held, Refused> {
+        self.lock_counted(None, peers, deadline)
+    }
+
+    /// As [`lock`](Self::lock); `passes` is a number its owners count up, by which waiters see how many pass.
+    #[inline]
+    pub(crate) fn lock_counted(
+        &self,
+        passes: Option<&AtomicU64>,
+        peers: impl FnOnce() -> Peers,
+        deadline: Deadline,
+    ) -> Result<Held, Refused> {
         let me = current_owner()?;
         // Acquire: pairs with the Release in `unlock`, so that what the last owner wrote is seen.
         match self
@@ -93,7 +104,7 @@ impl RawMutex {
                     inconsistent: false,
                 })
             }
-            Err(_) => self.lock_contended(me, &peers(), deadline),
+            Err(word) => self.lock_contended(word, me, passes, &peers(), deadline),
         }
     }
 
@@ -111,10 +122,11 @@ impl RawMutex {
         }
     }
 
-    /// Whether the calling thread is the one that locked as `owner`: false in a fork child that inherited a guard.
+    /// Whether the calling process is the one that locked as `owner`: false in a fork child that inherited a guard.
+    /// Guards stay on their thread, so the thread needs no comparing.
     #[inline]
     pub(crate) fn is_caller(owner: OwnerId) -> bool {
-        current_owner() == Ok(owner)
+        is_current_process(owner)
     }
 
     /// Declares the data whole again. The caller holds the lock.
@@ -166,44 +178,52 @@ impl RawMutex {
         }
     }
 
+    /// Waits for the lock. `word` is what the first attempt found.
     #[cold]
-    fn lock_contended(&self, me: OwnerId, peers: &Peers, deadline: Deadline) -> Result<Held, Refused> {
-        let mut waiter = Waiter::new(me, deadline);
+    fn lock_contended(
+        &self,
+        mut word: u64,
+        me: OwnerId,
+        passes: Option<&AtomicU64>,
+        peers: &Peers,
+        deadline: Deadline,
+    ) -> Result<Held, Refused> {
+        let mut waiter = Waiter::new(me, deadline, passes);
         loop {
-            let word = self.word.load(Ordering::Relaxed);
-            match OwnerId::in_word(word) {
-                None => {
-                    if let Some(held) = self.acquire_free(word, &waiter) {
-                        return Ok(held);
-                    }
-                }
+            let free = match OwnerId::in_word(word) {
+                None => word,
                 Some(owner) if owner == me => return Err(Refused::WouldDeadlock),
                 Some(_) => {
                     if let Some(outcome) = self.wait_once(word, &mut waiter, peers) {
                         return outcome;
                     }
+                    word & INCONSISTENT
                 }
+            };
+            match self.acquire_free(free, &waiter) {
+                Ok(held) => return Ok(held),
+                Err(now) => word = now,
             }
         }
     }
 
-    /// One compare-exchange from free; keeps `I`, and sets `W` if the caller has slept (M3).
-    fn acquire_free(&self, word: u64, waiter: &Waiter) -> Option<Held> {
-        let mine = waiter.me.word() | word & INCONSISTENT | waiter.waiters;
+    /// One compare-exchange from free; keeps `I`, and sets `W` if the caller has slept (M3). Returns the word if it is
+    /// another: looking and taking are one, since either takes the cache line from the owner.
+    fn acquire_free(&self, free: u64, waiter: &Waiter<'_>) -> Result<Held, u64> {
+        let mine = waiter.me.word() | free & INCONSISTENT | waiter.waiters;
         // Acquire: pairs with the Release in `unlock`.
         self.word
-            .compare_exchange(word, mine, Ordering::Acquire, Ordering::Relaxed)
-            .ok()?;
-        waiter.backoff.learn(waiter.waiters == 0);
+            .compare_exchange(free, mine, Ordering::Acquire, Ordering::Relaxed)?;
+        waiter.backoff.learn(waiter.waiters == 0, waiter.passes_seen());
         crash_point!("lock.acquired");
-        Some(Held {
+        Ok(Held {
             owner: waiter.me,
-            inconsistent: word & INCONSISTENT != 0,
+            inconsistent: free & INCONSISTENT != 0,
         })
     }
 
     /// Spins once, or sleeps one slice; tells the outcome when waiting is over.
-    fn wait_once(&self, word: u64, waiter: &mut Waiter, peers: &Peers) -> Option<Result<Held, Refused>> {
+    fn wait_once(&self, word: u64, waiter: &mut Waiter<'_>, peers: &Peers) -> Option<Result<Held, Refused>> {
         if waiter.deadline == Deadline::Now {
             return Some(
                 self.take_over_if_dead(word, waiter, peers, true)
@@ -252,7 +272,7 @@ impl RawMutex {
     }
 
     /// Asks whether the owner in `word` is dead, unless somebody has just asked, and takes its place if so.
-    fn take_over_if_dead(&self, word: u64, waiter: &Waiter, peers: &Peers, look_at_maps: bool) -> Option<Held> {
+    fn take_over_if_dead(&self, word: u64, waiter: &Waiter<'_>, peers: &Peers, look_at_maps: bool) -> Option<Held> {
         let owner = OwnerId::in_word(word)?;
         if !self.may_check() || !peers.is_dead(owner, look_at_maps) {
             return None;
@@ -284,7 +304,7 @@ impl RawMutex {
 }
 
 /// What one waiting thread remembers between two looks at the word.
-struct Waiter {
+struct Waiter<'a> {
     me: OwnerId,
     deadline: Deadline,
     backoff: Backoff,
@@ -293,10 +313,13 @@ struct Waiter {
     slice: Duration,
     /// How long the word has stood still while this thread slept.
     still: Duration,
+    /// What owners count up, where there is such a thing, and its value when the wait began.
+    passes: Option<&'a AtomicU64>,
+    passes_before: u64,
 }
 
-impl Waiter {
-    fn new(me: OwnerId, deadline: Deadline) -> Self {
+impl<'a> Waiter<'a> {
+    fn new(me: OwnerId, deadline: Deadline, passes: Option<&'a AtomicU64>) -> Self {
         Waiter {
             me,
             deadline,
@@ -304,7 +327,17 @@ impl Waiter {
             waiters: 0,
             slice: FIRST_SLICE,
             still: Duration::ZERO,
+            passes,
+            // Relaxed, as below: a hint about speed.
+            passes_before: passes.map_or(0, |passes| passes.load(Ordering::Relaxed)),
         }
+    }
+
+    /// How many owners have passed since the wait began, if that can be told.
+    fn passes_seen(&self) -> u64 {
+        self.passes.map_or(0, |passes| {
+            passes.load(Ordering::Relaxed).wrapping_sub(self.passes_before)
+        })
     }
 
     fn stood_still(&mut self, asleep: Duration) {
