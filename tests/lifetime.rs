@@ -8,6 +8,7 @@ use role::{Folder, file_of, listen, say, start, unique, watchdog};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 #[test]
 fn plays_a_role() {
@@ -98,6 +99,28 @@ fn the_last_user_removes_the_name_whoever_it_is() {
         }
         assert!(folder.names().is_empty());
     }
+}
+
+/// A process that goes on using a segment by another handle has nothing to wait for when it drops the first.
+#[test]
+fn one_of_two_attachments_goes_at_once() {
+    let _watchdog = watchdog();
+    let folder = Folder::new();
+    let begin = Instant::now();
+    for _ in 0..50 {
+        let created = folder.builder().create("shared").expect("the folder is ours");
+        let opened = folder.builder().open("shared").expect("it is there");
+        drop(created);
+        assert_eq!(folder.names(), NAME);
+        assert!(clean_folder(&folder.0).expect("the folder is ours").is_empty());
+        let [again, yet_again] = [(); 2].map(|()| folder.builder().open("shared").expect("it is there"));
+        drop((again, opened));
+        assert_eq!(folder.names(), NAME);
+        drop(yet_again);
+    }
+    // Three times fifty waits for a child between fork and exec would be 7.5 s.
+    let taken = begin.elapsed();
+    assert!(taken < Duration::from_secs(3), "{taken:?}");
 }
 
 #[test]
