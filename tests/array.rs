@@ -220,6 +220,7 @@ fn a_wrong_index_or_length_panics_and_spoils_nothing() {
 
 #[test]
 fn a_thread_that_holds_the_lock_is_told_so() {
+    let _frame = frame();
     let name = unique("deadlock");
     let array = SharedArray::<u64>::create(&name, 3).unwrap();
     let guard = array.get_lock().unwrap();

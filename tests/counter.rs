@@ -25,6 +25,7 @@ fn it_counts_up_and_down() {
 
 #[test]
 fn an_overflow_is_an_error_and_changes_nothing() {
+    let _frame = frame();
     let name = unique("overflow");
     let counter = SharedCounter::create(&name, i64::MAX - 1).unwrap();
     assert_eq!(counter.increment().unwrap(), i64::MAX);

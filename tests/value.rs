@@ -175,6 +175,7 @@ fn values_are_read_and_replaced() {
 
 #[test]
 fn compare_exchange_returns_what_it_found() {
+    let _frame = frame();
     let exposed = Exposed::new(1.5f64);
     let value = &exposed.value;
     assert_eq!(value.compare_exchange(1.5, 2.5), Ok(1.5));
@@ -235,6 +236,7 @@ fn a_guard_works_on_a_copy() {
 
 #[test]
 fn an_unmodified_guard_publishes_nothing() {
+    let _frame = frame();
     let exposed = Exposed::new(5u64);
     let before = exposed.version();
     assert_eq!(*exposed.value.get_lock(), 5);
@@ -246,6 +248,7 @@ fn an_unmodified_guard_publishes_nothing() {
 
 #[test]
 fn a_panic_in_a_guard_rolls_back() {
+    let _frame = frame();
     let exposed = Exposed::new(5u64);
     let value = &exposed.value;
     let before = exposed.version();
@@ -287,6 +290,7 @@ fn a_guard_made_while_panicking_publishes() {
 
 #[test]
 fn a_thread_that_holds_the_lock_is_told_so() {
+    let _frame = frame();
     let exposed = Exposed::new(0u64);
     let value = &exposed.value;
     let other = SharedValue::clone(value);
