@@ -165,7 +165,7 @@
 //!
 //! - A process that `exec`s while it holds a lock, and then attaches the same segment again, is told from its former self by
 //!   eight bits: one time in 255 it is not. Nor if more than 64 processes are attached, and it found no line in the table.
-//! - A fork child that never calls `exec` holds its parent's share of the file lock: the parent's last drop waits for 50 ms,
+//! - A fork child that never calls `exec` holds its parent's share of the file lock: the parent's last drop waits for 250 ms,
 //!   and leaves the name to the child, or to `clean`.
 //! - A guard is inherited by a fork child. Dropping it there does nothing; using an array's guard there is using what the
 //!   parent has locked.

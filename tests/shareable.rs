@@ -119,14 +119,8 @@ fn schema_gives_offsets_and_variants_as_data() {
     let Schema::Struct { fields } = Worker::SCHEMA else {
         panic!("not a struct")
     };
-    let offsets: Vec<(&str, usize)> = fields
-        .iter()
-        .map(|field| (field.name, field.offset))
-        .collect();
-    assert_eq!(
-        offsets,
-        [("done", 0), ("initial", 8), ("state", 12), ("flags", 13)]
-    );
+    let offsets: Vec<(&str, usize)> = fields.iter().map(|field| (field.name, field.offset)).collect();
+    assert_eq!(offsets, [("done", 0), ("initial", 8), ("state", 12), ("flags", 13)]);
     assert_eq!(
         fields[0],
         Field {
@@ -188,14 +182,8 @@ fn fingerprint_depends_on_field_names_and_not_on_type_names() {
             pub(super) total: u64,
         }
     }
-    assert_eq!(
-        other::Renamed::SCHEMA.fingerprint(),
-        Totals::SCHEMA.fingerprint()
-    );
-    assert_ne!(
-        other::Swapped::SCHEMA.fingerprint(),
-        Totals::SCHEMA.fingerprint()
-    );
+    assert_eq!(other::Renamed::SCHEMA.fingerprint(), Totals::SCHEMA.fingerprint());
+    assert_ne!(other::Swapped::SCHEMA.fingerprint(), Totals::SCHEMA.fingerprint());
 }
 
 #[test]
@@ -257,8 +245,7 @@ fn enum_is_one_of_its_variants() {
         assert_eq!(State::is_valid(&[byte]), byte <= State::Busy as u8);
     }
     for value in i16::MIN..=i16::MAX {
-        let is_variant =
-            [Level::Low as i16, Level::Zero as i16, Level::High as i16].contains(&value);
+        let is_variant = [Level::Low as i16, Level::Zero as i16, Level::High as i16].contains(&value);
         assert_eq!(Level::is_valid(&value.to_ne_bytes()), is_variant, "{value}");
     }
     assert!(Ends::is_valid(&(Ends::First as u64).to_ne_bytes()));
@@ -278,11 +265,7 @@ fn struct_is_valid_when_each_field_is() {
         bytes[at..(at + 1)].fill(bad);
         // One byte of a `char` alone may still leave a value; then its own check decides.
         let char_is_valid = char::is_valid(&bytes[8..12]);
-        assert_eq!(
-            Worker::is_valid(&bytes),
-            at < 12 && char_is_valid,
-            "byte {at}"
-        );
+        assert_eq!(Worker::is_valid(&bytes), at < 12 && char_is_valid, "byte {at}");
     }
 
     let surrogate = 0xd800_u32.to_ne_bytes();

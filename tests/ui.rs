@@ -12,10 +12,7 @@ const RECORDED_WITH: &str = "rustc 1.95.";
 #[test]
 fn programs_are_refused_with_advice() {
     let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(compiler)
-        .arg("--version")
-        .output()
-        .expect("rustc starts");
+    let output = Command::new(compiler).arg("--version").output().expect("rustc starts");
     let version = String::from_utf8(output.stdout).expect("its version is text");
     if !version.starts_with(RECORDED_WITH) {
         eprintln!("skipped: messages were recorded with {RECORDED_WITH}x, this is {version}");

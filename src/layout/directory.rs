@@ -27,7 +27,7 @@ pub(crate) const OBJECT_ALIGN: u64 = 64;
 /// Words of an entry before its name.
 const ENTRY_WORDS: usize = 8;
 const LONGEST_NAME: usize = 255;
-const LONGEST_SCHEMA: usize = 1 << 20;
+const LONGEST_SCHEMA: usize = 1 << 16;
 
 /// What an object is; stored in its entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use crate::primitive::liveness::Attachment;
 use crate::primitive::{AtomicU64, Ordering, crash_point, identity};
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{self, map};
+use parking_lot::Mutex;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -20,53 +21,82 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(2);
 const BETWEEN_TRIES: Duration = Duration::from_micros(100);
 
-/// This process's line in a segment's attach table.
-pub(super) struct Registration {
+/// The lines this process has in attach tables, one for each file, with the number of attachments that share it.
+static LINES: Mutex<Vec<Line>> = Mutex::new(Vec::new());
+
+struct Line {
+    file: (u64, u64),
+    entry: Attachment,
+    /// `None` if the table was full.
     slot: Option<usize>,
+    attachments: usize,
+}
+
+/// An attachment's share in its process's line of a segment's attach table.
+pub(super) struct Registration {
+    file: (u64, u64),
     entry: Attachment,
 }
 
 impl Registration {
     /// Enters the calling process into the attach table. A full table is no error: the file lock counts as well.
-    pub(super) fn new(words: &[AtomicU64]) -> Result<Self> {
+    pub(super) fn new(words: &[AtomicU64], fd: &OwnedFd) -> Result<Self> {
         let entry = Attachment::current().map_err(|_| foreign_self())?;
-        let table = &words[word::ATTACHED..word::END];
-        for slot in table {
-            let found = slot.load(Ordering::Relaxed);
-            if Attachment(found).is_former_image_of(entry) {
-                // Relaxed: ordered before our own entry by its Release.
-                let _ = slot.compare_exchange(found, 0, Ordering::Relaxed, Ordering::Relaxed);
-            }
+        let stat = map::stat(fd.as_fd()).map_err(|error| os_error("fstat", error))?;
+        let file = (stat.dev, stat.ino);
+        let mut lines = LINES.lock();
+        match lines.iter_mut().find(|line| (line.file, line.entry) == (file, entry)) {
+            Some(line) => line.attachments += 1,
+            None => lines.push(Line {
+                file,
+                entry,
+                slot: enter(&words[word::ATTACHED..word::END], entry),
+                attachments: 1,
+            }),
         }
-        // One line for each process: another handle of ours has made it.
-        if table.iter().any(|slot| slot.load(Ordering::Relaxed) == entry.0) {
-            return Ok(Registration { slot: None, entry });
-        }
-        let free = (0..ATTACH_ENTRIES).find(|&slot| claim(&table[slot], 0, entry));
-        let slot = free.or_else(|| {
-            let dead = |slot: &usize| {
-                let found = table[*slot].load(Ordering::Relaxed);
-                !Attachment(found).may_live() && claim(&table[*slot], found, entry)
-            };
-            (0..ATTACH_ENTRIES).find(dead)
-        });
-        Ok(Registration { slot, entry })
+        Ok(Registration { file, entry })
     }
 
-    /// No entry at all, for a segment nobody can write to.
-    fn none() -> Result<Self> {
-        let entry = Attachment::current().map_err(|_| foreign_self())?;
-        Ok(Registration { slot: None, entry })
-    }
-
-    /// Takes the entry back, unless this is a fork child of the process it names.
+    /// Gives the share back, and the line with the last one; unless this is a fork child of the process it names.
     pub(super) fn deregister(&self, words: &[AtomicU64]) {
-        if let (Some(slot), true) = (self.slot, Attachment::current() == Ok(self.entry)) {
+        if Attachment::current() != Ok(self.entry) {
+            return;
+        }
+        let mut lines = LINES.lock();
+        let Some(at) = lines
+            .iter()
+            .position(|line| (line.file, line.entry) == (self.file, self.entry))
+        else {
+            return;
+        };
+        lines[at].attachments -= 1;
+        if lines[at].attachments > 0 {
+            return;
+        }
+        if let Some(slot) = lines.swap_remove(at).slot {
             // Release: whoever sees the slot free also sees what we did before.
             let _ =
                 words[word::ATTACHED + slot].compare_exchange(self.entry.0, 0, Ordering::Release, Ordering::Relaxed);
         }
     }
+}
+
+/// Takes a line of the table: a free one, or a dead process's. Lines of former images of this process go.
+fn enter(table: &[AtomicU64], entry: Attachment) -> Option<usize> {
+    for slot in table {
+        let found = slot.load(Ordering::Relaxed);
+        if Attachment(found).is_former_image_of(entry) {
+            // Relaxed: ordered before our own entry by its Release.
+            let _ = slot.compare_exchange(found, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+    let dead = |slot: &usize| {
+        let found = table[*slot].load(Ordering::Relaxed);
+        !Attachment(found).may_live() && claim(&table[*slot], found, entry)
+    };
+    (0..ATTACH_ENTRIES)
+        .find(|&slot| claim(&table[slot], 0, entry))
+        .or_else(|| (0..ATTACH_ENTRIES).find(dead))
 }
 
 /// Whether the attach table names a process that may be alive.
@@ -180,10 +210,11 @@ fn own_description(shared: OwnedFd, name: &SegmentName) -> Result<OwnedFd> {
 fn attach(fd: OwnedFd, mapping: Mapping, header: &Header, name: Option<SegmentName>) -> Result<Segment> {
     check_namespaces(header)?;
     crash_point!("open.mapped");
+    // Nobody can write to a frozen segment, and nobody needs to.
     let registration = if header.flags & FROZEN != 0 {
-        Registration::none()?
+        None
     } else {
-        Registration::new(mapping.words())?
+        Some(Registration::new(mapping.words(), &fd)?)
     };
     crash_point!("open.registered");
     Ok(Segment(Arc::new(Inner {

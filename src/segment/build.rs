@@ -291,7 +291,7 @@ impl SegmentBuilder {
         };
         header.format(mapping.words(), directory::first_used(buckets));
         crash_point!("create.formatted");
-        let registration = Registration::new(mapping.words())?;
+        let registration = Some(Registration::new(mapping.words(), &fd)?);
         let segment = Segment(Arc::new(Inner {
             mapping,
             fd,
@@ -330,7 +330,7 @@ fn link(unfinished: &Unfinished, fd: &OwnedFd, name: &SegmentName) -> Result<()>
         match linked {
             Ok(()) => return Ok(()),
             Err(error) if errno_is(&error, Errno::Eexist) => {
-                if !remove_if_orphan(&name.path)? {
+                if !remove_if_orphan(&name.path, true)? {
                     return Err(Error::new(
                         ErrorKind::AlreadyExists,
                         "it exists, and is in use or is no orphan of ours",

@@ -78,8 +78,8 @@ impl Farewell {
 impl Drop for Inner {
     fn drop(&mut self) {
         crash_point!("detach.begin");
-        if self.flags & header::FROZEN == 0 {
-            self.registration.deregister(self.mapping.words());
+        if let Some(registration) = &self.registration {
+            registration.deregister(self.mapping.words());
         }
         crash_point!("detach.deregistered");
         if self.farewell.name.is_some() && self.flags & header::PERSISTENT == 0 {
@@ -90,7 +90,7 @@ impl Drop for Inner {
 
 /// How long the last user waits for children of other threads that are between `fork` and `exec`: until then they share
 /// our open file, and with it the shared lock.
-pub(super) const FORKED_CHILDREN: Duration = Duration::from_millis(50);
+pub(super) const FORKED_CHILDREN: Duration = Duration::from_millis(250);
 pub(super) const BETWEEN_TRIES: Duration = Duration::from_micros(500);
 
 impl Drop for Farewell {
@@ -106,13 +106,19 @@ impl Drop for Farewell {
         if !map::stat(fresh.as_fd()).is_ok_and(|stat| (stat.dev, stat.ino) == file) {
             return;
         }
-        let give_up = Instant::now() + FORKED_CHILDREN;
-        // Locked by somebody who is not in the attach table: a child that does not know it is attached.
-        while matches!(try_remove(&fresh, &name.path), Ok(Removal::Locked { by_users: false })) {
-            if Instant::now() > give_up {
-                return; // A child that never calls `exec`: it removes the name, or leaves an orphan.
-            }
-            sys::clock::sleep(BETWEEN_TRIES);
+        // A child that never calls `exec` outlasts this: then it removes the name, or leaves an orphan.
+        let _ = remove_patiently(&fresh, &name.path);
+    }
+}
+
+/// As [`try_remove`], but waits for whoever holds the file's lock and is not in the attach table: a child that does not
+/// know it is attached.
+fn remove_patiently(fd: &OwnedFd, path: &Path) -> Result<Removal> {
+    let give_up = Instant::now() + FORKED_CHILDREN;
+    loop {
+        match try_remove(fd, path)? {
+            Removal::Locked { by_users: false } if Instant::now() < give_up => sys::clock::sleep(BETWEEN_TRIES),
+            removal => return Ok(removal),
         }
     }
 }
@@ -157,8 +163,9 @@ fn leads_to(path: &Path, fd: &OwnedFd) -> bool {
     }
 }
 
-/// Removes the segment at `path` if all its users were killed. True if the name is free now.
-pub(super) fn remove_if_orphan(path: &Path) -> Result<bool> {
+/// Removes the segment at `path` if all its users were killed. True if the name is free now. `patient` says whether to wait
+/// for children between `fork` and `exec`.
+pub(super) fn remove_if_orphan(path: &Path, patient: bool) -> Result<bool> {
     let fd = match map::open(path).map_err(|error| os_error("opening what has the name", error)) {
         Ok(fd) => fd,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
@@ -172,7 +179,12 @@ pub(super) fn remove_if_orphan(path: &Path) -> Result<bool> {
     if !is_ours {
         return Ok(false);
     }
-    match try_remove(&fd, path) {
+    let removal = if patient {
+        remove_patiently(&fd, path)
+    } else {
+        try_remove(&fd, path)
+    };
+    match removal {
         Ok(removal) => Ok(matches!(removal, Removal::Done)),
         Err(error) if error.kind() == ErrorKind::TooManyDescriptors => Err(error),
         // It is no segment this version, or any, could have made.
@@ -238,7 +250,7 @@ pub fn clean_folder(folder: impl AsRef<Path>) -> Result<Vec<String>> {
 }
 
 fn was_removed(name: &SegmentName) -> bool {
-    map::stat_path(&name.path).is_ok_and(|stat| stat.is_file) && remove_if_orphan(&name.path).unwrap_or(false)
+    map::stat_path(&name.path).is_ok_and(|stat| stat.is_file) && remove_if_orphan(&name.path, false).unwrap_or(false)
 }
 
 /// Removes a file whose creator died before it got its name. Its creator, alive, would hold the lock, or take the

@@ -71,7 +71,7 @@ struct Inner {
     fd: OwnedFd,
     flags: u32,
     buckets: u64,
-    registration: Registration,
+    registration: Option<Registration>,
     farewell: Farewell,
 }
 
