@@ -167,6 +167,8 @@
 //!   eight bits: one time in 255 it is not. Nor if more than 64 processes are attached, and it found no line in the table.
 //! - A fork child that never calls `exec` holds its parent's share of the file lock: the parent's last drop waits for 250 ms,
 //!   and leaves the name to the child, or to `clean`.
+//! - A child forked by a process with several threads may use what it has inherited, but not create or open segments: another
+//!   thread may have held what that needs, as with any allocation.
 //! - A guard is inherited by a fork child. Dropping it there does nothing; using an array's guard there is using what the
 //!   parent has locked.
 //! - With [`allow_user`](crate::SegmentBuilder::allow_user) the last to leave may lack the right to remove the name; its

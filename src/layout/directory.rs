@@ -262,8 +262,8 @@ impl<'a> Directory<'a> {
             schema_len: (lengths >> 32) as usize,
         };
         let fits = entry.name_len <= LONGEST_NAME && entry.schema_len <= LONGEST_SCHEMA && entry.end() <= self.length();
-        // An entry follows its object, and a chain leads to older, and so lower, entries: it has an end, and no object
-        // can reach into another whose entry is intact.
+        // An entry follows its object, and a chain leads to older, and so lower, entries: it has an end, and one word
+        // changed in an entry is noticed.
         let object_fits = offset % OBJECT_ALIGN == 0
             && offset >= first_used(self.buckets)
             && bytes >= entry.kind.least_bytes()
