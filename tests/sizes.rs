@@ -446,6 +446,7 @@ fn without_descriptors(arguments: &[String]) {
         .increment()
         .expect("it is small");
     say("checked");
+    assert_eq!(role::listen(), "drop");
     // The last user removes the name, although no descriptor is left to find out with.
     others.extend(exhaust());
     drop((held_value, held));
@@ -460,6 +461,7 @@ fn exhausted_descriptors_are_an_error_and_leave_nothing() {
     let mut other = start("without descriptors", &[folder.path()]);
     assert_eq!(other.hear(), "checked");
     assert_eq!(folder.names(), ["procshare.held"]);
+    other.tell("drop");
     assert_eq!(other.hear(), "dropped");
     assert!(folder.names().is_empty(), "{:?}", folder.names());
     other.tell("end");

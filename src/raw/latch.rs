@@ -25,7 +25,7 @@ pub(crate) struct RawLatch {
 }
 
 impl RawLatch {
-    #[cfg(any(test, procshare_loom))]
+    #[cfg(procshare_loom)]
     pub(crate) fn new() -> Self {
         RawLatch {
             mutex: RawMutex::new(),

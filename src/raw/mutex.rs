@@ -69,7 +69,7 @@ impl From<Foreign> for Refused {
 }
 
 impl RawMutex {
-    #[cfg(any(test, procshare_loom))]
+    #[cfg(procshare_loom)]
     pub(crate) fn new() -> Self {
         RawMutex {
             word: AtomicU64::new(0),

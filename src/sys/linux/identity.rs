@@ -234,7 +234,6 @@ pub(crate) fn kill_self() {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 mod tests {
     use super::*;
 

@@ -378,7 +378,6 @@ pub(crate) fn page_size() -> usize {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 mod tests {
     use super::super::{Errno, errno_is};
     use super::*;

@@ -149,7 +149,6 @@ fn reclaimable(stat: &str, controller: &Controller) -> u64 {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 mod tests {
     use super::*;
 

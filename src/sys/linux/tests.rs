@@ -1,7 +1,5 @@
 //! Liveness of real processes: each is forked, brought into one state, and asked about.
 
-#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
-
 use core::ffi::c_void;
 use core::ptr;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
