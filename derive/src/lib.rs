@@ -27,7 +27,7 @@ pub fn derive_shareable(input: TokenStream) -> TokenStream {
         .into()
 }
 
-/// Makes a program's `main` ready to be the start of its child processes.
+/// Lets child processes begin in a program's `main`.
 ///
 /// `Process::spawn` runs the program's own executable again. This attribute puts `procshare::init()` before the first
 /// statement of `main`, which in a child runs the function that was asked for and then ends the process, and otherwise does

@@ -41,7 +41,7 @@ impl<'a, T: Shareable> ArrayGuard<'a, T> {
         }
     }
 
-    /// Declares the array whole again, after the death or panic of an earlier holder.
+    /// Declares the array whole again after an earlier holder's death or panic.
     ///
     /// Call it once you have checked or rewritten the elements.
     ///

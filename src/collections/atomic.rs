@@ -150,7 +150,7 @@ impl<A: AtomicInteger> SharedAtomic<A> {
         Self::create_alone(name, 1, &write_all(1, value))
     }
 
-    /// Opens the atomic in the named segment of its own.
+    /// Opens the atomic by name.
     ///
     /// # Errors
     ///
@@ -167,7 +167,7 @@ impl<A: AtomicInteger> SharedAtomic<A> {
         Self::open_alone(name)
     }
 
-    /// Opens the atomic in the named segment of its own, or creates it.
+    /// Opens the atomic by name, or creates it.
     ///
     /// # Errors
     ///
@@ -296,7 +296,7 @@ impl<A: AtomicInteger> SharedAtomicArray<A> {
         Self::create_alone(name, len as u64, &write_zeros::<A>(len as u64))
     }
 
-    /// Opens the atomics in the named segment of their own.
+    /// Opens the atomics by name.
     ///
     /// # Errors
     ///
@@ -313,7 +313,7 @@ impl<A: AtomicInteger> SharedAtomicArray<A> {
         Self::open_alone(name)
     }
 
-    /// Opens the atomics in the named segment of their own, or creates them.
+    /// Opens the atomics by name, or creates them.
     ///
     /// # Errors
     ///

@@ -83,7 +83,7 @@ impl Segment {
         SharedCounter::open_in(self, name, Some(1))
     }
 
-    /// Returns the array `name` of this segment, creating it with zeros if absent.
+    /// Returns the array `name`, creating it with zeros if absent.
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
-/// Holds the lock of a [`SharedValue`], and a private copy of the value.
+/// Holds the lock of a [`SharedValue`] and a copy of its value.
 ///
 /// Reading and changing go to the copy; see [`SharedValue::get_lock`] for when it is published.
 ///

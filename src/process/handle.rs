@@ -110,8 +110,9 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
     /// # Errors
     ///
     /// [`NotInitialized`](ErrorKind::NotInitialized) if the program never called [`init`](crate::init),
-    /// [`Encoding`](ErrorKind::Encoding), [`Spawn`](ErrorKind::Spawn),
-    /// [`TooManyDescriptors`](ErrorKind::TooManyDescriptors), [`OutOfMemory`](ErrorKind::OutOfMemory).
+    /// [`Encoding`](ErrorKind::Encoding) or [`NotTransferable`](ErrorKind::NotTransferable) if the arguments cannot
+    /// travel, [`Spawn`](ErrorKind::Spawn), [`TooManyDescriptors`](ErrorKind::TooManyDescriptors),
+    /// [`OutOfMemory`](ErrorKind::OutOfMemory), [`Unsupported`](ErrorKind::Unsupported).
     ///
     /// # Examples
     ///
@@ -364,11 +365,13 @@ impl<R> Process<R> {
         &self.name
     }
 
-    /// Ends the child at once, by SIGKILL; one that has ended already is left alone.
+    /// Ends the child at once, by SIGKILL.
+    ///
+    /// One that has ended already is left alone.
     ///
     /// # Errors
     ///
-    /// [`PermissionDenied`](ErrorKind::PermissionDenied) if the child now acts for another user.
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied) if the child now acts for another user, [`Io`](ErrorKind::Io).
     ///
     /// # Examples
     ///
@@ -388,7 +391,9 @@ impl<R> Process<R> {
         self.send(Signal::Kill)
     }
 
-    /// Asks the child to end, by SIGTERM; one that has ended already is left alone.
+    /// Asks the child to end, by SIGTERM.
+    ///
+    /// One that has ended already is left alone.
     ///
     /// # Errors
     ///

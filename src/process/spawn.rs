@@ -51,9 +51,9 @@ impl Builder {
         self
     }
 
-    /// Says whether the child ends when this process ends, however that comes about.
+    /// Says whether the child ends when this process ends.
     ///
-    /// The child then ends as if killed: nothing more of it runs. Without this it runs on.
+    /// However this process ends, the child then ends as if killed: nothing more of it runs. Without this it runs on.
     ///
     /// # Examples
     ///

@@ -65,33 +65,92 @@ type Fill<'a> = &'a dyn Fn(&Segment) -> Result<()>;
 const EMPTY: Fill<'static> = &|_| Ok(());
 
 impl SegmentBuilder {
-    /// Sets the capacity in bytes, rounded up to whole pages; 64 KiB unless set.
+    /// Sets the capacity in bytes; 64 KiB unless set.
+    ///
+    /// It is rounded up to whole pages.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let segment = procshare::Segment::builder().capacity(1 << 20).anonymous()?;
+    /// assert_eq!(segment.capacity(), 1 << 20);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
     pub fn capacity(mut self, bytes: usize) -> Self {
         self.capacity = Some(bytes as u64);
         self
     }
 
     /// Sets the file's permission bits; 0600 unless set, whatever the umask.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::unix::fs::PermissionsExt;
+    ///
+    /// let path = std::env::temp_dir().join(format!("doc-builder-mode-{}", std::process::id()));
+    /// let segment = procshare::Segment::builder().mode(0o640).create_file(&path)?;
+    /// assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+    /// segment.unlink()?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
     pub fn mode(mut self, mode: u32) -> Self {
         self.mode = mode;
         self
     }
 
     /// Keeps a named segment when its last user is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::Segment;
+    ///
+    /// let name = format!("doc-builder-persistent-{}", std::process::id());
+    /// drop(Segment::builder().persistent(true).create(&name)?);
+    /// Segment::open(&name)?.unlink()?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
     pub fn persistent(mut self, persistent: bool) -> Self {
         self.persistent = persistent;
         self
     }
 
-    /// Accepts, when opening, a segment owned by that user id besides our own.
+    /// Accepts, when opening, a segment owned by that user id too.
     ///
     /// Whoever may write to a segment can change every value in it; name only users you trust with them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::Segment;
+    ///
+    /// let name = format!("doc-builder-allow-user-{}", std::process::id());
+    /// let _segment = Segment::create(&name, 4096)?;
+    /// let root = 0;
+    /// Segment::builder().allow_user(root).open(&name)?; // one of root's would do, too
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
     pub fn allow_user(mut self, uid: u32) -> Self {
         self.allowed_user = Some(uid);
         self
     }
 
     /// Looks for names in `folder` instead of the machine's shared-memory folder.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::Segment;
+    ///
+    /// let folder = std::env::temp_dir().join(format!("doc-builder-folder-{}", std::process::id()));
+    /// std::fs::create_dir(&folder).unwrap();
+    /// let segment = Segment::builder().folder(&folder).create("stats")?;
+    /// Segment::builder().folder(&folder).open("stats")?;
+    /// drop(segment);
+    /// std::fs::remove_dir(&folder).unwrap(); // the segment is gone from it
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
     pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = folder.into();
         self
@@ -102,6 +161,14 @@ impl SegmentBuilder {
     /// # Errors
     ///
     /// As [`Segment::new`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let segment = procshare::Segment::builder().anonymous()?;
+    /// assert_eq!(segment.name(), None);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
     pub fn anonymous(&self) -> Result<Segment> {
         self.anonymous_with(EMPTY)
     }
@@ -111,6 +178,15 @@ impl SegmentBuilder {
     /// # Errors
     ///
     /// As [`Segment::create`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let name = format!("doc-builder-create-{}", std::process::id());
+    /// let segment = procshare::Segment::builder().create(&name)?;
+    /// assert_eq!(segment.name(), Some(name));
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
     pub fn create(&self, name: impl AsRef<OsStr>) -> Result<Segment> {
         self.create_with(name, EMPTY)
     }
@@ -120,6 +196,18 @@ impl SegmentBuilder {
     /// # Errors
     ///
     /// As [`Segment::open`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::Segment;
+    ///
+    /// let name = format!("doc-builder-open-{}", std::process::id());
+    /// let segment = Segment::builder().create(&name)?;
+    /// segment.counter("hits", 3)?;
+    /// assert_eq!(Segment::builder().open(&name)?.open_counter("hits")?.get(), 3);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
     pub fn open(&self, name: impl AsRef<OsStr>) -> Result<Segment> {
         attach::open(&self.name(name)?, self, false)
     }
@@ -129,6 +217,19 @@ impl SegmentBuilder {
     /// # Errors
     ///
     /// As [`Segment::open_or_create`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::Segment;
+    ///
+    /// let name = format!("doc-builder-either-{}", std::process::id());
+    /// let first = Segment::builder().open_or_create(&name)?;
+    /// let second = Segment::builder().open_or_create(&name)?;
+    /// first.counter("hits", 3)?;
+    /// assert_eq!(second.open_counter("hits")?.get(), 3);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
     pub fn open_or_create(&self, name: impl AsRef<OsStr>) -> Result<Segment> {
         self.open_or_create_with(name, EMPTY)
     }
@@ -138,6 +239,16 @@ impl SegmentBuilder {
     /// # Errors
     ///
     /// As [`Segment::create_file`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let path = std::env::temp_dir().join(format!("doc-builder-create-file-{}", std::process::id()));
+    /// let segment = procshare::Segment::builder().create_file(&path)?;
+    /// assert!(path.exists());
+    /// segment.unlink()?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
     pub fn create_file(&self, path: impl AsRef<Path>) -> Result<Segment> {
         self.create_at(&SegmentName::of_file(path.as_ref())?, header::PERSISTENT, EMPTY)
     }
@@ -147,6 +258,17 @@ impl SegmentBuilder {
     /// # Errors
     ///
     /// As [`Segment::open_file`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::Segment;
+    ///
+    /// let path = std::env::temp_dir().join(format!("doc-builder-open-file-{}", std::process::id()));
+    /// drop(Segment::builder().create_file(&path)?);
+    /// Segment::builder().open_file(&path)?.unlink()?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
     pub fn open_file(&self, path: impl AsRef<Path>) -> Result<Segment> {
         attach::open(&SegmentName::of_file(path.as_ref())?, self, true)
     }
@@ -156,6 +278,17 @@ impl SegmentBuilder {
     /// # Errors
     ///
     /// As [`create_file`](Self::create_file) and [`open_file`](Self::open_file).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::Segment;
+    ///
+    /// let path = std::env::temp_dir().join(format!("doc-builder-either-file-{}", std::process::id()));
+    /// drop(Segment::builder().open_or_create_file(&path)?);
+    /// Segment::builder().open_or_create_file(&path)?.unlink()?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
     pub fn open_or_create_file(&self, path: impl AsRef<Path>) -> Result<Segment> {
         self.open_or_create_at(&SegmentName::of_file(path.as_ref())?, true, header::PERSISTENT, EMPTY)
     }

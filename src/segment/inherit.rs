@@ -76,8 +76,8 @@ impl Segment {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) if the parent passed nothing under that key, and one kind for each check the
-    /// segment fails.
+    /// [`InvalidName`](ErrorKind::InvalidName) if the key is none, [`NotFound`](ErrorKind::NotFound) if the parent
+    /// passed nothing under it, and one kind for each check the segment fails.
     ///
     /// # Examples
     ///

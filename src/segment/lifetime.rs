@@ -34,7 +34,9 @@ impl Segment {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) if the segment has no name, or the name leads elsewhere by now.
+    /// [`NotFound`](ErrorKind::NotFound) if the segment has no name, or the name leads elsewhere by now,
+    /// [`Busy`](ErrorKind::Busy) if a stopped process holds the directory,
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied) if the folder may not be changed.
     ///
     /// # Examples
     ///

@@ -221,12 +221,26 @@ impl Segment {
     /// Returns the segment's name, or the path of its file.
     ///
     /// Anonymous segments have none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(procshare::Segment::new(4096)?.name(), None);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
     #[must_use]
     pub fn name(&self) -> Option<String> {
         self.0.farewell.name.as_ref().map(SegmentName::to_string)
     }
 
     /// Returns the whole length in bytes, header and directory included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(procshare::Segment::new(8192)?.capacity(), 8192);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.words().len() * 8
@@ -235,6 +249,16 @@ impl Segment {
     /// Returns how many bytes are left for further objects.
     ///
     /// Each object takes its own bytes and some hundred for its directory entry.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let segment = procshare::Segment::new(8192)?;
+    /// let before = segment.free();
+    /// segment.array::<u64>("samples", 100)?;
+    /// assert!(segment.free() <= before - 800);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
     #[must_use]
     pub fn free(&self) -> usize {
         // Relaxed: a hint; a peer may place an object at any moment.
