@@ -20,8 +20,8 @@
 //! above join them. With `--cfg procshare_loom` only `primitive` (its model half) and `raw` are built.
 //!
 //! What is absent: no pointer, reference or process-local address is ever stored in a segment. No Rust reference ever
-//! leads to plain bytes a peer may write meanwhile. No death is ever concluded from elapsed time. No thread and no
-//! server process runs in the background.
+//! leads to plain bytes a peer may write meanwhile. No death is ever concluded from elapsed time. No server process runs, and
+//! no thread but that of a daemon child, which watches its parent.
 //!
 //! # Bytes of a segment
 //!
@@ -55,9 +55,8 @@
 //! | atomic, atomic array, frozen array | elements |
 //!
 //! A lock word is `[ start:10 | PID:22 | inconsistent | waiters | image:8 | TID:22 ]`; its low half is what the futex
-//! compares. 0 is free. *Image* is a number drawn by the kernel at each `exec`. Where the first design had eight bits of the
-//! thread's start time, because only the image tells a process from the one it was before it `exec`ed: PID, TID and both
-//! start times stay. A process that `exec`s while it holds a lock, attaches the same segment again and asks for the same
+//! compares. 0 is free. *Image* comes from a number the kernel draws at each `exec`. It is needed because nothing else tells
+//! a process from the one it was before it `exec`ed: PID, TID and start times stay. A process that `exec`s while it holds a lock, attaches the same segment again and asks for the same
 //! lock would otherwise wait for itself, and so would everybody else.
 //!
 //! # Invariants
@@ -82,16 +81,19 @@
 //! | bucket, Release | relaxed load and Acquire fence | entry and object |
 //! | attach slot, Release | Acquire in the judgement of an owner | that entries of former images are gone |
 //!
+//! | addresses of process-local pages, Release | Acquire | that the page is mapped |
+//! | attach slot, Release, when it is given back | Acquire in the judgement | what was done before |
+//!
 //! Everything else is relaxed, and says why where it stands. There is no SeqCst.
 //!
-//! Why the fence before the slot is written is needed: without it a reader may copy words of version `v + 2` and yet read
+//! The fence before the slot is written is needed: without it a reader may copy words of version `v + 2` and yet read
 //! version `v` afterwards. The model `loom_mutant_publish_without_fence_tears` shows it.
 //!
 //! # Who is dead
 //!
 //! A waiter spins, then sleeps in slices of 1 ms, doubling to 32 ms. When a slice ends and the word has not moved, and when
 //! a call that may not wait (longer) is about to give up, it asks the kernel; one question per word in 10 ms, whoever asks:
-//! five hundred sleepers asking alone would keep half a core busy. Dead is the *process*, and only on proof:
+//! five hundred sleepers asking each for itself would keep half a core busy (a test in `tests/liveness.rs` measures it). Dead is the *process*, and only on proof:
 //!
 //! - it does not exist, or its PID is now the TID of another process's thread;
 //! - its start time is another;
@@ -114,7 +116,7 @@
 //!
 //! # Lifetime
 //!
-//! Each attachment holds a shared `flock` through an open file description of its own, which lives as long as descriptor *or
+//! Each attachment of a named segment holds a shared `flock` through an open file description of its own, which lives as long as descriptor *or
 //! mapping*. So a segment is unmapped before it is asked for the last time whether anybody else is there. The exclusive
 //! lock is only ever tried on a file opened anew. `segment/lifetime.rs` has the states.
 //!
@@ -152,7 +154,7 @@
 //! # Children
 //!
 //! `Process::spawn` runs `/proc/self/exe` again, with the function as an offset from a known symbol: the same inode, a
-//! compared build id, an address checked to lie in the program's own text. Arguments and result travel through one memfd.
+//! compared digest of program headers and notes (which hold the build id), an address checked to lie in the program's own text. Arguments and result travel through one memfd.
 //! Handles in the arguments become numbers in a table of descriptors, one per segment; close-on-exec is cleared in the child
 //! only, so that no other child inherits them, and set again when the child takes them over. A marker in the environment
 //! without its descriptor means nothing: a grandchild that runs the same program starts in its own `main`.

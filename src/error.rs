@@ -6,6 +6,16 @@ use std::fmt;
 use std::io;
 
 /// Holds a value or the crate's [`Error`].
+///
+/// # Examples
+///
+/// ```
+/// fn count(name: &str) -> procshare::Result<i64> {
+///     Ok(procshare::SharedCounter::open(name)?.get())
+/// }
+///
+/// assert!(count("no-such-counter").is_err());
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Tells why creating, attaching, locking or spawning failed.
@@ -32,8 +42,23 @@ struct Inner {
 }
 
 /// Names the cause of an [`Error`], one kind for each cause.
+///
+/// # Examples
+///
+/// ```
+/// use procshare::{ErrorKind, Segment};
+///
+/// let name = format!("doc-error-kind-{}", std::process::id());
+/// let segment = Segment::create(&name, 4096)?;
+/// match Segment::create(&name, 4096).map_err(|error| error.kind()) {
+///     Err(ErrorKind::AlreadyExists) => assert_eq!(segment.name(), Some(name)),
+///     outcome => unreachable!("{outcome:?}"),
+/// }
+/// # Ok::<(), procshare::Error>(())
+/// ```
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "process", derive(serde::Serialize, serde::Deserialize))]
 pub enum ErrorKind {
     /// A segment of that name exists and somebody uses it.
     AlreadyExists,
@@ -125,6 +150,13 @@ impl Error {
     }
 
     /// Returns what kind of failure this is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let error = procshare::Segment::new(0).unwrap_err();
+    /// assert_eq!(error.kind(), procshare::ErrorKind::InvalidCapacity);
+    /// ```
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -133,6 +165,13 @@ impl Error {
     /// Returns the name of the segment concerned, where one is known.
     ///
     /// Anonymous segments are called `(anonymous)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let error = procshare::Segment::open("no-such-segment").unwrap_err();
+    /// assert_eq!(error.segment(), Some("no-such-segment"));
+    /// ```
     #[must_use]
     pub fn segment(&self) -> Option<&str> {
         self.0.segment.as_deref()
@@ -154,12 +193,41 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Error({:?}, \"{self}\")", self.0.kind)
+        write!(f, "{:?}: {self}", self.0.kind)
     }
 }
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source.as_ref().map(|source| source as _)
+    }
+}
+
+/// Errors are results too: a child's function may return one. The operating system's error travels as text.
+#[cfg(feature = "process")]
+mod travelling {
+    use super::{Error, ErrorKind, Inner};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    impl Serialize for Error {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let text = match &self.0.source {
+                Some(source) => format!("{}: {source}", self.0.message),
+                None => self.0.message.clone(),
+            };
+            (self.0.kind, &self.0.segment, text).serialize(serializer)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Error {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let (kind, segment, message) = <(ErrorKind, Option<String>, String)>::deserialize(deserializer)?;
+            Ok(Error(Box::new(Inner {
+                kind,
+                segment,
+                message,
+                source: None,
+            })))
+        }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! > **Kill any process at any instruction. No survivor hangs, no value is torn, nothing is left behind.**
 //!
-//! What Python's `multiprocessing` is for ease, with types checked when a segment is attached, and locks as fast as
-//! those between threads.
+//! It is as easy as Python's `multiprocessing`. Types are checked when a segment is attached, a value is read without a
+//! lock, and locking one costs what it costs between threads (the README has the figures).
 //!
 //! ```no_run
 //! use procshare::{Process, SharedValue};
@@ -30,7 +30,7 @@
 //!
 //! | you want | take | on the death of a process inside |
 //! |---|---|---|
-//! | a value of several fields, read often, changed as a whole | [`SharedValue`] | its change never happened |
+//! | a value of several fields, read often, changed as a whole | [`SharedValue`] | its whole change, or none of it |
 //! | a number to count with | [`SharedCounter`] | it has counted or not |
 //! | a number without a lock | [`SharedAtomic`], [`SharedAtomicArray`] | nothing to notice |
 //! | much data, changed in place | [`SharedArray`] | everybody is told until somebody recovers |
@@ -38,7 +38,7 @@
 //! | many objects under names in one place | [`Segment`] | an object is there whole, or not at all |
 //!
 //! Limits: Linux, 64-bit; peers share one user id (or name the one they trust), one PID namespace and one time
-//! namespace; sizes are fixed at creation. Peers cooperate: they may crash, be killed, be old builds, but whoever may
+//! namespace; sizes are fixed at creation. Peers must cooperate: they may crash, be killed, be old builds, but whoever may
 //! write to a segment can write nonsense, which gives errors, panics that say so, or wrong numbers.
 //!
 //! How it works, byte by byte and crash by crash: [`design`].
@@ -107,3 +107,7 @@ pub mod __private {
         crate::collections::lock_and_unlock(value);
     }
 }
+
+#[cfg(all(doctest, feature = "process"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

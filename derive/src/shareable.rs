@@ -72,7 +72,11 @@ fn implementation(input: &DeriveInput, body: &Body) -> TokenStream {
                 #at_use
                 #schema
             };
-            const ANY_BITS: ::core::primitive::bool = #any_bits;
+            const ANY_BITS: ::core::primitive::bool = {
+                // Whoever asks whether all bits are a value has the padding checked as well.
+                let _ = <Self as ::procshare::Shareable>::SCHEMA;
+                #any_bits
+            };
 
             #[inline]
             fn is_valid(bytes: &[::core::primitive::u8]) -> ::core::primitive::bool {

@@ -105,7 +105,7 @@ pub(super) fn write_new<T: Shareable>(len: usize, elements: Option<&[T]>) -> imp
 }
 
 impl<T: Shareable> SharedArray<T> {
-    /// Creates an array of `len` zeros in an anonymous segment of its own.
+    /// Creates an array of `len` zeros in its own anonymous segment.
     ///
     /// # Errors
     ///
@@ -197,7 +197,7 @@ impl<T: Shareable> SharedArray<T> {
         Self::new_alone(len as u64, &init)
     }
 
-    /// Creates an array of `len` zeros in a named segment of its own.
+    /// Creates an array of `len` zeros in its own named segment.
     ///
     /// # Errors
     ///
@@ -217,7 +217,7 @@ impl<T: Shareable> SharedArray<T> {
         Self::create_alone(name, len as u64, &write_new::<T>(len, None))
     }
 
-    /// Opens the array in the named segment of its own, whatever its length.
+    /// Opens the array by name, whatever its length.
     ///
     /// # Errors
     ///
@@ -232,7 +232,7 @@ impl<T: Shareable> SharedArray<T> {
         Self::open_alone(name)
     }
 
-    /// Opens the array in the named segment of its own, or creates it.
+    /// Opens the array by name, or creates it.
     ///
     /// # Errors
     ///
@@ -304,6 +304,7 @@ impl<T: Shareable> SharedArray<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     #[inline]
+    #[track_caller]
     pub fn get_lock(&self) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
         match self.lock(Deadline::Never) {
             Ok(held) => self.guard(held),
@@ -387,6 +388,7 @@ impl<T: Shareable> SharedArray<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     #[inline]
+    #[track_caller]
     pub fn get(&self, index: usize) -> Result<T, LockError> {
         self.check_index(index);
         Ok(self.whole()?[index])
@@ -411,6 +413,7 @@ impl<T: Shareable> SharedArray<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     #[inline]
+    #[track_caller]
     pub fn set(&self, index: usize, element: T) -> Result<(), LockError> {
         self.check_index(index);
         self.whole()?[index] = element;
@@ -435,6 +438,7 @@ impl<T: Shareable> SharedArray<T> {
     /// assert_eq!(array.to_vec()?, [8, 7]);
     /// # Ok::<(), procshare::Error>(())
     /// ```
+    #[track_caller]
     pub fn swap(&self, first: usize, second: usize) -> Result<(), LockError> {
         self.check_index(first);
         self.check_index(second);
@@ -460,6 +464,7 @@ impl<T: Shareable> SharedArray<T> {
     /// assert_eq!(array.to_vec()?, [9, 9, 9]);
     /// # Ok::<(), procshare::Error>(())
     /// ```
+    #[track_caller]
     pub fn fill(&self, element: T) -> Result<(), LockError> {
         self.whole()?.fill(element);
         Ok(())
@@ -481,6 +486,7 @@ impl<T: Shareable> SharedArray<T> {
     /// assert_eq!(procshare::SharedArray::from_slice(&[1, 2])?.to_vec()?, [1, 2]);
     /// # Ok::<(), procshare::Error>(())
     /// ```
+    #[track_caller]
     pub fn to_vec(&self) -> Result<Vec<T>, LockError> {
         Ok(self.whole()?.to_vec())
     }
@@ -503,6 +509,7 @@ impl<T: Shareable> SharedArray<T> {
     /// assert_eq!(array.to_vec()?, [4, 5]);
     /// # Ok::<(), procshare::Error>(())
     /// ```
+    #[track_caller]
     pub fn copy_from_slice(&self, elements: &[T]) -> Result<(), LockError> {
         let (expected, found) = (self.len(), elements.len());
         assert!(
@@ -514,7 +521,7 @@ impl<T: Shareable> SharedArray<T> {
         Ok(())
     }
 
-    /// Copies the elements into a sealed array that nobody can change any more.
+    /// Copies the elements into a sealed array nobody can change.
     ///
     /// # Errors
     ///
@@ -531,6 +538,7 @@ impl<T: Shareable> SharedArray<T> {
     /// assert_eq!(table.iter().sum::<f64>(), 4.0);
     /// # Ok::<(), procshare::Error>(())
     /// ```
+    #[track_caller]
     pub fn freeze(&self) -> Result<FrozenArray<T>> {
         FrozenArray::from_slice(&self.whole()?)
     }
@@ -566,12 +574,14 @@ impl<T: Shareable> SharedArray<T> {
 
     /// The guard, for calls that give none: it is let go where the array may be half-changed.
     #[inline]
+    #[track_caller]
     fn whole(&self) -> Result<ArrayGuard<'_, T>, LockError> {
         self.get_lock().map_err(|error| error.map(drop))
     }
 
     /// Panics before the lock is taken: a panic inside would count as a half-change.
     #[inline]
+    #[track_caller]
     fn check_index(&self, index: usize) {
         let len = self.len();
         assert!(

@@ -77,7 +77,7 @@ impl SharedCounter {
         Self::create_alone(name, 1, &write_new(start))
     }
 
-    /// Opens the counter in the named segment of its own.
+    /// Opens the counter by name.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl SharedCounter {
         Self::open_alone(name)
     }
 
-    /// Opens the counter in the named segment of its own, or creates it.
+    /// Opens the counter by name, or creates it.
     ///
     /// # Errors
     ///
@@ -126,6 +126,7 @@ impl SharedCounter {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     #[inline]
+    #[track_caller]
     pub fn increment(&self) -> Result<i64> {
         self.add(1)
     }
@@ -152,6 +153,7 @@ impl SharedCounter {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     #[inline]
+    #[track_caller]
     pub fn add(&self, amount: i64) -> Result<i64> {
         let mut count = self.0.get_lock();
         match count.checked_add(amount) {
@@ -176,6 +178,7 @@ impl SharedCounter {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     #[inline]
+    #[track_caller]
     pub fn wrapping_add(&self, amount: i64) -> i64 {
         let mut count = self.0.get_lock();
         *count = count.wrapping_add(amount);
@@ -183,6 +186,10 @@ impl SharedCounter {
     }
 
     /// Returns the count, without a lock.
+    ///
+    /// # Panics
+    ///
+    /// As [`SharedValue::get`].
     ///
     /// # Examples
     ///
@@ -192,6 +199,7 @@ impl SharedCounter {
     /// ```
     #[inline]
     #[must_use]
+    #[track_caller]
     pub fn get(&self) -> i64 {
         self.0.get()
     }
@@ -213,6 +221,7 @@ impl SharedCounter {
     /// assert_eq!(counter.get(), 42);
     /// # Ok::<(), procshare::Error>(())
     /// ```
+    #[track_caller]
     pub fn get_lock(&self) -> ValueGuard<'_, i64> {
         self.0.get_lock()
     }

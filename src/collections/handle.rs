@@ -143,6 +143,7 @@ impl Handle {
 
     /// Panics for a caller of a call that cannot return an error.
     #[cold]
+    #[track_caller]
     pub(crate) fn refuse(&self, refused: Refused) -> ! {
         let label = self.label();
         match refused {
@@ -160,6 +161,7 @@ impl Handle {
 
     /// Panics for a caller that read bytes which are no value.
     #[cold]
+    #[track_caller]
     pub(crate) fn invalid(&self) -> ! {
         panic!("{}: its bytes are no value of its type", self.label())
     }

@@ -89,7 +89,14 @@ impl<G> fmt::Display for LockError<G> {
 
 impl<G> fmt::Debug for LockError<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LockError({self})")
+        f.write_str(match self {
+            LockError::WouldBlock => "WouldBlock",
+            LockError::TimedOut => "TimedOut",
+            LockError::WouldDeadlock => "WouldDeadlock",
+            LockError::OwnerDied(_) => "OwnerDied(..)",
+            LockError::ForeignNamespace => "ForeignNamespace",
+            LockError::Invalid => "Invalid",
+        })
     }
 }
 

@@ -28,8 +28,8 @@ const READ_ATTEMPTS: u32 = 32;
 ///
 /// # What happens on death
 ///
-/// A process killed while it holds the lock has published nothing: the value stays as it was, and the next locker
-/// proceeds, within 100 ms. The same holds for a panic inside a guard.
+/// A process killed while it holds the lock has published its whole change or none of it, never half; the next locker
+/// proceeds within 100 ms. A panic inside a guard publishes nothing.
 ///
 /// # Examples
 ///
@@ -159,7 +159,7 @@ impl<T: Shareable> SharedValue<T> {
         Self::create_alone(name, 1, &write_new(value))
     }
 
-    /// Opens the value in the named segment of its own.
+    /// Opens the value by name.
     ///
     /// # Errors
     ///
@@ -179,7 +179,7 @@ impl<T: Shareable> SharedValue<T> {
         Self::open_alone(name)
     }
 
-    /// Opens the value in the named segment of its own, or creates it.
+    /// Opens the value by name, or creates it.
     ///
     /// # Errors
     ///
@@ -216,21 +216,27 @@ impl<T: Shareable> SharedValue<T> {
     /// ```
     #[inline]
     #[must_use]
+    #[track_caller]
     pub fn get(&self) -> T {
         let copy = match self.read_once() {
             Some(copy) => copy,
-            None => self
-                .read_on(Deadline::Never)
-                .unwrap_or_else(|refused| self.handle.refuse(refused)),
+            None => match self.read_on(Deadline::Never) {
+                Ok(copy) => copy,
+                Err(refused) => self.handle.refuse(refused),
+            },
         };
-        copy.check().unwrap_or_else(|_| self.handle.invalid())
+        match copy.check() {
+            Ok(value) => value,
+            Err(_) => self.handle.invalid(),
+        }
     }
 
-    /// Returns a copy of the value, or an error where [`get`](Self::get) would wait or panic.
+    /// Returns a copy of the value, never waiting or panicking.
     ///
     /// # Errors
     ///
     /// [`WouldBlock`](LockError::WouldBlock) if writers were in the way again and again,
+    /// [`ForeignNamespace`](LockError::ForeignNamespace) if they were and this process was moved to another namespace,
     /// [`Invalid`](LockError::Invalid) if the bytes are no `T`.
     ///
     /// # Examples
@@ -263,15 +269,18 @@ impl<T: Shareable> SharedValue<T> {
     /// assert_eq!(value.get(), 5);
     /// # Ok::<(), procshare::Error>(())
     /// ```
+    #[track_caller]
     pub fn set(&self, value: T) {
-        let held = self
-            .lock(Deadline::Never)
-            .unwrap_or_else(|refused| self.handle.refuse(refused));
-        self.latch().publish(self.slots(), bytes_of(&value));
-        self.latch().mutex.unlock(held);
+        match self.lock(Deadline::Never) {
+            Ok(held) => {
+                self.latch().publish(self.slots(), bytes_of(&value));
+                self.latch().mutex.unlock(held);
+            }
+            Err(refused) => self.handle.refuse(refused),
+        }
     }
 
-    /// Locks the value and returns a guard with a private copy of it.
+    /// Locks the value and returns a guard with a private copy.
     ///
     /// Changes to the copy are published, as one, when the guard drops. A guard that was not changed publishes
     /// nothing, nor does one that drops in a panic, or in a fork child that inherited it. (A panic counts that began after
@@ -296,9 +305,13 @@ impl<T: Shareable> SharedValue<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     #[inline]
+    #[track_caller]
     pub fn get_lock(&self) -> ValueGuard<'_, T> {
         match self.lock(Deadline::Never) {
-            Ok(held) => self.guard(held).unwrap_or_else(|_| self.handle.invalid()),
+            Ok(held) => match self.guard(held) {
+                Ok(guard) => guard,
+                Err(_) => self.handle.invalid(),
+            },
             Err(refused) => self.handle.refuse(refused),
         }
     }
@@ -372,6 +385,7 @@ impl<T: Shareable> SharedValue<T> {
     /// assert_eq!((before, value.get()), (20, 21));
     /// # Ok::<(), procshare::Error>(())
     /// ```
+    #[track_caller]
     pub fn update<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
         change(&mut self.get_lock())
     }
@@ -394,6 +408,7 @@ impl<T: Shareable> SharedValue<T> {
     /// assert_eq!(value.compare_exchange(1, 3), Err(2));
     /// # Ok::<(), procshare::Error>(())
     /// ```
+    #[track_caller]
     pub fn compare_exchange(&self, current: T, new: T) -> Result<T, T>
     where
         T: PartialEq,

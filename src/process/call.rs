@@ -15,7 +15,7 @@ mod sealed {
     pub trait Sealed<Args> {}
 }
 
-/// Marks the functions a child process can run with the arguments `Args`, a tuple.
+/// Marks functions a child process can run with the argument tuple `Args`.
 ///
 /// They are plain functions, and closures that capture nothing, of up to twelve arguments. Whatever captures a variable
 /// is refused by the compiler: the child is another process, where the variable is not.
@@ -46,7 +46,7 @@ mod sealed {
 #[diagnostic::on_unimplemented(
     message = "a child process cannot run `{Self}` with the arguments `{Args}`",
     note = "the function takes what the tuple holds, in that order: `(a,)` for one argument, `()` for none",
-    note = "it captures nothing that is not `Copy + Send + Sync + 'static`"
+    note = "it captures nothing: handles and values are passed as arguments"
 )]
 pub trait Entry<Args>: sealed::Sealed<Args> + Copy + Send + Sync + 'static {
     /// What the function returns.
@@ -64,6 +64,7 @@ macro_rules! entries {
         {
         }
 
+        #[diagnostic::do_not_recommend]
         impl<F, R, $($argument),*> Entry<($($argument,)*)> for F
         where
             F: Fn($($argument),*) -> R + Copy + Send + Sync + 'static,
@@ -134,7 +135,8 @@ where
         Err(payload) => return Answer::Panicked(message(payload)),
     };
     // SAFETY: F has no bytes (`trampoline` asserts that), so any aligned address holds one. F is inhabited: the parent
-    // had a value of it when it took this function's address. F is Copy, so there may be any number of its value.
+    // had a value of it when it took this function's address. F is Copy, so there may be any number of its values; a captured
+    // value without bytes is made anew, which the documentation of `Process::spawn` says.
     let function = unsafe { NonNull::<F>::dangling().read() };
     let call = || transfer::pack_result(&function.call(arguments));
     match catch_unwind(AssertUnwindSafe(call)) {

@@ -192,8 +192,8 @@ fn find_function(executable_id: u64, offset: u64) -> Result<Trampoline> {
             "the function asked for lies outside this program's code",
         )
     })?;
-    // SAFETY: a process that runs the same executable has written the offset of a trampoline's address; the mailbox
-    // was inherited from it, and nobody else has it.
+    // SAFETY: the offset comes from a mailbox that was inherited from a process of the same user, which runs the same build
+    // (compared above) and wrote there what `trampoline` gave it.
     Ok(unsafe { trampoline_at(address) })
 }
 

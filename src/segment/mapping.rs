@@ -1,9 +1,9 @@
 //! `Mapping`: one process's view of a segment's bytes.
 
 use crate::primitive::AtomicU64;
+use crate::sys::map::OwnedFd;
 use memmap2::{MmapOptions, MmapRaw};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
 
 /// Small segments are mapped with their pages, which saves a fault each.
 const POPULATE_BELOW: u64 = 64 * 1024;
@@ -16,13 +16,13 @@ pub(super) struct Mapping {
 impl Mapping {
     /// Maps the first `length` bytes for reading and writing.
     pub(super) fn writable(fd: &OwnedFd, length: u64) -> io::Result<Self> {
-        let map = options(length)?.map_raw(fd.as_raw_fd())?;
+        let map = options(length)?.map_raw(fd)?;
         Ok(Mapping { map })
     }
 
     /// Maps the first `length` bytes for reading.
     pub(super) fn read_only(fd: &OwnedFd, length: u64) -> io::Result<Self> {
-        let map = options(length)?.map_raw_read_only(fd.as_raw_fd())?;
+        let map = options(length)?.map_raw_read_only(fd)?;
         Ok(Mapping { map })
     }
 
@@ -40,7 +40,8 @@ impl Mapping {
     /// The segment as the words it is made of.
     pub(super) fn words(&self) -> &[AtomicU64] {
         // SAFETY: the mapping is page-aligned, at least this long, and lives as long as self; any bytes are an
-        // AtomicU64, and peers write shared words as atomics too. In a read-only mapping callers only load, relaxed.
+        // AtomicU64. What is loaded or stored through this slice (header, directory, locks) peers use as 64-bit atomics
+        // too; the elements of objects are never touched through it. In a read-only mapping callers only load, relaxed.
         unsafe { core::slice::from_raw_parts(self.base().cast::<AtomicU64>(), self.map.len() / 8) }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// How long to wait for somebody who is placing an object: a matter of microseconds, unless he was stopped.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Describes one object of a segment, for tools that know nothing of the program.
+/// Describes one object of a segment, for tools foreign to the program.
 ///
 /// # Examples
 ///
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ObjectInfo {
-    /// Its name; empty for the one object of a segment made for it.
+    /// Its name; empty where the segment was made for it.
     pub name: String,
     /// What it is: value, array, counter, atomic, atomic array, frozen array.
     pub kind: &'static str,
@@ -71,6 +71,15 @@ impl Segment {
     /// # Errors
     ///
     /// [`Corrupt`](ErrorKind::Corrupt) if the directory holds what no version of this crate writes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let segment = procshare::Segment::new(4096)?;
+    /// segment.counter("hits", 0)?;
+    /// assert_eq!(segment.objects()?[0].name, "hits");
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
     pub fn objects(&self) -> Result<Vec<ObjectInfo>> {
         let directory = self.directory();
         let mut entries = directory.entries().map_err(|error| error.in_segment(self.label()))?;
@@ -173,18 +182,23 @@ impl Segment {
 
     /// Compares what was found with what is asked for.
     fn check(&self, name: &str, entry: Entry, spec: &Spec<'_>, len: Option<u64>) -> Result<Located> {
+        let label = if name.is_empty() {
+            String::new()
+        } else {
+            format!("object {name:?}: ")
+        };
         if entry.kind != spec.kind || entry.fingerprint != spec.fingerprint {
             let found = self.directory().schema(&entry);
             let (expected_kind, found_kind) = (spec.kind.name(), entry.kind.name());
             let message = format!(
-                "object {name:?}: expected {expected_kind} of {}, found {found_kind} of {found}",
+                "{label}expected {expected_kind} of {}, found {found_kind} of {found}",
                 spec.schema
             );
             return Err(Error::new(ErrorKind::TypeMismatch, message));
         }
         match len {
             Some(len) if len != entry.len => {
-                let message = format!("object {name:?}: expected {len} elements, found {}", entry.len);
+                let message = format!("{label}expected {len} elements, found {}", entry.len);
                 Err(Error::new(ErrorKind::LengthMismatch, message))
             }
             _ => Ok(Located {

@@ -32,7 +32,14 @@ fn clear_close_on_exec(fd: RawFd) -> io::Result<()> {
 ///
 /// A descriptor opened in this process has the close-on-exec flag (this crate and `std` see to that), an inherited one
 /// has not: so what somebody here owns under the same number is never taken, and nothing is taken twice.
+///
+/// A program that runs with more rights than its caller (set-user-id and the like) takes nothing: the caller would choose
+/// what it does with them.
 pub(crate) fn take_inherited(number: RawFd, dev: u64, ino: u64) -> Option<OwnedFd> {
+    // SAFETY: the call reads the vector the kernel gave this process at its start.
+    if unsafe { libc::getauxval(libc::AT_SECURE) } != 0 {
+        return None;
+    }
     // SAFETY: F_GETFD asks for a flag of a descriptor number; no memory is involved.
     let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
     if flags == -1 || flags & libc::FD_CLOEXEC != 0 {
@@ -52,7 +59,7 @@ pub(crate) fn take_inherited(number: RawFd, dev: u64, ino: u64) -> Option<OwnedF
     if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
         return None;
     }
-    // SAFETY: the number is open and was inherited, so nothing in this process owned it before; the flag just set
-    // keeps a second call from taking it again.
+    // SAFETY: the number is open, and was without the flag that Rust's library and this crate give every descriptor they
+    // own, so no object here owned it; the flag just set keeps a second call from taking it again.
     Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
