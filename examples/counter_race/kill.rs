@@ -12,7 +12,7 @@ use std::thread::{sleep, yield_now};
 use std::time::{Duration, Instant};
 
 /// The longest pause between two kills.
-const PAUSE: Duration = Duration::from_millis(4);
+const PAUSE: Duration = Duration::from_millis(2);
 /// How long the survivors may take to end.
 const LIMIT: Duration = Duration::from_secs(10);
 
