@@ -1,7 +1,6 @@
 //! `SharedArray<T>`: much data, changed in place under a lock.
 
 use super::array_guard::ArrayGuard;
-use super::frozen::FrozenArray;
 use super::handle::{Handle, Object};
 use super::lock_error::LockError;
 use crate::error::{Error, ErrorKind, Result};
@@ -94,7 +93,7 @@ pub(super) fn write_new<T: Shareable>(len: usize, elements: Option<&[T]>) -> imp
         }
         if let Some(elements) = elements {
             // SAFETY: the object has room for `len` elements (`spec`), at least as many as the slice has, aligned to a
-            // cache line, and nobody else has its address yet.
+            // cache line; the slice lies elsewhere, and nobody else has the object's address yet.
             unsafe {
                 first
                     .cast::<T>()
@@ -521,28 +520,6 @@ impl<T: Shareable> SharedArray<T> {
         Ok(())
     }
 
-    /// Copies the elements into a sealed array nobody can change.
-    ///
-    /// # Errors
-    ///
-    /// [`OwnerDied`](crate::ErrorKind::OwnerDied), and as [`new`](Self::new).
-    ///
-    /// # Panics
-    ///
-    /// As [`get_lock`](Self::get_lock).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let table = procshare::SharedArray::from_slice(&[1.5, 2.5])?.freeze()?;
-    /// assert_eq!(table.iter().sum::<f64>(), 4.0);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn freeze(&self) -> Result<FrozenArray<T>> {
-        FrozenArray::from_slice(&self.whole()?)
-    }
-
     #[inline]
     pub(super) fn mutex(&self) -> &RawMutex {
         // SAFETY: the handle was made for an object of this kind, which begins with a RawMutex, is aligned to a cache
@@ -575,7 +552,7 @@ impl<T: Shareable> SharedArray<T> {
     /// The guard, for calls that give none: it is let go where the array may be half-changed.
     #[inline]
     #[track_caller]
-    fn whole(&self) -> Result<ArrayGuard<'_, T>, LockError> {
+    pub(super) fn whole(&self) -> Result<ArrayGuard<'_, T>, LockError> {
         self.get_lock().map_err(|error| error.map(drop))
     }
 

@@ -78,7 +78,8 @@ impl<T: Shareable> Deref for ArrayGuard<'_, T> {
     #[inline]
     fn deref(&self) -> &[T] {
         // SAFETY: the elements lie in the mapping, `len` of them (`check_object` compared the bytes), aligned to a cache line;
-        // any bytes are a T (`assert_element`), and the lock this guard holds keeps every cooperating peer out.
+        // any bytes are a T (`assert_element`). The lock this guard holds keeps every cooperating peer out; a child that
+        // was forked (an unsafe call) with the guard is bound not to use it, as `design` says.
         unsafe { core::slice::from_raw_parts(self.array.elements(), self.array.len()) }
     }
 }
@@ -86,7 +87,7 @@ impl<T: Shareable> Deref for ArrayGuard<'_, T> {
 impl<T: Shareable> DerefMut for ArrayGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
-        // SAFETY: as in `deref`, and this guard is borrowed uniquely.
+        // SAFETY: as in `deref`, and the one guard there is of this lock is borrowed uniquely.
         unsafe { core::slice::from_raw_parts_mut(self.array.elements(), self.array.len()) }
     }
 }

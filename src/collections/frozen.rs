@@ -1,6 +1,6 @@
 //! `FrozenArray<T>`: elements nobody can change any more, read without a lock.
 
-use super::array::assert_element;
+use super::array::{SharedArray, assert_element};
 use super::handle::{Handle, Object};
 use crate::error::Result;
 use crate::layout::{Kind, Shareable, Spec};
@@ -83,6 +83,30 @@ impl<T: Shareable> FrozenArray<T> {
         let segment =
             SegmentBuilder::for_object(&spec)?.frozen_with(&|segment| segment.place("", &spec, &init).map(drop))?;
         Self::open_in(&segment, "", Some(spec.len))
+    }
+}
+
+impl<T: Shareable> SharedArray<T> {
+    /// Copies the elements into a sealed array nobody can change.
+    ///
+    /// # Errors
+    ///
+    /// [`OwnerDied`](crate::ErrorKind::OwnerDied), and as [`new`](Self::new).
+    ///
+    /// # Panics
+    ///
+    /// As [`get_lock`](Self::get_lock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let table = procshare::SharedArray::from_slice(&[1.5, 2.5])?.freeze()?;
+    /// assert_eq!(table.iter().sum::<f64>(), 4.0);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn freeze(&self) -> Result<FrozenArray<T>> {
+        FrozenArray::from_slice(&self.whole()?)
     }
 }
 

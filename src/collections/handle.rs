@@ -99,8 +99,9 @@ pub(crate) struct Handle {
     address: *mut u8,
 }
 
-// SAFETY: the address leads into a mapping that `segment`, itself Send and Sync, keeps alive; what may be done there,
-// and by which thread, is decided by the containers, which use atomics or hold the object's lock.
+// SAFETY: the address leads into a mapping that `segment`, itself Send and Sync, keeps alive. The containers read and
+// write there by atomics, or while a lock that excludes other threads as well as processes is held, or only read what is
+// sealed.
 unsafe impl Send for Handle {}
 // SAFETY: as above; the handle itself never changes.
 unsafe impl Sync for Handle {}

@@ -62,7 +62,8 @@ impl<T: Shareable> Unchecked<T> {
 
     #[inline]
     fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: size_of::<T>() bytes, all initialised: they began as zeros, and only bytes are written to them.
+        // SAFETY: size_of::<T>() bytes, all initialised: they began as zeros, only bytes are written to them, and moves
+        // keep them, a T having no padding.
         unsafe { core::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast::<u8>(), size_of::<T>()) }
     }
 
@@ -118,7 +119,8 @@ pub(super) fn write_new<T: Shareable>(value: T) -> impl Fn(*mut u8, bool) {
         // SAFETY: the object is that long (`value_spec`), and nobody else has its address yet.
         unsafe { address.write_bytes(0, len) };
         let slot = address.wrapping_add(size_of::<RawLatch>());
-        // SAFETY: slot 0 follows the latch and has room for all bytes of a T; nobody else has its address yet.
+        // SAFETY: slot 0 follows the latch, has room for all bytes of a T, and lies in the segment, where `value` is not;
+        // nobody else has its address yet.
         unsafe { slot.copy_from_nonoverlapping(bytes_of(&value).as_ptr(), size_of::<T>()) };
     }
 }
@@ -425,7 +427,7 @@ impl<T: Shareable> SharedValue<T> {
 
     #[inline]
     pub(super) fn latch(&self) -> &RawLatch {
-        // SAFETY: the handle was made for an object of this kind, which begins with a RawLatch (`value_spec`), is
+        // SAFETY: the handle was made for a value or counter, which begins with a RawLatch (`value_spec`), is
         // aligned to a cache line and stays mapped while the handle lives; a RawLatch is made of atomics alone.
         unsafe { &*self.handle.address().cast::<RawLatch>() }
     }

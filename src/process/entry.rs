@@ -11,6 +11,7 @@ use crate::sys::spawn;
 use parking_lot::Mutex;
 use std::cell::Cell;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 /// The environment variable that tells a child which descriptor is its mailbox.
@@ -135,6 +136,7 @@ pub(super) struct Errand {
 
 /// Runs what the mailbox asks for, and ends the process.
 fn run(mailbox: &Mailbox) -> ! {
+    keep_name();
     let answer = match prepare(mailbox) {
         Ok(work) => (work.function)(&work.arguments, work.segments),
         Err(error) => Answer::NotStarted(error.to_string()),
@@ -148,6 +150,15 @@ fn run(mailbox: &Mailbox) -> ! {
     }
     let _ = std::io::stdout().flush();
     std::process::exit(code);
+}
+
+/// Has tools that list processes call this one after its program: started from `/proc/self/exe`, it would be an `exe`.
+fn keep_name() {
+    let path = std::env::args_os().next().map(PathBuf::from);
+    if let Some(name) = path.as_deref().and_then(Path::file_name) {
+        // For people only; where it cannot be done, nothing is lost.
+        let _ = std::fs::write("/proc/self/comm", name.as_encoded_bytes());
+    }
 }
 
 struct Work {

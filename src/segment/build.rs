@@ -1,9 +1,10 @@
 //! `SegmentBuilder`: making segments. A named one is complete, locked and registered before it gets its name.
 
 use super::attach::{self, Registration};
-use super::lifetime::{BETWEEN_TRIES, FORKED_CHILDREN, Farewell, remove_if_orphan, remove_unfinished};
+use super::lifetime::{BETWEEN_TRIES, FORKED_CHILDREN, Farewell};
 use super::mapping::Mapping;
-use super::name::{SHARED_MEMORY, SegmentName, UNFINISHED};
+use super::name::{SHARED_MEMORY, SegmentName};
+use super::unfinished::Unfinished;
 use super::{ANONYMOUS, Inner, Segment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Header, Spec, directory, header};
@@ -19,7 +20,7 @@ use std::time::Instant;
 /// Below this size the question how much memory is left costs more than the memory.
 const CHECK_MEMORY_FROM: u64 = 1 << 20;
 /// How often `create` removes orphans and `open_or_create` changes its mind before giving up.
-const ATTEMPTS: u32 = 1000;
+pub(super) const ATTEMPTS: u32 = 1000;
 
 /// Configures how a segment is created or opened.
 ///
@@ -394,7 +395,7 @@ impl SegmentBuilder {
         crash_point!("create.allocated");
         let mut segment = self.format(fd, flags, length, fill)?;
         crash_point!("create.registered");
-        link(&unfinished, &segment.0.fd, name)?;
+        unfinished.link(&segment.0.fd, name)?;
         crash_point!("create.linked");
         if let Some(inner) = Arc::get_mut(&mut segment.0) {
             inner.farewell.name = Some(name.clone());
@@ -449,67 +450,6 @@ fn seal_patiently(fd: &OwnedFd) -> Result<()> {
                 sys::clock::sleep(BETWEEN_TRIES);
             }
             Err(error) => return Err(os_error("sealing", error)),
-        }
-    }
-}
-
-/// Gives the finished file its name; an orphan under that name makes room.
-fn link(unfinished: &Unfinished, fd: &OwnedFd, name: &SegmentName) -> Result<()> {
-    for _ in 0..ATTEMPTS {
-        let linked = match &unfinished.temporary {
-            None => map::link_unnamed(fd.as_fd(), &name.path),
-            Some(temporary) => map::rename_noreplace(temporary, &name.path),
-        };
-        match linked {
-            Ok(()) => return Ok(()),
-            Err(error) if errno_is(&error, Errno::Eexist) => {
-                if !remove_if_orphan(&name.path, true)? {
-                    return Err(Error::new(
-                        ErrorKind::AlreadyExists,
-                        "it exists, and is in use or is no orphan of ours",
-                    ));
-                }
-            }
-            Err(error) => return Err(os_error("linking the segment into its folder", error)),
-        }
-    }
-    Err(Error::new(ErrorKind::Busy, "others keep creating and removing it"))
-}
-
-/// A file on its way to its name: unnamed where the file system can do that, else under a name of its own that goes
-/// away with this value, or with the next `clean` if the process is killed.
-struct Unfinished {
-    temporary: Option<PathBuf>,
-}
-
-impl Unfinished {
-    fn new(name: &SegmentName, mode: u32) -> Result<(OwnedFd, Self)> {
-        match map::open_unnamed(name.folder(), mode) {
-            Ok(fd) => Ok((fd, Unfinished { temporary: None })),
-            Err(error) if errno_is(&error, Errno::Eopnotsupp) || errno_is(&error, Errno::Eisdir) => {
-                Self::with_name(name.folder(), mode)
-            }
-            Err(error) => Err(os_error("creating a file in the segment's folder", error)),
-        }
-    }
-
-    fn with_name(folder: &Path, mode: u32) -> Result<(OwnedFd, Self)> {
-        let thread = std::thread::current().id();
-        let path = folder.join(format!("{UNFINISHED}{}.{thread:?}", sys::identity::process_id()));
-        // What stands there already was left by a dead process that had our number.
-        remove_unfinished(&path);
-        let fd = map::create_exclusive(&path, mode)
-            .map_err(|error| os_error("creating a file in the segment's folder", error))?;
-        let temporary = Some(path);
-        Ok((fd, Unfinished { temporary }))
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if let Some(temporary) = &self.temporary {
-            // Fails once the file was renamed, which is what was wanted.
-            let _ = map::unlink(temporary);
         }
     }
 }
@@ -572,38 +512,4 @@ pub(super) fn os_error(what: &str, error: io::Error) -> Error {
         })
         .unwrap_or(ErrorKind::Io);
     Error::new(kind, format!("{what} failed")).with_source(error)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The way of file systems that have no unnamed files.
-    #[test]
-    fn a_file_made_under_a_hidden_name_gets_its_own_or_goes_away() {
-        let folder = std::env::temp_dir().join(format!("procshare-build-{}", sys::identity::process_id()));
-        std::fs::create_dir(&folder).unwrap();
-        let name = SegmentName::of_file(&folder.join("kept")).unwrap();
-        let (fd, unfinished) = Unfinished::with_name(&folder, 0o600).unwrap();
-        let hidden = unfinished.temporary.clone().unwrap();
-        assert!(hidden.exists());
-        link(&unfinished, &fd, &name).unwrap();
-        drop(unfinished);
-        assert!(name.path.exists() && !hidden.exists());
-
-        // A name that is taken by what is no orphan of ours stays taken, and the hidden file goes.
-        let (fd, unfinished) = Unfinished::with_name(&folder, 0o600).unwrap();
-        let error = link(&unfinished, &fd, &name).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
-        drop(unfinished);
-        assert!(!hidden.exists());
-
-        // What a dead creator left behind is in nobody's way, and `clean` finds it.
-        std::fs::write(&hidden, b"left behind").unwrap();
-        drop(Unfinished::with_name(&folder, 0o600).unwrap());
-        std::fs::write(&hidden, b"left behind").unwrap();
-        crate::clean_folder(&folder).unwrap();
-        assert!(!hidden.exists());
-        std::fs::remove_dir_all(&folder).unwrap();
-    }
 }

@@ -9,6 +9,7 @@ mod lifetime;
 mod mapping;
 mod name;
 mod objects;
+mod unfinished;
 
 pub use build::SegmentBuilder;
 #[cfg(any(fuzzing, feature = "crash-points"))]
@@ -299,7 +300,8 @@ impl Segment {
     /// Where to look when a lock's owner is to be judged.
     pub(crate) fn peers(&self) -> Peers {
         let table = &self.words()[header::word::ATTACHED..header::word::END];
-        // SAFETY: the table lies in the mapping; every user of the Peers holds this segment, and so the mapping.
+        // SAFETY: the table lies in the mapping, which outlives the call of `lock` that asks for the Peers: handle and
+        // directory guard, the only callers, borrow this segment, and `lock` keeps no Peers.
         unsafe { Peers::new(self.base(), table.as_ptr(), table.len()) }
     }
 }

@@ -1,5 +1,6 @@
 //! Descriptors that cross `exec`: into one child, and out of the environment it finds.
 
+use parking_lot::Mutex;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
@@ -40,6 +41,9 @@ pub(crate) fn take_inherited(number: RawFd, dev: u64, ino: u64) -> Option<OwnedF
     if unsafe { libc::getauxval(libc::AT_SECURE) } != 0 {
         return None;
     }
+    // Looking at the flag and setting it are two calls: no two threads may take the same number.
+    static TAKING: Mutex<()> = Mutex::new(());
+    let _taking = TAKING.lock();
     // SAFETY: F_GETFD asks for a flag of a descriptor number; no memory is involved.
     let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
     if flags == -1 || flags & libc::FD_CLOEXEC != 0 {

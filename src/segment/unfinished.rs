@@ -1,0 +1,104 @@
+//! `Unfinished`: a segment's file before it has its name.
+
+use super::build::{ATTEMPTS, os_error};
+use super::lifetime::{remove_if_orphan, remove_unfinished};
+use super::name::{SegmentName, UNFINISHED};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::map::{AsFd, OwnedFd};
+use crate::sys::{self, Errno, errno_is, map};
+use std::path::{Path, PathBuf};
+
+/// A file on its way to its name: unnamed where the file system can do that, else under a name of its own that goes
+/// away with this value, or with the next `clean` if the process is killed.
+pub(super) struct Unfinished {
+    temporary: Option<PathBuf>,
+}
+
+impl Unfinished {
+    pub(super) fn new(name: &SegmentName, mode: u32) -> Result<(OwnedFd, Self)> {
+        match map::open_unnamed(name.folder(), mode) {
+            Ok(fd) => Ok((fd, Unfinished { temporary: None })),
+            Err(error) if errno_is(&error, Errno::Eopnotsupp) || errno_is(&error, Errno::Eisdir) => {
+                Self::with_name(name.folder(), mode)
+            }
+            Err(error) => Err(os_error("creating a file in the segment's folder", error)),
+        }
+    }
+
+    fn with_name(folder: &Path, mode: u32) -> Result<(OwnedFd, Self)> {
+        let thread = std::thread::current().id();
+        let path = folder.join(format!("{UNFINISHED}{}.{thread:?}", sys::identity::process_id()));
+        // What stands there already was left by a dead process that had our number.
+        remove_unfinished(&path);
+        let fd = map::create_exclusive(&path, mode)
+            .map_err(|error| os_error("creating a file in the segment's folder", error))?;
+        let temporary = Some(path);
+        Ok((fd, Unfinished { temporary }))
+    }
+
+    /// Gives the finished file its name; an orphan under that name makes room.
+    pub(super) fn link(&self, fd: &OwnedFd, name: &SegmentName) -> Result<()> {
+        for _ in 0..ATTEMPTS {
+            let linked = match &self.temporary {
+                None => map::link_unnamed(fd.as_fd(), &name.path),
+                Some(temporary) => map::rename_noreplace(temporary, &name.path),
+            };
+            match linked {
+                Ok(()) => return Ok(()),
+                Err(error) if errno_is(&error, Errno::Eexist) => {
+                    if !remove_if_orphan(&name.path, true)? {
+                        return Err(Error::new(
+                            ErrorKind::AlreadyExists,
+                            "it exists, and is in use or is no orphan of ours",
+                        ));
+                    }
+                }
+                Err(error) => return Err(os_error("linking the segment into its folder", error)),
+            }
+        }
+        Err(Error::new(ErrorKind::Busy, "others keep creating and removing it"))
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            // Fails once the file was renamed, which is what was wanted.
+            let _ = map::unlink(temporary);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The way of file systems that have no unnamed files.
+    #[test]
+    fn a_file_made_under_a_hidden_name_gets_its_own_or_goes_away() {
+        let folder = std::env::temp_dir().join(format!("procshare-build-{}", sys::identity::process_id()));
+        std::fs::create_dir(&folder).unwrap();
+        let name = SegmentName::of_file(&folder.join("kept")).unwrap();
+        let (fd, unfinished) = Unfinished::with_name(&folder, 0o600).unwrap();
+        let hidden = unfinished.temporary.clone().unwrap();
+        assert!(hidden.exists());
+        unfinished.link(&fd, &name).unwrap();
+        drop(unfinished);
+        assert!(name.path.exists() && !hidden.exists());
+
+        // A name that is taken by what is no orphan of ours stays taken, and the hidden file goes.
+        let (fd, unfinished) = Unfinished::with_name(&folder, 0o600).unwrap();
+        let error = unfinished.link(&fd, &name).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        drop(unfinished);
+        assert!(!hidden.exists());
+
+        // What a dead creator left behind is in nobody's way, and `clean` finds it.
+        std::fs::write(&hidden, b"left behind").unwrap();
+        drop(Unfinished::with_name(&folder, 0o600).unwrap());
+        std::fs::write(&hidden, b"left behind").unwrap();
+        crate::clean_folder(&folder).unwrap();
+        assert!(!hidden.exists());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
