@@ -203,8 +203,9 @@ fn find_function(executable_id: u64, offset: u64) -> Result<Trampoline> {
             "the function asked for lies outside this program's code",
         )
     })?;
-    // SAFETY: the offset comes from a mailbox that was inherited from a process of the same user, which runs the same build
-    // (compared above) and wrote there what `trampoline` gave it.
+    // SAFETY: the mailbox is a file of our own user, passed by whoever started this process, and names the build we run
+    // (compared above). `launch`, which makes such files, writes the offset of what `trampoline` returned; a parent that
+    // forges one could as well run any program in our place, and a privileged program takes no mailbox at all.
     Ok(unsafe { trampoline_at(address) })
 }
 

@@ -41,7 +41,8 @@ impl Mapping {
     pub(super) fn words(&self) -> &[AtomicU64] {
         // SAFETY: the mapping is page-aligned, at least this long, and lives as long as self; any bytes are an
         // AtomicU64. What is loaded or stored through this slice (header, directory, locks) peers use as 64-bit atomics
-        // too; the elements of objects are never touched through it. In a read-only mapping callers only load, relaxed.
+        // too; the elements of objects are never touched through it. Only memory files can be sealed and so mapped for
+        // reading; of those callers load header and directory alone, relaxed.
         unsafe { core::slice::from_raw_parts(self.base().cast::<AtomicU64>(), self.map.len() / 8) }
     }
 }

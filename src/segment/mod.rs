@@ -300,8 +300,8 @@ impl Segment {
     /// Where to look when a lock's owner is to be judged.
     pub(crate) fn peers(&self) -> Peers {
         let table = &self.words()[header::word::ATTACHED..header::word::END];
-        // SAFETY: the table lies in the mapping, which outlives the call of `lock` that asks for the Peers: handle and
-        // directory guard, the only callers, borrow this segment, and `lock` keeps no Peers.
+        // SAFETY: the table lies in the mapping, which outlives the call of `RawMutex::lock` that asks for the Peers: values,
+        // arrays and the directory, the only callers, borrow this segment meanwhile, and `lock` keeps no Peers.
         unsafe { Peers::new(self.base(), table.as_ptr(), table.len()) }
     }
 }

@@ -17,7 +17,8 @@ pub(crate) fn number(fd: &OwnedFd) -> RawFd {
 /// it would leak the descriptor into whatever child another thread starts meanwhile.
 pub(crate) fn keep_in_child(command: &mut Command, keeper: impl AsFd + Send + Sync + 'static) {
     let clear = move || clear_close_on_exec(keeper.as_fd().as_raw_fd());
-    // SAFETY: the closure makes one fcntl call, which is async-signal-safe, and allocates nothing.
+    // SAFETY: the closure asks the keeper (a segment, for a number it holds) and makes one fcntl call, which is
+    // async-signal-safe; neither allocates nor locks.
     unsafe { command.pre_exec(clear) };
 }
 

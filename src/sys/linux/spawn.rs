@@ -195,7 +195,7 @@ pub(crate) fn abandon(pid: u32) {
         return;
     }
     let pid = pid as libc::pid_t;
-    // SAFETY: the call takes two numbers and touches no memory. The number is a child's whose end nobody has been told.
+    // SAFETY: the call takes two numbers and touches no memory.
     unsafe { libc::kill(pid, libc::SIGKILL) };
     // SAFETY: the call takes two numbers, and a null pointer for the status nobody wants.
     drop(retry(|| unsafe { libc::waitpid(pid, ptr::null_mut(), 0) }));
