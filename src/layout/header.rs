@@ -49,6 +49,17 @@ pub(crate) const HEADER_WORDS: usize = word::ATTACHED;
 /// No segment is shorter: header, attach table, one bucket.
 pub(crate) const SHORTEST: u64 = (word::END as u64 + 1) * 8;
 
+/// Refuses a file too short for a header, before any of it is read.
+pub(crate) fn check_shortest(length: u64) -> Result<()> {
+    if length < SHORTEST {
+        return fail(
+            ErrorKind::Truncated,
+            format!("expected {SHORTEST} bytes at least, found {length}"),
+        );
+    }
+    Ok(())
+}
+
 /// What a creator writes and an attacher checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {

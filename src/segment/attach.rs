@@ -229,10 +229,7 @@ fn attach(fd: OwnedFd, mapping: Mapping, header: &Header, name: Option<SegmentNa
 /// Maps the file and checks a copy of its header.
 pub(super) fn map_and_check(fd: &OwnedFd) -> Result<(Mapping, Header)> {
     let length = map::stat(fd.as_fd()).map_err(|error| os_error("fstat", error))?.len;
-    if length < header::SHORTEST {
-        let message = format!("expected {} bytes at least, found {length}", header::SHORTEST);
-        return Err(Error::new(ErrorKind::Truncated, message));
-    }
+    header::check_shortest(length)?;
     // Files of other file systems have no seals to ask for; what cannot be asked is not sealed.
     let sealed = map::seals(fd.as_fd()).ok();
     let frozen = sealed

@@ -1,7 +1,7 @@
 //! Reads a segment from bytes alone, for fuzzing: whatever they are, the outcome is a list or an error.
 
 use super::ObjectInfo;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::layout::header::{self, HEADER_WORDS};
 use crate::layout::{Directory, Header};
 use crate::primitive::{AtomicU64, Ordering};
@@ -15,26 +15,16 @@ use crate::primitive::{AtomicU64, Ordering};
 pub fn inspect(bytes: &[u8]) -> Result<Vec<ObjectInfo>> {
     let words: Vec<AtomicU64> = bytes.chunks_exact(8).map(word).collect();
     let length = bytes.len() as u64;
-    if length < header::SHORTEST {
-        let message = format!("expected {} bytes at least, found {length}", header::SHORTEST);
-        return Err(Error::new(ErrorKind::Truncated, message));
-    }
+    header::check_shortest(length)?;
     let copy: [u64; HEADER_WORDS] = core::array::from_fn(|at| words[at].load(Ordering::Relaxed));
     let header = Header::parse(&copy, length)?;
     let directory = Directory::new(&words, header.buckets);
     let mut objects = Vec::new();
     for entry in directory.entries()? {
-        let name = directory.name(&entry);
+        let object = ObjectInfo::of(&directory, &entry);
         // Another of the same name may stand before it, or a name that is no text be shown as another one.
-        directory.find(&name)?;
-        objects.push(ObjectInfo {
-            name,
-            kind: entry.kind.name(),
-            schema: directory.schema(&entry),
-            offset: entry.offset,
-            bytes: entry.bytes,
-            len: entry.len,
-        });
+        directory.find(&object.name)?;
+        objects.push(object);
     }
     // What the next holder of the directory lock does after a death.
     directory.recover()?;

@@ -3,7 +3,7 @@
 use super::Segment;
 use super::attach::foreign_self;
 use crate::error::{Error, ErrorKind, Result};
-use crate::layout::{Entry, Kind, Spec, directory, header};
+use crate::layout::{Directory, Entry, Kind, Spec, directory, header};
 use crate::primitive::{AtomicU64, Deadline, OwnerId, crash_point};
 use crate::raw::{Held, RawMutex, Refused};
 use std::time::Duration;
@@ -37,6 +37,19 @@ pub struct ObjectInfo {
     pub bytes: u64,
     /// How many elements it has; 1 unless it is an array.
     pub len: u64,
+}
+
+impl ObjectInfo {
+    pub(super) fn of(directory: &Directory<'_>, entry: &Entry) -> Self {
+        ObjectInfo {
+            name: directory.name(entry),
+            kind: entry.kind.name(),
+            schema: directory.schema(entry),
+            offset: entry.offset,
+            bytes: entry.bytes,
+            len: entry.len,
+        }
+    }
 }
 
 /// Where an object was found or placed.
@@ -84,15 +97,7 @@ impl Segment {
         let directory = self.directory();
         let mut entries = directory.entries().map_err(|error| error.in_segment(self.label()))?;
         entries.sort_by_key(|entry| entry.offset);
-        let info = |entry: &Entry| ObjectInfo {
-            name: directory.name(entry),
-            kind: entry.kind.name(),
-            schema: directory.schema(entry),
-            offset: entry.offset,
-            bytes: entry.bytes,
-            len: entry.len,
-        };
-        Ok(entries.iter().map(info).collect())
+        Ok(entries.iter().map(|entry| ObjectInfo::of(&directory, entry)).collect())
     }
 
     /// Finds the object `name`; `len` where the caller knows how many elements there must be.
