@@ -108,6 +108,14 @@ pub enum ErrorKind {
     TimedOut,
     /// The calling thread holds the lock already.
     WouldDeadlock,
+    /// It was closed, or this end of it was passed to a child.
+    Closed,
+    /// Nobody is left on the other side.
+    Disconnected,
+    /// An item is larger than the whole queue or pipe.
+    TooLarge,
+    /// Another living process is at this end of the pipe or ring, where only one may be.
+    Claimed,
     /// An integer result does not fit.
     Overflow,
     /// A child was to be spawned, but the program never called `procshare::init`.

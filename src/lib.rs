@@ -50,6 +50,8 @@ pub mod design;
 mod error;
 #[cfg(not(procshare_loom))]
 mod layout;
+#[cfg(not(procshare_loom))]
+mod messages;
 mod primitive;
 #[cfg(all(feature = "process", not(procshare_loom)))]
 pub mod process;
@@ -72,8 +74,12 @@ pub use {
         SharedValue, ValueGuard,
     },
     layout::Shareable,
+    messages::{Consumer, Producer, ReadChunk, RecvError, SendError, WriteChunk, ring},
     segment::{ObjectInfo, Segment, SegmentBuilder, clean, clean_folder},
 };
+
+#[cfg(all(feature = "messages", not(procshare_loom)))]
+pub use messages::{Batch, Capacity, Connection, Items, QueueBuilder, Receiver, Sender, SharedQueue, pipe};
 
 /// The structure of types in a segment, as programs compare and print it.
 #[cfg(not(procshare_loom))]

@@ -9,15 +9,19 @@ use std::ffi::OsStr;
 /// The name of the one object of a segment made for it.
 const SOLE: &str = "";
 
+/// Writes a new object's bytes at its address; told whether they are zero already.
+pub(crate) type Init<'a> = &'a dyn Fn(*mut u8, bool);
+
 /// Compares the bytes the directory gives an object with those its type and length take, and the segment's seals with
 /// what is done to such objects: only a frozen array can be used without writing.
-pub(super) fn check_object<O: Object>(segment: &Segment, located: &Located) -> Result<()> {
-    let spec = O::spec(located.entry.len);
-    let (expected, found) = (spec.bytes, located.entry.bytes);
+fn check_object<O: Object>(handle: &Handle) -> Result<()> {
+    let (segment, entry) = (&handle.segment, &handle.entry);
+    let spec = O::spec(entry.len);
+    let (expected, found) = (spec.bytes, entry.bytes);
     let fault = if expected != found {
         let message = format!(
             "an object of {} elements takes {expected} bytes, found {found}",
-            located.entry.len
+            entry.len
         );
         Error::new(ErrorKind::Corrupt, message)
     } else if segment.is_frozen() != (spec.kind == Kind::FrozenArray) {
@@ -42,52 +46,40 @@ pub(crate) trait Object: Sized {
 
     fn handle(&self) -> &Handle;
 
-    /// Makes a handle of what was found, once it is proved to be usable as this type.
-    fn adopt(segment: &Segment, located: Located) -> Result<Self> {
-        check_object::<Self>(segment, &located)?;
-        Ok(Self::from_handle(Handle::new(segment, located)))
+    /// Makes this type of a handle, once the object is proved to be usable as such.
+    fn adopt(handle: Handle) -> Result<Self> {
+        check_object::<Self>(&handle)?;
+        Ok(Self::from_handle(handle))
     }
 
     /// Finds the object `name` in `segment`; `len` where the caller knows it.
     fn open_in(segment: &Segment, name: &str, len: Option<u64>) -> Result<Self> {
-        Self::adopt(
-            segment,
-            segment.locate_existing(name, &Self::spec(len.unwrap_or(1)), len)?,
-        )
+        Self::adopt(Handle::open_in(segment, name, &Self::spec(len.unwrap_or(1)), len)?)
     }
 
     /// Finds the object `name` in `segment`, or places it.
-    fn place_in(segment: &Segment, name: &str, len: u64, init: &dyn Fn(*mut u8, bool)) -> Result<Self> {
-        Self::adopt(segment, segment.place(name, &Self::spec(len), init)?)
+    fn place_in(segment: &Segment, name: &str, len: u64, init: Init<'_>) -> Result<Self> {
+        Self::adopt(Handle::place_in(segment, name, &Self::spec(len), init)?)
     }
 
     /// `new`: alone in an anonymous segment.
-    fn new_alone(len: u64, init: &dyn Fn(*mut u8, bool)) -> Result<Self> {
-        let spec = Self::spec(len);
-        let segment =
-            SegmentBuilder::for_object(&spec)?.anonymous_with(&|segment| segment.place(SOLE, &spec, init).map(drop))?;
-        Self::open_in(&segment, SOLE, Some(len))
+    fn new_alone(len: u64, init: Init<'_>) -> Result<Self> {
+        Self::adopt(Handle::new_alone(&Self::spec(len), init)?)
     }
 
     /// `create`: alone in a named segment.
-    fn create_alone(name: impl AsRef<OsStr>, len: u64, init: &dyn Fn(*mut u8, bool)) -> Result<Self> {
-        let spec = Self::spec(len);
-        let segment = SegmentBuilder::for_object(&spec)?
-            .create_with(name, &|segment| segment.place(SOLE, &spec, init).map(drop))?;
-        Self::open_in(&segment, SOLE, Some(len))
+    fn create_alone(name: impl AsRef<OsStr>, len: u64, init: Init<'_>) -> Result<Self> {
+        Self::adopt(Handle::create_alone(name, &Self::spec(len), init)?)
     }
 
     /// `open`: the one object of a named segment.
     fn open_alone(name: impl AsRef<OsStr>) -> Result<Self> {
-        Self::open_in(&Segment::open(name)?, SOLE, None)
+        Self::adopt(Handle::open_alone(name, &Self::spec(1))?)
     }
 
     /// `open_or_create`: either of the two.
-    fn open_or_create_alone(name: impl AsRef<OsStr>, len: u64, init: &dyn Fn(*mut u8, bool)) -> Result<Self> {
-        let spec = Self::spec(len);
-        let segment = SegmentBuilder::for_object(&spec)?
-            .open_or_create_with(name, &|segment| segment.place(SOLE, &spec, init).map(drop))?;
-        Self::open_in(&segment, SOLE, Some(len))
+    fn open_or_create_alone(name: impl AsRef<OsStr>, len: u64, init: Init<'_>) -> Result<Self> {
+        Self::adopt(Handle::open_or_create_alone(name, &Self::spec(len), init)?)
     }
 }
 
@@ -115,6 +107,47 @@ impl Handle {
         }
     }
 
+    /// Finds the object `name` in `segment`; `len` where the caller knows it.
+    pub(crate) fn open_in(segment: &Segment, name: &str, spec: &Spec<'_>, len: Option<u64>) -> Result<Self> {
+        Ok(Self::new(segment, segment.locate_existing(name, spec, len)?))
+    }
+
+    /// Finds an object that was passed to this process.
+    pub(crate) fn find_passed(segment: &Segment, name: &str, kind: Kind) -> Result<Self> {
+        Ok(Self::new(segment, segment.locate_passed(name, kind)?))
+    }
+
+    /// Finds the object `name` in `segment`, or places it.
+    pub(crate) fn place_in(segment: &Segment, name: &str, spec: &Spec<'_>, init: Init<'_>) -> Result<Self> {
+        Ok(Self::new(segment, segment.place(name, spec, init)?))
+    }
+
+    /// An object alone in an anonymous segment.
+    pub(crate) fn new_alone(spec: &Spec<'_>, init: Init<'_>) -> Result<Self> {
+        let segment =
+            SegmentBuilder::for_object(spec)?.anonymous_with(&|segment| segment.place(SOLE, spec, init).map(drop))?;
+        Self::open_in(&segment, SOLE, spec, Some(spec.len))
+    }
+
+    /// An object alone in a named segment.
+    pub(crate) fn create_alone(name: impl AsRef<OsStr>, spec: &Spec<'_>, init: Init<'_>) -> Result<Self> {
+        let segment = SegmentBuilder::for_object(spec)?
+            .create_with(name, &|segment| segment.place(SOLE, spec, init).map(drop))?;
+        Self::open_in(&segment, SOLE, spec, Some(spec.len))
+    }
+
+    /// The one object of a named segment.
+    pub(crate) fn open_alone(name: impl AsRef<OsStr>, spec: &Spec<'_>) -> Result<Self> {
+        Self::open_in(&Segment::open(name)?, SOLE, spec, None)
+    }
+
+    /// Either of the two.
+    pub(crate) fn open_or_create_alone(name: impl AsRef<OsStr>, spec: &Spec<'_>, init: Init<'_>) -> Result<Self> {
+        let segment = SegmentBuilder::for_object(spec)?
+            .open_or_create_with(name, &|segment| segment.place(SOLE, spec, init).map(drop))?;
+        Self::open_in(&segment, SOLE, spec, Some(spec.len))
+    }
+
     pub(crate) fn segment(&self) -> &Segment {
         &self.segment
     }
@@ -122,6 +155,11 @@ impl Handle {
     #[inline]
     pub(crate) fn address(&self) -> *mut u8 {
         self.address
+    }
+
+    /// All its bytes, as the directory says.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.entry.bytes
     }
 
     /// Elements, as the directory says.

@@ -29,5 +29,6 @@ pub use value::SharedValue;
 pub(crate) use value::lock_and_unlock;
 pub use value_guard::ValueGuard;
 
+pub(crate) use handle::Handle;
 #[cfg(feature = "process")]
 pub(crate) use handle::Object;

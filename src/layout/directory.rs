@@ -39,16 +39,22 @@ pub(crate) enum Kind {
     Atomic = 4,
     AtomicArray = 5,
     FrozenArray = 6,
+    Queue = 7,
+    Pipe = 8,
+    Ring = 9,
 }
 
 impl Kind {
-    const ALL: [Kind; 6] = [
+    const ALL: [Kind; 9] = [
         Kind::Value,
         Kind::Array,
         Kind::Counter,
         Kind::Atomic,
         Kind::AtomicArray,
         Kind::FrozenArray,
+        Kind::Queue,
+        Kind::Pipe,
+        Kind::Ring,
     ];
 
     fn from_code(code: u64) -> Option<Self> {
@@ -66,6 +72,7 @@ impl Kind {
             Kind::Value | Kind::Counter => 24,
             Kind::Array => OBJECT_ALIGN,
             Kind::Atomic | Kind::AtomicArray | Kind::FrozenArray => 0,
+            Kind::Queue | Kind::Pipe | Kind::Ring => OBJECT_ALIGN,
         }
     }
 
@@ -77,6 +84,9 @@ impl Kind {
             Kind::Atomic => "atomic",
             Kind::AtomicArray => "atomic array",
             Kind::FrozenArray => "frozen array",
+            Kind::Queue => "queue",
+            Kind::Pipe => "pipe",
+            Kind::Ring => "ring",
         }
     }
 }

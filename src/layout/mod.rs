@@ -9,5 +9,7 @@ mod shareable;
 
 pub(crate) use directory::{Directory, Entry, Kind, OBJECT_ALIGN, Spec};
 pub(crate) use header::Header;
+#[cfg(feature = "messages")]
+pub(crate) use schema::text_fingerprint;
 pub use schema::{Field, Schema, Variant};
 pub use shareable::{PaddingMessage, Shareable, field_bytes};

@@ -132,6 +132,12 @@ impl fmt::Display for Schema {
 /// `core::fmt` does not, hence the second spelling of the text; a test holds the two together.
 struct Fnv(u64);
 
+/// The fingerprint of a type that is known by a name alone.
+#[cfg(feature = "messages")]
+pub(crate) fn text_fingerprint(name: &str) -> u64 {
+    Fnv::EMPTY.text(name).0
+}
+
 impl Fnv {
     const EMPTY: Self = Self(0xcbf2_9ce4_8422_2325);
     const PRIME: u64 = 0x0100_0000_01b3;

@@ -103,6 +103,21 @@ impl Peers {
         }
     }
 
+    /// Whether the process that holds a seat can be proved gone. One that is still to attach is named without an image:
+    /// it maps nothing yet.
+    pub(crate) fn has_left(&self, process: OwnerId, look_at_maps: bool) -> bool {
+        if process.image() != 0 {
+            return self.is_dead(process, look_at_maps);
+        }
+        match life(process.pid()) {
+            Life::Dead => true,
+            Life::Alive { start } => {
+                let bits = start_bits(start);
+                bits != 0 && process.start_bits() != 0 && bits != process.start_bits() && identity::is_at_home()
+            }
+        }
+    }
+
     /// Whether the living process `owner.pid()` has attached again under another image than the owner's: it `exec`ed,
     /// and maps the segment once more, so that its maps alone would not tell.
     fn is_former_image(&self, owner: OwnerId, start: u64) -> bool {
@@ -121,6 +136,16 @@ impl Peers {
         }
         attached_anew
     }
+}
+
+/// The id of a child that was started and has yet to attach, as seats know it.
+#[cfg(feature = "process")]
+pub(crate) fn child_id(pid: u32) -> OwnerId {
+    let start = match life(pid) {
+        Life::Alive { start } => start,
+        Life::Dead => 0,
+    };
+    OwnerId::of_child(pid, start)
 }
 
 #[cfg(test)]

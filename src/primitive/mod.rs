@@ -5,22 +5,29 @@
 
 mod deadline;
 pub(crate) mod owner;
+mod padded;
 
 pub(crate) use deadline::Deadline;
 pub(crate) use owner::OwnerId;
+pub(crate) use padded::Padded;
 
+#[cfg(not(procshare_loom))]
+pub(crate) mod asymmetric;
 #[cfg(not(procshare_loom))]
 mod backoff;
 #[cfg(not(procshare_loom))]
 pub(crate) mod identity;
 #[cfg(not(procshare_loom))]
 pub(crate) mod liveness;
+#[cfg(not(procshare_loom))]
+mod polls;
 
 #[cfg(not(procshare_loom))]
 mod real {
     pub(crate) use super::backoff::Backoff;
     pub(crate) use super::identity::{Foreign, current as current_owner, is_current_process};
     pub(crate) use super::liveness::Peers;
+    pub(crate) use super::polls::Polls;
     pub(crate) use crate::sys::clock::monotonic_millis;
     pub(crate) use crate::sys::futex::{self, Wait};
     pub(crate) use core::sync::atomic::{AtomicU64, Ordering, fence};

@@ -1,12 +1,14 @@
 //! Stand-ins for the machine under the model checker: futex, liveness, owner ids, clock.
 //!
 //! A thread of the model plays a process. It says who it is (`become_owner`) and may be declared dead (`declare_dead`),
-//! after which it does nothing more; every sleeper then sees its slice end, as it would within 32 ms.
+//! after which it does nothing more; every sleeper then sees its slice end, as it would within some milliseconds, and so does
+//! whoever goes to sleep later: once for each place to sleep. Slices end for no other reason, so that a wake-up that was
+//! lost shows as a deadlock.
 
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::OwnerId;
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 use core::time::Duration;
 use loom::sync::{Condvar, Mutex};
 
@@ -23,10 +25,11 @@ struct Kernel {
 #[derive(Default)]
 struct KernelState {
     next_ticket: u64,
-    /// Sleepers in order: ticket, address, how the sleep ended.
+    /// Sleepers in order: ticket, address.
     asleep: Vec<(u64, usize)>,
-    timed_out: Vec<u64>,
     dead: Vec<u32>,
+    /// How often time has passed.
+    ticks: u64,
 }
 
 loom::lazy_static! {
@@ -35,6 +38,8 @@ loom::lazy_static! {
 
 loom::thread_local! {
     static ME: Cell<u32> = Cell::new(0);
+    /// Where this thread has slept, and how often time had passed when its slice there last ended.
+    static TOLD: RefCell<Vec<(usize, u64)>> = RefCell::new(Vec::new());
 }
 
 /// Makes the calling thread play process `pid`.
@@ -44,10 +49,13 @@ pub(crate) fn become_owner(pid: u32) {
 
 /// Declares process `pid` dead; its thread must do nothing more. Ends every sleeper's slice.
 pub(crate) fn declare_dead(pid: u32) {
-    let mut kernel = lock_kernel();
-    kernel.dead.push(pid);
-    let asleep: Vec<u64> = kernel.asleep.drain(..).map(|(ticket, _)| ticket).collect();
-    kernel.timed_out.extend(asleep);
+    lock_kernel().dead.push(pid);
+    pass_time();
+}
+
+/// Ends the slice of every sleeper, and the next one of whoever does not sleep now.
+pub(crate) fn pass_time() {
+    lock_kernel().ticks += 1;
     KERNEL.changed.notify_all();
 }
 
@@ -73,6 +81,40 @@ pub(crate) struct Peers;
 impl Peers {
     pub(crate) fn is_dead(&self, owner: OwnerId, _look_at_maps: bool) -> bool {
         lock_kernel().dead.contains(&owner.pid())
+    }
+
+    pub(crate) fn has_left(&self, process: OwnerId, look_at_maps: bool) -> bool {
+        self.is_dead(process, look_at_maps)
+    }
+}
+
+/// Messages are not looked for twice before sleeping, for the same reason.
+pub(crate) struct Polls;
+
+impl Polls {
+    pub(crate) fn new() -> Self {
+        Polls
+    }
+
+    pub(crate) fn spin(&mut self) -> bool {
+        false
+    }
+
+    pub(crate) fn learn(_while_looking: bool) {}
+}
+
+/// Both sides fence: what the kernel does for the light side.
+pub(crate) mod asymmetric {
+    use super::{Ordering, fence};
+
+    pub(crate) fn enlist() {}
+
+    pub(crate) fn light() {
+        fence(Ordering::SeqCst);
+    }
+
+    pub(crate) fn heavy() {
+        fence(Ordering::SeqCst);
     }
 }
 
@@ -107,33 +149,50 @@ fn lock_kernel() -> loom::sync::MutexGuard<'static, KernelState> {
 }
 
 pub(crate) mod futex {
-    use super::{AtomicU64, Duration, KERNEL, Ordering, OwnerId, Wait, lock_kernel};
+    use super::{AtomicU64, Duration, KERNEL, KernelState, Ordering, OwnerId, TOLD, Wait, lock_kernel};
 
-    /// Sleeps until woken, or until somebody dies; never by time, so that a lost wake-up shows as a deadlock.
+    /// Sleeps until woken, or until time passes; it never passes by itself.
     pub(crate) fn wait(word: &AtomicU64, expected_low: u32, _timeout: Option<Duration>) -> Wait {
         let mut kernel = lock_kernel();
-        if word.load(Ordering::Relaxed) as u32 != expected_low {
+        let now = word.load(Ordering::Relaxed);
+        if now as u32 != expected_low {
             return Wait::Changed;
         }
-        if OwnerId::in_word(word.load(Ordering::Relaxed)).is_some_and(|owner| kernel.dead.contains(&owner.pid())) {
+        // Who waits for the dead must not sleep for good, though it may have been told of that death on another wait.
+        if OwnerId::in_word(now).is_some_and(|owner| kernel.dead.contains(&owner.pid())) {
             return Wait::TimedOut;
         }
+        let address = core::ptr::from_ref(word) as usize;
         let ticket = kernel.next_ticket;
         kernel.next_ticket += 1;
-        kernel.asleep.push((ticket, core::ptr::from_ref(word) as usize));
+        kernel.asleep.push((ticket, address));
         loop {
-            if let Some(at) = kernel.timed_out.iter().position(|&timed_out| timed_out == ticket) {
-                kernel.timed_out.swap_remove(at);
-                return Wait::TimedOut;
-            }
-            if !kernel.asleep.iter().any(|&(asleep, _)| asleep == ticket) {
+            let Some(at) = kernel.asleep.iter().position(|&(asleep, _)| asleep == ticket) else {
                 return Wait::Woken;
+            };
+            if slice_ends(&kernel, address) {
+                kernel.asleep.remove(at);
+                return Wait::TimedOut;
             }
             kernel = match KERNEL.changed.wait(kernel) {
                 Ok(kernel) => kernel,
                 Err(poisoned) => poisoned.into_inner(),
             };
         }
+    }
+
+    /// Whether time has passed since this thread's last slice at `address` ended so; it is told once.
+    fn slice_ends(kernel: &KernelState, address: usize) -> bool {
+        TOLD.with(|told| {
+            let mut told = told.borrow_mut();
+            match told.iter_mut().find(|(at, _)| *at == address) {
+                Some((_, ticks)) => core::mem::replace(ticks, kernel.ticks) != kernel.ticks,
+                None => {
+                    told.push((address, kernel.ticks));
+                    kernel.ticks != 0
+                }
+            }
+        })
     }
 
     pub(crate) fn wake(word: &AtomicU64, count: u32) {

@@ -41,6 +41,17 @@ impl OwnerId {
         OwnerId(word)
     }
 
+    /// The same id for whichever thread of the process.
+    pub(crate) fn of_process(self) -> Self {
+        OwnerId(self.0 & !ID_BITS)
+    }
+
+    /// The id of a child that has not begun to run its image.
+    #[cfg(all(feature = "process", not(procshare_loom)))]
+    pub(crate) fn of_child(pid: u32, start: u64) -> Self {
+        Self::of_thread(0, 0, Self::process_half(pid, start_bits(start)))
+    }
+
     /// The half of the id that all threads of a process share, as a number of 32 bits.
     pub(crate) fn process_half(pid: u32, start_bits: u16) -> u64 {
         (u64::from(start_bits) & 0x3ff) << 22 | (u64::from(pid) & ID_BITS)

@@ -96,8 +96,9 @@ impl Builder {
     {
         let function = trampoline::<F, Args, R>(function);
         let way = entry::way()?;
-        let (bytes, luggage) = transfer::pack(&arguments)?;
+        let (bytes, mut luggage) = transfer::pack(&arguments)?;
         let (mailbox, pid) = launch(way, function, &bytes, &luggage, self.daemon)?;
+        luggage.hand_over(pid);
         let pidfd = spawn::open_child(pid).map_err(|error| {
             spawn::abandon(pid);
             failure("naming the child", error)

@@ -10,6 +10,8 @@ use crate::collections::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::Shareable;
+use crate::messages::{Connection, Consumer, Parcel, Producer, Receiver, Reservation, Sender, SharedQueue, Travel};
+use crate::primitive::liveness::child_id;
 use crate::segment::Segment;
 use crate::sys::descriptor;
 use crate::sys::map::{self, AsFd, BorrowedFd, OwnedFd};
@@ -76,14 +78,18 @@ impl TakenSegment {
     }
 }
 
-/// The segments that travel with a child's arguments; they stay attached here until it has inherited them.
+/// What travels with a child's arguments: segments, which stay attached here until it has inherited them, and seats
+/// set aside for it, which are taken back if it is not started.
 #[derive(Default)]
-pub(super) struct Luggage(Vec<(Segment, Passed)>);
+pub(super) struct Luggage {
+    segments: Vec<(Segment, Passed)>,
+    seats: Vec<Reservation>,
+}
 
 impl Luggage {
     /// The descriptors the child must inherit.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.0.iter().map(|(segment, _)| segment.fd().as_fd())
+        self.segments.iter().map(|(segment, _)| segment.fd().as_fd())
     }
 
     /// What the child must be told.
@@ -92,13 +98,23 @@ impl Luggage {
             descriptor: descriptor.clone(),
             path: segment.path().map(PathBuf::into_os_string),
         };
-        self.0.iter().map(passed).collect()
+        self.segments.iter().map(passed).collect()
+    }
+
+    /// The child has been started: the seats are its own.
+    pub(super) fn hand_over(&mut self, pid: u32) {
+        let Some(child) = (!self.seats.is_empty()).then(|| child_id(pid)) else {
+            return;
+        };
+        for seat in self.seats.drain(..) {
+            seat.hand_over(child);
+        }
     }
 
     /// The segment's place in the table, one for each file.
     fn place_of(&mut self, segment: &Segment) -> Result<u32> {
         let number = descriptor::number(segment.fd());
-        let known = self.0.iter().position(|(_, passed)| passed.number == number);
+        let known = self.segments.iter().position(|(_, passed)| passed.number == number);
         let place = match known {
             Some(place) => place,
             None => {
@@ -108,9 +124,9 @@ impl Luggage {
                         .in_segment(segment.label())
                 })?;
                 let same_file = |(_, other): &(Segment, Passed)| (other.dev, other.ino) == (passed.dev, passed.ino);
-                self.0.iter().position(same_file).unwrap_or_else(|| {
-                    self.0.push((segment.clone(), passed));
-                    self.0.len() - 1
+                self.segments.iter().position(same_file).unwrap_or_else(|| {
+                    self.segments.push((segment.clone(), passed));
+                    self.segments.len() - 1
                 })
             }
         };
@@ -275,3 +291,35 @@ macro_rules! handles_travel {
 
 handles_travel!(SharedValue<T: Shareable>, SharedCounter, SharedArray<T: Shareable>, FrozenArray<T: Shareable>);
 handles_travel!(SharedAtomic<A: AtomicInteger>, SharedAtomicArray<A: AtomicInteger>);
+
+/// The handle's place in the luggage, and its parcel; seats are set aside for it there.
+fn send_off<H: Travel>(handle: &H) -> Result<(u32, Parcel), String> {
+    with_direction(|direction| match direction {
+        Direction::Out(luggage) => {
+            let place = luggage.place_of(handle.segment())?;
+            let (parcel, seats) = handle.send_off()?;
+            luggage.seats.extend(seats);
+            Ok((place, parcel))
+        }
+        Direction::In(_) | Direction::Back => Err(refusal()),
+    })
+}
+
+macro_rules! seats_travel {
+    ($($handle:ident $(: $bound:ident)?),*) => {$(
+        impl<T $(: $bound)?> Serialize for $handle<T> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                send_off(self).map_err(ser::Error::custom)?.serialize(serializer)
+            }
+        }
+
+        impl<'de, T $(: $bound)?> Deserialize<'de> for $handle<T> {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let (place, parcel) = <(u32, Parcel)>::deserialize(deserializer)?;
+                arrived(place, |segment| Travel::arrive(segment, &parcel)).map_err(de::Error::custom)
+            }
+        }
+    )*};
+}
+
+seats_travel!(SharedQueue, Connection, Sender, Receiver, Producer: Shareable, Consumer: Shareable);

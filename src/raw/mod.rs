@@ -7,13 +7,24 @@
 //! - R3. It opens with its states, who may move it, and what happens if that party dies there.
 //! - R4. Its words are a peer's bytes: any value read from them is checked before it is used as an index or an id.
 
+mod doorbell;
 mod latch;
 mod mutex;
+mod queue;
+mod ring;
+mod seats;
+mod stamp;
+mod waiting;
 
+pub(crate) use doorbell::Doorbell;
 pub(crate) use latch::RawLatch;
 #[cfg(not(procshare_loom))]
 pub(crate) use latch::words_for;
 pub(crate) use mutex::{Held, RawMutex, Refused};
+pub(crate) use queue::{Bounds, Moved, RawQueue, Stretch};
+pub(crate) use ring::{End, Place, RawRing};
+pub(crate) use seats::{NoSeat, RawSeats, Role, Ticket};
+pub(crate) use waiting::{Company, Stop, Waiting};
 
 #[cfg(all(test, procshare_loom))]
 mod tests;

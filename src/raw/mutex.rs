@@ -21,10 +21,11 @@
 //! - M4. A living owner's word is never taken: take-over follows proof of death, and compares the whole word.
 //! - M5. A wake-up that dies with its receiver delays the others by one slice at most.
 
+use super::stamp::Stamp;
 use crate::primitive::owner::{INCONSISTENT, WAITERS};
 use crate::primitive::{
     AtomicU64, Backoff, Deadline, Foreign, Ordering, OwnerId, Peers, Wait, crash_point, current_owner, futex,
-    is_current_process, monotonic_millis,
+    is_current_process,
 };
 use core::time::Duration;
 use std::time::Instant;
@@ -33,8 +34,6 @@ use std::time::Instant;
 const FIRST_SLICE: Duration = Duration::from_millis(1);
 /// The longest sleep between two looks at the owner.
 const LAST_SLICE: Duration = Duration::from_millis(32);
-/// Least time between two questions to the kernel about the same word, whoever asks.
-const CHECK_EVERY_MS: u64 = 10;
 /// How long a word must stand still before waiters also ask whether its owner `exec`ed.
 const EXEC_AFTER: Duration = Duration::from_millis(50);
 
@@ -42,8 +41,8 @@ const EXEC_AFTER: Duration = Duration::from_millis(50);
 #[repr(C)]
 pub(crate) struct RawMutex {
     pub(super) word: AtomicU64,
-    /// When somebody last asked the kernel about the owner, in milliseconds of the monotonic clock.
-    checked: AtomicU64,
+    /// When somebody last asked the kernel about the owner.
+    checked: Stamp,
 }
 
 /// Proof of holding: who holds, and whether the data may be half-written.
@@ -73,7 +72,7 @@ impl RawMutex {
     pub(crate) fn new() -> Self {
         RawMutex {
             word: AtomicU64::new(0),
-            checked: AtomicU64::new(0),
+            checked: Stamp::new(),
         }
     }
 
@@ -148,7 +147,7 @@ impl RawMutex {
         let inconsistent = OwnerId::in_word(word).is_some() || word & INCONSISTENT != 0;
         self.word
             .store(if inconsistent { INCONSISTENT } else { 0 }, Ordering::Relaxed);
-        self.checked.store(0, Ordering::Relaxed);
+        self.checked.reset();
     }
 
     /// Who holds the lock now, as a hint.
@@ -274,7 +273,7 @@ impl RawMutex {
     /// Asks whether the owner in `word` is dead, unless somebody has just asked, and takes its place if so.
     fn take_over_if_dead(&self, word: u64, waiter: &Waiter<'_>, peers: &Peers, look_at_maps: bool) -> Option<Held> {
         let owner = OwnerId::in_word(word)?;
-        if !self.may_check() || !peers.is_dead(owner, look_at_maps) {
+        if !self.checked.is_due() || !peers.is_dead(owner, look_at_maps) {
             return None;
         }
         let mine = waiter.me.word() | WAITERS | INCONSISTENT;
@@ -287,19 +286,6 @@ impl RawMutex {
             owner: waiter.me,
             inconsistent: true,
         })
-    }
-
-    /// Whether this caller is the one to ask the kernel now. A stamp from the future (forged) counts as old.
-    fn may_check(&self) -> bool {
-        let now = monotonic_millis();
-        let last = self.checked.load(Ordering::Relaxed);
-        let recent = last != 0 && now.wrapping_sub(last) < CHECK_EVERY_MS;
-        // Relaxed: the stamp limits a rate and orders nothing.
-        !recent
-            && self
-                .checked
-                .compare_exchange(last, now.max(1), Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
     }
 }
 

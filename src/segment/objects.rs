@@ -109,6 +109,24 @@ impl Segment {
         found.map_err(|error| error.in_segment(self.label()))
     }
 
+    /// Finds an object of that kind, whose type was checked by whoever passed it to this process.
+    pub(crate) fn locate_passed(&self, name: &str, kind: Kind) -> Result<Located> {
+        let found = self
+            .directory()
+            .find(name)
+            .map_err(|error| error.in_segment(self.label()))?;
+        match found.filter(|entry| entry.kind == kind) {
+            Some(entry) => Ok(Located {
+                entry,
+                address: self.address(entry.offset),
+            }),
+            None => {
+                let message = format!("no {} is called {name:?}", kind.name());
+                Err(Error::new(ErrorKind::NotFound, message).in_segment(self.label()))
+            }
+        }
+    }
+
     /// As [`locate`](Self::locate), an absent object being an error.
     pub(crate) fn locate_existing(&self, name: &str, spec: &Spec<'_>, len: Option<u64>) -> Result<Located> {
         self.locate(name, spec, len)?.ok_or_else(|| {

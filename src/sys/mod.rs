@@ -6,6 +6,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | `barrier` | order the memory of all running threads |
 //! | `futex` | sleep on and wake a word that several processes map |
 //! | `clock` | time that all processes of the machine agree on |
 //! | `descriptor` | pass descriptors to a child, take over inherited ones |
@@ -23,14 +24,14 @@
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(miri)))]
 mod linux;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(miri)))]
-pub(crate) use linux::{Errno, clock, descriptor, errno_is, futex, identity, liveness, map, memory};
+pub(crate) use linux::{Errno, barrier, clock, descriptor, errno_is, futex, identity, liveness, map, memory};
 #[cfg(all(feature = "process", target_os = "linux", target_pointer_width = "64", not(miri)))]
 pub(crate) use linux::{executable, spawn};
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(miri))))]
 mod unsupported;
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(miri))))]
-pub(crate) use unsupported::{Errno, clock, descriptor, errno_is, futex, identity, liveness, map, memory};
+pub(crate) use unsupported::{Errno, barrier, clock, descriptor, errno_is, futex, identity, liveness, map, memory};
 #[cfg(all(
     feature = "process",
     not(all(target_os = "linux", target_pointer_width = "64", not(miri)))

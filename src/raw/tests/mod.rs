@@ -4,6 +4,7 @@
 
 mod latch;
 mod mutex;
+mod queue;
 
 use crate::primitive::{Deadline, Peers};
 use crate::raw::{Held, RawMutex};

@@ -2,6 +2,7 @@
 
 use std::io;
 
+pub(crate) mod barrier;
 pub(crate) mod clock;
 pub(crate) mod descriptor;
 #[cfg(feature = "process")]

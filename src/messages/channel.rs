@@ -1,0 +1,243 @@
+//! `Channel`: records from many to many in one direction; what queues are made of, and pipes twice.
+
+use super::capacity::Capacity;
+use super::codec::{self, UNIT};
+use super::seat::Seats;
+use crate::collections::Handle;
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::{Kind, Spec, text_fingerprint};
+use crate::primitive::Deadline;
+use crate::raw::{Bounds, Company, Moved, RawQueue, RawSeats, Stop, Stretch, Waiting};
+use std::fmt::Display;
+
+/// Words and seats before the ring.
+#[repr(C)]
+struct RawChannel {
+    queue: RawQueue,
+    seats: RawSeats,
+}
+
+/// Bytes of a channel beside its ring.
+const CHANNEL_BYTES: u64 = size_of::<RawChannel>() as u64;
+
+/// The spec of an object made of channels for items of a type that is known by its name. Who opens one need not know
+/// its capacity.
+pub(super) fn channel_spec<N: AsRef<str> + Display>(kind: Kind, type_name: &N, capacity: Capacity) -> Spec<'_> {
+    let channels = if kind == Kind::Pipe { 2 } else { 1 };
+    Spec {
+        kind,
+        fingerprint: text_fingerprint(type_name.as_ref()),
+        schema: type_name,
+        len: capacity.items,
+        bytes: channels * (CHANNEL_BYTES + capacity.bytes),
+    }
+}
+
+/// Writes channels: all zeros is an empty one, and what its ring holds does not matter. Only a queue, which has one, may
+/// lie in memory that was used before.
+pub(super) fn write_channels(address: *mut u8, memory_is_zero: bool) {
+    if !memory_is_zero {
+        // SAFETY: the object begins with so many bytes (`channel_spec`), and nobody else has its address yet.
+        unsafe { address.write_bytes(0, size_of::<RawChannel>()) };
+    }
+}
+
+/// One direction: where its words lie, and how much it holds.
+#[derive(Clone)]
+pub(super) struct Channel {
+    pub(super) seats: Seats,
+    /// Which of its object's channels it is.
+    number: u8,
+    /// Bytes from the start of the object.
+    at: usize,
+    bounds: Bounds,
+}
+
+/// The bounds of a channel of `bytes` bytes in an object of `items` elements, if there can be such a channel.
+fn bounds_of(handle: &Handle, bytes: u64) -> Result<Bounds> {
+    let ring = bytes.saturating_sub(CHANNEL_BYTES);
+    let found = Capacity {
+        items: handle.len(),
+        bytes: ring,
+    };
+    match found.rounded() {
+        Ok(rounded) if rounded == found => Ok(Bounds {
+            items: found.items as u32,
+            units: (ring / UNIT as u64) as u32,
+        }),
+        _ => {
+            let message = format!("no queue has {} items in {ring} bytes", handle.len());
+            Err(Error::new(ErrorKind::Corrupt, message).in_segment(handle.segment().label()))
+        }
+    }
+}
+
+impl Channel {
+    /// The channels of an object that consists of `COUNT` equal ones.
+    pub(super) fn all_of<const COUNT: usize>(handle: &Handle) -> Result<[Self; COUNT]> {
+        let bytes = handle.bytes() / COUNT as u64;
+        let bounds = bounds_of(handle, bytes)?;
+        Ok(core::array::from_fn(|number| {
+            let at = number * bytes as usize;
+            let seats = Seats::new(handle.clone(), at + size_of::<RawQueue>());
+            Channel {
+                seats,
+                number: number as u8,
+                at,
+                bounds,
+            }
+        }))
+    }
+
+    pub(super) fn handle(&self) -> &Handle {
+        self.seats.handle()
+    }
+
+    pub(super) fn number(&self) -> u8 {
+        self.number
+    }
+
+    pub(super) fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    #[inline]
+    pub(super) fn raw(&self) -> &RawQueue {
+        // SAFETY: the object holds a RawChannel there, which begins with a RawQueue: `bounds_of` compared the bytes. It is
+        // aligned to a cache line, stays mapped while the handle lives, and is made of atomics alone.
+        unsafe { &*self.handle().address().wrapping_add(self.at).cast::<RawQueue>() }
+    }
+
+    /// The first byte of the ring, which has `bounds.units` units.
+    #[inline]
+    fn ring(&self) -> *mut u8 {
+        self.handle().address().wrapping_add(self.at + size_of::<RawChannel>())
+    }
+
+    /// Where in the ring a unit lies, and how many bytes there are from it to the ring's end.
+    #[inline]
+    fn spot(&self, unit: u32) -> (*mut u8, usize) {
+        // Units are counted on and on; the ring is a power of two.
+        let at = (unit & (self.bounds.units - 1)) as usize;
+        (
+            self.ring().wrapping_add(at * UNIT),
+            (self.bounds.units as usize - at) * UNIT,
+        )
+    }
+
+    /// Puts the first of `records` that fit, at least one, and tells how much that was.
+    #[inline]
+    pub(super) fn put(&self, records: &[u8], deadline: Deadline, company: Company<'_>) -> Result<Moved, Stop> {
+        let least = (codec::first_bytes(records) / UNIT) as u32;
+        let waiting = Waiting::new(deadline, company);
+        let write = |room: Stretch| {
+            let moved = fitting(records, room);
+            self.write(room.start, &records[..moved.units as usize * UNIT]);
+            moved
+        };
+        self.raw()
+            .put(self.bounds, least, || self.seats.peers(), waiting, write)
+    }
+
+    /// Takes up to `most` records, at least one, and appends them to `buffer`.
+    #[inline]
+    pub(super) fn take(
+        &self,
+        buffer: &mut Vec<u8>,
+        most: u32,
+        deadline: Deadline,
+        company: Company<'_>,
+    ) -> Result<Moved, Stop> {
+        let waiting = Waiting::new(deadline, company);
+        let read = |queued: Stretch| {
+            let moved = self.measure(queued, most)?;
+            self.read(queued.start, moved.units as usize * UNIT, buffer);
+            Some(moved)
+        };
+        self.raw().take(self.bounds, || self.seats.peers(), waiting, read)
+    }
+
+    /// Waits until there is something to take.
+    pub(super) fn await_item(&self, deadline: Deadline, company: Company<'_>) -> Result<(), Stop> {
+        self.raw().await_item(self.bounds, Waiting::new(deadline, company))
+    }
+
+    /// Lets nothing more in.
+    pub(super) fn close(&self) -> Result<(), Stop> {
+        let waiting = Waiting::new(Deadline::Never, &|_| true);
+        self.raw().close(|| self.seats.peers(), &waiting)
+    }
+
+    /// Copies `bytes`, not more than the ring holds, to the units from `start` on.
+    #[inline]
+    fn write(&self, start: u32, bytes: &[u8]) {
+        let (spot, to_end) = self.spot(start);
+        let (first, rest) = bytes.split_at(bytes.len().min(to_end));
+        // SAFETY: the spot has `to_end` bytes, all in the ring. The units belong to the holder of the producers' lock, which
+        // is the caller (Q1), and `bytes` lie in no segment.
+        unsafe { spot.copy_from_nonoverlapping(first.as_ptr(), first.len()) };
+        // SAFETY: as above; what is left fits before the spot, since it is not more than the ring holds.
+        unsafe { self.ring().copy_from_nonoverlapping(rest.as_ptr(), rest.len()) };
+    }
+
+    /// Appends `len` bytes, not more than the ring holds, from the units from `start` on.
+    #[inline]
+    fn read(&self, start: u32, len: usize, buffer: &mut Vec<u8>) {
+        let (spot, to_end) = self.spot(start);
+        let first = len.min(to_end);
+        buffer.reserve(len);
+        let end = buffer.spare_capacity_mut().as_mut_ptr().cast::<u8>();
+        // SAFETY: `reserve` made room for `len` bytes there. The spot has `to_end` bytes in the ring; its units belong to the
+        // holder of the consumers' lock, which is the caller (Q1).
+        unsafe { end.copy_from_nonoverlapping(spot, first) };
+        // SAFETY: as above; what is left lies at the ring's beginning.
+        unsafe {
+            end.wrapping_add(first)
+                .copy_from_nonoverlapping(self.ring(), len - first)
+        };
+        // SAFETY: the `len` bytes behind the buffer's old end have just been written.
+        unsafe { buffer.set_len(buffer.len() + len) };
+    }
+
+    /// How much the first records of `queued` take, `most` of them at most; `None` if there is no record.
+    #[inline]
+    fn measure(&self, queued: Stretch, most: u32) -> Option<Moved> {
+        let mut moved = Moved { items: 0, units: 0 };
+        while moved.items < queued.items.min(most) {
+            let (spot, _) = self.spot(queued.start.wrapping_add(moved.units));
+            // SAFETY: the spot is a unit of the ring, aligned as its units are, and belongs to the holder of the consumers'
+            // lock, which is the caller (Q1).
+            let header = unsafe { spot.cast::<u64>().read() };
+            let units = codec::units_of(codec::length_in(header)?);
+            if units > queued.units - moved.units {
+                return None;
+            }
+            moved.units += units;
+            moved.items += 1;
+        }
+        // Records fill the stretch: units left over, or none left for the items that remain, are nonsense too.
+        let (items_left, units_left) = (queued.items - moved.items, queued.units - moved.units);
+        (items_left <= units_left && (items_left > 0) == (units_left > 0)).then_some(moved)
+    }
+}
+
+/// How much the first of `records` take that fit into `room`.
+#[inline]
+fn fitting(records: &[u8], room: Stretch) -> Moved {
+    let all = records.len() / UNIT;
+    let mut moved = Moved { items: 0, units: 0 };
+    let mut rest = records;
+    while moved.items < room.items && (moved.units as usize) < all {
+        let Some((item, next)) = codec::split_first(rest) else {
+            break;
+        };
+        let units = codec::units_of(item.len() as u32);
+        if units > room.units - moved.units {
+            break;
+        }
+        moved.items += 1;
+        moved.units += units;
+        rest = next;
+    }
+    moved
+}

@@ -1,0 +1,360 @@
+//! `Consumer<T>`: the end of a ring that values are popped from.
+
+use super::error::RecvError;
+use super::ring_chunk::ReadChunk;
+use super::ring_end::RingEnd;
+use super::seat::Reservation;
+use super::travel::{Parcel, Travel};
+use crate::error::Result;
+use crate::layout::Shareable;
+use crate::primitive::Deadline;
+use crate::raw::End;
+use crate::segment::Segment;
+use std::ffi::OsStr;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// The end of a [`ring`](fn@ring) that values are popped from.
+///
+/// One process at a time has it: another can have it once this one has closed it, dropped it, or died. It travels to a
+/// child process as an argument, and from then on is closed here.
+///
+/// # What happens on death
+///
+/// A process killed while it pops has taken the value or not; a value it has taken is gone with it, a chunk it was reading
+/// is there for its successor. The producer gets values back with [`Disconnected`](crate::SendError::Disconnected).
+///
+/// # Examples
+///
+/// ```
+/// let (mut producer, mut consumer) = procshare::ring(8)?;
+/// producer.push(7u64)?;
+/// drop(producer);
+/// assert_eq!(consumer.pop()?, 7);
+/// assert!(consumer.pop().is_err()); // disconnected
+/// # Ok::<(), procshare::Error>(())
+/// ```
+pub struct Consumer<T: Shareable> {
+    pub(super) end: RingEnd<T>,
+}
+
+impl<T: Shareable> Consumer<T> {
+    /// Creates a named ring of `capacity` values and returns its consumer.
+    ///
+    /// It waits for a producer to come, and once one has been there, notices its end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::create`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{Consumer, Producer};
+    ///
+    /// let name = format!("doc-ring-consumer-{}", std::process::id());
+    /// let mut consumer = Consumer::<u32>::create(&name, 8)?;
+    /// Producer::<u32>::open(&name)?.push(7)?;
+    /// assert_eq!(consumer.pop()?, 7);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn create(name: impl AsRef<OsStr>, capacity: usize) -> Result<Self> {
+        let handle = RingEnd::<T>::create_alone(name, capacity)?;
+        let end = RingEnd::claim(&handle, End::Consumer)?;
+        Ok(Consumer { end })
+    }
+
+    /// Opens the consumer's end of a named ring.
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::open`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let name = format!("doc-ring-open-consumer-{}", std::process::id());
+    /// let producer = procshare::Producer::<u32>::create(&name, 8)?;
+    /// let consumer = procshare::Consumer::<u32>::open(&name)?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn open(name: impl AsRef<OsStr>) -> Result<Self> {
+        let handle = RingEnd::<T>::open_alone(name)?;
+        let end = RingEnd::claim(&handle, End::Consumer)?;
+        Ok(Consumer { end })
+    }
+
+    /// Pops the oldest value, waiting for one.
+    ///
+    /// # Errors
+    ///
+    /// [`Disconnected`](RecvError::Disconnected) when nothing is left and the producer is gone,
+    /// [`Invalid`](RecvError::Invalid) if the bytes are no `T`,
+    /// [`Closed`](RecvError::Closed) if this end was passed to a child.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = procshare::ring(8)?;
+    /// producer.push('x')?;
+    /// assert_eq!(consumer.pop()?, 'x');
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[inline]
+    pub fn pop(&mut self) -> Result<T, RecvError> {
+        self.pop_by(Deadline::Never)
+    }
+
+    /// Pops the oldest value if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`pop`](Self::pop), and [`Empty`](RecvError::Empty).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (_producer, mut consumer) = procshare::ring::<u8>(8)?;
+    /// assert_eq!(consumer.try_pop(), Err(procshare::RecvError::Empty));
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[inline]
+    pub fn try_pop(&mut self) -> Result<T, RecvError> {
+        self.pop_by(Deadline::Now)
+    }
+
+    /// Pops the oldest value, waiting for one for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`pop`](Self::pop), and [`TimedOut`](RecvError::TimedOut).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (_producer, mut consumer) = procshare::ring::<u8>(8)?;
+    /// assert!(consumer.pop_timeout(std::time::Duration::from_millis(5)).is_err());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn pop_timeout(&mut self, timeout: Duration) -> Result<T, RecvError> {
+        self.pop_by(Deadline::after(timeout))
+    }
+
+    /// Pops the oldest value, waiting for one until `deadline` at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`pop_timeout`](Self::pop_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (_producer, mut consumer) = procshare::ring::<u8>(8)?;
+    /// assert!(consumer.pop_deadline(std::time::Instant::now()).is_err());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn pop_deadline(&mut self, deadline: Instant) -> Result<T, RecvError> {
+        self.pop_by(Deadline::At(deadline))
+    }
+
+    /// Opens a chunk of up to `most` values to read in place, waiting for the first.
+    ///
+    /// The values lie side by side, so there are fewer where the ring ends. Dropping the chunk takes all of it out,
+    /// [`commit`](ReadChunk::commit) a part.
+    ///
+    /// # Errors
+    ///
+    /// As [`pop`](Self::pop).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = procshare::ring(8)?;
+    /// producer.push(1.5)?;
+    /// producer.push(2.5)?;
+    /// assert_eq!(consumer.read_chunk(8)?.iter().sum::<f64>(), 4.0);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[inline]
+    pub fn read_chunk(&mut self, most: usize) -> Result<ReadChunk<'_, T>, RecvError> {
+        self.chunk_by(most, Deadline::Never)
+    }
+
+    /// Opens a chunk if there is a value.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_pop`](Self::try_pop).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (_producer, mut consumer) = procshare::ring::<u8>(8)?;
+    /// assert!(consumer.try_read_chunk(8).is_err());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[inline]
+    pub fn try_read_chunk(&mut self, most: usize) -> Result<ReadChunk<'_, T>, RecvError> {
+        self.chunk_by(most, Deadline::Now)
+    }
+
+    /// Opens a chunk, waiting for a value for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`pop_timeout`](Self::pop_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (_producer, mut consumer) = procshare::ring::<u8>(8)?;
+    /// assert!(consumer.read_chunk_timeout(8, std::time::Duration::from_millis(5)).is_err());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn read_chunk_timeout(&mut self, most: usize, timeout: Duration) -> Result<ReadChunk<'_, T>, RecvError> {
+        self.chunk_by(most, Deadline::after(timeout))
+    }
+
+    /// Opens a chunk, waiting for a value until `deadline` at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_chunk_timeout`](Self::read_chunk_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (_producer, mut consumer) = procshare::ring::<u8>(8)?;
+    /// assert!(consumer.read_chunk_deadline(8, std::time::Instant::now()).is_err());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn read_chunk_deadline(&mut self, most: usize, deadline: Instant) -> Result<ReadChunk<'_, T>, RecvError> {
+        self.chunk_by(most, Deadline::At(deadline))
+    }
+
+    #[inline]
+    fn pop_by(&mut self, deadline: Deadline) -> Result<T, RecvError> {
+        self.end.usable(1, deadline)?;
+        self.end.read().ok_or(RecvError::Invalid)
+    }
+
+    #[inline]
+    fn chunk_by(&mut self, most: usize, deadline: Deadline) -> Result<ReadChunk<'_, T>, RecvError> {
+        let usable = self.end.usable(most as u64, deadline)?;
+        let values = usable.min(self.end.until_wrap()) as usize;
+        Ok(ReadChunk::new(self, values))
+    }
+}
+
+impl<T: Shareable> Consumer<T> {
+    /// Closes this end; the other notices at once.
+    ///
+    /// Dropping does the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
+    /// consumer.close();
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn close(self) {}
+
+    /// Has this end wait for a producer that is not there yet.
+    ///
+    /// Without it, a ring whose producer has been there and gone is disconnected. Once a successor has come, its end counts
+    /// again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
+    /// let consumer = consumer.wait_for_peers();
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn wait_for_peers(self) -> Self {
+        self.end.wait_for_peers();
+        self
+    }
+
+    /// Returns how many values are in the ring, as a hint.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
+    /// assert_eq!(consumer.len(), 0);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.end.len()
+    }
+
+    /// Tells whether no value is in the ring, as a hint.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
+    /// assert!(consumer.is_empty());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Tells whether no further value fits, as a hint.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
+    /// assert!(!consumer.is_full());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.len() == self.capacity()
+    }
+
+    /// Returns how many values the ring can hold.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
+    /// assert_eq!(consumer.capacity(), 8);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.end.capacity()
+    }
+}
+
+impl<T: Shareable> fmt::Debug for Consumer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity())
+            .finish()
+    }
+}
+
+impl<T: Shareable> Travel for Consumer<T> {
+    fn segment(&self) -> &Segment {
+        self.end.segment()
+    }
+
+    fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)> {
+        self.end.send_off()
+    }
+
+    fn arrive(segment: &Segment, parcel: &Parcel) -> Result<Self> {
+        let end = RingEnd::arrive(segment, parcel, End::Consumer)?;
+        Ok(Consumer { end })
+    }
+}

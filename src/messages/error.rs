@@ -1,0 +1,268 @@
+//! Why an item was not sent, or none received.
+
+use crate::error::{Error, ErrorKind};
+use crate::raw::{NoSeat, Refused, Stop};
+use std::fmt;
+
+/// Tells why an item was not sent, and gives it back.
+///
+/// # Examples
+///
+/// ```
+/// use procshare::{SendError, SharedQueue};
+///
+/// let queue = SharedQueue::new(1)?;
+/// queue.put("first".to_owned())?;
+/// match queue.try_put("second".to_owned()) {
+///     Err(SendError::Full(item)) => assert_eq!(item, "second"),
+///     outcome => unreachable!("{outcome:?}"),
+/// }
+/// # Ok::<(), procshare::Error>(())
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum SendError<T> {
+    /// There is no room, and the call may not wait.
+    Full(T),
+    /// There was no room until the time limit passed.
+    TimedOut(T),
+    /// It was closed, or this end was passed to a child.
+    Closed(T),
+    /// Nobody is left who could receive it.
+    Disconnected(T),
+    /// It would not fit even if nothing else were there.
+    TooLarge {
+        /// The item.
+        item: T,
+        /// How many bytes it takes.
+        bytes: usize,
+        /// How many there are.
+        capacity: usize,
+    },
+    /// Its `Serialize` failed.
+    NotEncodable(T),
+    /// The shared bytes contradict each other.
+    Corrupt(T),
+    /// The calling thread holds the lock already: a signal handler, or a leaked guard.
+    WouldDeadlock(T),
+    /// This process was moved to another PID or time namespace.
+    ForeignNamespace(T),
+    /// More processes take part than there are places for.
+    TooManyProcesses(T),
+}
+
+/// Tells why no item was received.
+///
+/// # Examples
+///
+/// ```
+/// use procshare::{RecvError, SharedQueue};
+///
+/// let queue = SharedQueue::<u32>::new(8)?;
+/// assert_eq!(queue.try_get(), Err(RecvError::Empty));
+/// queue.close();
+/// assert_eq!(queue.get(), Err(RecvError::Closed));
+/// # Ok::<(), procshare::Error>(())
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecvError {
+    /// Nothing is there, and the call may not wait.
+    Empty,
+    /// Nothing was there until the time limit passed.
+    TimedOut,
+    /// It was closed and nothing is left in it, or this end was passed to a child.
+    Closed,
+    /// Nobody is left who could send, and nothing is left of what they sent.
+    Disconnected,
+    /// The item's bytes are no `T`, as those of another build's type may be. It is taken out; the next can be received.
+    Invalid,
+    /// The shared bytes contradict each other, and nothing more can be received.
+    Corrupt,
+    /// The calling thread holds the lock already: a signal handler, or a leaked guard.
+    WouldDeadlock,
+    /// This process was moved to another PID or time namespace.
+    ForeignNamespace,
+    /// More processes take part than there are places for.
+    TooManyProcesses,
+}
+
+impl<T> SendError<T> {
+    pub(super) fn of(stop: Stop, item: T) -> Self {
+        match stop {
+            Stop::WouldBlock => SendError::Full(item),
+            Stop::TimedOut => SendError::TimedOut(item),
+            Stop::Closed => SendError::Closed(item),
+            Stop::Gone => SendError::Disconnected(item),
+            Stop::Corrupt => SendError::Corrupt(item),
+            Stop::Lock(Refused::Foreign) => SendError::ForeignNamespace(item),
+            Stop::Lock(_) => SendError::WouldDeadlock(item),
+            Stop::NoSeat => SendError::TooManyProcesses(item),
+        }
+    }
+
+    /// Returns the item that was not sent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = procshare::SharedQueue::new(1)?;
+    /// queue.close();
+    /// assert_eq!(queue.put(7).unwrap_err().into_item(), 7);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn into_item(self) -> T {
+        match self {
+            SendError::Full(item)
+            | SendError::TimedOut(item)
+            | SendError::Closed(item)
+            | SendError::Disconnected(item)
+            | SendError::TooLarge { item, .. }
+            | SendError::NotEncodable(item)
+            | SendError::Corrupt(item)
+            | SendError::WouldDeadlock(item)
+            | SendError::ForeignNamespace(item)
+            | SendError::TooManyProcesses(item) => item,
+        }
+    }
+
+    fn kind(&self) -> ErrorKind {
+        match self {
+            SendError::Full(_) => ErrorKind::WouldBlock,
+            SendError::TimedOut(_) => ErrorKind::TimedOut,
+            SendError::Closed(_) => ErrorKind::Closed,
+            SendError::Disconnected(_) => ErrorKind::Disconnected,
+            SendError::TooLarge { .. } => ErrorKind::TooLarge,
+            SendError::NotEncodable(_) => ErrorKind::Encoding,
+            SendError::Corrupt(_) => ErrorKind::Corrupt,
+            SendError::WouldDeadlock(_) => ErrorKind::WouldDeadlock,
+            SendError::ForeignNamespace(_) => ErrorKind::ForeignNamespace,
+            SendError::TooManyProcesses(_) => ErrorKind::Full,
+        }
+    }
+
+    /// The variant's name: items need not be `Debug` for their errors to be.
+    fn name(&self) -> &'static str {
+        match self {
+            SendError::Full(_) => "Full",
+            SendError::TimedOut(_) => "TimedOut",
+            SendError::Closed(_) => "Closed",
+            SendError::Disconnected(_) => "Disconnected",
+            SendError::TooLarge { .. } => "TooLarge",
+            SendError::NotEncodable(_) => "NotEncodable",
+            SendError::Corrupt(_) => "Corrupt",
+            SendError::WouldDeadlock(_) => "WouldDeadlock",
+            SendError::ForeignNamespace(_) => "ForeignNamespace",
+            SendError::TooManyProcesses(_) => "TooManyProcesses",
+        }
+    }
+}
+
+impl<T> fmt::Display for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SendError::Full(_) => "there is no room for the item",
+            SendError::TimedOut(_) => "there was no room for the item until the time limit passed",
+            SendError::Closed(_) => "closed",
+            SendError::Disconnected(_) => "nobody is left who could receive the item",
+            SendError::TooLarge { bytes, capacity, .. } => {
+                return write!(f, "the item takes {bytes} bytes, and there are {capacity} in all");
+            }
+            SendError::NotEncodable(_) => "the item cannot be encoded",
+            SendError::Corrupt(_) => "the shared bytes contradict each other",
+            SendError::WouldDeadlock(_) => "the calling thread holds the lock already",
+            SendError::ForeignNamespace(_) => "this process was moved to another PID or time namespace",
+            SendError::TooManyProcesses(_) => "too many processes take part",
+        })
+    }
+}
+
+impl<T> fmt::Debug for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}(..)", self.name())
+    }
+}
+
+impl<T> std::error::Error for SendError<T> {}
+
+impl<T> From<SendError<T>> for Error {
+    fn from(error: SendError<T>) -> Self {
+        Error::new(error.kind(), error.to_string())
+    }
+}
+
+impl RecvError {
+    /// Whether nothing will come any more: closed, or nobody left.
+    pub(super) fn is_end(self) -> bool {
+        matches!(self, RecvError::Closed | RecvError::Disconnected)
+    }
+
+    fn kind(self) -> ErrorKind {
+        match self {
+            RecvError::Empty => ErrorKind::WouldBlock,
+            RecvError::TimedOut => ErrorKind::TimedOut,
+            RecvError::Closed => ErrorKind::Closed,
+            RecvError::Disconnected => ErrorKind::Disconnected,
+            RecvError::Invalid | RecvError::Corrupt => ErrorKind::Corrupt,
+            RecvError::WouldDeadlock => ErrorKind::WouldDeadlock,
+            RecvError::ForeignNamespace => ErrorKind::ForeignNamespace,
+            RecvError::TooManyProcesses => ErrorKind::Full,
+        }
+    }
+}
+
+impl From<Stop> for RecvError {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::WouldBlock => RecvError::Empty,
+            Stop::TimedOut => RecvError::TimedOut,
+            Stop::Closed => RecvError::Closed,
+            Stop::Gone => RecvError::Disconnected,
+            Stop::Corrupt => RecvError::Corrupt,
+            Stop::Lock(Refused::Foreign) => RecvError::ForeignNamespace,
+            Stop::Lock(_) => RecvError::WouldDeadlock,
+            Stop::NoSeat => RecvError::TooManyProcesses,
+        }
+    }
+}
+
+impl fmt::Display for RecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RecvError::Empty => "nothing is there",
+            RecvError::TimedOut => "nothing was there until the time limit passed",
+            RecvError::Closed => "closed, and nothing is left",
+            RecvError::Disconnected => "nobody is left who could send, and nothing is left of what they sent",
+            RecvError::Invalid => "the item's bytes are no value of the type",
+            RecvError::Corrupt => "the shared bytes contradict each other",
+            RecvError::WouldDeadlock => "the calling thread holds the lock already",
+            RecvError::ForeignNamespace => "this process was moved to another PID or time namespace",
+            RecvError::TooManyProcesses => "too many processes take part",
+        })
+    }
+}
+
+impl std::error::Error for RecvError {}
+
+impl From<RecvError> for Error {
+    fn from(error: RecvError) -> Self {
+        Error::new(error.kind(), error.to_string())
+    }
+}
+
+/// The error of a cold call that needs a seat.
+pub(super) fn no_seat(cause: NoSeat, what: &str) -> Error {
+    match cause {
+        NoSeat::Full => Error::new(ErrorKind::Full, "as many processes take part as there are places for"),
+        NoSeat::Taken(pid) => Error::new(
+            ErrorKind::Claimed,
+            format!("only one can be the {what} at a time, and process {pid} is"),
+        ),
+        NoSeat::Lock(Refused::Foreign) => Error::new(
+            ErrorKind::ForeignNamespace,
+            "this process was moved to another PID or time namespace",
+        ),
+        NoSeat::Lock(_) => Error::new(ErrorKind::WouldDeadlock, "the calling thread holds the lock already"),
+    }
+}

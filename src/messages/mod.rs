@@ -1,0 +1,54 @@
+//! Messages between processes: seats say who takes part, state machines in `raw` move records, these know the `T`.
+//!
+//! | you want | take |
+//! |---|---|
+//! | jobs for many, results from many | [`SharedQueue`] |
+//! | a talk between two | [`pipe`](fn@pipe) |
+//! | a stream of plain values from one to one, as fast as memory allows | [`ring`](fn@ring) |
+
+#[cfg(feature = "messages")]
+mod batch;
+#[cfg(feature = "messages")]
+mod capacity;
+#[cfg(feature = "messages")]
+mod channel;
+#[cfg(feature = "messages")]
+mod codec;
+mod consumer;
+mod error;
+#[cfg(feature = "messages")]
+mod pipe;
+#[cfg(feature = "messages")]
+mod pipe_half;
+#[cfg(feature = "messages")]
+mod port;
+mod producer;
+#[cfg(feature = "messages")]
+mod queue;
+#[cfg(feature = "messages")]
+mod queue_builder;
+mod ring;
+mod ring_chunk;
+mod ring_end;
+mod seat;
+mod travel;
+
+pub use consumer::Consumer;
+pub use error::{RecvError, SendError};
+pub use producer::Producer;
+pub use ring::ring;
+pub use ring_chunk::{ReadChunk, WriteChunk};
+#[cfg(feature = "messages")]
+pub use {
+    batch::{Batch, Items},
+    capacity::Capacity,
+    pipe::{Connection, pipe},
+    pipe_half::{Receiver, Sender},
+    queue::SharedQueue,
+    queue_builder::QueueBuilder,
+};
+#[cfg(feature = "process")]
+pub(crate) use {
+    seat::Reservation,
+    travel::{Parcel, Travel},
+};

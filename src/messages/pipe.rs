@@ -1,0 +1,412 @@
+//! `pipe`: a duplex connection between two ends, each of which one process has.
+
+use super::capacity::Capacity;
+use super::channel::{Channel, channel_spec, write_channels};
+use super::error::{RecvError, SendError, no_seat};
+use super::pipe_half::{Receiver, Sender};
+use super::port::Port;
+use super::seat::{Reservation, Seat};
+use super::travel::{Parcel, Travel};
+use crate::collections::Handle;
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::Kind;
+use crate::raw::Role;
+use crate::segment::Segment;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::ffi::OsStr;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// Items each direction of a pipe holds where the caller says nothing; 64 KiB.
+const ITEMS: usize = 1024;
+
+/// One end of a [`pipe`](fn@pipe): sends to the other and receives from it.
+///
+/// Each end belongs to one process at a time; its threads may share it. It travels to a child process as an
+/// argument, and from then on is closed here. An end whose process was killed can be had anew, by [`open`](Self::open).
+///
+/// # What happens on death
+///
+/// When the other end has been closed or dropped, or its process killed, `recv` gives what was sent and then
+/// [`Disconnected`](RecvError::Disconnected), and `send` gives the item back. A message of a process killed while it sent
+/// has arrived or not, never half. A kill is noticed by whoever waits, within 100 ms.
+///
+/// # Examples
+///
+/// ```
+/// use procshare::{Connection, Process};
+///
+/// fn shout(connection: Connection<String>) -> procshare::Result<()> {
+///     while let Ok(text) = connection.recv() {
+///         connection.send(text.to_uppercase())?;
+///     }
+///     Ok(())
+/// }
+///
+/// #[procshare::main]
+/// fn main() -> procshare::Result<()> {
+///     let (ours, theirs) = procshare::pipe()?;
+///     let child = Process::spawn(shout, (theirs,))?;
+///     ours.send("hello".to_owned())?;
+///     assert_eq!(ours.recv()?, "HELLO");
+///     ours.close();
+///     child.join()?
+/// }
+/// ```
+pub struct Connection<T> {
+    sender: Sender<T>,
+    receiver: Receiver<T>,
+}
+
+/// Creates a pipe and returns its two ends.
+///
+/// Each direction holds 1024 messages in 64 KiB; [`Connection::pair`] makes it another size.
+///
+/// # Errors
+///
+/// [`OutOfMemory`](crate::ErrorKind::OutOfMemory), [`TooManyDescriptors`](crate::ErrorKind::TooManyDescriptors).
+///
+/// # Examples
+///
+/// ```
+/// let (left, right) = procshare::pipe()?;
+/// left.send("ping".to_owned())?;
+/// assert_eq!(right.recv()?, "ping");
+/// right.send("pong".to_owned())?;
+/// assert_eq!(left.recv()?, "pong");
+/// # Ok::<(), procshare::Error>(())
+/// ```
+pub fn pipe<T>() -> Result<(Connection<T>, Connection<T>)> {
+    Connection::pair(ITEMS)
+}
+
+impl<T> Connection<T> {
+    /// Creates a pipe of that capacity in each direction.
+    ///
+    /// # Errors
+    ///
+    /// As [`pipe`](fn@pipe), and [`InvalidCapacity`](crate::ErrorKind::InvalidCapacity).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{Capacity, Connection};
+    ///
+    /// let (left, right) = Connection::pair(Capacity::items(4).bytes(1 << 20))?;
+    /// left.send(vec![0u8; 100_000])?;
+    /// assert_eq!(right.recv()?.len(), 100_000);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn pair(capacity: impl Into<Capacity>) -> Result<(Self, Self)> {
+        let (type_name, capacity) = (std::any::type_name::<T>(), capacity.into().rounded()?);
+        let handle = Handle::new_alone(&channel_spec(Kind::Pipe, &type_name, capacity), &write_channels)?;
+        Ok((Self::claim(&handle, 0)?, Self::claim(&handle, 1)?))
+    }
+
+    /// Creates a named pipe and returns one end; the other process opens the other.
+    ///
+    /// It waits for the other end to be opened, and once that has been, notices its end.
+    ///
+    /// # Errors
+    ///
+    /// As [`pair`](Self::pair) and [`Segment::create`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::Connection;
+    ///
+    /// let name = format!("doc-pipe-{}", std::process::id());
+    /// let server = Connection::<u32>::create(&name, 16)?;
+    /// let client = Connection::<u32>::open(&name)?;
+    /// client.send(7)?;
+    /// assert_eq!(server.recv()?, 7);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn create(name: impl AsRef<OsStr>, capacity: impl Into<Capacity>) -> Result<Self> {
+        let (type_name, capacity) = (std::any::type_name::<T>(), capacity.into().rounded()?);
+        let handle = Handle::create_alone(name, &channel_spec(Kind::Pipe, &type_name, capacity), &write_channels)?;
+        Self::claim(&handle, 0)
+    }
+
+    /// Opens the end of a named pipe that its creator does not have.
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::open`], [`TypeMismatch`](crate::ErrorKind::TypeMismatch),
+    /// [`Claimed`](crate::ErrorKind::Claimed) if a living process has that end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{Connection, ErrorKind};
+    ///
+    /// let name = format!("doc-pipe-open-{}", std::process::id());
+    /// let server = Connection::<u32>::create(&name, 16)?;
+    /// let client = Connection::<u32>::open(&name)?;
+    /// assert_eq!(Connection::<u32>::open(&name).unwrap_err().kind(), ErrorKind::Claimed);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn open(name: impl AsRef<OsStr>) -> Result<Self> {
+        let type_name = std::any::type_name::<T>();
+        let handle = Handle::open_alone(name, &channel_spec(Kind::Pipe, &type_name, Capacity::items(ITEMS)))?;
+        Self::claim(&handle, 1)
+    }
+
+    /// Claims one end: it sends through the channel of its number, and receives through the other.
+    fn claim(handle: &Handle, end: usize) -> Result<Self> {
+        let [first, second] = Channel::all_of(handle)?;
+        let (sending, receiving) = if end == 0 { (first, second) } else { (second, first) };
+        let claim = |channel: Channel, role| match Seat::claim(&channel.seats, role) {
+            Ok(seat) => Ok(Port::new(channel, seat)),
+            Err(cause) => Err(no_seat(cause, "end of a pipe").in_segment(handle.segment().label())),
+        };
+        Ok(Connection {
+            sender: Sender::of(claim(sending, Role::Producer)?),
+            receiver: Receiver::of(claim(receiving, Role::Consumer)?),
+        })
+    }
+
+    /// Closes this end; the other notices at once.
+    ///
+    /// What has been sent can still be received there. Dropping does the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::RecvError;
+    ///
+    /// let (left, right) = procshare::pipe::<u8>()?;
+    /// left.close();
+    /// assert_eq!(right.recv(), Err(RecvError::Disconnected));
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn close(self) {}
+
+    /// Splits the end into its two directions, which can be closed and passed on apart.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (left, right) = procshare::pipe()?;
+    /// let (sender, receiver) = left.split();
+    /// sender.send(1)?;
+    /// assert_eq!(right.recv()?, 1);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn split(self) -> (Sender<T>, Receiver<T>) {
+        (self.sender, self.receiver)
+    }
+}
+
+impl<T: Serialize> Connection<T> {
+    /// Sends a message, waiting for room.
+    ///
+    /// # Errors
+    ///
+    /// A [`SendError`] with the item: [`Disconnected`](SendError::Disconnected), [`TooLarge`](SendError::TooLarge),
+    /// [`NotEncodable`](SendError::NotEncodable), [`Closed`](SendError::Closed) if this end was passed to a child.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (left, right) = procshare::pipe()?;
+    /// left.send([1, 2])?;
+    /// assert_eq!(right.recv()?, [1, 2]);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[inline]
+    pub fn send(&self, item: T) -> Result<(), SendError<T>> {
+        self.sender.send(item)
+    }
+
+    /// Sends a message if there is room.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and [`Full`](SendError::Full).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (left, right) = procshare::pipe()?;
+    /// left.try_send(1)?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn try_send(&self, item: T) -> Result<(), SendError<T>> {
+        self.sender.try_send(item)
+    }
+
+    /// Sends a message, waiting for room for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and [`TimedOut`](SendError::TimedOut).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (left, right) = procshare::pipe()?;
+    /// left.send_timeout(1, std::time::Duration::from_millis(5))?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn send_timeout(&self, item: T, timeout: Duration) -> Result<(), SendError<T>> {
+        self.sender.send_timeout(item, timeout)
+    }
+
+    /// Sends a message, waiting for room until `deadline` at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_timeout`](Self::send_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (left, right) = procshare::pipe()?;
+    /// left.send_deadline(1, std::time::Instant::now())?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn send_deadline(&self, item: T, deadline: Instant) -> Result<(), SendError<T>> {
+        self.sender.send_deadline(item, deadline)
+    }
+}
+
+impl<T: DeserializeOwned> Connection<T> {
+    /// Receives the next message, waiting for one.
+    ///
+    /// # Errors
+    ///
+    /// [`Disconnected`](RecvError::Disconnected), [`Invalid`](RecvError::Invalid),
+    /// [`Closed`](RecvError::Closed) if this end was passed to a child.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (left, right) = procshare::pipe()?;
+    /// left.send('x')?;
+    /// assert_eq!(right.recv()?, 'x');
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[inline]
+    pub fn recv(&self) -> Result<T, RecvError> {
+        self.receiver.recv()
+    }
+
+    /// Receives the next message if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv), and [`Empty`](RecvError::Empty).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (left, right) = procshare::pipe::<u8>()?;
+    /// assert_eq!(right.try_recv(), Err(procshare::RecvError::Empty));
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn try_recv(&self) -> Result<T, RecvError> {
+        self.receiver.try_recv()
+    }
+
+    /// Receives the next message, waiting for one for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv), and [`TimedOut`](RecvError::TimedOut).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (left, right) = procshare::pipe::<u8>()?;
+    /// assert!(right.recv_timeout(std::time::Duration::from_millis(5)).is_err());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
+        self.receiver.recv_timeout(timeout)
+    }
+
+    /// Receives the next message, waiting for one until `deadline` at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_timeout`](Self::recv_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (left, right) = procshare::pipe::<u8>()?;
+    /// assert!(right.recv_deadline(std::time::Instant::now()).is_err());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvError> {
+        self.receiver.recv_deadline(deadline)
+    }
+
+    /// Waits for at most `timeout`, and tells whether `recv` would not wait now.
+    ///
+    /// That is so when there is a message, and when the other end is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`](RecvError::Corrupt), [`Closed`](RecvError::Closed) if this end was passed to a child.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (left, right) = procshare::pipe()?;
+    /// assert!(!right.poll(Duration::ZERO)?);
+    /// left.send(1)?;
+    /// assert!(right.poll(Duration::ZERO)?);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn poll(&self, timeout: Duration) -> Result<bool, RecvError> {
+        self.receiver.poll(timeout)
+    }
+}
+
+impl<T> fmt::Debug for Connection<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("sender", &self.sender)
+            .field("receiver", &self.receiver)
+            .finish()
+    }
+}
+
+impl<T> Travel for Connection<T> {
+    fn segment(&self) -> &Segment {
+        Travel::segment(&self.sender)
+    }
+
+    fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)> {
+        let (mut parcel, mut reservations) = self.sender.send_off()?;
+        let (receiving, reserved) = self.receiver.send_off()?;
+        parcel.tickets.extend(receiving.tickets);
+        reservations.extend(reserved);
+        Ok((parcel, reservations))
+    }
+
+    fn arrive(segment: &Segment, parcel: &Parcel) -> Result<Self> {
+        let [sending, receiving] = parcel.tickets[..] else {
+            return Err(Error::new(
+                ErrorKind::Encoding,
+                "a pipe's end arrived without its two seats",
+            ));
+        };
+        let half = |ticket, end| Parcel {
+            name: parcel.name.clone(),
+            tickets: vec![ticket],
+            end,
+        };
+        Ok(Connection {
+            sender: Sender::arrive(segment, &half(sending, parcel.end))?,
+            receiver: Receiver::arrive(segment, &half(receiving, 1 - parcel.end.min(1)))?,
+        })
+    }
+}

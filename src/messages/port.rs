@@ -1,0 +1,194 @@
+//! `Port`: a handle's way into a channel: its seat, and putting and taking items of a type.
+
+use super::channel::Channel;
+use super::codec;
+use super::error::{RecvError, SendError, no_seat};
+use super::seat::{Reservation, Seat};
+use super::travel::Parcel;
+use crate::error::{Error, ErrorKind, Result};
+use crate::primitive::Deadline;
+use crate::raw::{Role, Stop, Ticket};
+use crate::segment::Segment;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Encoded at a time: more than is worth a lock, and little to keep.
+const AT_ONCE: usize = 1 << 15;
+
+/// A channel and a share in it; given up on drop.
+pub(super) struct Port {
+    channel: Channel,
+    seat: Seat,
+}
+
+/// Why items were not sent, without the items.
+enum Refusal {
+    Stop(Stop),
+    TooLarge { bytes: usize, capacity: usize },
+    NotEncodable,
+}
+
+impl<S: Into<Stop>> From<S> for Refusal {
+    fn from(stop: S) -> Self {
+        Refusal::Stop(stop.into())
+    }
+}
+
+impl Refusal {
+    fn with<T>(self, item: T) -> SendError<T> {
+        match self {
+            Refusal::Stop(stop) => SendError::of(stop, item),
+            Refusal::TooLarge { bytes, capacity } => SendError::TooLarge { item, bytes, capacity },
+            Refusal::NotEncodable => SendError::NotEncodable(item),
+        }
+    }
+}
+
+impl Port {
+    pub(super) fn new(channel: Channel, seat: Seat) -> Self {
+        Port { channel, seat }
+    }
+
+    /// Takes the seat set aside for this process.
+    pub(super) fn arrive(channel: Channel, parcel: &Parcel, role: Role, sole: bool) -> Result<Self> {
+        let ticket = parcel.tickets.first();
+        let (at, number) =
+            *ticket.ok_or_else(|| Error::new(ErrorKind::Encoding, "a handle arrived without its seat"))?;
+        let seat = Seat::redeem(&channel.seats, Ticket { at, number }, role, sole)
+            .map_err(|cause| no_seat(cause, "peer").in_segment(channel.handle().segment().label()))?;
+        Ok(Self::new(channel, seat))
+    }
+
+    /// Sets a seat aside for a child, and says what it must be told.
+    pub(super) fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)> {
+        let reservation = self.seat.pass_on(&self.channel.seats)?;
+        let parcel = Parcel {
+            name: self.channel.handle().name(),
+            tickets: vec![reservation.ticket()],
+            end: self.channel.number(),
+        };
+        Ok((parcel, vec![reservation]))
+    }
+
+    pub(super) fn segment(&self) -> &Segment {
+        self.channel.handle().segment()
+    }
+
+    /// How many items are queued, as a hint.
+    pub(super) fn len(&self) -> usize {
+        self.channel.raw().queued(self.channel.bounds()).items as usize
+    }
+
+    pub(super) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    pub(super) fn wait_for_peers(&self) {
+        self.seat.wait_for_peers(&self.channel.seats);
+    }
+
+    /// Gives the share up before the handle goes.
+    pub(super) fn close(&self) {
+        if self.seat.leave(&self.channel.seats) {
+            self.channel.raw().wake_all();
+        }
+    }
+
+    #[inline]
+    pub(super) fn send<T: Serialize>(&self, item: T, deadline: Deadline) -> Result<(), SendError<T>> {
+        let outcome = codec::with_buffer(|buffer| {
+            codec::append(buffer, &item).map_err(|_| Refusal::NotEncodable)?;
+            self.put(buffer, deadline)
+        });
+        match outcome {
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(refusal.with(item)),
+        }
+    }
+
+    pub(super) fn send_all<T: Serialize>(&self, mut items: Vec<T>) -> Result<(), SendError<Vec<T>>> {
+        let mut sent = 0;
+        let outcome = codec::with_buffer(|buffer| self.send_many(buffer, &items, &mut sent));
+        outcome.map_err(|refusal| {
+            items.drain(..sent);
+            refusal.with(items)
+        })
+    }
+
+    /// Sends `items` and counts those it has sent.
+    fn send_many<T: Serialize>(&self, buffer: &mut Vec<u8>, items: &[T], sent: &mut usize) -> Result<(), Refusal> {
+        while *sent < items.len() {
+            buffer.clear();
+            let mut failed = false;
+            for item in &items[*sent..] {
+                failed = codec::append(buffer, item).is_err();
+                if failed || buffer.len() >= AT_ONCE {
+                    break;
+                }
+            }
+            let mut records = buffer.as_slice();
+            while !records.is_empty() {
+                let (items, bytes) = self.put(records, Deadline::Never)?;
+                *sent += items;
+                records = &records[bytes..];
+            }
+            if failed {
+                return Err(Refusal::NotEncodable);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the first records that fit, and tells how many items and bytes that was.
+    #[inline]
+    fn put(&self, records: &[u8], deadline: Deadline) -> Result<(usize, usize), Refusal> {
+        let seats = &self.channel.seats;
+        self.seat.ensure(seats, Role::Producer)?;
+        let capacity = self.channel.bounds().units as usize * codec::UNIT;
+        let bytes = codec::first_bytes(records);
+        if bytes > capacity {
+            return Err(Refusal::TooLarge { bytes, capacity });
+        }
+        let company = |look_at_maps| self.seat.has_company(seats, Role::Consumer, look_at_maps);
+        if seats.raw().is_missing(Role::Consumer) && !company(false) {
+            return Err(Refusal::Stop(Stop::Gone));
+        }
+        let moved = self.channel.put(records, deadline, &company)?;
+        Ok((moved.items as usize, moved.units as usize * codec::UNIT))
+    }
+
+    #[inline]
+    pub(super) fn recv<T: DeserializeOwned>(&self, deadline: Deadline) -> Result<T, RecvError> {
+        codec::with_buffer(|buffer| {
+            self.take(buffer, 1, deadline)?;
+            let (item, _) = codec::split_first(buffer).ok_or(RecvError::Corrupt)?;
+            codec::decode(item).ok_or(RecvError::Invalid)
+        })
+    }
+
+    /// Takes up to `most` records out and appends them to `buffer`.
+    #[inline]
+    pub(super) fn take(&self, buffer: &mut Vec<u8>, most: u32, deadline: Deadline) -> Result<(), RecvError> {
+        self.seat.ensure(&self.channel.seats, Role::Consumer)?;
+        self.channel
+            .take(buffer, most, deadline, &|look| self.has_producers(look))?;
+        Ok(())
+    }
+
+    /// Waits until there is something to take.
+    pub(super) fn await_item(&self, deadline: Deadline) -> Result<(), RecvError> {
+        self.seat.ensure(&self.channel.seats, Role::Consumer)?;
+        self.channel.await_item(deadline, &|look| self.has_producers(look))?;
+        Ok(())
+    }
+
+    fn has_producers(&self, look_at_maps: bool) -> bool {
+        self.seat.has_company(&self.channel.seats, Role::Producer, look_at_maps)
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

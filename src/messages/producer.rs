@@ -1,0 +1,374 @@
+//! `Producer<T>`: the end of a ring that values are pushed into.
+
+use super::error::SendError;
+use super::ring_chunk::WriteChunk;
+use super::ring_end::RingEnd;
+use super::seat::Reservation;
+use super::travel::{Parcel, Travel};
+use crate::error::Result;
+use crate::layout::Shareable;
+use crate::primitive::Deadline;
+use crate::raw::{End, Stop};
+use crate::segment::Segment;
+use std::ffi::OsStr;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// The end of a [`ring`](fn@ring) that values are pushed into.
+///
+/// One process at a time has it: another can have it once this one has closed it, dropped it, or died. It travels to a
+/// child process as an argument, and from then on is closed here.
+///
+/// # What happens on death
+///
+/// A process killed while it pushes has delivered the value or not, never half; a chunk it was writing was not. The consumer
+/// gets what was delivered, and then [`Disconnected`](crate::RecvError::Disconnected), unless a successor has come.
+///
+/// # Examples
+///
+/// ```
+/// let (mut producer, mut consumer) = procshare::ring(8)?;
+/// producer.push(1.5)?;
+/// assert_eq!(consumer.pop()?, 1.5);
+/// # Ok::<(), procshare::Error>(())
+/// ```
+pub struct Producer<T: Shareable> {
+    pub(super) end: RingEnd<T>,
+}
+
+impl<T: Shareable> Producer<T> {
+    /// Creates a named ring of `capacity` values and returns its producer.
+    ///
+    /// It waits for a consumer to come, and once one has been there, notices its end.
+    ///
+    /// # Errors
+    ///
+    /// As [`ring`](fn@ring) and [`Segment::create`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{Consumer, Producer};
+    ///
+    /// let name = format!("doc-ring-producer-{}", std::process::id());
+    /// let mut producer = Producer::create(&name, 8)?;
+    /// let mut consumer = Consumer::<u32>::open(&name)?;
+    /// producer.push(7u32)?;
+    /// assert_eq!(consumer.pop()?, 7);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn create(name: impl AsRef<OsStr>, capacity: usize) -> Result<Self> {
+        let handle = RingEnd::<T>::create_alone(name, capacity)?;
+        let end = RingEnd::claim(&handle, End::Producer)?;
+        Ok(Producer { end })
+    }
+
+    /// Opens the producer's end of a named ring.
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::open`], [`TypeMismatch`](crate::ErrorKind::TypeMismatch),
+    /// [`Claimed`](crate::ErrorKind::Claimed) if a living process has that end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{ErrorKind, Producer};
+    ///
+    /// let name = format!("doc-ring-open-{}", std::process::id());
+    /// let producer = Producer::<u32>::create(&name, 8)?;
+    /// assert_eq!(Producer::<u32>::open(&name).unwrap_err().kind(), ErrorKind::Claimed);
+    /// drop(producer);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn open(name: impl AsRef<OsStr>) -> Result<Self> {
+        let handle = RingEnd::<T>::open_alone(name)?;
+        let end = RingEnd::claim(&handle, End::Producer)?;
+        Ok(Producer { end })
+    }
+
+    /// Pushes a value, waiting for room.
+    ///
+    /// # Errors
+    ///
+    /// A [`SendError`] with the value: [`Disconnected`](SendError::Disconnected),
+    /// [`Closed`](SendError::Closed) if this end was passed to a child.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, consumer) = procshare::ring(8)?;
+    /// producer.push(1)?;
+    /// assert_eq!(consumer.len(), 1);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[inline]
+    pub fn push(&mut self, value: T) -> Result<(), SendError<T>> {
+        self.push_by(value, Deadline::Never)
+    }
+
+    /// Pushes a value if there is room.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push), and [`Full`](SendError::Full).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, _consumer) = procshare::ring(1)?;
+    /// assert!(producer.try_push(1).is_ok());
+    /// assert!(producer.try_push(2).is_err());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[inline]
+    pub fn try_push(&mut self, value: T) -> Result<(), SendError<T>> {
+        self.push_by(value, Deadline::Now)
+    }
+
+    /// Pushes a value, waiting for room for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push), and [`TimedOut`](SendError::TimedOut).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, _consumer) = procshare::ring(1)?;
+    /// producer.push_timeout(1, std::time::Duration::from_millis(5))?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn push_timeout(&mut self, value: T, timeout: Duration) -> Result<(), SendError<T>> {
+        self.push_by(value, Deadline::after(timeout))
+    }
+
+    /// Pushes a value, waiting for room until `deadline` at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`push_timeout`](Self::push_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, _consumer) = procshare::ring(1)?;
+    /// producer.push_deadline(1, std::time::Instant::now())?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn push_deadline(&mut self, value: T, deadline: Instant) -> Result<(), SendError<T>> {
+        self.push_by(value, Deadline::At(deadline))
+    }
+
+    /// Opens a chunk of up to `most` free places to write in place, waiting for the first.
+    ///
+    /// The places lie side by side, so there are fewer where the ring ends; what they hold is old values. Dropping the
+    /// chunk delivers all of it, [`commit`](WriteChunk::commit) a part.
+    ///
+    /// # Errors
+    ///
+    /// [`Disconnected`](SendError::Disconnected), [`Closed`](SendError::Closed).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = procshare::ring(8)?;
+    /// let mut chunk = producer.write_chunk(3)?;
+    /// chunk.copy_from_slice(&[1, 2, 3]);
+    /// drop(chunk);
+    /// assert_eq!(*consumer.read_chunk(8)?, [1, 2, 3]);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[inline]
+    pub fn write_chunk(&mut self, most: usize) -> Result<WriteChunk<'_, T>, SendError<()>> {
+        self.chunk_by(most, Deadline::Never)
+    }
+
+    /// Opens a chunk if there is room.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_chunk`](Self::write_chunk), and [`Full`](SendError::Full).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, _consumer) = procshare::ring::<u64>(4)?;
+    /// producer.try_write_chunk(4)?.fill(9);
+    /// assert!(producer.try_write_chunk(1).is_err());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[inline]
+    pub fn try_write_chunk(&mut self, most: usize) -> Result<WriteChunk<'_, T>, SendError<()>> {
+        self.chunk_by(most, Deadline::Now)
+    }
+
+    /// Opens a chunk, waiting for room for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_chunk`](Self::write_chunk), and [`TimedOut`](SendError::TimedOut).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, _consumer) = procshare::ring::<u64>(4)?;
+    /// producer.write_chunk_timeout(4, std::time::Duration::from_millis(5))?.fill(9);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn write_chunk_timeout(&mut self, most: usize, timeout: Duration) -> Result<WriteChunk<'_, T>, SendError<()>> {
+        self.chunk_by(most, Deadline::after(timeout))
+    }
+
+    /// Opens a chunk, waiting for room until `deadline` at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_chunk_timeout`](Self::write_chunk_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, _consumer) = procshare::ring::<u64>(4)?;
+    /// producer.write_chunk_deadline(4, std::time::Instant::now())?.fill(9);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn write_chunk_deadline(&mut self, most: usize, deadline: Instant) -> Result<WriteChunk<'_, T>, SendError<()>> {
+        self.chunk_by(most, Deadline::At(deadline))
+    }
+
+    #[inline]
+    fn push_by(&mut self, value: T, deadline: Deadline) -> Result<(), SendError<T>> {
+        match self.end.usable(1, deadline) {
+            Ok(_) => {
+                self.end.write(value);
+                Ok(())
+            }
+            Err(stop) => Err(SendError::of(stop, value)),
+        }
+    }
+
+    #[inline]
+    fn chunk_by(&mut self, most: usize, deadline: Deadline) -> Result<WriteChunk<'_, T>, SendError<()>> {
+        let places = self.places(most, deadline).map_err(|stop| SendError::of(stop, ()))?;
+        Ok(WriteChunk::new(self, places))
+    }
+
+    #[inline]
+    fn places(&mut self, most: usize, deadline: Deadline) -> Result<usize, Stop> {
+        Ok(self.end.usable(most as u64, deadline)?.min(self.end.until_wrap()) as usize)
+    }
+}
+
+impl<T: Shareable> Producer<T> {
+    /// Closes this end; the other notices at once.
+    ///
+    /// Dropping does the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
+    /// producer.close();
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn close(self) {}
+
+    /// Has this end wait for a consumer that is not there yet.
+    ///
+    /// Without it, a ring whose consumer has been there and gone is disconnected. Once a successor has come, its end counts
+    /// again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
+    /// let producer = producer.wait_for_peers();
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn wait_for_peers(self) -> Self {
+        self.end.wait_for_peers();
+        self
+    }
+
+    /// Returns how many values are in the ring, as a hint.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
+    /// assert_eq!(producer.len(), 0);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.end.len()
+    }
+
+    /// Tells whether no value is in the ring, as a hint.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
+    /// assert!(producer.is_empty());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Tells whether no further value fits, as a hint.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
+    /// assert!(!producer.is_full());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.len() == self.capacity()
+    }
+
+    /// Returns how many values the ring can hold.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
+    /// assert_eq!(producer.capacity(), 8);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.end.capacity()
+    }
+}
+
+impl<T: Shareable> fmt::Debug for Producer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity())
+            .finish()
+    }
+}
+
+impl<T: Shareable> Travel for Producer<T> {
+    fn segment(&self) -> &Segment {
+        self.end.segment()
+    }
+
+    fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)> {
+        self.end.send_off()
+    }
+
+    fn arrive(segment: &Segment, parcel: &Parcel) -> Result<Self> {
+        let end = RingEnd::arrive(segment, parcel, End::Producer)?;
+        Ok(Producer { end })
+    }
+}

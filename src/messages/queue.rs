@@ -1,0 +1,605 @@
+//! `SharedQueue<T>`: a bounded first-in-first-out queue of messages between any number of processes.
+
+use super::batch::{Batch, Items};
+use super::capacity::Capacity;
+use super::channel::Channel;
+use super::codec;
+use super::error::{RecvError, SendError, no_seat};
+use super::port::Port;
+use super::queue_builder::QueueBuilder;
+use super::seat::{Reservation, Seat};
+use super::travel::{Parcel, Travel};
+use crate::collections::Handle;
+use crate::error::Result;
+use crate::layout::Kind;
+use crate::primitive::Deadline;
+use crate::raw::{NoSeat, Role, Stop};
+use crate::segment::Segment;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::ffi::OsStr;
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::{Duration, Instant};
+
+/// Passes messages from many processes to many, first in, first out.
+///
+/// Items are anything `serde` can encode. The queue is bounded, in items and in bytes ([`Capacity`]). Encoding happens
+/// before the queue is locked and decoding afterwards; producers and consumers have locks of their own, and nobody waits
+/// with one held. Cloning a handle is cheap, and handles travel to child processes as arguments.
+///
+/// # Who takes part
+///
+/// A handle counts as a producer once it has put something, as a consumer once it has got something, and until it
+/// has done either it may yet do both. When no other handle is left that is or may become a producer, consumers get
+/// what is left and then [`Disconnected`](RecvError::Disconnected); when none is left that is or may become a consumer,
+/// producers get their item back with [`Disconnected`](SendError::Disconnected). A queue nobody else has ever
+/// held a handle of waits: its peers are yet to come ([`wait_for_peers`](Self::wait_for_peers) says so of any queue).
+/// A parent that wants its workers to wait while it has nothing to say keeps a handle it has not used. At most 64 processes
+/// take part at a time.
+///
+/// Of several producers each one's items stay in order. A put that waits for room has no place in a line: a large item may
+/// wait for long while small ones pass it.
+///
+/// # What happens on death
+///
+/// A producer killed while it puts has delivered the item or not, never half; a consumer killed while it gets has taken the
+/// item or not. An item a consumer has taken is gone with it. Others go on within 100 ms. The end of all producers or all
+/// consumers by kill is noticed by whoever waits for them; an `exec` within about a second.
+///
+/// # Examples
+///
+/// ```
+/// use procshare::{Process, SharedQueue};
+///
+/// fn square(jobs: SharedQueue<u64>, results: SharedQueue<u64>) -> procshare::Result<()> {
+///     for job in &jobs {
+///         let job = job?;
+///         results.put(job * job)?;
+///     }
+///     Ok(())
+/// }
+///
+/// #[procshare::main]
+/// fn main() -> procshare::Result<()> {
+///     let (jobs, results) = (SharedQueue::new(16)?, SharedQueue::new(16)?);
+///     let workers = (0..2)
+///         .map(|_| Process::spawn(square, (jobs.clone(), results.clone())))
+///         .collect::<procshare::Result<Vec<_>>>()?;
+///     jobs.put_all(1..=10)?;
+///     jobs.close();
+///     let mut sum = 0;
+///     for result in &results {
+///         sum += result?; // ends when the workers have
+///     }
+///     assert_eq!(sum, 385);
+///     workers.into_iter().try_for_each(|worker| worker.join()?)
+/// }
+/// ```
+pub struct SharedQueue<T> {
+    port: Port,
+    item: PhantomData<fn(T) -> T>,
+}
+
+impl<T> SharedQueue<T> {
+    /// Makes a queue of a handle, taking part in either role.
+    pub(super) fn join(handle: &Handle) -> Result<Self> {
+        let [channel] = Channel::all_of(handle)?;
+        let seat = Seat::join(&channel.seats, Role::Either)
+            .map_err(|cause| no_seat(cause, "").in_segment(handle.segment().label()))?;
+        Ok(Self::of(Port::new(channel, seat)))
+    }
+
+    fn of(port: Port) -> Self {
+        SharedQueue {
+            port,
+            item: PhantomData,
+        }
+    }
+
+    /// Creates a queue in an anonymous segment of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidCapacity`](crate::ErrorKind::InvalidCapacity), [`OutOfMemory`](crate::ErrorKind::OutOfMemory),
+    /// [`TooManyDescriptors`](crate::ErrorKind::TooManyDescriptors).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = procshare::SharedQueue::new(100)?;
+    /// queue.put("hello".to_owned())?;
+    /// assert_eq!(queue.get()?, "hello");
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn new(capacity: impl Into<Capacity>) -> Result<Self> {
+        Self::builder().capacity(capacity).anonymous()
+    }
+
+    /// Creates a queue in a named segment of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new) and [`Segment::create`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let name = format!("doc-queue-create-{}", std::process::id());
+    /// let queue = procshare::SharedQueue::<u32>::create(&name, 100)?;
+    /// procshare::SharedQueue::<u32>::open(&name)?.put(7)?;
+    /// assert_eq!(queue.get()?, 7);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn create(name: impl AsRef<OsStr>, capacity: impl Into<Capacity>) -> Result<Self> {
+        Self::builder().capacity(capacity).create(name)
+    }
+
+    /// Opens the queue by name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::open`], [`TypeMismatch`](crate::ErrorKind::TypeMismatch) if it was made for a type of another name,
+    /// [`Full`](crate::ErrorKind::Full) if 64 processes take part.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{ErrorKind, SharedQueue};
+    ///
+    /// let name = format!("doc-queue-open-{}", std::process::id());
+    /// let queue = SharedQueue::<u32>::create(&name, 100)?;
+    /// assert_eq!(SharedQueue::<String>::open(&name).unwrap_err().kind(), ErrorKind::TypeMismatch);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn open(name: impl AsRef<OsStr>) -> Result<Self> {
+        Self::builder().open(name)
+    }
+
+    /// Opens the queue by name, or creates it.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create) and [`open`](Self::open), and [`LengthMismatch`](crate::ErrorKind::LengthMismatch) if
+    /// it holds another number of items.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let name = format!("doc-queue-either-{}", std::process::id());
+    /// let first = procshare::SharedQueue::<u8>::open_or_create(&name, 100)?;
+    /// let second = procshare::SharedQueue::<u8>::open_or_create(&name, 100)?;
+    /// first.put(1)?;
+    /// assert_eq!(second.get()?, 1);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn open_or_create(name: impl AsRef<OsStr>, capacity: impl Into<Capacity>) -> Result<Self> {
+        Self::builder().capacity(capacity).open_or_create(name)
+    }
+
+    /// Returns a builder for what the short forms do not offer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = procshare::SharedQueue::<Vec<u8>>::builder().capacity(10).schema("picture", 2).anonymous()?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn builder() -> QueueBuilder<T> {
+        QueueBuilder::new()
+    }
+
+    /// Has this handle wait for peers that are not there yet.
+    ///
+    /// Without it, a queue that others have used and left is [`Disconnected`](RecvError::Disconnected). Once somebody
+    /// has come, the end of all peers counts again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{RecvError, SharedQueue};
+    /// use std::time::Duration;
+    ///
+    /// let name = format!("doc-queue-wait-{}", std::process::id());
+    /// let queue = SharedQueue::<u32>::create(&name, 8)?;
+    /// let server = SharedQueue::<u32>::open(&name)?.wait_for_peers();
+    /// drop(queue);
+    /// assert_eq!(server.get_timeout(Duration::from_millis(5)), Err(RecvError::TimedOut)); // not Disconnected
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn wait_for_peers(self) -> Self {
+        self.port.wait_for_peers();
+        self
+    }
+
+    /// Lets nothing more in; what is queued can still be got.
+    ///
+    /// Every put is refused from now on, those that wait included. Consumers get what is left, and then
+    /// [`Closed`](RecvError::Closed).
+    ///
+    /// # Panics
+    ///
+    /// If the process was moved to another PID or time namespace.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = procshare::SharedQueue::new(8)?;
+    /// queue.put(1)?;
+    /// queue.close();
+    /// assert!(queue.put(2).is_err());
+    /// let left: Result<Vec<i32>, _> = queue.iter().collect();
+    /// assert_eq!(left?, [1]);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn close(&self) {
+        match self.port.channel().close() {
+            Ok(()) => {}
+            Err(Stop::Lock(refused)) => self.port.channel().handle().refuse(refused),
+            Err(_) => unreachable!("closing waits for nothing but locks, without a limit"),
+        }
+    }
+
+    /// Tells whether it has been closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = procshare::SharedQueue::<u8>::new(8)?;
+    /// queue.close();
+    /// assert!(queue.is_closed());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.port.channel().raw().is_closed()
+    }
+
+    /// Returns how many items are queued, as a hint.
+    ///
+    /// The number was right at one moment during the call; peers may have changed it since.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = procshare::SharedQueue::new(8)?;
+    /// queue.put(1)?;
+    /// assert_eq!(queue.len(), 1);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.port.len()
+    }
+
+    /// Tells whether nothing is queued, as a hint.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(procshare::SharedQueue::<u8>::new(8)?.is_empty());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Tells whether no further item fits, as a hint.
+    ///
+    /// That is so when it holds as many items as it can, or not even an empty one fits into its bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = procshare::SharedQueue::new(1)?;
+    /// queue.put(1)?;
+    /// assert!(queue.is_full());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let bounds = self.port.channel().bounds();
+        let queued = self.port.channel().raw().queued(bounds);
+        queued.items >= bounds.items || queued.units >= bounds.units
+    }
+
+    /// Returns how many items it can hold.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(procshare::SharedQueue::<u8>::new(10)?.capacity(), 10);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.port.channel().bounds().items as usize
+    }
+
+    /// Returns how many bytes it has for its items, headers included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(procshare::SharedQueue::<u8>::new(1000)?.capacity_bytes(), 65536);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn capacity_bytes(&self) -> usize {
+        self.port.channel().bounds().units as usize * codec::UNIT
+    }
+}
+
+impl<T: Serialize> SharedQueue<T> {
+    /// Puts an item in, waiting for room.
+    ///
+    /// # Errors
+    ///
+    /// A [`SendError`] with the item: [`Closed`](SendError::Closed), [`Disconnected`](SendError::Disconnected),
+    /// [`TooLarge`](SendError::TooLarge), [`NotEncodable`](SendError::NotEncodable).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = procshare::SharedQueue::new(8)?;
+    /// queue.put((1, "one".to_owned()))?;
+    /// assert_eq!(queue.get()?, (1, "one".to_owned()));
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[inline]
+    pub fn put(&self, item: T) -> Result<(), SendError<T>> {
+        self.port.send(item, Deadline::Never)
+    }
+
+    /// Puts an item in if there is room.
+    ///
+    /// It does not wait for room; it waits for a peer that is just copying its own item, 20 ms at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put), and [`Full`](SendError::Full).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = procshare::SharedQueue::new(1)?;
+    /// assert!(queue.try_put(1).is_ok());
+    /// assert!(queue.try_put(2).is_err());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn try_put(&self, item: T) -> Result<(), SendError<T>> {
+        self.port.send(item, Deadline::Now)
+    }
+
+    /// Puts an item in, waiting for room for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put), and [`TimedOut`](SendError::TimedOut).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = procshare::SharedQueue::new(1)?;
+    /// queue.put_timeout(1, std::time::Duration::from_millis(5))?;
+    /// assert!(queue.put_timeout(2, std::time::Duration::from_millis(5)).is_err());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), SendError<T>> {
+        self.port.send(item, Deadline::after(timeout))
+    }
+
+    /// Puts an item in, waiting for room until `deadline` at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`put_timeout`](Self::put_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = procshare::SharedQueue::new(1)?;
+    /// queue.put_deadline(1, std::time::Instant::now())?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn put_deadline(&self, item: T, deadline: Instant) -> Result<(), SendError<T>> {
+        self.port.send(item, Deadline::At(deadline))
+    }
+
+    /// Puts many items in, paying for the lock once for as many as there is room for.
+    ///
+    /// Items of other producers may come between those that did not fit at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put), with the items that were not put, in order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = procshare::SharedQueue::new(8)?;
+    /// queue.put_all([1, 2, 3])?;
+    /// assert_eq!(queue.len(), 3);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn put_all(&self, items: impl IntoIterator<Item = T>) -> Result<(), SendError<Vec<T>>> {
+        self.port.send_all(items.into_iter().collect())
+    }
+}
+
+impl<T: DeserializeOwned> SharedQueue<T> {
+    /// Takes the oldest item out, waiting for one.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](RecvError::Closed) or [`Disconnected`](RecvError::Disconnected) when nothing is left and nothing will
+    /// come; [`Invalid`](RecvError::Invalid) if the item is no `T`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = procshare::SharedQueue::new(8)?;
+    /// queue.put(1.5)?;
+    /// assert_eq!(queue.get()?, 1.5);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[inline]
+    pub fn get(&self) -> Result<T, RecvError> {
+        self.port.recv(Deadline::Never)
+    }
+
+    /// Takes the oldest item out if there is one.
+    ///
+    /// It does not wait for an item; it waits for a peer that is just copying its own, 20 ms at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get), and [`Empty`](RecvError::Empty).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{RecvError, SharedQueue};
+    ///
+    /// assert_eq!(SharedQueue::<u8>::new(8)?.try_get(), Err(RecvError::Empty));
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn try_get(&self) -> Result<T, RecvError> {
+        self.port.recv(Deadline::Now)
+    }
+
+    /// Takes the oldest item out, waiting for one for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get), and [`TimedOut`](RecvError::TimedOut).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{RecvError, SharedQueue};
+    ///
+    /// let queue = SharedQueue::<u8>::new(8)?;
+    /// let nothing = queue.get_timeout(std::time::Duration::from_millis(5));
+    /// assert_eq!(nothing, Err(RecvError::TimedOut));
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn get_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
+        self.port.recv(Deadline::after(timeout))
+    }
+
+    /// Takes the oldest item out, waiting for one until `deadline` at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_timeout`](Self::get_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = procshare::SharedQueue::<u8>::new(8)?;
+    /// assert!(queue.get_deadline(std::time::Instant::now()).is_err());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn get_deadline(&self, deadline: Instant) -> Result<T, RecvError> {
+        self.port.recv(Deadline::At(deadline))
+    }
+
+    /// Takes up to `most` items out at once, waiting for the first.
+    ///
+    /// All of them are taken when the call returns: those the batch still holds when it is dropped are lost.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get); an item that is no `T` is an error of the batch's iteration.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = procshare::SharedQueue::new(8)?;
+    /// queue.put_all(1..=5)?;
+    /// let batch: Result<Vec<i32>, _> = queue.get_up_to(3)?.collect();
+    /// assert_eq!(batch?, [1, 2, 3]);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn get_up_to(&self, most: usize) -> Result<Batch<T>, RecvError> {
+        let mut records = Vec::new();
+        if most > 0 {
+            let most = u32::try_from(most).unwrap_or(u32::MAX);
+            self.port.take(&mut records, most, Deadline::Never)?;
+        }
+        Ok(Batch::new(records))
+    }
+
+    /// Returns an iterator over the items that come, until closed or disconnected.
+    ///
+    /// Each step waits. An item that is no `T` is an error, and the next step gives the next item.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = procshare::SharedQueue::new(8)?;
+    /// queue.put_all([1, 2])?;
+    /// queue.close();
+    /// assert_eq!(queue.iter().count(), 2);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn iter(&self) -> Items<'_, T> {
+        Items::new(&self.port)
+    }
+}
+
+impl<'a, T: DeserializeOwned> IntoIterator for &'a SharedQueue<T> {
+    type Item = Result<T, RecvError>;
+    type IntoIter = Items<'a, T>;
+
+    fn into_iter(self) -> Items<'a, T> {
+        self.iter()
+    }
+}
+
+/// # Panics
+///
+/// If the process was moved to another PID or time namespace.
+impl<T> Clone for SharedQueue<T> {
+    #[track_caller]
+    fn clone(&self) -> Self {
+        let channel = self.port.channel();
+        match Seat::join(&channel.seats, Role::Either) {
+            Ok(seat) => Self::of(Port::new(channel.clone(), seat)),
+            Err(NoSeat::Lock(refused)) => channel.handle().refuse(refused),
+            // This handle has a seat of its process, where any number can be counted.
+            Err(cause) => unreachable!("{cause:?}"),
+        }
+    }
+}
+
+impl<T> fmt::Debug for SharedQueue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedQueue")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity())
+            .field("is_closed", &self.is_closed())
+            .finish()
+    }
+}
+
+impl<T> Travel for SharedQueue<T> {
+    fn segment(&self) -> &Segment {
+        self.port.segment()
+    }
+
+    fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)> {
+        self.port.send_off()
+    }
+
+    fn arrive(segment: &Segment, parcel: &Parcel) -> Result<Self> {
+        let handle = Handle::find_passed(segment, &parcel.name, Kind::Queue)?;
+        let [channel] = Channel::all_of(&handle)?;
+        Ok(Self::of(Port::arrive(channel, parcel, Role::Either, false)?))
+    }
+}

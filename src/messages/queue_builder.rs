@@ -1,0 +1,250 @@
+//! `QueueBuilder<T>`: capacity and schema of a queue, and the doors to one.
+
+use super::capacity::Capacity;
+use super::channel::{channel_spec, write_channels};
+use super::queue::SharedQueue;
+use crate::collections::Handle;
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::{Kind, Spec};
+use crate::segment::Segment;
+use std::ffi::OsStr;
+use std::fmt;
+use std::marker::PhantomData;
+
+/// Says what a queue is to be like, and makes or opens it.
+///
+/// # Examples
+///
+/// ```
+/// use procshare::{Capacity, SharedQueue};
+///
+/// let name = format!("doc-queue-builder-{}", std::process::id());
+/// let queue = SharedQueue::<Vec<u8>>::builder()
+///     .capacity(Capacity::items(8).bytes(1 << 20))
+///     .schema("picture", 2)
+///     .create(&name)?;
+/// assert!(SharedQueue::<Vec<u8>>::open(&name).is_err()); // another schema
+/// assert!(SharedQueue::<Vec<u8>>::builder().schema("picture", 2).open(&name).is_ok());
+/// # Ok::<(), procshare::Error>(())
+/// ```
+pub struct QueueBuilder<T> {
+    capacity: Capacity,
+    schema: String,
+    item: PhantomData<fn(T) -> T>,
+}
+
+impl<T> QueueBuilder<T> {
+    pub(super) fn new() -> Self {
+        QueueBuilder {
+            capacity: Capacity::items(1024),
+            schema: std::any::type_name::<T>().to_owned(),
+            item: PhantomData,
+        }
+    }
+
+    /// The spec of a queue to be made.
+    fn new_spec(&self) -> Result<Spec<'_>> {
+        Ok(channel_spec(Kind::Queue, &self.schema, self.capacity.rounded()?))
+    }
+
+    /// Sets how much the queue holds; 1024 items by default.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = procshare::SharedQueue::<u8>::builder().capacity(10).anonymous()?;
+    /// assert_eq!(queue.capacity(), 10);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn capacity(self, capacity: impl Into<Capacity>) -> Self {
+        QueueBuilder {
+            capacity: capacity.into(),
+            ..self
+        }
+    }
+
+    /// Sets the name and version by which programs agree on the items' encoding.
+    ///
+    /// By default it is the type's path as Rust prints it, which differs where two programs define the type each for
+    /// itself, and does not change when the type's fields do. Raise the version when the encoding changes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = procshare::SharedQueue::<(u32, f32)>::builder().schema("sample", 3).anonymous()?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn schema(self, name: &str, version: u32) -> Self {
+        QueueBuilder {
+            schema: format!("{name} v{version}"),
+            ..self
+        }
+    }
+
+    /// Creates the queue in an anonymous segment of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`SharedQueue::new`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = procshare::SharedQueue::<u8>::builder().anonymous()?;
+    /// assert_eq!(queue.capacity(), 1024);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn anonymous(&self) -> Result<SharedQueue<T>> {
+        let handle = Handle::new_alone(&self.new_spec()?, &write_channels)?;
+        SharedQueue::join(&handle)
+    }
+
+    /// Creates the queue in a named segment of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`SharedQueue::create`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let name = format!("doc-queue-builder-create-{}", std::process::id());
+    /// let queue = procshare::SharedQueue::<u8>::builder().create(&name)?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn create(&self, name: impl AsRef<OsStr>) -> Result<SharedQueue<T>> {
+        let handle = Handle::create_alone(name, &self.new_spec()?, &write_channels)?;
+        SharedQueue::join(&handle)
+    }
+
+    /// Opens the queue by name, whatever its capacity.
+    ///
+    /// # Errors
+    ///
+    /// As [`SharedQueue::open`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let name = format!("doc-queue-builder-open-{}", std::process::id());
+    /// let queue = procshare::SharedQueue::<u8>::create(&name, 10)?;
+    /// assert_eq!(procshare::SharedQueue::<u8>::builder().open(&name)?.capacity(), 10);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn open(&self, name: impl AsRef<OsStr>) -> Result<SharedQueue<T>> {
+        let handle = Handle::open_alone(name, &channel_spec(Kind::Queue, &self.schema, self.capacity))?;
+        SharedQueue::join(&handle)
+    }
+
+    /// Opens the queue by name, or creates it.
+    ///
+    /// # Errors
+    ///
+    /// As [`SharedQueue::open_or_create`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let name = format!("doc-queue-builder-either-{}", std::process::id());
+    /// let queue = procshare::SharedQueue::<u8>::builder().open_or_create(&name)?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn open_or_create(&self, name: impl AsRef<OsStr>) -> Result<SharedQueue<T>> {
+        let handle = Handle::open_or_create_alone(name, &self.new_spec()?, &write_channels)?;
+        SharedQueue::join(&handle)
+    }
+
+    /// Returns the queue `name` of a segment, creating it if absent.
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::queue`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let segment = procshare::Segment::new(1 << 20)?;
+    /// let queue = procshare::SharedQueue::<u8>::builder().capacity(10).place_in(&segment, "jobs")?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn place_in(&self, segment: &Segment, name: &str) -> Result<SharedQueue<T>> {
+        if name.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidName, "an object's name is empty").in_segment(segment.label()));
+        }
+        let spec = self.new_spec()?;
+        let handle = Handle::place_in(segment, name, &spec, &write_channels)?;
+        SharedQueue::join(&handle)
+    }
+
+    /// Opens the queue `name` of a segment, whatever its capacity.
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::open_queue`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let segment = procshare::Segment::new(1 << 20)?;
+    /// assert!(procshare::SharedQueue::<u8>::builder().open_in(&segment, "jobs").is_err());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn open_in(&self, segment: &Segment, name: &str) -> Result<SharedQueue<T>> {
+        let handle = Handle::open_in(
+            segment,
+            name,
+            &channel_spec(Kind::Queue, &self.schema, self.capacity),
+            None,
+        )?;
+        SharedQueue::join(&handle)
+    }
+}
+
+impl<T> fmt::Debug for QueueBuilder<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueBuilder")
+            .field("capacity", &self.capacity)
+            .field("schema", &self.schema)
+            .finish()
+    }
+}
+
+impl Segment {
+    /// Returns the queue `name` of this segment, creating it if absent.
+    ///
+    /// # Errors
+    ///
+    /// As [`value`](Segment::value), [`LengthMismatch`](crate::ErrorKind::LengthMismatch),
+    /// [`InvalidCapacity`](crate::ErrorKind::InvalidCapacity).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let segment = procshare::Segment::new(1 << 20)?;
+    /// segment.queue("jobs", 100)?.put(7u32)?;
+    /// assert_eq!(segment.open_queue::<u32>("jobs")?.get()?, 7);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn queue<T>(&self, name: &str, capacity: impl Into<Capacity>) -> Result<SharedQueue<T>> {
+        SharedQueue::builder().capacity(capacity).place_in(self, name)
+    }
+
+    /// Opens the queue `name` of this segment, whatever its capacity.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_value`](Segment::open_value).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let segment = procshare::Segment::new(1 << 20)?;
+    /// assert!(segment.open_queue::<u32>("jobs").is_err());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn open_queue<T>(&self, name: &str) -> Result<SharedQueue<T>> {
+        SharedQueue::builder().open_in(self, name)
+    }
+}

@@ -1,0 +1,187 @@
+//! Several places of a ring at once, in place.
+
+use super::consumer::Consumer;
+use super::producer::Producer;
+use crate::layout::Shareable;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+/// Elements are used in place, so every bit pattern must be one.
+const fn assert_element<T: Shareable>() {
+    assert!(
+        T::ANY_BITS,
+        "values of which not every bit pattern is one (bool, char, enums) are pushed and popped one by one"
+    );
+}
+
+/// Free places of a ring, written in place and delivered as one.
+///
+/// Dropping it delivers all of it, unless the thread panics; [`commit`](Self::commit) delivers a part. The death
+/// of its process delivers nothing.
+///
+/// # Examples
+///
+/// ```
+/// let (mut producer, consumer) = procshare::ring(16)?;
+/// let mut chunk = producer.write_chunk(4)?;
+/// for (place, value) in chunk.iter_mut().zip([10, 20]) {
+///     *place = value;
+/// }
+/// chunk.commit(2);
+/// assert_eq!(consumer.len(), 2);
+/// # Ok::<(), procshare::Error>(())
+/// ```
+#[must_use = "dropping a chunk delivers what it holds"]
+pub struct WriteChunk<'a, T: Shareable> {
+    producer: &'a mut Producer<T>,
+    places: usize,
+    /// Whether the thread was panicking when it opened the chunk: then a panic at the drop is no news.
+    panicking: bool,
+}
+
+/// Values of a ring, read in place and taken out as one.
+///
+/// Dropping it takes all of it out; [`commit`](Self::commit) takes a part. The death of its process takes
+/// nothing out.
+///
+/// # Examples
+///
+/// ```
+/// let (mut producer, mut consumer) = procshare::ring(16)?;
+/// (1..=4).try_for_each(|value| producer.push(value))?;
+/// let chunk = consumer.read_chunk(16)?;
+/// assert_eq!(chunk[..2], [1, 2]);
+/// chunk.commit(2);
+/// assert_eq!(consumer.pop()?, 3);
+/// # Ok::<(), procshare::Error>(())
+/// ```
+#[must_use = "dropping a chunk takes what it holds out"]
+pub struct ReadChunk<'a, T: Shareable> {
+    consumer: &'a mut Consumer<T>,
+    values: usize,
+}
+
+impl<'a, T: Shareable> WriteChunk<'a, T> {
+    #[inline]
+    pub(super) fn new(producer: &'a mut Producer<T>, places: usize) -> Self {
+        const { assert_element::<T>() }
+        WriteChunk {
+            producer,
+            places,
+            panicking: std::thread::panicking(),
+        }
+    }
+
+    /// Delivers the first `values` places and leaves the others free.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer places; then nothing is delivered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, consumer) = procshare::ring::<u8>(16)?;
+    /// producer.write_chunk(8)?.commit(0);
+    /// assert!(consumer.is_empty());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn commit(mut self, values: usize) {
+        let places = std::mem::replace(&mut self.places, 0);
+        assert!(values <= places, "a chunk of {places} places cannot deliver {values}");
+        self.places = values;
+    }
+}
+
+impl<'a, T: Shareable> ReadChunk<'a, T> {
+    #[inline]
+    pub(super) fn new(consumer: &'a mut Consumer<T>, values: usize) -> Self {
+        const { assert_element::<T>() }
+        ReadChunk { consumer, values }
+    }
+
+    /// Takes the first `values` values out and leaves the others in.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer; then nothing is taken out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = procshare::ring::<u8>(16)?;
+    /// producer.push(1)?;
+    /// consumer.read_chunk(8)?.commit(0);
+    /// assert_eq!(consumer.len(), 1);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn commit(mut self, values: usize) {
+        let found = std::mem::replace(&mut self.values, 0);
+        assert!(values <= found, "a chunk of {found} values cannot take {values} out");
+        self.values = values;
+    }
+}
+
+impl<T: Shareable> Deref for WriteChunk<'_, T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        // SAFETY: the places lie side by side in the object, aligned as T is, and any bytes are a T (`assert_element`). They are
+        // free, so they are the producer's alone until they are delivered (N1, N2), which borrows it mutably.
+        unsafe { core::slice::from_raw_parts(self.producer.end.slot(), self.places) }
+    }
+}
+
+impl<T: Shareable> DerefMut for WriteChunk<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as in `deref`; this chunk, borrowed mutably, is the only way to them.
+        unsafe { core::slice::from_raw_parts_mut(self.producer.end.slot(), self.places) }
+    }
+}
+
+impl<T: Shareable> Deref for ReadChunk<'_, T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        // SAFETY: the values lie side by side in the object, aligned as T is, and any bytes are a T (`assert_element`). They are
+        // full, so nobody writes them until they are taken out (N1, N2), which borrows the consumer mutably.
+        unsafe { core::slice::from_raw_parts(self.consumer.end.slot(), self.values) }
+    }
+}
+
+impl<T: Shareable> Drop for WriteChunk<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.places > 0 && self.producer.end.is_here() && (self.panicking || !std::thread::panicking()) {
+            self.producer.end.advance(self.places as u64);
+        }
+    }
+}
+
+impl<T: Shareable> Drop for ReadChunk<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.values > 0 && self.consumer.end.is_here() {
+            self.consumer.end.advance(self.values as u64);
+        }
+    }
+}
+
+impl<T: Shareable + fmt::Debug> fmt::Debug for WriteChunk<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl<T: Shareable + fmt::Debug> fmt::Debug for ReadChunk<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}

@@ -1,0 +1,253 @@
+//! `RingEnd`: one end of a ring: its seat, its place, and the slots.
+
+use super::error::no_seat;
+use super::seat::{Reservation, Seat, Seats};
+use super::travel::Parcel;
+use crate::collections::Handle;
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::{Kind, Shareable, Spec};
+use crate::primitive::Deadline;
+use crate::raw::{End, NoSeat, Place, RawRing, RawSeats, Role, Stop, Ticket, Waiting};
+use crate::segment::Segment;
+use std::ffi::OsStr;
+use std::marker::PhantomData;
+use std::mem::{MaybeUninit, size_of};
+
+/// Most slots of a ring.
+const MOST: u64 = 1 << 40;
+
+/// The words of a ring and its seats; the slots follow.
+#[repr(C)]
+struct RawRingObject {
+    ring: RawRing,
+    seats: RawSeats,
+}
+
+/// One end of a ring, for as long as this process has it; given up on drop.
+pub(super) struct RingEnd<T> {
+    seats: Seats,
+    seat: Seat,
+    end: End,
+    place: Place,
+    capacity: u64,
+    /// Slots are counted on and on; there is a power of two of them.
+    mask: u64,
+    value: PhantomData<fn(T) -> T>,
+}
+
+fn role_of(end: End) -> Role {
+    match end {
+        End::Producer => Role::Producer,
+        End::Consumer => Role::Consumer,
+    }
+}
+
+/// The spec of a ring of `capacity` values, if there can be one.
+fn ring_spec<T: Shareable>(capacity: u64) -> Result<Spec<'static>> {
+    let slots = capacity
+        .checked_next_power_of_two()
+        .filter(|slots| (1..=MOST).contains(slots) && capacity > 0);
+    let bytes = slots.and_then(|slots| slots.checked_mul(size_of::<T>() as u64));
+    let bytes = bytes.and_then(|bytes| bytes.checked_add(size_of::<RawRingObject>() as u64));
+    let bytes = bytes.ok_or_else(|| {
+        let message = format!("a ring holds 1 to {MOST} values, as memory allows, found a capacity of {capacity}");
+        Error::new(ErrorKind::InvalidCapacity, message)
+    })?;
+    Ok(Spec {
+        kind: Kind::Ring,
+        fingerprint: T::SCHEMA.fingerprint(),
+        schema: T::SCHEMA,
+        len: capacity,
+        bytes,
+    })
+}
+
+/// Writes a ring: all zeros is an empty one. Rings live alone, in memory that is zero.
+fn write_new(_address: *mut u8, memory_is_zero: bool) {
+    debug_assert!(memory_is_zero);
+}
+
+impl<T: Shareable> RingEnd<T> {
+    pub(super) fn new_alone(capacity: usize) -> Result<Handle> {
+        Handle::new_alone(&ring_spec::<T>(capacity as u64)?, &write_new)
+    }
+
+    pub(super) fn create_alone(name: impl AsRef<OsStr>, capacity: usize) -> Result<Handle> {
+        Handle::create_alone(name, &ring_spec::<T>(capacity as u64)?, &write_new)
+    }
+
+    pub(super) fn open_alone(name: impl AsRef<OsStr>) -> Result<Handle> {
+        Handle::open_alone(name, &ring_spec::<T>(1)?)
+    }
+
+    /// Where the seats of a ring are, once its bytes are proved to be those of a ring of its length.
+    fn seats_of(handle: &Handle) -> Result<Seats> {
+        let expected = ring_spec::<T>(handle.len()).map(|spec| spec.bytes).unwrap_or(0);
+        if expected != handle.bytes() {
+            let (values, found) = (handle.len(), handle.bytes());
+            let message = format!("a ring of {values} values takes {expected} bytes, found {found}");
+            return Err(Error::new(ErrorKind::Corrupt, message).in_segment(handle.segment().label()));
+        }
+        Ok(Seats::new(handle.clone(), size_of::<RawRing>()))
+    }
+
+    /// Claims an end nobody has.
+    pub(super) fn claim(handle: &Handle, end: End) -> Result<Self> {
+        let seats = Self::seats_of(handle)?;
+        let seat = Seat::claim(&seats, role_of(end));
+        Self::with_seat(seats, seat, end)
+    }
+
+    /// Takes the end that was passed to this process.
+    pub(super) fn arrive(segment: &Segment, parcel: &Parcel, end: End) -> Result<Self> {
+        let seats = Self::seats_of(&Handle::find_passed(segment, &parcel.name, Kind::Ring)?)?;
+        let (at, number) = *parcel
+            .tickets
+            .first()
+            .ok_or_else(|| Error::new(ErrorKind::Encoding, "a ring's end arrived without its seat"))?;
+        let seat = Seat::redeem(&seats, Ticket { at, number }, role_of(end), true);
+        Self::with_seat(seats, seat, end)
+    }
+
+    fn with_seat(seats: Seats, seat: Result<Seat, NoSeat>, end: End) -> Result<Self> {
+        let handle = seats.handle();
+        let what = match end {
+            End::Producer => "producer of a ring",
+            End::Consumer => "consumer of a ring",
+        };
+        let seat = seat.map_err(|cause| no_seat(cause, what).in_segment(handle.segment().label()))?;
+        let capacity = handle.len();
+        Ok(RingEnd {
+            place: raw_ring(handle).place(end),
+            seat,
+            end,
+            capacity,
+            mask: capacity.next_power_of_two() - 1,
+            seats,
+            value: PhantomData,
+        })
+    }
+
+    pub(super) fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)> {
+        let reservation = self.seat.pass_on(&self.seats)?;
+        let parcel = Parcel {
+            name: self.seats.handle().name(),
+            tickets: vec![reservation.ticket()],
+            end: 0,
+        };
+        Ok((parcel, vec![reservation]))
+    }
+
+    /// How many slots this end may use, `wanted` of them at most, waiting for the first.
+    #[inline]
+    pub(super) fn usable(&mut self, wanted: u64, deadline: Deadline) -> Result<u64, Stop> {
+        // The role was claimed with the seat: this looks whether this process still has it.
+        self.seat.ensure(&self.seats, role_of(self.end))?;
+        let other = role_of(self.end.other());
+        if self.end == End::Producer && self.seats.raw().is_missing(other) && !self.has_company(false) {
+            return Err(Stop::Gone);
+        }
+        let usable = raw_ring(self.seats.handle()).usable(self.end, &mut self.place, self.capacity, wanted)?;
+        if usable == 0 && wanted > 0 {
+            return Ok(self.await_usable(deadline)?.min(wanted));
+        }
+        Ok(usable.min(wanted))
+    }
+
+    #[cold]
+    fn await_usable(&mut self, deadline: Deadline) -> Result<u64, Stop> {
+        let mut place = self.place;
+        let company = |look_at_maps| self.has_company(look_at_maps);
+        let waiting = Waiting::new(deadline, &company);
+        let outcome = raw_ring(self.seats.handle()).await_usable(self.end, &mut place, self.capacity, waiting);
+        self.place = place;
+        outcome
+    }
+
+    fn has_company(&self, look_at_maps: bool) -> bool {
+        self.seat
+            .has_company(&self.seats, role_of(self.end.other()), look_at_maps)
+    }
+
+    /// Slots from this end's place to where the slots end.
+    #[inline]
+    pub(super) fn until_wrap(&self) -> u64 {
+        self.mask + 1 - (self.place.own & self.mask)
+    }
+
+    /// The slot at this end's place.
+    #[inline]
+    pub(super) fn slot(&self) -> *mut T {
+        let first = self.seats.handle().address().wrapping_add(size_of::<RawRingObject>());
+        first.cast::<T>().wrapping_add((self.place.own & self.mask) as usize)
+    }
+
+    /// Writes the slot at the producer's place and passes it on. The caller has found it usable.
+    #[inline]
+    pub(super) fn write(&mut self, value: T) {
+        // SAFETY: the slot lies in the object (`seats_of` compared the bytes), aligned as T is, since slots begin on a cache
+        // line; it was found usable, so it is this end's alone (N1, N2).
+        unsafe { self.slot().write(value) };
+        self.advance(1);
+    }
+
+    /// Reads the slot at the consumer's place and passes it on; `None` if it holds no `T`. The caller has found it usable.
+    #[inline]
+    pub(super) fn read(&mut self) -> Option<T> {
+        // SAFETY: as in `write`; any bytes are a MaybeUninit.
+        let copy = unsafe { self.slot().cast::<MaybeUninit<T>>().read() };
+        self.advance(1);
+        // SAFETY: size_of::<T>() bytes, all initialised: they come from shared memory, which is zeros or what was written, and
+        // a T has no padding.
+        let bytes = unsafe { core::slice::from_raw_parts(copy.as_ptr().cast::<u8>(), size_of::<T>()) };
+        if T::ANY_BITS || T::is_valid(bytes) {
+            // SAFETY: the bytes are initialised and are a T, says T itself.
+            Some(unsafe { copy.assume_init() })
+        } else {
+            None
+        }
+    }
+
+    /// Passes slots on to the other end.
+    #[inline]
+    pub(super) fn advance(&mut self, slots: u64) {
+        raw_ring(self.seats.handle()).advance(self.end, &mut self.place, slots);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        raw_ring(self.seats.handle()).len(self.capacity) as usize
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity as usize
+    }
+
+    /// Whether this process still has the end.
+    #[inline]
+    pub(super) fn is_here(&self) -> bool {
+        self.seat.is_here()
+    }
+
+    pub(super) fn wait_for_peers(&self) {
+        self.seat.wait_for_peers(&self.seats);
+    }
+
+    pub(super) fn segment(&self) -> &Segment {
+        self.seats.handle().segment()
+    }
+}
+
+impl<T> Drop for RingEnd<T> {
+    fn drop(&mut self) {
+        if self.seat.leave(&self.seats) {
+            raw_ring(self.seats.handle()).wake_all();
+        }
+    }
+}
+
+#[inline]
+fn raw_ring(handle: &Handle) -> &RawRing {
+    // SAFETY: the object begins with a RawRing (`seats_of` compared the bytes), is aligned to a cache line, stays mapped
+    // while the handle lives, and is made of atomics alone.
+    unsafe { &*handle.address().cast::<RawRing>() }
+}

@@ -1,0 +1,32 @@
+//! What it takes to pass a message handle to a child: where it lies, and the seat set aside there.
+
+use super::seat::Reservation;
+use crate::error::Result;
+use crate::segment::Segment;
+
+/// A handle as the child is told of it, beside its segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "messages", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Parcel {
+    /// The object's name in its segment.
+    pub(crate) name: String,
+    /// Seats, in the order the handle uses them: place and number of the ticket.
+    pub(crate) tickets: Vec<(u32, u16)>,
+    /// What else distinguishes the handle among those of its object: the end of a pipe.
+    pub(crate) end: u8,
+}
+
+/// A handle that takes part, so that its passing must be known to the others.
+#[cfg_attr(
+    not(feature = "process"),
+    allow(dead_code, reason = "handles travel with the process layer")
+)]
+pub(crate) trait Travel: Sized {
+    fn segment(&self) -> &Segment;
+
+    /// Sets seats aside for the child. An end that only one may have goes with them.
+    fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)>;
+
+    /// Takes the seats set aside, in the child.
+    fn arrive(segment: &Segment, parcel: &Parcel) -> Result<Self>;
+}

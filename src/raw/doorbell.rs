@@ -1,0 +1,101 @@
+//! `Doorbell`: sleepers that wait for a word to change, and the flag that spares a wake-up when nobody sleeps.
+//!
+//! | state | flag | moved by | to | if that party dies there |
+//! |---|---|---|---|---|
+//! | nobody sleeps | down | a sleeper, before it sleeps | somebody may | the next to ring wakes nobody: harmless |
+//! | somebody may | up | whoever changed the word, by compare-exchange | nobody, then one wake-up | sleepers' slices end by themselves |
+//! | | | a sleeper that was woken raises it again | somebody may | as above |
+//!
+//! Sleepers sleep on the bell, not on the word: whoever takes the flag down counts, in the same store, and so whoever has
+//! raised it and is not asleep yet does not fall asleep. Were it to sleep on the word, it might do so after its flag was
+//! taken down for a change it had already seen, and the next to ring would not know of it.
+//!
+//! # Invariants
+//!
+//! - B1. A sleeper raises the flag before it looks at the word for the last time; whoever changes the word looks at the
+//!   flag afterwards. One of the two sees the other (the fences between are a pair, see `primitive::asymmetric`).
+//! - B2. Whoever takes the flag down wakes one sleeper, and that one raises it again for the rest.
+//! - B3. Whoever has slept wakes the next when its call ends, in whatever way: while the flag was down, wake-ups were spared
+//!   that were the others'. Whoever is the only one that ever sleeps there need not.
+
+use crate::primitive::{AtomicU64, Ordering, Wait, asymmetric, crash_point, futex};
+use core::time::Duration;
+
+/// The flag; above it is counted how often it was taken down.
+const RAISED: u64 = 1;
+
+/// The flag and its count. The word that sleepers wait for is another.
+#[repr(C)]
+pub(crate) struct Doorbell {
+    pub(super) bell: AtomicU64,
+}
+
+impl Doorbell {
+    #[cfg(procshare_loom)]
+    pub(crate) fn new() -> Self {
+        Doorbell {
+            bell: AtomicU64::new(0),
+        }
+    }
+
+    /// Wakes one sleeper, if there may be any. The caller has just changed the word.
+    #[inline]
+    pub(crate) fn ring(&self) {
+        asymmetric::light(); // B1; its partner is in `sleep`.
+        if self.bell.load(Ordering::Relaxed) & RAISED != 0 {
+            self.wake();
+        }
+    }
+
+    /// Wakes one sleeper, if there may be any (B2).
+    #[cold]
+    pub(crate) fn wake(&self) {
+        // Relaxed: the futex orders what sleepers and wakers do with the bell.
+        let bell = self.bell.load(Ordering::Relaxed);
+        if bell & RAISED == 0 {
+            return;
+        }
+        // Adding one to the raised flag takes it down and carries into the count. If it has moved meanwhile, then because
+        // somebody else took it down and wakes one in our place.
+        let lowered = bell.wrapping_add(RAISED);
+        if self
+            .bell
+            .compare_exchange(bell, lowered, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+        {
+            crash_point!("bell.lowered");
+            futex::wake(&self.bell, 1);
+        }
+    }
+
+    /// Wakes all who sleep, or are about to, whether the flag is up or not: there may be sleepers whose flag was taken down
+    /// for another, who is yet to raise it again.
+    #[cold]
+    pub(crate) fn wake_all(&self) {
+        asymmetric::light(); // B1, if the caller has changed the word.
+        self.bell.fetch_add(2 * RAISED, Ordering::Relaxed); // Relaxed: as in `wake`.
+        futex::wake(&self.bell, u32::MAX);
+    }
+
+    /// Sleeps for as long as `word` is `seen` and nobody rings, one slice at most.
+    #[cold]
+    pub(crate) fn sleep(&self, word: &AtomicU64, seen: u64, slice: Option<Duration>) -> Wait {
+        let bell = self.raise();
+        asymmetric::heavy(); // B1; its partner is in `ring`.
+        if word.load(Ordering::Relaxed) != seen {
+            return Wait::Changed;
+        }
+        crash_point!("bell.sleeping");
+        let ending = futex::wait(&self.bell, bell as u32, slice);
+        if ending == Wait::Woken {
+            crash_point!("bell.woken");
+            self.raise(); // B2. No fence: who does not see this flag, and is not seen either, is made up for by B3.
+        }
+        ending
+    }
+
+    fn raise(&self) -> u64 {
+        // Relaxed: `sleep` fences.
+        self.bell.fetch_or(RAISED, Ordering::Relaxed) | RAISED
+    }
+}

@@ -1,0 +1,379 @@
+//! `RawQueue`: a bounded queue of records in a ring of 8-byte units; two locks, each with one word to publish by.
+//!
+//! | state | shown by | moved by | to | if that party dies there |
+//! |---|---|---|---|---|
+//! | unit is free | not in `head .. tail` | holder of the producers' lock writes a record | the same | it is written anew by the next |
+//! | record is queued | in `head .. tail` | the same, by one store to `tail` | queued, for good | delivered; the lock is taken over |
+//! | record is being taken | in `head .. tail` | holder of the consumers' lock copies it | the same | the next takes it |
+//! | record is taken | `head` has passed it, by one store | the same | free | it went with the taker |
+//! | open | `CLOSED` not in `tail` | holder of the producers' lock, by one store | closed | closed; sleepers look when their slice ends |
+//!
+//! # Invariants
+//!
+//! - Q1. Only the holder of the producers' lock stores `tail`, only that of the consumers' lock `head`; either never
+//!   passes the other: `head ≤ tail ≤ head + bounds`, in items and in units.
+//! - Q2. A record is whole before `tail` passes it, and copied before `head` does.
+//! - Q3. Nothing follows a record once `CLOSED` is in `tail`: who reads it there has the queue's last word.
+//! - Q4. `seen` on either side is a former value of the other side's word: it errs towards full and empty.
+//! - Q5. Nobody waits for items or room with a lock held.
+//! - Q6. A producer that was woken for room it cannot use wakes the next, once for each `head`: others may want less.
+
+use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Padded, Peers, crash_point};
+use crate::raw::{Doorbell, RawMutex, Refused, Stop, Waiting};
+use core::time::Duration;
+
+/// In `tail` and `head`: no further record will come.
+pub(super) const CLOSED: u64 = 1;
+/// Units are counted modulo this.
+const UNITS: u64 = 1 << 31;
+/// How long a call that may not wait waits for a lock: others hold it while they copy a record.
+const SHORTLY: Duration = Duration::from_millis(20);
+
+/// The most a queue may hold, as its creator laid down: not more than 2^30 units, a power of two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    pub(crate) items: u32,
+    pub(crate) units: u32,
+}
+
+/// Records side by side: where the first begins, in units not yet reduced to the ring, and how much there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    pub(crate) start: u32,
+    pub(crate) items: u32,
+    pub(crate) units: u32,
+}
+
+/// How much was put or taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moved {
+    pub(crate) items: u32,
+    pub(crate) units: u32,
+}
+
+/// `[ items:32 | units:31 | closed:1 ]`, counted from the beginning; the futex compares the low half.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark(pub(super) u64);
+
+impl Mark {
+    fn items(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    fn units(self) -> u32 {
+        (self.0 >> 1 & (UNITS - 1)) as u32
+    }
+
+    fn is_closed(self) -> bool {
+        self.0 & CLOSED != 0
+    }
+
+    /// Adds without carrying from one part into the next.
+    fn after(self, moved: Moved) -> Self {
+        let items = u64::from(self.items().wrapping_add(moved.items));
+        let units = (u64::from(self.units()) + u64::from(moved.units)) & (UNITS - 1);
+        Mark(items << 32 | units << 1 | self.0 & CLOSED)
+    }
+
+    /// What lies between `head` and this tail, or `None` if the two contradict each other (Q1).
+    fn since(self, head: Mark, bounds: Bounds) -> Option<Stretch> {
+        let items = self.items().wrapping_sub(head.items());
+        let units = self.units().wrapping_sub(head.units()) & (UNITS - 1) as u32;
+        let fits = items <= bounds.items && units <= bounds.units && items <= units;
+        fits.then_some(Stretch {
+            start: head.units(),
+            items,
+            units,
+        })
+    }
+}
+
+/// One side's lock, and what it last saw of the other side's word.
+#[repr(C)]
+struct Side {
+    lock: RawMutex,
+    seen: AtomicU64,
+}
+
+/// The words of a queue; its ring lies elsewhere. All zeros is an empty one.
+#[repr(C)]
+pub(crate) struct RawQueue {
+    producers: Padded<Side>,
+    tail: Padded<AtomicU64>,
+    consumers: Padded<Side>,
+    head: Padded<AtomicU64>,
+    bells: Padded<Bells>,
+}
+
+#[repr(C)]
+struct Bells {
+    /// Consumers wait here for `tail` to move.
+    items: Doorbell,
+    /// Producers wait here for `head` to move.
+    room: Doorbell,
+}
+
+/// A side's lock, held; given back on drop.
+struct Guard<'a> {
+    lock: &'a RawMutex,
+    owner: OwnerId,
+}
+
+impl Drop for Guard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.unlock(self.owner);
+    }
+}
+
+impl Side {
+    #[inline]
+    fn lock(&self, peers: impl Fn() -> Peers, waiting: &Waiting<'_>) -> Result<Guard<'_>, Stop> {
+        let held = match self.lock.lock(&peers, waiting.deadline) {
+            // Who may not wait for items or room may still wait for a peer that is just copying.
+            Err(Refused::WouldBlock) => self.lock.lock(&peers, Deadline::after(SHORTLY))?,
+            outcome => outcome?,
+        };
+        if held.inconsistent {
+            // Whoever died here had published its record, or taken it, by one store or not at all (Q2).
+            self.lock.mark_consistent();
+        }
+        Ok(Guard {
+            lock: &self.lock,
+            owner: held.owner,
+        })
+    }
+}
+
+impl RawQueue {
+    #[cfg(procshare_loom)]
+    pub(crate) fn new() -> Self {
+        let side = || {
+            Padded(Side {
+                lock: RawMutex::new(),
+                seen: AtomicU64::new(0),
+            })
+        };
+        RawQueue {
+            producers: side(),
+            tail: Padded(AtomicU64::new(0)),
+            consumers: side(),
+            head: Padded(AtomicU64::new(0)),
+            bells: Padded(Bells {
+                items: Doorbell::new(),
+                room: Doorbell::new(),
+            }),
+        }
+    }
+
+    /// Waits for room for one record of `least` units, has `write` fill what it can, and publishes that.
+    #[inline]
+    pub(crate) fn put(
+        &self,
+        bounds: Bounds,
+        least: u32,
+        peers: impl Fn() -> Peers,
+        mut waiting: Waiting<'_>,
+        write: impl FnOnce(Stretch) -> Moved,
+    ) -> Result<Moved, Stop> {
+        let outcome = self.put_awake(bounds, least, &peers, &mut waiting, write);
+        if waiting.slept {
+            self.bells.room.wake(); // B3.
+        }
+        outcome
+    }
+
+    #[inline]
+    fn put_awake(
+        &self,
+        bounds: Bounds,
+        least: u32,
+        peers: &impl Fn() -> Peers,
+        waiting: &mut Waiting<'_>,
+        write: impl FnOnce(Stretch) -> Moved,
+    ) -> Result<Moved, Stop> {
+        let mut head_before = None;
+        loop {
+            let guard = self.producers.lock(peers, waiting)?;
+            let tail = Mark(self.tail.load(Ordering::Relaxed));
+            if tail.is_closed() {
+                return Err(Stop::Closed);
+            }
+            // Relaxed: it was read with Acquire before it was kept here, by this thread or one that held the lock before.
+            let mut head = Mark(self.producers.seen.load(Ordering::Relaxed));
+            let mut room = room(tail, head, bounds);
+            if !is_enough(room, least) {
+                // Acquire: pairs with the Release in `take`; what was there has been copied (Q2).
+                head = Mark(self.head.load(Ordering::Acquire));
+                self.producers.seen.store(head.0, Ordering::Relaxed);
+                room = self::room(tail, head, bounds);
+            }
+            let room = room.ok_or(Stop::Corrupt)?;
+            if is_enough(Some(room), least) {
+                let moved = write(room);
+                crash_point!("queue.put.copied");
+                // Release: pairs with the Acquire in `take`; the records are whole (Q2).
+                self.tail.store(tail.after(moved).0, Ordering::Release);
+                crash_point!("queue.put.published");
+                drop(guard);
+                crash_point!("queue.put.unlocked");
+                self.bells.items.ring();
+                waiting.learn();
+                return Ok(moved);
+            }
+            drop(guard); // Q5.
+            // What is not enough for this record may be for another's (Q6); no two pass the same head to and fro.
+            if waiting.slept && room.items > 0 && head_before != Some(head) {
+                self.bells.room.wake();
+            }
+            head_before = Some(head);
+            waiting.until_moved(&self.bells.room, &self.head, head.0)?;
+        }
+    }
+
+    /// Waits for a record, has `read` copy what it wants, and takes that out. `read` gives `None` if what it finds is no
+    /// record.
+    #[inline]
+    pub(crate) fn take(
+        &self,
+        bounds: Bounds,
+        peers: impl Fn() -> Peers,
+        mut waiting: Waiting<'_>,
+        read: impl FnOnce(Stretch) -> Option<Moved>,
+    ) -> Result<Moved, Stop> {
+        let outcome = self.take_awake(bounds, &peers, &mut waiting, read);
+        if waiting.slept {
+            self.bells.items.wake(); // B3.
+        }
+        outcome
+    }
+
+    #[inline]
+    fn take_awake(
+        &self,
+        bounds: Bounds,
+        peers: &impl Fn() -> Peers,
+        waiting: &mut Waiting<'_>,
+        read: impl FnOnce(Stretch) -> Option<Moved>,
+    ) -> Result<Moved, Stop> {
+        loop {
+            let guard = self.consumers.lock(peers, waiting)?;
+            let head = Mark(self.head.load(Ordering::Relaxed));
+            // Relaxed: as in `put`.
+            let mut tail = Mark(self.consumers.seen.load(Ordering::Relaxed));
+            let mut queued = tail.since(head, bounds);
+            if queued.is_none_or(|queued| queued.items == 0) {
+                // Acquire: pairs with the Release in `put`; the records are whole (Q2).
+                tail = Mark(self.tail.load(Ordering::Acquire));
+                self.consumers.seen.store(tail.0, Ordering::Relaxed);
+                queued = tail.since(head, bounds);
+            }
+            let queued = queued.ok_or(Stop::Corrupt)?;
+            if queued.items > 0 {
+                let moved = read(queued).ok_or(Stop::Corrupt)?;
+                crash_point!("queue.get.copied");
+                // Release: pairs with the Acquire in `put`; the records have been copied (Q2).
+                self.head.store(head.after(moved).0, Ordering::Release);
+                crash_point!("queue.get.taken");
+                drop(guard);
+                crash_point!("queue.get.unlocked");
+                self.bells.room.ring();
+                waiting.learn();
+                return Ok(moved);
+            }
+            drop(guard); // Q5.
+            if tail.is_closed() {
+                return Err(Stop::Closed); // Q3.
+            }
+            waiting.until_moved(&self.bells.items, &self.tail, tail.0)?;
+        }
+    }
+
+    /// Waits for a record, or the end, and takes nothing.
+    pub(crate) fn await_item(&self, bounds: Bounds, mut waiting: Waiting<'_>) -> Result<(), Stop> {
+        let outcome = self.await_item_awake(bounds, &mut waiting);
+        if waiting.slept {
+            self.bells.items.wake(); // B3: it leaves the item to whoever else waits.
+        }
+        outcome
+    }
+
+    fn await_item_awake(&self, bounds: Bounds, waiting: &mut Waiting<'_>) -> Result<(), Stop> {
+        loop {
+            let (tail, queued) = self.look(bounds);
+            if queued.ok_or(Stop::Corrupt)?.items > 0 {
+                return Ok(());
+            }
+            if tail.is_closed() {
+                return Err(Stop::Closed);
+            }
+            waiting.until_moved(&self.bells.items, &self.tail, tail.0)?;
+        }
+    }
+
+    /// Lets nothing more in (Q3). What is queued can still be taken.
+    pub(crate) fn close(&self, peers: impl Fn() -> Peers, waiting: &Waiting<'_>) -> Result<(), Stop> {
+        // Relaxed, and Release without a partner of its own: the locks order these stores against all others.
+        for (side, word) in [(&self.producers, &self.tail), (&self.consumers, &self.head)] {
+            let _guard = side.lock(&peers, waiting)?;
+            word.store(word.load(Ordering::Relaxed) | CLOSED, Ordering::Release);
+            crash_point!("queue.close.stored");
+        }
+        self.wake_all();
+        Ok(())
+    }
+
+    /// Has everybody look again.
+    pub(crate) fn wake_all(&self) {
+        self.bells.items.wake_all();
+        self.bells.room.wake_all();
+    }
+
+    /// Whether it has been closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        // Relaxed: a hint.
+        Mark(self.tail.load(Ordering::Relaxed)).is_closed()
+    }
+
+    /// What is queued now, as a hint.
+    pub(crate) fn queued(&self, bounds: Bounds) -> Stretch {
+        let empty = Stretch {
+            start: 0,
+            items: 0,
+            units: 0,
+        };
+        self.look(bounds).1.unwrap_or(empty)
+    }
+
+    /// A tail and what is queued before it: two words that stood side by side at one moment, which a head that has not
+    /// moved meanwhile shows.
+    fn look(&self, bounds: Bounds) -> (Mark, Option<Stretch>) {
+        loop {
+            let head = Mark(self.head.load(Ordering::Acquire));
+            // Acquire, here and above: the loads keep their order.
+            let tail = Mark(self.tail.load(Ordering::Acquire));
+            if self.head.load(Ordering::Relaxed) == head.0 {
+                return (tail, tail.since(head, bounds));
+            }
+        }
+    }
+}
+
+/// The free stretch behind `tail`.
+#[inline]
+fn room(tail: Mark, head: Mark, bounds: Bounds) -> Option<Stretch> {
+    let queued = tail.since(head, bounds)?;
+    Some(Stretch {
+        start: tail.units(),
+        items: bounds.items - queued.items,
+        units: bounds.units - queued.units,
+    })
+}
+
+#[inline]
+fn is_enough(room: Option<Stretch>, least: u32) -> bool {
+    room.is_some_and(|room| room.items > 0 && room.units >= least)
+}
+
+#[cfg(not(procshare_loom))]
+const _: () = assert!(size_of::<RawQueue>() == 5 * 64);

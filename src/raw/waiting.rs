@@ -1,0 +1,140 @@
+//! `Waiting`: one call's wait for the other side of a queue or ring.
+//!
+//! It looks for a while, then sleeps in slices. When a slice ends and nothing has moved, it asks whether anybody is left
+//! on the other side. The answer "nobody" is believed only after one more look for what they may have left (W1).
+
+use crate::primitive::{AtomicU64, Deadline, Foreign, Ordering, Polls, Wait};
+use crate::raw::{Doorbell, NoSeat, Refused};
+use core::time::Duration;
+
+/// The first sleep; each fruitless one doubles it.
+const FIRST_SLICE: Duration = Duration::from_millis(1);
+/// The longest: a death is noticed so much later at most, and an idle process wakes so rarely.
+const LAST_SLICE: Duration = Duration::from_millis(64);
+/// Every so many fruitless slices the question includes whether somebody `exec`ed, which costs more.
+const MAPS_EVERY: u32 = 8;
+
+/// Why a call on a queue or ring ended without what it was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Nothing to take, or no room, and the call may not wait.
+    WouldBlock,
+    TimedOut,
+    /// Somebody has closed it; for those who take: and nothing is left.
+    Closed,
+    /// Nobody is left on the other side; for those who take: nor anything they left.
+    Gone,
+    /// The words contradict each other.
+    Corrupt,
+    /// The lock of the caller's own side was refused.
+    Lock(Refused),
+    /// All seats are taken, so that the caller could not be told from one who has left.
+    NoSeat,
+}
+
+impl From<Refused> for Stop {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::WouldBlock => Stop::WouldBlock,
+            Refused::TimedOut => Stop::TimedOut,
+            Refused::WouldDeadlock | Refused::Foreign => Stop::Lock(refused),
+        }
+    }
+}
+
+impl From<NoSeat> for Stop {
+    fn from(cause: NoSeat) -> Self {
+        match cause {
+            NoSeat::Lock(refused) => refused.into(),
+            NoSeat::Full | NoSeat::Taken(_) => Stop::NoSeat,
+        }
+    }
+}
+
+impl From<Foreign> for Stop {
+    fn from(_: Foreign) -> Self {
+        Stop::Lock(Refused::Foreign)
+    }
+}
+
+/// Tells whether anybody is left on the other side; also asks who has `exec`ed, if told so.
+pub(crate) type Company<'a> = &'a dyn Fn(bool) -> bool;
+
+/// What a call remembers between two looks.
+pub(crate) struct Waiting<'a> {
+    pub(crate) deadline: Deadline,
+    company: Company<'a>,
+    polls: Option<Polls>,
+    slice: Duration,
+    fruitless: u32,
+    /// Whether this call has slept: then it wakes the next when it ends (B3).
+    pub(crate) slept: bool,
+    /// Nobody is left; the next look is the last (W1).
+    alone: bool,
+}
+
+impl<'a> Waiting<'a> {
+    #[inline]
+    pub(crate) fn new(deadline: Deadline, company: Company<'a>) -> Self {
+        Waiting {
+            deadline,
+            company,
+            polls: None,
+            slice: FIRST_SLICE,
+            fruitless: 0,
+            slept: false,
+            alone: false,
+        }
+    }
+
+    /// Waits until `word` may have changed from `seen`, or nobody is left who could change it.
+    #[cold]
+    pub(crate) fn until_moved(&mut self, bell: &Doorbell, word: &AtomicU64, seen: u64) -> Result<(), Stop> {
+        if self.alone {
+            return Err(Stop::Gone); // The look after the verdict found nothing (W1).
+        }
+        if self.deadline == Deadline::Now {
+            return self.give_up(Stop::WouldBlock);
+        }
+        let mut polls = self.polls.take().unwrap_or_else(Polls::new);
+        while polls.spin() {
+            // Relaxed: the caller looks again, with the ordering it needs.
+            if word.load(Ordering::Relaxed) != seen {
+                self.polls = Some(polls);
+                return Ok(());
+            }
+        }
+        self.polls = Some(polls);
+        let left = self.deadline.left();
+        if left == Some(Duration::ZERO) {
+            return self.give_up(Stop::TimedOut);
+        }
+        let slice = left.map_or(self.slice, |left| left.min(self.slice));
+        self.slept = true;
+        let ending = bell.sleep(word, seen, Some(slice));
+        if word.load(Ordering::Relaxed) != seen {
+            (self.slice, self.fruitless) = (FIRST_SLICE, 0);
+            return Ok(());
+        }
+        if ending == Wait::TimedOut {
+            self.slice = (self.slice * 2).min(LAST_SLICE);
+            self.fruitless += 1;
+        }
+        self.alone = !(self.company)(self.fruitless % MAPS_EVERY == MAPS_EVERY - 1);
+        Ok(())
+    }
+
+    /// Ends a call that may not wait (longer), unless nobody is left: then it looks once more.
+    fn give_up(&mut self, stop: Stop) -> Result<(), Stop> {
+        self.alone = !(self.company)(false);
+        if self.alone { Ok(()) } else { Err(stop) }
+    }
+
+    /// Remembers how the wait ended, for the next ones of this thread.
+    #[inline]
+    pub(crate) fn learn(&self) {
+        if self.polls.is_some() {
+            Polls::learn(!self.slept);
+        }
+    }
+}
