@@ -14,7 +14,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// The end of a [`ring`](fn@ring) that values are popped from.
+/// The end of a [`ring`](fn@crate::ring) that values are popped from.
 ///
 /// One process at a time has it: another can have it once this one has closed it, dropped it, or died. It travels to a
 /// child process as an argument, and from then on is closed here.
@@ -45,7 +45,7 @@ impl<T: Shareable> Consumer<T> {
     ///
     /// # Errors
     ///
-    /// As [`Producer::create`].
+    /// As [`Producer::create`](crate::Producer::create).
     ///
     /// # Examples
     ///
@@ -68,7 +68,7 @@ impl<T: Shareable> Consumer<T> {
     ///
     /// # Errors
     ///
-    /// As [`Producer::open`].
+    /// As [`Producer::open`](crate::Producer::open).
     ///
     /// # Examples
     ///

@@ -7,8 +7,6 @@
 //! | a stream of plain values from one to one, as fast as memory allows | [`ring`](fn@ring) |
 
 #[cfg(feature = "messages")]
-mod batch;
-#[cfg(feature = "messages")]
 mod capacity;
 #[cfg(feature = "messages")]
 mod channel;
@@ -16,6 +14,8 @@ mod channel;
 mod codec;
 mod consumer;
 mod error;
+#[cfg(feature = "messages")]
+mod getting;
 #[cfg(feature = "messages")]
 mod pipe;
 #[cfg(feature = "messages")]
@@ -40,8 +40,8 @@ pub use ring::ring;
 pub use ring_chunk::{ReadChunk, WriteChunk};
 #[cfg(feature = "messages")]
 pub use {
-    batch::{Batch, Items},
     capacity::Capacity,
+    getting::{Batch, Items},
     pipe::{Connection, pipe},
     pipe_half::{Receiver, Sender},
     queue::SharedQueue,

@@ -1,8 +1,8 @@
 //! The two directions of a pipe's end.
 
-use super::batch::Items;
 use super::channel::Channel;
 use super::error::{RecvError, SendError};
+use super::getting::Items;
 use super::port::Port;
 use super::seat::Reservation;
 use super::travel::{Parcel, Travel};

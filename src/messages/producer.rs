@@ -14,7 +14,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// The end of a [`ring`](fn@ring) that values are pushed into.
+/// The end of a [`ring`](fn@crate::ring) that values are pushed into.
 ///
 /// One process at a time has it: another can have it once this one has closed it, dropped it, or died. It travels to a
 /// child process as an argument, and from then on is closed here.
@@ -43,7 +43,7 @@ impl<T: Shareable> Producer<T> {
     ///
     /// # Errors
     ///
-    /// As [`ring`](fn@ring) and [`Segment::create`].
+    /// As [`ring`](fn@crate::ring) and [`Segment::create`].
     ///
     /// # Examples
     ///

@@ -1,10 +1,9 @@
 //! `SharedQueue<T>`: a bounded first-in-first-out queue of messages between any number of processes.
 
-use super::batch::{Batch, Items};
 use super::capacity::Capacity;
 use super::channel::Channel;
 use super::codec;
-use super::error::{RecvError, SendError, no_seat};
+use super::error::{SendError, no_seat};
 use super::port::Port;
 use super::queue_builder::QueueBuilder;
 use super::seat::{Reservation, Seat};
@@ -16,7 +15,6 @@ use crate::primitive::Deadline;
 use crate::raw::{NoSeat, Role, Stop};
 use crate::segment::Segment;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;
@@ -32,7 +30,7 @@ use std::time::{Duration, Instant};
 ///
 /// A handle counts as a producer once it has put something, as a consumer once it has got something, and until it
 /// has done either it may yet do both. When no other handle is left that is or may become a producer, consumers get
-/// what is left and then [`Disconnected`](RecvError::Disconnected); when none is left that is or may become a consumer,
+/// what is left and then [`Disconnected`](crate::RecvError::Disconnected); when none is left that is or may become a consumer,
 /// producers get their item back with [`Disconnected`](SendError::Disconnected). A queue nobody else has ever
 /// held a handle of waits: its peers are yet to come ([`wait_for_peers`](Self::wait_for_peers) says so of any queue).
 /// A parent that wants its workers to wait while it has nothing to say keeps a handle it has not used. At most 64 processes
@@ -77,7 +75,7 @@ use std::time::{Duration, Instant};
 /// }
 /// ```
 pub struct SharedQueue<T> {
-    port: Port,
+    pub(super) port: Port,
     item: PhantomData<fn(T) -> T>,
 }
 
@@ -192,7 +190,7 @@ impl<T> SharedQueue<T> {
 
     /// Has this handle wait for peers that are not there yet.
     ///
-    /// Without it, a queue that others have used and left is [`Disconnected`](RecvError::Disconnected). Once somebody
+    /// Without it, a queue that others have used and left is [`Disconnected`](crate::RecvError::Disconnected). Once somebody
     /// has come, the end of all peers counts again.
     ///
     /// # Examples
@@ -205,7 +203,7 @@ impl<T> SharedQueue<T> {
     /// let queue = SharedQueue::<u32>::create(&name, 8)?;
     /// let server = SharedQueue::<u32>::open(&name)?.wait_for_peers();
     /// drop(queue);
-    /// assert_eq!(server.get_timeout(Duration::from_millis(5)), Err(RecvError::TimedOut)); // not Disconnected
+    /// assert_eq!(server.get_timeout(Duration::from_millis(5)), Err(crate::RecvError::TimedOut)); // not Disconnected
     /// # Ok::<(), procshare::Error>(())
     /// ```
     #[must_use]
@@ -217,7 +215,7 @@ impl<T> SharedQueue<T> {
     /// Lets nothing more in; what is queued can still be got.
     ///
     /// Every put is refused from now on, those that wait included. Consumers get what is left, and then
-    /// [`Closed`](RecvError::Closed).
+    /// [`Closed`](crate::RecvError::Closed).
     ///
     /// # Panics
     ///
@@ -428,137 +426,6 @@ impl<T: Serialize> SharedQueue<T> {
     /// ```
     pub fn put_all(&self, items: impl IntoIterator<Item = T>) -> Result<(), SendError<Vec<T>>> {
         self.port.send_all(items.into_iter().collect())
-    }
-}
-
-impl<T: DeserializeOwned> SharedQueue<T> {
-    /// Takes the oldest item out, waiting for one.
-    ///
-    /// # Errors
-    ///
-    /// [`Closed`](RecvError::Closed) or [`Disconnected`](RecvError::Disconnected) when nothing is left and nothing will
-    /// come; [`Invalid`](RecvError::Invalid) if the item is no `T`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let queue = procshare::SharedQueue::new(8)?;
-    /// queue.put(1.5)?;
-    /// assert_eq!(queue.get()?, 1.5);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    #[inline]
-    pub fn get(&self) -> Result<T, RecvError> {
-        self.port.recv(Deadline::Never)
-    }
-
-    /// Takes the oldest item out if there is one.
-    ///
-    /// It does not wait for an item; it waits for a peer that is just copying its own, 20 ms at most.
-    ///
-    /// # Errors
-    ///
-    /// As [`get`](Self::get), and [`Empty`](RecvError::Empty).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use procshare::{RecvError, SharedQueue};
-    ///
-    /// assert_eq!(SharedQueue::<u8>::new(8)?.try_get(), Err(RecvError::Empty));
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn try_get(&self) -> Result<T, RecvError> {
-        self.port.recv(Deadline::Now)
-    }
-
-    /// Takes the oldest item out, waiting for one for at most `timeout`.
-    ///
-    /// # Errors
-    ///
-    /// As [`get`](Self::get), and [`TimedOut`](RecvError::TimedOut).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use procshare::{RecvError, SharedQueue};
-    ///
-    /// let queue = SharedQueue::<u8>::new(8)?;
-    /// let nothing = queue.get_timeout(std::time::Duration::from_millis(5));
-    /// assert_eq!(nothing, Err(RecvError::TimedOut));
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn get_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
-        self.port.recv(Deadline::after(timeout))
-    }
-
-    /// Takes the oldest item out, waiting for one until `deadline` at most.
-    ///
-    /// # Errors
-    ///
-    /// As [`get_timeout`](Self::get_timeout).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let queue = procshare::SharedQueue::<u8>::new(8)?;
-    /// assert!(queue.get_deadline(std::time::Instant::now()).is_err());
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn get_deadline(&self, deadline: Instant) -> Result<T, RecvError> {
-        self.port.recv(Deadline::At(deadline))
-    }
-
-    /// Takes up to `most` items out at once, waiting for the first.
-    ///
-    /// All of them are taken when the call returns: those the batch still holds when it is dropped are lost.
-    ///
-    /// # Errors
-    ///
-    /// As [`get`](Self::get); an item that is no `T` is an error of the batch's iteration.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let queue = procshare::SharedQueue::new(8)?;
-    /// queue.put_all(1..=5)?;
-    /// let batch: Result<Vec<i32>, _> = queue.get_up_to(3)?.collect();
-    /// assert_eq!(batch?, [1, 2, 3]);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn get_up_to(&self, most: usize) -> Result<Batch<T>, RecvError> {
-        let mut records = Vec::new();
-        if most > 0 {
-            let most = u32::try_from(most).unwrap_or(u32::MAX);
-            self.port.take(&mut records, most, Deadline::Never)?;
-        }
-        Ok(Batch::new(records))
-    }
-
-    /// Returns an iterator over the items that come, until closed or disconnected.
-    ///
-    /// Each step waits. An item that is no `T` is an error, and the next step gives the next item.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let queue = procshare::SharedQueue::new(8)?;
-    /// queue.put_all([1, 2])?;
-    /// queue.close();
-    /// assert_eq!(queue.iter().count(), 2);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn iter(&self) -> Items<'_, T> {
-        Items::new(&self.port)
-    }
-}
-
-impl<'a, T: DeserializeOwned> IntoIterator for &'a SharedQueue<T> {
-    type Item = Result<T, RecvError>;
-    type IntoIter = Items<'a, T>;
-
-    fn into_iter(self) -> Items<'a, T> {
-        self.iter()
     }
 }
 

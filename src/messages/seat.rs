@@ -3,10 +3,9 @@
 use super::error::no_seat;
 use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
-use crate::primitive::{OwnerId, Peers, current_owner, is_current_process};
+use crate::primitive::{AtomicU64, Ordering, OwnerId, Peers, current_owner, is_current_process};
 use crate::raw::{NoSeat, RawSeats, Role, Stop, Ticket};
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where the seats of one queue, ring or direction lie.
 #[derive(Clone)]

@@ -41,6 +41,22 @@ pub const CRASH_POINTS: &[&str] = &[
     "unlink.done",
     "reset.locks",
     "reset.stamped",
+    "bell.lowered",
+    "bell.sleeping",
+    "bell.woken",
+    "queue.put.copied",
+    "queue.put.published",
+    "queue.put.unlocked",
+    "queue.get.copied",
+    "queue.get.taken",
+    "queue.get.unlocked",
+    "queue.close.stored",
+    "seat.counted",
+    "seat.freed",
+    "seat.ticket",
+    "seat.redeemed",
+    "ring.used",
+    "ring.advanced",
 ];
 
 /// Dies here if the environment asks for this point.

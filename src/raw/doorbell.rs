@@ -22,7 +22,7 @@ use crate::primitive::{AtomicU64, Ordering, Wait, asymmetric, crash_point, futex
 use core::time::Duration;
 
 /// The flag; above it is counted how often it was taken down.
-const RAISED: u64 = 1;
+pub(super) const RAISED: u64 = 1;
 
 /// The flag and its count. The word that sleepers wait for is another.
 #[repr(C)]
