@@ -108,3 +108,91 @@ pub(crate) fn output_of(command: &mut Command) -> String {
     assert!(status.success(), "{status}\n{stdout}\n{stderr}");
     stdout.into_owned()
 }
+
+/// Whether a thread of this process waits for something.
+fn is_asleep(tid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
+}
+
+/// Runs `wait` in a thread and, once that sleeps, `then`; returns what both returned.
+pub(crate) fn while_waiting<A: Send, B>(wait: impl FnOnce() -> A + Send, then: impl FnOnce() -> B) -> (A, B) {
+    let tid = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            // SAFETY: the call only returns a number.
+            let own = unsafe { libc::gettid() };
+            tid.store(own.unsigned_abs(), Ordering::Relaxed); // Relaxed, twice: a number that says nothing of others.
+            wait()
+        });
+        wait_until(|| is_asleep(tid.load(Ordering::Relaxed)) || waiter.is_finished());
+        assert!(!waiter.is_finished(), "it does not wait");
+        let then = then();
+        (waiter.join().unwrap(), then)
+    })
+}
+
+#[cfg(feature = "process")]
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use children::{Flag, alone, child, for_ever, kill};
+
+/// Children of a test, and what they tell one another.
+#[cfg(feature = "process")]
+mod children {
+    use super::wait_until;
+    use procshare::process::Entry;
+    use procshare::{JoinError, Process, SharedAtomic};
+    use serde::de::DeserializeOwned;
+    use serde::{Deserialize, Serialize};
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Instant;
+
+    /// Starts a child that does not outlive this process: a test that fails leaves nobody behind.
+    pub(crate) fn child<F, Args, R>(function: F, arguments: Args) -> Process<R>
+    where
+        F: Entry<Args, Output = R>,
+        Args: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        let builder = Process::builder().daemon(true);
+        builder.spawn(function, arguments).unwrap()
+    }
+
+    /// Runs the body in a process of its own: while another thread starts a child, that child has all descriptors for a
+    /// moment, and with them the lock that keeps a segment's name.
+    pub(crate) fn alone<F: Entry<(), Output = ()>>(body: F) {
+        child(body, ()).join().unwrap();
+    }
+
+    pub(crate) fn for_ever() -> ! {
+        loop {
+            std::thread::park();
+        }
+    }
+
+    /// Kills a child that runs, and returns when that was.
+    pub(crate) fn kill<R: DeserializeOwned>(child: Process<R>) -> Instant {
+        let killed = Instant::now();
+        child.kill().unwrap();
+        assert!(matches!(child.join(), Err(JoinError::Signaled(libc::SIGKILL))));
+        killed
+    }
+
+    /// A number that processes count up and watch.
+    #[derive(Clone, Serialize, Deserialize)]
+    pub(crate) struct Flag(SharedAtomic<AtomicU32>);
+
+    impl Flag {
+        pub(crate) fn new() -> Self {
+            Flag(SharedAtomic::new(0).unwrap())
+        }
+
+        pub(crate) fn raise(&self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+
+        pub(crate) fn wait_for(&self, count: u32) {
+            wait_until(|| self.0.load(Ordering::SeqCst) >= count);
+        }
+    }
+}
