@@ -184,3 +184,65 @@ fn the_sum_is_right_in_both_ways() {
         }
     }
 }
+
+#[test]
+fn every_number_is_taken_by_one_of_the_consumers() {
+    let _watchdog = watchdog(60);
+    for (numbers, capacity) in [("1", "1"), ("500", "1"), ("20000", "1024")] {
+        let arguments = ["--numbers", numbers, "--capacity", capacity];
+        let text = output_of(example("producer_consumer").args(arguments));
+        let taken = |consumer| -> u64 {
+            let line = text
+                .lines()
+                .find(|line| line.starts_with(&format!("consumer {consumer} took ")));
+            line.unwrap().split_whitespace().nth(3).unwrap().parse().unwrap()
+        };
+        let numbers: u64 = numbers.parse().unwrap();
+        assert_eq!(taken(1) + taken(2) + taken(3), 2 * numbers, "{text}");
+        let sum: u64 = (0..2 * numbers).sum();
+        assert!(text.contains(&format!("sum {sum}, as expected")), "{text}");
+    }
+}
+
+#[test]
+fn round_trips_are_shown_busy_and_blocking() {
+    let _watchdog = watchdog(60);
+    for rounds in ["1", "300"] {
+        let text = output_of(example("ping_pong").args(["--rounds", rounds]));
+        let figures = |name: &str| -> [u64; 2] {
+            let line = text.lines().find(|line| line.trim_start().starts_with(name)).unwrap();
+            let figures = line.trim_start()[name.len()..].split_whitespace();
+            let figures: Vec<u64> = figures.map(|figure| figure.parse().unwrap()).collect();
+            figures.try_into().unwrap()
+        };
+        let rising = ["minimum", "median", "99 %", "maximum"].map(figures);
+        for way in [0, 1] {
+            assert!(
+                rising[0][way] > 0 && rising.is_sorted_by_key(|figures| figures[way]),
+                "{text}"
+            );
+        }
+        let rows: Vec<&str> = text.lines().filter(|line| line.contains('█')).collect();
+        let limit = |row: &str| -> u64 { row.split_whitespace().next().unwrap().parse().unwrap() };
+        let (low, high) = (rising[0].iter().min().unwrap(), rising[3].iter().max().unwrap());
+        assert!(limit(rows[0]) >= *low && limit(rows[0]) / 2 <= *low, "{text}");
+        assert!(
+            limit(rows[rows.len() - 1]) >= *high && limit(rows[rows.len() - 1]) / 2 <= *high,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn no_numbers_and_no_rounds_are_refused() {
+    for (name, flag) in [
+        ("producer_consumer", "--numbers"),
+        ("producer_consumer", "--capacity"),
+        ("ping_pong", "--rounds"),
+    ] {
+        let output = example(name).args([flag, "0"]).output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(message.contains("0 is not in 1..="), "{name} {flag}: {message}");
+        assert_eq!(output.status.code(), Some(2));
+    }
+}
