@@ -1,7 +1,7 @@
 //! `Channel`: records from many to many in one direction; what queues are made of, and pipes twice.
 
 use super::capacity::Capacity;
-use super::codec::{self, UNIT};
+use super::codec::{self, SMALL, Small, UNIT};
 use super::seat::Seats;
 use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
@@ -139,6 +139,20 @@ impl Channel {
             .put(self.bounds, least, || self.seats.peers(), waiting, write)
     }
 
+    /// Puts one record in.
+    #[inline]
+    pub(super) fn put_one(&self, record: &[u8], deadline: Deadline, company: Company<'_>) -> Result<(), Stop> {
+        let units = (record.len() / UNIT) as u32;
+        let write = |room: Stretch| {
+            self.write(room.start, record);
+            Moved { items: 1, units }
+        };
+        let waiting = Waiting::new(deadline, company);
+        self.raw()
+            .put(self.bounds, units, || self.seats.peers(), waiting, write)?;
+        Ok(())
+    }
+
     /// Takes up to `most` records, at least one, and appends them to `buffer`.
     #[inline]
     pub(super) fn take(
@@ -147,14 +161,39 @@ impl Channel {
         most: u32,
         deadline: Deadline,
         company: Company<'_>,
-    ) -> Result<Moved, Stop> {
-        let waiting = Waiting::new(deadline, company);
+    ) -> Result<(), Stop> {
         let read = |queued: Stretch| {
             let moved = self.measure(queued, most)?;
-            self.read(queued.start, moved.units as usize * UNIT, buffer);
+            self.append(queued.start, moved.units as usize * UNIT, buffer);
             Some(moved)
         };
-        self.raw().take(self.bounds, || self.seats.peers(), waiting, read)
+        let waiting = Waiting::new(deadline, company);
+        self.raw().take(self.bounds, || self.seats.peers(), waiting, read)?;
+        Ok(())
+    }
+
+    /// Takes one record: into `small` if it fits there, else into `large`, which is then not empty.
+    #[inline]
+    pub(super) fn take_one(
+        &self,
+        small: &mut Small,
+        large: &mut Vec<u8>,
+        deadline: Deadline,
+        company: Company<'_>,
+    ) -> Result<(), Stop> {
+        let read = |queued: Stretch| {
+            let moved = self.measure(queued, 1)?;
+            let len = moved.units as usize * UNIT;
+            if moved.units as usize <= SMALL {
+                self.read(queued.start, len, small.bytes_mut().as_mut_ptr());
+            } else {
+                self.append(queued.start, len, large);
+            }
+            Some(moved)
+        };
+        let waiting = Waiting::new(deadline, company);
+        self.raw().take(self.bounds, || self.seats.peers(), waiting, read)?;
+        Ok(())
     }
 
     /// Waits until there is something to take.
@@ -175,27 +214,32 @@ impl Channel {
         let (first, rest) = bytes.split_at(bytes.len().min(to_end));
         // SAFETY: the spot has `to_end` bytes, all in the ring. The units belong to the holder of the producers' lock, which
         // is the caller (Q1), and `bytes` lie in no segment.
-        unsafe { spot.copy_from_nonoverlapping(first.as_ptr(), first.len()) };
-        // SAFETY: as above; what is left fits before the spot, since it is not more than the ring holds.
-        unsafe { self.ring().copy_from_nonoverlapping(rest.as_ptr(), rest.len()) };
+        unsafe { codec::copy_units(first.as_ptr(), spot, first.len()) };
+        if !rest.is_empty() {
+            // SAFETY: as above; what is left fits before the spot, since it is not more than the ring holds.
+            unsafe { codec::copy_units(rest.as_ptr(), self.ring(), rest.len()) };
+        }
     }
 
-    /// Appends `len` bytes, not more than the ring holds, from the units from `start` on.
+    /// Copies `len` bytes, not more than the ring holds, from the units from `start` on to `target`, which has room for them.
     #[inline]
-    fn read(&self, start: u32, len: usize, buffer: &mut Vec<u8>) {
+    fn read(&self, start: u32, len: usize, target: *mut u8) {
         let (spot, to_end) = self.spot(start);
         let first = len.min(to_end);
+        // SAFETY: the spot has `to_end` bytes in the ring; its units belong to the holder of the consumers' lock, which is the
+        // caller (Q1). The target is the caller's own, in no segment, and has `len` bytes.
+        unsafe { codec::copy_units(spot, target, first) };
+        if first < len {
+            // SAFETY: as above; what is left lies at the ring's beginning.
+            unsafe { codec::copy_units(self.ring(), target.wrapping_add(first), len - first) };
+        }
+    }
+
+    /// As [`read`](Self::read), to the end of `buffer`.
+    fn append(&self, start: u32, len: usize, buffer: &mut Vec<u8>) {
         buffer.reserve(len);
-        let end = buffer.spare_capacity_mut().as_mut_ptr().cast::<u8>();
-        // SAFETY: `reserve` made room for `len` bytes there. The spot has `to_end` bytes in the ring; its units belong to the
-        // holder of the consumers' lock, which is the caller (Q1).
-        unsafe { end.copy_from_nonoverlapping(spot, first) };
-        // SAFETY: as above; what is left lies at the ring's beginning.
-        unsafe {
-            end.wrapping_add(first)
-                .copy_from_nonoverlapping(self.ring(), len - first)
-        };
-        // SAFETY: the `len` bytes behind the buffer's old end have just been written.
+        self.read(start, len, buffer.spare_capacity_mut().as_mut_ptr().cast());
+        // SAFETY: there was room for `len` bytes behind the buffer's old end, and they have just been written.
         unsafe { buffer.set_len(buffer.len() + len) };
     }
 

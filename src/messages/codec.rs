@@ -1,7 +1,7 @@
 //! Items as records: a header of one word, then the item's bytes, filled up to whole words.
 //!
 //! Encoding happens before a lock is taken and decoding after it is given back, so that no code of a user's runs under
-//! it; in between, the records lie in a buffer that each thread keeps.
+//! it; in between, a small record lies on the stack, and others in a buffer that each thread keeps.
 
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
@@ -29,6 +29,40 @@ pub(super) fn with_buffer<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         BUFFER.set(buffer);
     }
     outcome
+}
+
+/// Units of the largest record that is kept on the stack.
+pub(super) const SMALL: usize = 16;
+
+/// A record on the stack, aligned as units are.
+pub(super) struct Small([u64; SMALL]);
+
+impl Small {
+    #[inline]
+    pub(super) fn new() -> Self {
+        Small([0; SMALL])
+    }
+
+    #[inline]
+    pub(super) fn bytes(&self) -> &[u8; SMALL * UNIT] {
+        // SAFETY: the units are so many bytes, and any bytes are a u8.
+        unsafe { &*self.0.as_ptr().cast() }
+    }
+
+    #[inline]
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8; SMALL * UNIT] {
+        // SAFETY: as in `bytes`, and any bytes are a u64.
+        unsafe { &mut *self.0.as_mut_ptr().cast() }
+    }
+
+    /// Encodes `item` if its record is that small, and tells how many units it takes.
+    #[inline]
+    pub(super) fn encode<T: Serialize>(&mut self, item: &T) -> Option<usize> {
+        let room = &mut self.bytes_mut()[UNIT..];
+        let len = postcard::to_slice(item, room).ok()?.len() as u32;
+        self.0[0] = header_of(len);
+        Some(units_of(len) as usize)
+    }
 }
 
 /// The encoder's output: the end of a buffer.
@@ -100,10 +134,42 @@ pub(super) fn split_first(records: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((item, records.get(end..)?))
 }
 
+/// The first record's item; what follows the record does not matter.
+#[inline]
+pub(super) fn first_item(records: &[u8]) -> Option<&[u8]> {
+    let len = length_in(u64::from_ne_bytes(*records.first_chunk::<UNIT>()?))?;
+    records.get(UNIT..UNIT + len as usize)
+}
+
 /// Bytes of the first record, and 0 where there is none.
 #[inline]
 pub(super) fn first_bytes(records: &[u8]) -> usize {
     split_first(records).map_or(records.len(), |(_, rest)| records.len() - rest.len())
+}
+
+/// Copies `len` bytes, a number of whole units. Few of them are copied without a call: that costs as much as all the rest.
+///
+/// # Safety
+///
+/// `from` is readable and `to` writable for `len` bytes; the two do not overlap.
+#[inline]
+pub(super) unsafe fn copy_units(from: *const u8, to: *mut u8, len: usize) {
+    if len >= 2 * SMALL * UNIT {
+        // SAFETY: as the caller says.
+        return unsafe { to.copy_from_nonoverlapping(from, len) };
+    }
+    let mut at = 0;
+    macro_rules! copy_blocks {
+        ($($bytes:literal)*) => {$(
+            if len & $bytes != 0 {
+                // SAFETY: the lower bits of `len` are still to come, so `at + $bytes` is not above it.
+                unsafe { to.add(at).copy_from_nonoverlapping(from.add(at), $bytes) };
+                at += $bytes;
+            }
+        )*};
+    }
+    copy_blocks!(128 64 32 16 8);
+    debug_assert_eq!(at, len, "a number of whole units");
 }
 
 /// The item in `bytes`, all of which it must take.

@@ -8,7 +8,7 @@ use super::travel::{Parcel, Travel};
 use crate::error::Result;
 use crate::layout::Shareable;
 use crate::primitive::Deadline;
-use crate::raw::End;
+use crate::raw::{End, Stop};
 use crate::segment::Segment;
 use std::ffi::OsStr;
 use std::fmt;
@@ -100,7 +100,7 @@ impl<T: Shareable> Consumer<T> {
     /// assert_eq!(consumer.pop()?, 'x');
     /// # Ok::<(), procshare::Error>(())
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn pop(&mut self) -> Result<T, RecvError> {
         self.pop_by(Deadline::Never)
     }
@@ -232,10 +232,17 @@ impl<T: Shareable> Consumer<T> {
         self.chunk_by(most, Deadline::At(deadline))
     }
 
-    #[inline]
+    #[inline(always)]
     fn pop_by(&mut self, deadline: Deadline) -> Result<T, RecvError> {
-        self.end.usable(1, deadline)?;
+        if !self.end.is_ready() {
+            self.await_slot(deadline)?;
+        }
         self.end.read().ok_or(RecvError::Invalid)
+    }
+
+    #[cold]
+    fn await_slot(&mut self, deadline: Deadline) -> Result<(), Stop> {
+        self.end.usable(1, deadline).map(drop)
     }
 
     #[inline]

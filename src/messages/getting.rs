@@ -109,7 +109,7 @@ impl<T: DeserializeOwned> SharedQueue<T> {
         let mut records = Vec::new();
         if most > 0 {
             let most = u32::try_from(most).unwrap_or(u32::MAX);
-            self.port.take(&mut records, most, Deadline::Never)?;
+            self.port.take(&mut records, most)?;
         }
         Ok(Batch::new(records))
     }

@@ -1,7 +1,7 @@
 //! `Port`: a handle's way into a channel: its seat, and putting and taking items of a type.
 
 use super::channel::Channel;
-use super::codec;
+use super::codec::{self, Small, UNIT};
 use super::error::{RecvError, SendError, no_seat};
 use super::seat::{Reservation, Seat};
 use super::travel::Parcel;
@@ -96,14 +96,24 @@ impl Port {
 
     #[inline]
     pub(super) fn send<T: Serialize>(&self, item: T, deadline: Deadline) -> Result<(), SendError<T>> {
-        let outcome = codec::with_buffer(|buffer| {
-            codec::append(buffer, &item).map_err(|_| Refusal::NotEncodable)?;
-            self.put(buffer, deadline)
-        });
+        let mut small = Small::new();
+        let outcome = match small.encode(&item) {
+            Some(units) => self.put_one(&small.bytes()[..units * UNIT], deadline),
+            None => self.send_large(&item, deadline),
+        };
         match outcome {
-            Ok(_) => Ok(()),
+            Ok(()) => Ok(()),
             Err(refusal) => Err(refusal.with(item)),
         }
+    }
+
+    /// Sends what does not fit on the stack, or cannot be encoded at all.
+    #[cold]
+    fn send_large<T: Serialize>(&self, item: &T, deadline: Deadline) -> Result<(), Refusal> {
+        codec::with_buffer(|buffer| {
+            codec::append(buffer, item).map_err(|_| Refusal::NotEncodable)?;
+            self.put_one(buffer, deadline)
+        })
     }
 
     pub(super) fn send_all<T: Serialize>(&self, mut items: Vec<T>) -> Result<(), SendError<Vec<T>>> {
@@ -140,38 +150,55 @@ impl Port {
     }
 
     /// Puts the first records that fit, and tells how many items and bytes that was.
-    #[inline]
     fn put(&self, records: &[u8], deadline: Deadline) -> Result<(usize, usize), Refusal> {
+        self.check(codec::first_bytes(records))?;
+        let moved = self.channel.put(records, deadline, &|look| self.has_consumers(look))?;
+        Ok((moved.items as usize, moved.units as usize * UNIT))
+    }
+
+    #[inline]
+    fn put_one(&self, record: &[u8], deadline: Deadline) -> Result<(), Refusal> {
+        self.check(record.len())?;
+        self.channel
+            .put_one(record, deadline, &|look| self.has_consumers(look))?;
+        Ok(())
+    }
+
+    /// Whether a record of so many bytes can be put by this handle at all.
+    #[inline]
+    fn check(&self, bytes: usize) -> Result<(), Refusal> {
         let seats = &self.channel.seats;
         self.seat.ensure(seats, Role::Producer)?;
-        let capacity = self.channel.bounds().units as usize * codec::UNIT;
-        let bytes = codec::first_bytes(records);
+        let capacity = self.channel.bounds().units as usize * UNIT;
         if bytes > capacity {
             return Err(Refusal::TooLarge { bytes, capacity });
         }
-        let company = |look_at_maps| self.seat.has_company(seats, Role::Consumer, look_at_maps);
-        if seats.raw().is_missing(Role::Consumer) && !company(false) {
+        if seats.raw().is_missing(Role::Consumer) && !self.has_consumers(false) {
             return Err(Refusal::Stop(Stop::Gone));
         }
-        let moved = self.channel.put(records, deadline, &company)?;
-        Ok((moved.items as usize, moved.units as usize * codec::UNIT))
+        Ok(())
     }
 
     #[inline]
     pub(super) fn recv<T: DeserializeOwned>(&self, deadline: Deadline) -> Result<T, RecvError> {
-        codec::with_buffer(|buffer| {
-            self.take(buffer, 1, deadline)?;
-            let (item, _) = codec::split_first(buffer).ok_or(RecvError::Corrupt)?;
-            codec::decode(item).ok_or(RecvError::Invalid)
-        })
+        self.seat.ensure(&self.channel.seats, Role::Consumer)?;
+        let (mut small, mut large) = (Small::new(), Vec::new());
+        self.channel
+            .take_one(&mut small, &mut large, deadline, &|look| self.has_producers(look))?;
+        let record = if large.is_empty() {
+            &small.bytes()[..]
+        } else {
+            &large[..]
+        };
+        let item = codec::first_item(record).ok_or(RecvError::Corrupt)?;
+        codec::decode(item).ok_or(RecvError::Invalid)
     }
 
     /// Takes up to `most` records out and appends them to `buffer`.
-    #[inline]
-    pub(super) fn take(&self, buffer: &mut Vec<u8>, most: u32, deadline: Deadline) -> Result<(), RecvError> {
+    pub(super) fn take(&self, buffer: &mut Vec<u8>, most: u32) -> Result<(), RecvError> {
         self.seat.ensure(&self.channel.seats, Role::Consumer)?;
         self.channel
-            .take(buffer, most, deadline, &|look| self.has_producers(look))?;
+            .take(buffer, most, Deadline::Never, &|look| self.has_producers(look))?;
         Ok(())
     }
 
@@ -182,6 +209,12 @@ impl Port {
         Ok(())
     }
 
+    #[cold]
+    fn has_consumers(&self, look_at_maps: bool) -> bool {
+        self.seat.has_company(&self.channel.seats, Role::Consumer, look_at_maps)
+    }
+
+    #[cold]
     fn has_producers(&self, look_at_maps: bool) -> bool {
         self.seat.has_company(&self.channel.seats, Role::Producer, look_at_maps)
     }

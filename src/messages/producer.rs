@@ -102,7 +102,7 @@ impl<T: Shareable> Producer<T> {
     /// assert_eq!(consumer.len(), 1);
     /// # Ok::<(), procshare::Error>(())
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, value: T) -> Result<(), SendError<T>> {
         self.push_by(value, Deadline::Never)
     }
@@ -237,15 +237,20 @@ impl<T: Shareable> Producer<T> {
         self.chunk_by(most, Deadline::At(deadline))
     }
 
-    #[inline]
+    #[inline(always)]
     fn push_by(&mut self, value: T, deadline: Deadline) -> Result<(), SendError<T>> {
-        match self.end.usable(1, deadline) {
-            Ok(_) => {
-                self.end.write(value);
-                Ok(())
+        if !self.end.is_ready() {
+            if let Err(stop) = self.await_slot(deadline) {
+                return Err(SendError::of(stop, value));
             }
-            Err(stop) => Err(SendError::of(stop, value)),
         }
+        self.end.write(value);
+        Ok(())
+    }
+
+    #[cold]
+    fn await_slot(&mut self, deadline: Deadline) -> Result<(), Stop> {
+        self.end.usable(1, deadline).map(drop)
     }
 
     #[inline]

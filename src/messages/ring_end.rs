@@ -6,7 +6,7 @@ use super::travel::Parcel;
 use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, Shareable, Spec};
-use crate::primitive::Deadline;
+use crate::primitive::{Deadline, Home};
 use crate::raw::{End, NoSeat, Place, RawRing, RawSeats, Role, Stop, Ticket, Waiting};
 use crate::segment::Segment;
 use std::ffi::OsStr;
@@ -27,6 +27,7 @@ struct RawRingObject {
 pub(super) struct RingEnd<T> {
     seats: Seats,
     seat: Seat,
+    home: Home,
     end: End,
     place: Place,
     capacity: u64,
@@ -119,6 +120,7 @@ impl<T: Shareable> RingEnd<T> {
         let capacity = handle.len();
         Ok(RingEnd {
             place: raw_ring(handle).place(end),
+            home: Home::of_caller().map_err(|foreign| no_seat(NoSeat::Lock(foreign.into()), what))?,
             seat,
             end,
             capacity,
@@ -136,6 +138,13 @@ impl<T: Shareable> RingEnd<T> {
             end: 0,
         };
         Ok((parcel, vec![reservation]))
+    }
+
+    /// Whether a slot can be used at once, as far as this end remembers, and its process still has it.
+    #[inline]
+    pub(super) fn is_ready(&self) -> bool {
+        let producer_is_alone = || self.end == End::Producer && self.seats.raw().is_missing(Role::Consumer);
+        self.place.has_slot(self.end, self.capacity) && self.is_here() && !producer_is_alone()
     }
 
     /// How many slots this end may use, `wanted` of them at most, waiting for the first.
@@ -225,7 +234,7 @@ impl<T: Shareable> RingEnd<T> {
     /// Whether this process still has the end.
     #[inline]
     pub(super) fn is_here(&self) -> bool {
-        self.seat.is_here()
+        self.home.is_here() && !self.seat.is_void()
     }
 
     pub(super) fn wait_for_peers(&self) {

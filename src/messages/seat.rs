@@ -151,11 +151,10 @@ impl Seat {
         self.baseline.store(seats.raw().joined(), Ordering::Relaxed);
     }
 
-    /// Whether this handle still has its share, in this process.
+    /// Whether the share was given up, or passed on.
     #[inline]
-    pub(super) fn is_here(&self) -> bool {
-        let state = State(self.state.load(Ordering::Relaxed));
-        !state.is_void() && is_current_process(state.process())
+    pub(super) fn is_void(&self) -> bool {
+        State(self.state.load(Ordering::Relaxed)).is_void()
     }
 
     /// Gives the share up; tells whether a role is now played by nobody, so that sleepers had better look.

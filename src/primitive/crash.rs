@@ -54,6 +54,7 @@ pub const CRASH_POINTS: &[&str] = &[
     "seat.counted",
     "seat.freed",
     "seat.ticket",
+    "seat.turned",
     "seat.redeemed",
     "ring.used",
     "ring.advanced",

@@ -64,6 +64,36 @@ pub(crate) fn is_current_process(owner: OwnerId) -> bool {
     process_word().load(Ordering::Relaxed) as u32 == owner.process() as u32 || current() == Ok(owner)
 }
 
+/// The process that asked for it, so that it can tell later at the price of one load whether it still is that one.
+#[derive(Clone, Copy)]
+pub(crate) struct Home {
+    word: &'static AtomicU64,
+    half: u32,
+}
+
+impl Home {
+    /// The calling process.
+    pub(crate) fn of_caller() -> Result<Self, Foreign> {
+        let half = current()?.process() as u32;
+        Ok(Home {
+            word: process_word(),
+            half,
+        })
+    }
+
+    /// Whether the calling process is the one: false in a fork child of it.
+    #[inline]
+    pub(crate) fn is_here(self) -> bool {
+        // Relaxed: as in `is_current_process`.
+        self.word.load(Ordering::Relaxed) as u32 == self.half || self.is_here_without_page()
+    }
+
+    #[cold]
+    fn is_here_without_page(self) -> bool {
+        current().is_ok_and(|me| me.process() as u32 == self.half)
+    }
+}
+
 #[cold]
 fn compute() -> Result<OwnerId, Foreign> {
     let process = ensure_process()? & u64::from(u32::MAX);

@@ -25,7 +25,7 @@ mod polls;
 #[cfg(not(procshare_loom))]
 mod real {
     pub(crate) use super::backoff::Backoff;
-    pub(crate) use super::identity::{Foreign, current as current_owner, is_current_process};
+    pub(crate) use super::identity::{Foreign, Home, current as current_owner, is_current_process};
     pub(crate) use super::liveness::Peers;
     pub(crate) use super::polls::Polls;
     pub(crate) use crate::sys::clock::monotonic_millis;

@@ -1,9 +1,9 @@
 //! Stand-ins for the machine under the model checker: futex, liveness, owner ids, clock.
 //!
 //! A thread of the model plays a process. It says who it is (`become_owner`) and may be declared dead (`declare_dead`),
-//! after which it does nothing more; every sleeper then sees its slice end, as it would within some milliseconds, and so does
-//! whoever goes to sleep later: once for each place to sleep. Slices end for no other reason, so that a wake-up that was
-//! lost shows as a deadlock.
+//! after which it does nothing more. Every sleeper then sees its slice end, as it would within some milliseconds, and so does
+//! whoever goes to sleep later, some times at each place. Slices end for no other reason, so that a wake-up that was lost
+//! shows as a deadlock.
 
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -28,8 +28,8 @@ struct KernelState {
     /// Sleepers in order: ticket, address.
     asleep: Vec<(u64, usize)>,
     dead: Vec<u32>,
-    /// How often time has passed.
-    ticks: u64,
+    /// How many slices have ended so far, for each thread at each place.
+    slices: u64,
 }
 
 loom::lazy_static! {
@@ -38,8 +38,8 @@ loom::lazy_static! {
 
 loom::thread_local! {
     static ME: Cell<u32> = Cell::new(0);
-    /// Where this thread has slept, and how often time had passed when its slice there last ended.
-    static TOLD: RefCell<Vec<(usize, u64)>> = RefCell::new(Vec::new());
+    /// Where this thread has slept, and how many slices have ended there.
+    static ENDED: RefCell<Vec<(usize, u64)>> = RefCell::new(Vec::new());
 }
 
 /// Makes the calling thread play process `pid`.
@@ -47,15 +47,16 @@ pub(crate) fn become_owner(pid: u32) {
     ME.with(|me| me.set(pid));
 }
 
-/// Declares process `pid` dead; its thread must do nothing more. Ends every sleeper's slice.
+/// Declares process `pid` dead; its thread must do nothing more.
 pub(crate) fn declare_dead(pid: u32) {
     lock_kernel().dead.push(pid);
     pass_time();
 }
 
-/// Ends the slice of every sleeper, and the next one of whoever does not sleep now.
+/// Ends the slice of every sleeper, and the next ones of whoever does not sleep now.
 pub(crate) fn pass_time() {
-    lock_kernel().ticks += 1;
+    // One may end when the word has just moved, and then nobody asks who is dead; the next does.
+    lock_kernel().slices += 2;
     KERNEL.changed.notify_all();
 }
 
@@ -100,7 +101,9 @@ impl Polls {
         false
     }
 
-    pub(crate) fn learn(_while_looking: bool) {}
+    pub(crate) fn gather() {}
+
+    pub(crate) fn learn(_while_looking: bool, _found: u64, _capacity: u64) {}
 }
 
 /// Both sides fence: what the kernel does for the light side.
@@ -149,7 +152,7 @@ fn lock_kernel() -> loom::sync::MutexGuard<'static, KernelState> {
 }
 
 pub(crate) mod futex {
-    use super::{AtomicU64, Duration, KERNEL, KernelState, Ordering, OwnerId, TOLD, Wait, lock_kernel};
+    use super::{AtomicU64, Duration, ENDED, KERNEL, KernelState, Ordering, OwnerId, Wait, lock_kernel};
 
     /// Sleeps until woken, or until time passes; it never passes by itself.
     pub(crate) fn wait(word: &AtomicU64, expected_low: u32, _timeout: Option<Duration>) -> Wait {
@@ -158,7 +161,7 @@ pub(crate) mod futex {
         if now as u32 != expected_low {
             return Wait::Changed;
         }
-        // Who waits for the dead must not sleep for good, though it may have been told of that death on another wait.
+        // Who waits for the dead must not sleep for good, though it may have asked before on another wait.
         if OwnerId::in_word(now).is_some_and(|owner| kernel.dead.contains(&owner.pid())) {
             return Wait::TimedOut;
         }
@@ -181,17 +184,18 @@ pub(crate) mod futex {
         }
     }
 
-    /// Whether time has passed since this thread's last slice at `address` ended so; it is told once.
+    /// Whether another slice has ended than this thread has seen at `address`.
     fn slice_ends(kernel: &KernelState, address: usize) -> bool {
-        TOLD.with(|told| {
-            let mut told = told.borrow_mut();
-            match told.iter_mut().find(|(at, _)| *at == address) {
-                Some((_, ticks)) => core::mem::replace(ticks, kernel.ticks) != kernel.ticks,
-                None => {
-                    told.push((address, kernel.ticks));
-                    kernel.ticks != 0
-                }
-            }
+        ENDED.with(|ended| {
+            let mut ended = ended.borrow_mut();
+            let at = ended.iter().position(|&(place, _)| place == address);
+            let at = at.unwrap_or_else(|| {
+                ended.push((address, 0));
+                ended.len() - 1
+            });
+            let ends = ended[at].1 < kernel.slices;
+            ended[at].1 += u64::from(ends);
+            ends
         })
     }
 

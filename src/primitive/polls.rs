@@ -2,6 +2,10 @@
 //!
 //! Looking costs nobody anything: the line stays in the looker's cache until the other side writes it. So it looks
 //! after every pause, unlike a waiter for a lock. How long depends on how the thread's last waits ended.
+//!
+//! But each look that finds news takes the line from the other side, which must fetch it back to go on. Where one side
+//! waits for the other all the time, both get on faster if it lets some more news gather before it takes them; where each
+//! message is an answer, there is only ever one. Which of the two it is shows in how many there were.
 
 use core::cell::Cell;
 use std::sync::OnceLock;
@@ -11,8 +15,12 @@ const MOST: u32 = 1 << 11;
 /// Fewest, where spinning has not paid lately.
 const FEWEST: u32 = 1 << 6;
 
+/// Most pauses between seeing news and taking them.
+const LONGEST_GATHERING: u32 = 1 << 6;
+
 thread_local! {
     static LIMIT: Cell<u32> = const { Cell::new(MOST) };
+    static GATHERING: Cell<u32> = const { Cell::new(0) };
 }
 
 /// The looks of one wait.
@@ -37,13 +45,28 @@ impl Polls {
         true
     }
 
-    /// Records whether what was waited for came while looking, or only after sleeping.
-    pub(crate) fn learn(while_looking: bool) {
-        let limit = LIMIT.get();
-        LIMIT.set(if while_looking {
-            (limit * 2).min(MOST)
+    /// Lets more news gather, if that has paid lately.
+    #[inline]
+    pub(crate) fn gather() {
+        for _ in 0..GATHERING.get() {
+            core::hint::spin_loop();
+        }
+    }
+
+    /// Records whether what was waited for came while looking, or only after sleeping, and how much of it there was, of so
+    /// much as there can be.
+    pub(crate) fn learn(while_looking: bool, found: u64, capacity: u64) {
+        let (limit, gathering) = (LIMIT.get(), GATHERING.get());
+        if !while_looking {
+            LIMIT.set((limit / 2).max(FEWEST));
+            return;
+        }
+        LIMIT.set((limit * 2).min(MOST));
+        // One for every other pause, or there was no stream; but not so much that the other side may soon have to wait.
+        GATHERING.set(if found >= u64::from(gathering / 2 + 2) && found <= capacity / 4 {
+            (gathering * 2 + 2).min(LONGEST_GATHERING)
         } else {
-            (limit / 2).max(FEWEST)
+            gathering / 2
         });
     }
 }
@@ -65,9 +88,19 @@ mod tests {
 
     #[test]
     fn waits_that_end_asleep_shorten_the_next() {
-        (0..20).for_each(|_| Polls::learn(false));
+        (0..20).for_each(|_| Polls::learn(false, 1, 1024));
         let after_sleeping = looks_until_sleep();
-        (0..20).for_each(|_| Polls::learn(true));
+        (0..20).for_each(|_| Polls::learn(true, 1, 1024));
         assert!(after_sleeping < looks_until_sleep() || runs_alone());
+    }
+
+    #[test]
+    fn streams_are_let_gather_and_answers_are_not() {
+        (0..20).for_each(|_| Polls::learn(true, 200, 1024));
+        assert_eq!(GATHERING.get(), LONGEST_GATHERING);
+        (0..20).for_each(|_| Polls::learn(true, 1, 1024));
+        assert_eq!(GATHERING.get(), 0);
+        (0..20).for_each(|_| Polls::learn(true, 8, 8));
+        assert_eq!(GATHERING.get(), 0);
     }
 }

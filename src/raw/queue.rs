@@ -19,7 +19,7 @@
 //! - Q6. A producer that was woken for room it cannot use wakes the next, once for each `head`: others may want less.
 
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Padded, Peers, crash_point};
-use crate::raw::{Doorbell, RawMutex, Refused, Stop, Waiting};
+use crate::raw::{Doorbell, End, RawMutex, Refused, Stop, Waiting};
 use core::time::Duration;
 
 /// In `tail` and `head`: no further record will come.
@@ -60,7 +60,7 @@ impl Mark {
         (self.0 >> 32) as u32
     }
 
-    fn units(self) -> u32 {
+    pub(super) fn units(self) -> u32 {
         (self.0 >> 1 & (UNITS - 1)) as u32
     }
 
@@ -69,7 +69,7 @@ impl Mark {
     }
 
     /// Adds without carrying from one part into the next.
-    fn after(self, moved: Moved) -> Self {
+    pub(super) fn after(self, moved: Moved) -> Self {
         let items = u64::from(self.items().wrapping_add(moved.items));
         let units = (u64::from(self.units()) + u64::from(moved.units)) & (UNITS - 1);
         Mark(items << 32 | units << 1 | self.0 & CLOSED)
@@ -88,29 +88,37 @@ impl Mark {
     }
 }
 
+/// How one attempt to put or take ended.
+enum Step {
+    /// So much was moved, of so many items that were there, or had room.
+    Moved { moved: Moved, of: u32 },
+    /// Too little room, or no record: the other side's word as it was then, and whether there is some room.
+    Blocked { now: Mark, spare: bool },
+}
+
 /// One side's lock, and what it last saw of the other side's word.
 #[repr(C)]
-struct Side {
-    lock: RawMutex,
+pub(super) struct Side {
+    pub(super) lock: RawMutex,
     seen: AtomicU64,
 }
 
 /// The words of a queue; its ring lies elsewhere. All zeros is an empty one.
 #[repr(C)]
 pub(crate) struct RawQueue {
-    producers: Padded<Side>,
-    tail: Padded<AtomicU64>,
-    consumers: Padded<Side>,
-    head: Padded<AtomicU64>,
-    bells: Padded<Bells>,
+    pub(super) producers: Padded<Side>,
+    pub(super) tail: Padded<AtomicU64>,
+    pub(super) consumers: Padded<Side>,
+    pub(super) head: Padded<AtomicU64>,
+    pub(super) bells: Padded<Bells>,
 }
 
 #[repr(C)]
-struct Bells {
+pub(super) struct Bells {
     /// Consumers wait here for `tail` to move.
-    items: Doorbell,
+    pub(super) items: Doorbell,
     /// Producers wait here for `head` to move.
-    room: Doorbell,
+    pub(super) room: Doorbell,
 }
 
 /// A side's lock, held; given back on drop.
@@ -128,8 +136,8 @@ impl Drop for Guard<'_> {
 
 impl Side {
     #[inline]
-    fn lock(&self, peers: impl Fn() -> Peers, waiting: &Waiting<'_>) -> Result<Guard<'_>, Stop> {
-        let held = match self.lock.lock(&peers, waiting.deadline) {
+    fn lock(&self, peers: impl Fn() -> Peers, deadline: Deadline) -> Result<Guard<'_>, Stop> {
+        let held = match self.lock.lock(&peers, deadline) {
             // Who may not wait for items or room may still wait for a peer that is just copying.
             Err(Refused::WouldBlock) => self.lock.lock(&peers, Deadline::after(SHORTLY))?,
             outcome => outcome?,
@@ -173,61 +181,16 @@ impl RawQueue {
         bounds: Bounds,
         least: u32,
         peers: impl Fn() -> Peers,
-        mut waiting: Waiting<'_>,
-        write: impl FnOnce(Stretch) -> Moved,
+        waiting: Waiting<'_>,
+        mut write: impl FnMut(Stretch) -> Moved,
     ) -> Result<Moved, Stop> {
-        let outcome = self.put_awake(bounds, least, &peers, &mut waiting, write);
-        if waiting.slept {
-            self.bells.room.wake(); // B3.
-        }
-        outcome
-    }
-
-    #[inline]
-    fn put_awake(
-        &self,
-        bounds: Bounds,
-        least: u32,
-        peers: &impl Fn() -> Peers,
-        waiting: &mut Waiting<'_>,
-        write: impl FnOnce(Stretch) -> Moved,
-    ) -> Result<Moved, Stop> {
-        let mut head_before = None;
-        loop {
-            let guard = self.producers.lock(peers, waiting)?;
-            let tail = Mark(self.tail.load(Ordering::Relaxed));
-            if tail.is_closed() {
-                return Err(Stop::Closed);
+        let deadline = waiting.deadline;
+        match self.put_now(bounds, least, &peers, deadline, &mut write)? {
+            Step::Moved { moved, .. } => Ok(moved),
+            Step::Blocked { now, .. } => {
+                let again = || self.put_now(bounds, least, &peers, deadline, &mut write);
+                self.insist(End::Producer, waiting, now, bounds, again)
             }
-            // Relaxed: it was read with Acquire before it was kept here, by this thread or one that held the lock before.
-            let mut head = Mark(self.producers.seen.load(Ordering::Relaxed));
-            let mut room = room(tail, head, bounds);
-            if !is_enough(room, least) {
-                // Acquire: pairs with the Release in `take`; what was there has been copied (Q2).
-                head = Mark(self.head.load(Ordering::Acquire));
-                self.producers.seen.store(head.0, Ordering::Relaxed);
-                room = self::room(tail, head, bounds);
-            }
-            let room = room.ok_or(Stop::Corrupt)?;
-            if is_enough(Some(room), least) {
-                let moved = write(room);
-                crash_point!("queue.put.copied");
-                // Release: pairs with the Acquire in `take`; the records are whole (Q2).
-                self.tail.store(tail.after(moved).0, Ordering::Release);
-                crash_point!("queue.put.published");
-                drop(guard);
-                crash_point!("queue.put.unlocked");
-                self.bells.items.ring();
-                waiting.learn();
-                return Ok(moved);
-            }
-            drop(guard); // Q5.
-            // What is not enough for this record may be for another's (Q6); no two pass the same head to and fro.
-            if waiting.slept && room.items > 0 && head_before != Some(head) {
-                self.bells.room.wake();
-            }
-            head_before = Some(head);
-            waiting.until_moved(&self.bells.room, &self.head, head.0)?;
         }
     }
 
@@ -238,55 +201,150 @@ impl RawQueue {
         &self,
         bounds: Bounds,
         peers: impl Fn() -> Peers,
-        mut waiting: Waiting<'_>,
-        read: impl FnOnce(Stretch) -> Option<Moved>,
+        waiting: Waiting<'_>,
+        mut read: impl FnMut(Stretch) -> Option<Moved>,
     ) -> Result<Moved, Stop> {
-        let outcome = self.take_awake(bounds, &peers, &mut waiting, read);
-        if waiting.slept {
-            self.bells.items.wake(); // B3.
+        let deadline = waiting.deadline;
+        match self.take_now(bounds, &peers, deadline, &mut read)? {
+            Step::Moved { moved, .. } => Ok(moved),
+            Step::Blocked { now, .. } => {
+                let again = || self.take_now(bounds, &peers, deadline, &mut read);
+                self.insist(End::Consumer, waiting, now, bounds, again)
+            }
         }
-        outcome
     }
 
+    /// Tries again whenever the other side's word has moved from `seen`.
+    #[cold]
+    fn insist(
+        &self,
+        end: End,
+        mut waiting: Waiting<'_>,
+        seen: Mark,
+        bounds: Bounds,
+        again: impl FnMut() -> Result<Step, Stop>,
+    ) -> Result<Moved, Stop> {
+        let (bell, word) = match end {
+            End::Producer => (&self.bells.room, &self.head),
+            End::Consumer => (&self.bells.items, &self.tail),
+        };
+        let outcome = Self::insist_awake(bell, word, &mut waiting, seen, again);
+        if let Ok((_, of)) = outcome {
+            waiting.learn(u64::from(of), u64::from(bounds.items));
+        }
+        if waiting.slept {
+            bell.wake(); // B3.
+        }
+        outcome.map(|(moved, _)| moved)
+    }
+
+    fn insist_awake(
+        bell: &Doorbell,
+        word: &AtomicU64,
+        waiting: &mut Waiting<'_>,
+        mut seen: Mark,
+        mut again: impl FnMut() -> Result<Step, Stop>,
+    ) -> Result<(Moved, u32), Stop> {
+        loop {
+            waiting.until_moved(bell, word, seen.0)?;
+            match again()? {
+                Step::Moved { moved, of } => return Ok((moved, of)),
+                Step::Blocked { now, spare } => {
+                    // What is not enough for this record may be for another's (Q6); no two pass the same word to and fro.
+                    if waiting.slept && spare && now != seen {
+                        bell.wake();
+                    }
+                    seen = now;
+                }
+            }
+        }
+    }
+
+    /// Puts if there is room, and tells what it saw of `head` if there is none.
     #[inline]
-    fn take_awake(
+    fn put_now(
+        &self,
+        bounds: Bounds,
+        least: u32,
+        peers: &impl Fn() -> Peers,
+        deadline: Deadline,
+        write: &mut impl FnMut(Stretch) -> Moved,
+    ) -> Result<Step, Stop> {
+        let guard = self.producers.lock(peers, deadline)?;
+        let tail = Mark(self.tail.load(Ordering::Relaxed));
+        if tail.is_closed() {
+            return Err(Stop::Closed);
+        }
+        // Relaxed: it was read with Acquire before it was kept here, by this thread or one that held the lock before.
+        let mut head = Mark(self.producers.seen.load(Ordering::Relaxed));
+        let mut room = room(tail, head, bounds);
+        if !is_enough(room, least) {
+            // Acquire: pairs with the Release in `take_now`; what was there has been copied (Q2).
+            head = Mark(self.head.load(Ordering::Acquire));
+            self.producers.seen.store(head.0, Ordering::Relaxed);
+            room = self::room(tail, head, bounds);
+        }
+        let room = room.ok_or(Stop::Corrupt)?;
+        if !is_enough(Some(room), least) {
+            // Q5: the guard is dropped before anybody waits.
+            let spare = room.items > 0;
+            return Ok(Step::Blocked { now: head, spare });
+        }
+        let moved = write(room);
+        crash_point!("queue.put.copied");
+        // Release: pairs with the Acquire in `take_now`; the records are whole (Q2).
+        self.tail.store(tail.after(moved).0, Ordering::Release);
+        crash_point!("queue.put.published");
+        drop(guard);
+        crash_point!("queue.put.unlocked");
+        self.bells.items.ring();
+        Ok(Step::Moved { moved, of: room.items })
+    }
+
+    /// Takes if there is a record, and tells what it saw of `tail` if there is none.
+    #[inline]
+    fn take_now(
         &self,
         bounds: Bounds,
         peers: &impl Fn() -> Peers,
-        waiting: &mut Waiting<'_>,
-        read: impl FnOnce(Stretch) -> Option<Moved>,
-    ) -> Result<Moved, Stop> {
-        loop {
-            let guard = self.consumers.lock(peers, waiting)?;
-            let head = Mark(self.head.load(Ordering::Relaxed));
-            // Relaxed: as in `put`.
-            let mut tail = Mark(self.consumers.seen.load(Ordering::Relaxed));
-            let mut queued = tail.since(head, bounds);
-            if queued.is_none_or(|queued| queued.items == 0) {
-                // Acquire: pairs with the Release in `put`; the records are whole (Q2).
-                tail = Mark(self.tail.load(Ordering::Acquire));
-                self.consumers.seen.store(tail.0, Ordering::Relaxed);
-                queued = tail.since(head, bounds);
-            }
-            let queued = queued.ok_or(Stop::Corrupt)?;
-            if queued.items > 0 {
-                let moved = read(queued).ok_or(Stop::Corrupt)?;
-                crash_point!("queue.get.copied");
-                // Release: pairs with the Acquire in `put`; the records have been copied (Q2).
-                self.head.store(head.after(moved).0, Ordering::Release);
-                crash_point!("queue.get.taken");
-                drop(guard);
-                crash_point!("queue.get.unlocked");
-                self.bells.room.ring();
-                waiting.learn();
-                return Ok(moved);
-            }
-            drop(guard); // Q5.
-            if tail.is_closed() {
-                return Err(Stop::Closed); // Q3.
-            }
-            waiting.until_moved(&self.bells.items, &self.tail, tail.0)?;
+        deadline: Deadline,
+        read: &mut impl FnMut(Stretch) -> Option<Moved>,
+    ) -> Result<Step, Stop> {
+        let guard = self.consumers.lock(peers, deadline)?;
+        let head = Mark(self.head.load(Ordering::Relaxed));
+        // Relaxed: as in `put_now`.
+        let mut tail = Mark(self.consumers.seen.load(Ordering::Relaxed));
+        let mut queued = tail.since(head, bounds);
+        if queued.is_none_or(|queued| queued.items == 0) {
+            // Acquire: pairs with the Release in `put_now`; the records are whole (Q2).
+            tail = Mark(self.tail.load(Ordering::Acquire));
+            self.consumers.seen.store(tail.0, Ordering::Relaxed);
+            queued = tail.since(head, bounds);
         }
+        let queued = queued.ok_or(Stop::Corrupt)?;
+        if queued.items == 0 {
+            // Q3 and Q5: the guard is dropped before anybody waits.
+            return if tail.is_closed() {
+                Err(Stop::Closed)
+            } else {
+                Ok(Step::Blocked {
+                    now: tail,
+                    spare: false,
+                })
+            };
+        }
+        let moved = read(queued).ok_or(Stop::Corrupt)?;
+        crash_point!("queue.get.copied");
+        // Release: pairs with the Acquire in `put_now`; the records have been copied (Q2).
+        self.head.store(head.after(moved).0, Ordering::Release);
+        crash_point!("queue.get.taken");
+        drop(guard);
+        crash_point!("queue.get.unlocked");
+        self.bells.room.ring();
+        Ok(Step::Moved {
+            moved,
+            of: queued.items,
+        })
     }
 
     /// Waits for a record, or the end, and takes nothing.
@@ -315,7 +373,7 @@ impl RawQueue {
     pub(crate) fn close(&self, peers: impl Fn() -> Peers, waiting: &Waiting<'_>) -> Result<(), Stop> {
         // Relaxed, and Release without a partner of its own: the locks order these stores against all others.
         for (side, word) in [(&self.producers, &self.tail), (&self.consumers, &self.head)] {
-            let _guard = side.lock(&peers, waiting)?;
+            let _guard = side.lock(&peers, waiting.deadline)?;
             word.store(word.load(Ordering::Relaxed) | CLOSED, Ordering::Release);
             crash_point!("queue.close.stored");
         }

@@ -19,8 +19,8 @@ use crate::raw::{Doorbell, Stop, Waiting};
 /// The words of a ring; its slots lie elsewhere. All zeros is an empty one.
 #[repr(C)]
 pub(crate) struct RawRing {
-    tail: Padded<AtomicU64>,
-    head: Padded<AtomicU64>,
+    pub(super) tail: Padded<AtomicU64>,
+    pub(super) head: Padded<AtomicU64>,
     bells: Padded<Bells>,
 }
 
@@ -46,6 +46,17 @@ pub(crate) struct Place {
     pub(crate) own: u64,
     /// Where the other end stood when last looked at (N3).
     other: u64,
+}
+
+impl Place {
+    /// Whether this end remembers a slot it may use.
+    #[inline]
+    pub(crate) fn has_slot(&self, end: End, capacity: u64) -> bool {
+        match end {
+            End::Producer => self.own.wrapping_sub(self.other) < capacity,
+            End::Consumer => self.own != self.other,
+        }
+    }
 }
 
 impl RawRing {
@@ -112,7 +123,7 @@ impl RawRing {
         loop {
             let usable = self.look(end, place, capacity)?;
             if usable > 0 {
-                waiting.learn();
+                waiting.learn(usable, capacity);
                 return Ok(usable);
             }
             let (word, bell) = self.word_of(end.other());

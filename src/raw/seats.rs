@@ -61,7 +61,7 @@ const CHANGES_SHIFT: u32 = 8;
 
 /// `[ ticket:16 | both:12 | consumer:12 | producer:12 | either:12 ]`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Counts(u64);
+pub(super) struct Counts(pub(super) u64);
 
 impl Counts {
     fn of(self, role: Role) -> u64 {
@@ -69,7 +69,7 @@ impl Counts {
     }
 
     /// A count that has reached its end stays there: the process is held to have the role for as long as it lives.
-    fn with(self, role: Role) -> Self {
+    pub(super) fn with(self, role: Role) -> Self {
         Counts(if self.of(role) < COUNT {
             self.0 + role.one()
         } else {
@@ -85,7 +85,7 @@ impl Counts {
     }
 
     /// Whether somebody here has that role, or may come to have it.
-    fn may(self, role: Role) -> bool {
+    pub(super) fn may(self, role: Role) -> bool {
         [Role::Either, role, Role::Both]
             .into_iter()
             .any(|role| self.of(role) > 0)
@@ -120,15 +120,15 @@ impl From<Refused> for NoSeat {
 }
 
 #[repr(C)]
-struct RawSeat {
+pub(super) struct RawSeat {
     /// The process, as an owner without a thread; without an image if it has not attached yet. 0 is free.
-    owner: AtomicU64,
-    counts: AtomicU64,
+    pub(super) owner: AtomicU64,
+    pub(super) counts: AtomicU64,
 }
 
 impl RawSeat {
     /// Owner and counts, if the seat is taken.
-    fn read(&self) -> Option<(OwnerId, Counts)> {
+    pub(super) fn read(&self) -> Option<(OwnerId, Counts)> {
         // Acquire, twice: pairs with the Release in `store` and `free`, so that what a process did before it left, or gave up
         // one of its roles, is seen.
         let owner = OwnerId::in_word(self.owner.load(Ordering::Acquire))?;
@@ -149,7 +149,7 @@ impl RawSeat {
         self.counts.store(counts.0, Ordering::Release);
     }
 
-    fn free(&self) {
+    pub(super) fn free(&self) {
         self.owner.store(0, Ordering::Release); // Release: pairs with the Acquire in `read`.
         crash_point!("seat.freed");
     }
@@ -158,14 +158,14 @@ impl RawSeat {
 /// The seats of one queue, ring or direction of a pipe. All zeros: nobody.
 #[repr(C, align(64))]
 pub(crate) struct RawSeats {
-    lock: RawMutex,
+    pub(super) lock: RawMutex,
     /// How often a process has sat down or been given a ticket.
     joined: AtomicU64,
     /// When somebody last asked the kernel about producers, and about consumers.
     checked: [Stamp; 2],
     /// Roles that nobody is left to play, one bit each: a hint that spares a look at all seats. Above, a count of changes.
     summary: AtomicU64,
-    seats: [RawSeat; SEATS],
+    pub(super) seats: [RawSeat; SEATS],
 }
 
 impl RawSeats {
@@ -367,7 +367,7 @@ impl RawSeats {
     }
 
     /// A seat for one more handle of process `me`.
-    fn sit_down(&self, me: OwnerId, role: Role, peers: &dyn Fn() -> Peers) -> Result<usize, NoSeat> {
+    pub(super) fn sit_down(&self, me: OwnerId, role: Role, peers: &dyn Fn() -> Peers) -> Result<usize, NoSeat> {
         let (at, counts) = match self.seat_of(me) {
             Some(found) => found,
             None => (self.free_seat(peers)?, Counts(0)),
@@ -398,7 +398,7 @@ impl RawSeats {
         }
     }
 
-    fn find(&self, ticket: Ticket) -> Option<(usize, &RawSeat)> {
+    pub(super) fn find(&self, ticket: Ticket) -> Option<(usize, &RawSeat)> {
         let at = ticket.at as usize;
         let seat = self.seats.get(at)?;
         let (_, counts) = seat.read()?;

@@ -101,6 +101,7 @@ impl<'a> Waiting<'a> {
             // Relaxed: the caller looks again, with the ordering it needs.
             if word.load(Ordering::Relaxed) != seen {
                 self.polls = Some(polls);
+                Polls::gather();
                 return Ok(());
             }
         }
@@ -130,11 +131,10 @@ impl<'a> Waiting<'a> {
         if self.alone { Ok(()) } else { Err(stop) }
     }
 
-    /// Remembers how the wait ended, for the next ones of this thread.
-    #[inline]
-    pub(crate) fn learn(&self) {
+    /// Remembers how the wait ended, and how much there was in the end, for the next waits of this thread.
+    pub(crate) fn learn(&self, found: u64, capacity: u64) {
         if self.polls.is_some() {
-            Polls::learn(!self.slept);
+            Polls::learn(!self.slept, found, capacity);
         }
     }
 }

@@ -6,8 +6,10 @@ mod doorbell;
 mod latch;
 mod mutex;
 mod queue;
+mod ring;
+mod seats;
 
-use crate::primitive::{Deadline, Peers};
+use crate::primitive::{AtomicU64, Deadline, Ordering, Peers};
 use crate::raw::{Held, RawMutex};
 
 /// Runs `model` under every schedule with at most `preemptions` forced switches.
@@ -21,4 +23,15 @@ fn lock(mutex: &RawMutex) -> Held {
     mutex
         .lock(|| Peers, Deadline::Never)
         .expect("no limit, not held by the caller")
+}
+
+loom::lazy_static! {
+    static ref CLOCK: AtomicU64 = AtomicU64::new(0);
+}
+
+/// Has loom try this moment before and after other threads' ticks. By itself it fails to try a load after another thread's
+/// store, if that thread has itself loaded the word in between.
+fn tick() {
+    // Relaxed: it must not order what the model is about.
+    CLOCK.fetch_add(1, Ordering::Relaxed);
 }

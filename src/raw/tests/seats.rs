@@ -1,0 +1,454 @@
+use super::{check, lock, tick};
+use crate::primitive::model::{become_owner, declare_dead};
+use crate::primitive::{Ordering, OwnerId, Peers};
+use crate::raw::seats::{Counts, RawSeat};
+use crate::raw::{NoSeat, RawSeats, Role, Ticket};
+use loom::cell::UnsafeCell;
+use loom::thread;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+const SPAWNER: u32 = 1;
+const CHILD: u32 = 2;
+const WATCHER: u32 = 3;
+
+fn peers() -> Peers {
+    tick();
+    Peers
+}
+
+fn has_producer(seats: &RawSeats) -> bool {
+    tick();
+    seats.has(Role::Producer, false, &peers)
+}
+
+fn join(seats: &RawSeats, role: Role) -> usize {
+    seats.join(role, &peers).expect("there is a seat")
+}
+
+/// Runs `play` in a thread of its own as process `pid`.
+fn process<S: Send + Sync + 'static, T: 'static>(
+    shared: &Arc<S>,
+    pid: u32,
+    play: impl FnOnce(&S) -> T + 'static,
+) -> thread::JoinHandle<T> {
+    let shared = shared.clone();
+    thread::spawn(move || {
+        become_owner(pid);
+        play(&shared)
+    })
+}
+
+/// Seats, and whether the role they are about may be missing by now. The latter is no part of the model: no process
+/// could know it.
+struct Watched {
+    seats: RawSeats,
+    may_be_missing: AtomicBool,
+}
+
+impl Watched {
+    fn new() -> Arc<Self> {
+        Arc::new(Watched {
+            seats: RawSeats::new(),
+            may_be_missing: AtomicBool::new(false),
+        })
+    }
+
+    fn allow_missing(&self) {
+        self.may_be_missing.store(true, Ordering::SeqCst);
+    }
+
+    /// Looks once: the answer that nobody has the role is never given while somebody has it.
+    fn watch(&self, has_producer: fn(&RawSeats) -> bool) {
+        if !has_producer(&self.seats) {
+            assert!(
+                self.may_be_missing.load(Ordering::SeqCst),
+                "nobody, while there is somebody"
+            );
+        }
+    }
+}
+
+#[test]
+fn loom_seats_two_join_and_leave() {
+    check(3, || {
+        let seats = Arc::new(RawSeats::new());
+        let stay = |seats: &RawSeats| {
+            tick();
+            let at = join(seats, Role::Producer);
+            assert!(has_producer(seats));
+            seats
+                .leave(at, Role::Producer, &peers)
+                .expect("the lock is free, or will be");
+        };
+        let other = process(&seats, 1, stay);
+        become_owner(2);
+        stay(&seats);
+        other.join().expect("the model thread ends");
+        become_owner(WATCHER);
+        assert!(!has_producer(&seats) && seats.is_missing(Role::Producer));
+        assert!(seats.seats.iter().all(|seat| seat.read().is_none()));
+    });
+}
+
+/// One producer leaves when another has come, which sits down before it: somebody is always there.
+fn relieve(has_producer: fn(&RawSeats) -> bool) {
+    check(3, move || {
+        let watched = Watched::new();
+        become_owner(4);
+        let first = join(&watched.seats, Role::Consumer);
+        become_owner(SPAWNER);
+        let second = join(&watched.seats, Role::Producer);
+        become_owner(4);
+        watched
+            .seats
+            .leave(first, Role::Consumer, &peers)
+            .expect("it is locked by nobody");
+        let watching = process(&watched, WATCHER, move |watched| watched.watch(has_producer));
+        become_owner(CHILD);
+        let third = join(&watched.seats, Role::Producer);
+        assert!(third < second);
+        tick();
+        become_owner(SPAWNER);
+        watched
+            .seats
+            .leave(second, Role::Producer, &peers)
+            .expect("it is locked by nobody else");
+        tick();
+        watching.join().expect("the model thread ends");
+    });
+}
+
+/// Looks at one seat after the other, and not again if something has changed (S4 broken).
+fn has_at_one_look(seats: &RawSeats) -> bool {
+    tick();
+    let is_there = |(owner, counts): (OwnerId, Counts)| counts.may(Role::Producer) && !Peers.has_left(owner, false);
+    seats.seats.iter().filter_map(RawSeat::read).any(is_there)
+}
+
+#[test]
+fn loom_seats_one_relieves_the_other() {
+    relieve(has_producer);
+}
+
+#[test]
+#[should_panic]
+fn loom_mutant_looking_once_misses_who_moves() {
+    relieve(has_at_one_look);
+}
+
+fn claim(seats: &RawSeats) -> Result<usize, NoSeat> {
+    tick();
+    seats.claim(Role::Producer, &peers)
+}
+
+/// Two claim; whoever has the role ends it by dying or leaving; at no time do both have it.
+#[test]
+fn loom_seats_a_claimed_role_is_for_one() {
+    check(2, || {
+        let watched = Watched::new();
+        let claim = |watched: &Watched, pid, dies| match claim(&watched.seats) {
+            Ok(at) => {
+                assert!(!watched.may_be_missing.swap(true, Ordering::SeqCst), "both have it");
+                tick();
+                watched.may_be_missing.store(false, Ordering::SeqCst);
+                if dies {
+                    declare_dead(pid);
+                } else {
+                    let left = watched.seats.leave(at, Role::Producer, &peers);
+                    assert_eq!(left, Ok(()));
+                }
+                true
+            }
+            Err(refused) => {
+                assert!(matches!(refused, NoSeat::Taken(other) if other != pid), "{refused:?}");
+                false
+            }
+        };
+        let dying = process(&watched, 1, move |watched| claim(watched, 1, true));
+        become_owner(2);
+        let had = claim(&watched, 2, false);
+        assert!(dying.join().expect("the model thread ends") || had);
+        assert!(claim(&watched, 2, false), "nobody has it now");
+    });
+}
+
+/// How a party to a ticket ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The child never gets to its ticket; the spawner never hands it over.
+    DiesBefore,
+    /// The child dies between the two stores of its redemption; the spawner with the lock, about to hand over.
+    DiesWithin,
+    DiesAfter,
+    Leaves,
+}
+
+/// The parts of a redemption by a child without a seat, up to the store that makes the ticket its own.
+fn begin_redeeming(seats: &RawSeats, ticket: Ticket) {
+    let held = lock(&seats.lock);
+    if let Some((_, seat)) = seats.find(ticket) {
+        seat.owner.store(held.owner.of_process().word(), Ordering::Release);
+    }
+}
+
+/// As it must not be: the counts first.
+fn begin_redeeming_wrongly(seats: &RawSeats, ticket: Ticket) {
+    let _held = lock(&seats.lock);
+    if let Some((_, seat)) = seats.find(ticket) {
+        seat.counts.store(Counts(0).with(Role::Producer).0, Ordering::Release);
+    }
+}
+
+/// A ticket goes from spawner to child; both end as told, and in the end no seat is left.
+fn ticket(spawner: End, child: End, begin_redeeming: fn(&RawSeats, Ticket)) {
+    check(2, move || {
+        let seats = Arc::new(RawSeats::new());
+        become_owner(SPAWNER);
+        let own = join(&seats, Role::Producer);
+        let ticket = seats.issue(Role::Producer, Some(own), &peers).expect("there is a seat");
+        let redeeming = process(&seats, CHILD, move |seats| {
+            tick();
+            match child {
+                End::DiesBefore => {}
+                End::DiesWithin => begin_redeeming(seats, ticket),
+                End::DiesAfter | End::Leaves => {
+                    let at = seats
+                        .redeem(ticket, Role::Producer, false, &peers)
+                        .expect("there is a seat");
+                    assert!(has_producer(seats));
+                    if child == End::Leaves {
+                        assert_eq!(seats.leave(at, Role::Producer, &peers), Ok(()));
+                        return;
+                    }
+                }
+            }
+            declare_dead(CHILD);
+        });
+        tick();
+        match spawner {
+            End::DiesBefore => declare_dead(SPAWNER),
+            End::DiesWithin => {
+                let _held = lock(&seats.lock);
+                declare_dead(SPAWNER);
+            }
+            End::DiesAfter | End::Leaves => {
+                let id = OwnerId::pack(0, 0, CHILD, 1);
+                assert_eq!(seats.hand_over(ticket, id, &peers), Ok(()));
+                if spawner == End::DiesAfter {
+                    declare_dead(SPAWNER);
+                }
+            }
+        }
+        redeeming.join().expect("the model thread ends");
+        become_owner(WATCHER);
+        assert!(!has_producer(&seats), "a ghost");
+        assert!(seats.seats.iter().all(|seat| seat.read().is_none()));
+        assert!(seats.claim(Role::Producer, &peers).is_ok());
+    });
+}
+
+#[test]
+fn loom_seats_no_ghost_of_a_ticket_stays() {
+    for spawner in [End::DiesBefore, End::DiesWithin, End::DiesAfter, End::Leaves] {
+        for child in [End::DiesBefore, End::DiesWithin, End::DiesAfter, End::Leaves] {
+            ticket(spawner, child, begin_redeeming);
+        }
+    }
+}
+
+/// The ticket would turn into a seat of its living spawner, who knows nothing of it.
+#[test]
+#[should_panic]
+fn loom_mutant_redeeming_counts_first_leaves_a_ghost() {
+    ticket(End::Leaves, End::DiesWithin, begin_redeeming_wrongly);
+}
+
+/// How a child redeems.
+type Redeem = fn(&RawSeats, Ticket) -> usize;
+
+fn redeem(seats: &RawSeats, ticket: Ticket) -> usize {
+    seats
+        .redeem(ticket, Role::Producer, true, &peers)
+        .expect("the ticket is good")
+}
+
+/// Frees the ticket before it counts itself.
+fn redeem_wrongly(seats: &RawSeats, ticket: Ticket) -> usize {
+    let held = lock(&seats.lock);
+    if let Some((_, seat)) = seats.find(ticket) {
+        seat.free();
+    }
+    let at = seats
+        .sit_down(held.owner, Role::Producer, &peers)
+        .expect("there is a seat");
+    seats.lock.unlock(held.owner);
+    at
+}
+
+/// The only producer's role goes with a ticket to a child; a third process watches: at no time is there nobody. With
+/// `has_seat` the child, which has a seat before the ticket's, counts itself there.
+fn watch_ticket(has_seat: bool, spawner_dies: bool, redeem: Redeem, has_producer: fn(&RawSeats) -> bool) {
+    check(2, move || {
+        let watched = Watched::new();
+        become_owner(CHILD);
+        let other = join(&watched.seats, Role::Consumer);
+        become_owner(SPAWNER);
+        let own = join(&watched.seats, Role::Producer);
+        if !has_seat {
+            become_owner(CHILD);
+            let left = watched.seats.leave(other, Role::Consumer, &peers);
+            assert_eq!(left, Ok(()));
+        }
+        let watching = process(&watched, WATCHER, move |watched| watched.watch(has_producer));
+        become_owner(SPAWNER);
+        let ticket = watched
+            .seats
+            .issue(Role::Producer, Some(own), &peers)
+            .expect("there is a seat");
+        tick();
+        let redeeming = process(&watched, CHILD, move |watched| {
+            tick();
+            let at = redeem(&watched.seats, ticket);
+            tick();
+            watched.allow_missing();
+            assert_eq!(watched.seats.leave(at, Role::Producer, &peers), Ok(()));
+            tick();
+        });
+        let id = OwnerId::pack(0, 0, CHILD, 1);
+        assert_eq!(watched.seats.hand_over(ticket, id, &peers), Ok(()));
+        tick();
+        if spawner_dies {
+            declare_dead(SPAWNER);
+            tick();
+        }
+        watching.join().expect("the model thread ends");
+        redeeming.join().expect("the model thread ends");
+        become_owner(4);
+        let left = watched.seats.seats.iter().filter_map(RawSeat::read).count();
+        assert_eq!(
+            (self::has_producer(&watched.seats), left),
+            (false, usize::from(has_seat))
+        );
+    });
+}
+
+#[test]
+fn loom_seats_a_ticket_counts_until_it_is_redeemed() {
+    watch_ticket(false, false, redeem, has_producer);
+}
+
+#[test]
+fn loom_seats_a_ticket_counts_though_its_spawner_dies() {
+    watch_ticket(false, true, redeem, has_producer);
+}
+
+#[test]
+fn loom_seats_a_ticket_is_redeemed_into_another_seat() {
+    watch_ticket(true, true, redeem, has_producer);
+}
+
+#[test]
+#[should_panic]
+fn loom_mutant_freeing_the_ticket_first_shows_nobody() {
+    watch_ticket(true, false, redeem_wrongly, has_producer);
+}
+
+#[test]
+#[should_panic]
+fn loom_mutant_looking_once_misses_a_ticket() {
+    watch_ticket(true, false, redeem, has_at_one_look);
+}
+
+/// As many children at once as there are seats: each makes its ticket its seat.
+#[test]
+fn loom_seats_tickets_are_enough_seats() {
+    check(2, || {
+        let seats = Arc::new(RawSeats::new());
+        become_owner(SPAWNER);
+        join(&seats, Role::Producer);
+        let issue = || seats.issue(Role::Consumer, None, &peers);
+        let tickets = [issue(), issue()].map(|ticket| ticket.expect("there is a seat"));
+        assert_eq!(issue(), Err(NoSeat::Full));
+        let redeem = |seats: &RawSeats, ticket| seats.redeem(ticket, Role::Consumer, false, &peers);
+        let first = process(&seats, CHILD, move |seats| redeem(seats, tickets[0]));
+        become_owner(WATCHER);
+        assert!(redeem(&seats, tickets[1]).is_ok());
+        assert!(first.join().expect("the model thread ends").is_ok());
+    });
+}
+
+/// Seats, and what their producer wrote before it stopped being one. Loom reports a read that is not ordered after that.
+struct Legacy {
+    seats: RawSeats,
+    record: UnsafeCell<u32>,
+}
+
+// SAFETY: the record is touched as the seats allow, which loom checks.
+unsafe impl Sync for Legacy {}
+// SAFETY: as above.
+unsafe impl Send for Legacy {}
+
+/// Whoever is told that nobody is left sees what they left.
+fn write_and_stop(stop: fn(&RawSeats, usize), has_producer: fn(&RawSeats) -> bool) {
+    check(3, move || {
+        let legacy = Arc::new(Legacy {
+            seats: RawSeats::new(),
+            record: UnsafeCell::new(0),
+        });
+        become_owner(1);
+        let at = join(&legacy.seats, Role::Producer);
+        let writing = process(&legacy, 1, move |legacy| {
+            // SAFETY: loom's cell checks that nobody else has access meanwhile.
+            legacy.record.with_mut(|record| unsafe { *record = 11 });
+            stop(&legacy.seats, at);
+            tick();
+        });
+        become_owner(WATCHER);
+        if !has_producer(&legacy.seats) {
+            // SAFETY: loom's cell checks that nobody writes meanwhile.
+            assert_eq!(legacy.record.with(|record| unsafe { *record }), 11);
+        }
+        writing.join().expect("the model thread ends");
+    });
+}
+
+fn leave(seats: &RawSeats, at: usize) {
+    assert_eq!(seats.leave(at, Role::Producer, &peers), Ok(()));
+}
+
+fn turn(seats: &RawSeats, at: usize) {
+    assert_eq!(seats.turn(at, Role::Producer, Role::Consumer, &peers), Ok(()));
+}
+
+#[test]
+fn loom_seats_who_leaves_leaves_its_record() {
+    write_and_stop(leave, has_producer);
+}
+
+#[test]
+fn loom_seats_who_turns_leaves_its_record() {
+    write_and_stop(turn, has_producer);
+}
+
+#[test]
+#[should_panic]
+fn loom_mutant_believing_relaxed_counts_loses_a_record() {
+    write_and_stop(turn, |seats| {
+        tick();
+        let may_put = |seat: &RawSeat| Counts(seat.counts.load(Ordering::Relaxed)).may(Role::Producer);
+        seats.seats.iter().any(may_put)
+    });
+}
+
+#[test]
+fn loom_seats_belong_to_a_process() {
+    check(2, || {
+        let seats = RawSeats::new();
+        become_owner(1);
+        let at = join(&seats, Role::Producer);
+        become_owner(2);
+        assert_eq!(seats.leave(at, Role::Producer, &peers), Ok(()));
+        assert!(has_producer(&seats), "what is another's is not given up");
+    });
+}
