@@ -1,12 +1,17 @@
-"""Prints nanoseconds per increment of a multiprocessing.Value under its lock.
+"""Prints nanoseconds per operation of multiprocessing's Value, Queue or Pipe.
 
-Arguments: processes, increments of each. Only the loops are timed: from the moment the first process starts to count
-until the last one has finished.
+Arguments: what, processes, operations.
+- value: each of the processes increments one Value under its lock, so many times. Only the loops are timed: from the
+  moment the first process starts to count until the last one has finished.
+- queue: one process puts ints into a Queue of 1024 places and another gets them, from the first to the last.
+- pipe: an int goes through a Pipe to another process and comes back.
 """
 
 import multiprocessing
 import sys
 import time
+
+CONTEXT = multiprocessing.get_context("fork")
 
 
 def count(value, barrier, times, index, increments):
@@ -19,14 +24,12 @@ def count(value, barrier, times, index, increments):
     times[2 * index + 1] = time.monotonic_ns()
 
 
-def main():
-    processes, increments = int(sys.argv[1]), int(sys.argv[2])
-    context = multiprocessing.get_context("fork")
-    value = context.Value("i", 0)
-    barrier = context.Barrier(processes)
-    times = context.Array("q", 2 * processes, lock=False)
+def value(processes, increments):
+    value = CONTEXT.Value("i", 0)
+    barrier = CONTEXT.Barrier(processes)
+    times = CONTEXT.Array("q", 2 * processes, lock=False)
     workers = [
-        context.Process(target=count, args=(value, barrier, times, index, increments))
+        CONTEXT.Process(target=count, args=(value, barrier, times, index, increments))
         for index in range(processes)
     ]
     for worker in workers:
@@ -35,8 +38,51 @@ def main():
         worker.join()
     if value.value != processes * increments:
         sys.exit(f"expected {processes * increments}, found {value.value}")
-    print((max(times) - min(times)) / value.value)
+    return (max(times) - min(times)) / value.value
+
+
+def put(queue, items):
+    for item in range(items):
+        queue.put(item)
+
+
+def queue(_processes, items):
+    queue = CONTEXT.Queue(1024)
+    producer = CONTEXT.Process(target=put, args=(queue, items))
+    producer.start()
+    total = queue.get()
+    started = time.monotonic_ns()
+    for _ in range(items - 1):
+        total += queue.get()
+    elapsed = time.monotonic_ns() - started
+    producer.join()
+    if total != items * (items - 1) // 2:
+        sys.exit(f"the sum of {items} ints came as {total}")
+    return elapsed / (items - 1)
+
+
+def echo(connection):
+    while (item := connection.recv()) is not None:
+        connection.send(item)
+
+
+def pipe(_processes, trips):
+    ours, theirs = CONTEXT.Pipe()
+    child = CONTEXT.Process(target=echo, args=(theirs,))
+    child.start()
+    ours.send(0)
+    ours.recv()  # the child has started
+    started = time.monotonic_ns()
+    for number in range(trips):
+        ours.send(number)
+        if ours.recv() != number:
+            sys.exit(f"{number} did not come back")
+    elapsed = time.monotonic_ns() - started
+    ours.send(None)
+    child.join()
+    return elapsed / trips
 
 
 if __name__ == "__main__":
-    main()
+    what = {"value": value, "queue": queue, "pipe": pipe}[sys.argv[1]]
+    print(what(int(sys.argv[2]), int(sys.argv[3])))

@@ -26,12 +26,12 @@ pub(crate) fn disturbed_races() -> (u32, u32) {
 /// The pace of a race that nobody disturbed, or of the one disturbed least.
 ///
 /// Workers that take turns on one processor are never in each other's way, and would seem fast.
-fn pace(race: impl Fn() -> Vec<Lap>) -> f64 {
+pub(crate) fn pace(mut race: impl FnMut() -> Option<Outcome>) -> f64 {
     let mut best: Option<Outcome> = None;
     let mut attempts = 0;
     loop {
         attempts += 1;
-        if let Some(now) = outcome(&race()) {
+        if let Some(now) = race() {
             let least = best.map_or(now, |best| if now.disturbed < best.disturbed { now } else { best });
             if least.disturbed < DISTURBED || attempts >= ATTEMPTS {
                 RACES.fetch_add(1, Ordering::Relaxed);
@@ -47,8 +47,8 @@ fn beside(effort: Effort, peer: impl Fn(u64) -> Vec<Lap>) -> Option<Measured> {
     let increments = effort.operations(INCREMENTS);
     Some(interleave(
         effort.rounds(ROUNDS),
-        || pace(|| in_processes(2, increments, false)),
-        || pace(|| peer(increments)),
+        || pace(|| outcome(&in_processes(2, increments, false))),
+        || pace(|| outcome(&peer(increments))),
     ))
 }
 

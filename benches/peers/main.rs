@@ -10,11 +10,15 @@
 mod alone;
 mod contended;
 mod measure;
+mod messages;
 mod portable;
 mod python;
 mod race;
+mod rings;
 mod robust;
 mod segments;
+mod stream;
+mod trips;
 
 use measure::{Effort, Measured};
 use std::process::ExitCode;
@@ -61,6 +65,15 @@ const ROWS: &[Row] = &[
     row("spawn_join", 2.00, 1.00, segments::spawn_join),
     row("resident_1000_values", 1.00, 0.50, segments::resident),
     row("bytes_of_a_value", 1.00, 1.00, segments::bytes_of_a_value),
+    row("queue_1x1", 1.00, 0.50, messages::queue_1x1),
+    row("queue_2x2", 1.30, 0.80, messages::queue_2x2),
+    row("queue_batch", 0.30, 0.10, messages::queue_batch),
+    row("ring_1x1", 2.00, 1.00, rings::ring_1x1),
+    row("ring_chunk", 1.50, 1.00, rings::ring_chunk),
+    row("ring_bandwidth", 1.50, 1.10, rings::ring_bandwidth),
+    row("pipe_round_trip", 0.20, 0.01, trips::pipe_round_trip),
+    row("queue_vs_python", 0.02, 0.005, python::queue),
+    row("pipe_vs_python", 0.10, 0.01, python::pipe),
     note("longest_wait_4p", contended::longest_wait),
     note("lock_uncontended_std", alone::lock_beside_std),
     note("lock_uncontended_robust", robust::lock),
@@ -74,6 +87,10 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     if has(segments::IDLE) {
+        return ExitCode::SUCCESS;
+    }
+    if has(trips::ECHO) {
+        trips::echo_system_pipes();
         return ExitCode::SUCCESS;
     }
     // `cargo bench` says `--bench`; without it this is a test of the benches, and short.
@@ -137,13 +154,17 @@ fn verdict(row: &Row, ratio: f64, busy: bool) -> &'static str {
 }
 
 fn print_line(row: &Row, measured: Measured, verdict: &str) {
-    let limit = |limit: Option<f64>| limit.map_or("–".to_owned(), |limit| format!("{limit:.2}"));
+    let ratio = |ratio: f64| match ratio {
+        ..0.1 => format!("{ratio:.3}"),
+        _ => format!("{ratio:.2}"),
+    };
+    let limit = |limit: Option<f64>| limit.map_or("–".to_owned(), ratio);
     println!(
-        "| {} | {} | {} | {:.2} | {} | {} | {verdict} |",
+        "| {} | {} | {} | {} | {} | {} | {verdict} |",
         row.name,
         measured.unit.show(measured.ours),
         measured.unit.show(measured.peer),
-        measured.ratio(),
+        ratio(measured.ratio()),
         limit(row.bar),
         limit(row.goal),
     );

@@ -1,17 +1,20 @@
-//! Python's `multiprocessing.Value`, incremented by four processes under its lock.
+//! Python's `multiprocessing`: `Value` under its lock, `Queue`, `Pipe`.
 
+use crate::contended::pace;
 use crate::measure::{Effort, Measured, interleave};
+use crate::messages::through_queue;
 use crate::race::{in_processes, whole_pace};
+use crate::trips::EchoProcess;
 use std::process::{Command, Stdio};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/python_multiprocessing.py");
 const PROCESSES: u32 = 4;
 
-/// Nanoseconds an increment takes there, or why that cannot be told.
-fn in_python(increments: u64) -> Result<f64, String> {
+/// Nanoseconds an operation takes there, or why that cannot be told.
+fn in_python(what: &str, processes: u32, operations: u64) -> Result<f64, String> {
     let mut command = Command::new("python3");
-    command.arg(SCRIPT).arg(PROCESSES.to_string());
-    command.arg(increments.to_string()).stdin(Stdio::null());
+    command.args([SCRIPT, what]).arg(processes.to_string());
+    command.arg(operations.to_string()).stdin(Stdio::null());
     let output = command.output().map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout);
     match text.trim().parse() {
@@ -20,16 +23,37 @@ fn in_python(increments: u64) -> Result<f64, String> {
     }
 }
 
-pub(crate) fn increment(effort: Effort) -> Option<Measured> {
-    if let Err(why) = in_python(10) {
+/// Measures beside what Python does, if there is one.
+fn beside(what: &str, effort: Effort, processes: u32, theirs: u64, ours: impl FnMut() -> f64) -> Option<Measured> {
+    if let Err(why) = in_python(what, processes, 10) {
         println!("\nno comparison with Python: {why}\n");
         return None;
     }
-    let ours = effort.operations(1_000_000);
-    let theirs = effort.operations(100_000);
-    Some(interleave(
-        effort.rounds(5),
-        || whole_pace(&in_processes(PROCESSES, ours, false), ours),
-        || in_python(theirs).unwrap(),
-    ))
+    let theirs = effort.operations(theirs);
+    let python = || in_python(what, processes, theirs).unwrap();
+    Some(interleave(effort.rounds(5), ours, python))
+}
+
+pub(crate) fn increment(effort: Effort) -> Option<Measured> {
+    let increments = effort.operations(1_000_000);
+    beside("value", effort, PROCESSES, 100_000, || {
+        whole_pace(&in_processes(PROCESSES, increments, false), increments)
+    })
+}
+
+pub(crate) fn queue(effort: Effort) -> Option<Measured> {
+    let items = effort.operations(1_000_000);
+    beside("queue", effort, 2, 100_000, || {
+        pace(|| Some(through_queue(1, items, 1)))
+    })
+}
+
+pub(crate) fn pipe(effort: Effort) -> Option<Measured> {
+    let trips = effort.operations(100_000);
+    let echo = EchoProcess::<i32>::start();
+    let measured = beside("pipe", effort, 2, 20_000, || {
+        pace(|| Some(echo.trips(trips, |number| number as i32)))
+    });
+    echo.end();
+    measured
 }

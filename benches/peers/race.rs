@@ -8,19 +8,32 @@ use std::sync::atomic::{AtomicU32, Ordering};
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Mark {
     /// Nanoseconds of the clock that all processes share.
-    at: u64,
-    count: u64,
+    pub(crate) at: u64,
+    pub(crate) count: u64,
+}
+
+impl Mark {
+    pub(crate) fn now(count: u64) -> Self {
+        Mark { at: now(), count }
+    }
 }
 
 /// A worker's first and last increment.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Lap {
-    first: Mark,
-    last: Mark,
+    pub(crate) first: Mark,
+    pub(crate) last: Mark,
     /// The longest single increment, where it was asked for.
     longest: u64,
     /// Nanoseconds this worker could have run, but others had its processor.
     displaced: u64,
+}
+
+impl Lap {
+    /// The share of its time that this worker was off its processor, because others wanted it.
+    pub(crate) fn disturbed(&self) -> f64 {
+        self.displaced as f64 / (self.last.at - self.first.at).max(1) as f64
+    }
 }
 
 /// Nanoseconds of the monotonic clock, which is the same one in every process.
@@ -33,7 +46,12 @@ pub(crate) fn now() -> u64 {
 
 /// Nanoseconds this thread has waited for a processor so far; 0 where that cannot be told.
 fn displaced() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    displaced_of("thread-self")
+}
+
+/// The same of the first thread of a process, which is named as in `/proc`.
+pub(crate) fn displaced_of(process: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/schedstat")).unwrap_or_default();
     let waited = text.split(' ').nth(1).and_then(|field| field.parse().ok());
     waited.unwrap_or(0)
 }
@@ -47,21 +65,28 @@ fn pass(gate: &AtomicU32, parties: u32) {
     }
 }
 
-/// Runs one worker: all start together, each increments as often as the others.
-pub(crate) fn count(gate: &AtomicU32, parties: u32, increments: u64, mut increment: impl FnMut() -> u64) -> Lap {
+/// Marks begin and end of what one worker does once all have come.
+pub(crate) fn lap(gate: &AtomicU32, parties: u32, work: impl FnOnce() -> (Mark, Mark)) -> Lap {
     pass(gate, parties);
     let before = displaced();
-    let mark = |count| Mark { at: now(), count };
-    let first = mark(increment());
-    for _ in 2..increments {
-        increment();
-    }
+    let (first, last) = work();
     Lap {
         first,
-        last: mark(increment()),
+        last,
         longest: 0,
         displaced: displaced() - before,
     }
+}
+
+/// Runs one worker: all start together, each increments as often as the others.
+pub(crate) fn count(gate: &AtomicU32, parties: u32, increments: u64, mut increment: impl FnMut() -> u64) -> Lap {
+    lap(gate, parties, || {
+        let first = Mark::now(increment());
+        for _ in 2..increments {
+            increment();
+        }
+        (first, Mark::now(increment()))
+    })
 }
 
 /// As [`count`], with the time of each increment taken.
@@ -91,10 +116,9 @@ pub(crate) fn outcome(laps: &[Lap]) -> Option<Outcome> {
     let begin = laps.iter().map(|lap| lap.first).max_by_key(|mark| mark.at)?;
     let end = laps.iter().map(|lap| lap.last).min_by_key(|mark| mark.at)?;
     let counted = end.count.checked_sub(begin.count).filter(|&counted| counted > 0)?;
-    let share = |lap: &Lap| lap.displaced as f64 / (lap.last.at - lap.first.at) as f64;
     Some(Outcome {
         pace: (end.at - begin.at) as f64 / counted as f64,
-        disturbed: laps.iter().map(share).fold(0.0, f64::max),
+        disturbed: laps.iter().map(Lap::disturbed).fold(0.0, f64::max),
     })
 }
 
