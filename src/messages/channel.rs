@@ -125,13 +125,18 @@ impl Channel {
         )
     }
 
-    /// Puts the first of `records` that fit, at least one, and tells how much that was.
-    #[inline]
-    pub(super) fn put(&self, records: &[u8], deadline: Deadline, company: Company<'_>) -> Result<Moved, Stop> {
+    /// Puts the first of `records`, which are those of `items` items, that fit, at least one, and tells how much that was.
+    pub(super) fn put(
+        &self,
+        records: &[u8],
+        items: u32,
+        deadline: Deadline,
+        company: Company<'_>,
+    ) -> Result<Moved, Stop> {
         let least = (codec::first_bytes(records) / UNIT) as u32;
         let waiting = Waiting::new(deadline, company);
         let write = |room: Stretch| {
-            let moved = fitting(records, room);
+            let moved = fitting(records, items, room);
             self.write(room.start, &records[..moved.units as usize * UNIT]);
             moved
         };
@@ -265,13 +270,18 @@ impl Channel {
     }
 }
 
-/// How much the first of `records` take that fit into `room`.
-#[inline]
-fn fitting(records: &[u8], room: Stretch) -> Moved {
-    let all = records.len() / UNIT;
+/// How much the first of `records`, which are those of `items` items, take that fit into `room`.
+fn fitting(records: &[u8], items: u32, room: Stretch) -> Moved {
+    let units = records.len() / UNIT;
+    if items <= room.items && units <= room.units as usize {
+        return Moved {
+            items,
+            units: units as u32,
+        };
+    }
     let mut moved = Moved { items: 0, units: 0 };
     let mut rest = records;
-    while moved.items < room.items && (moved.units as usize) < all {
+    while moved.items < room.items {
         let Some((item, next)) = codec::split_first(rest) else {
             break;
         };

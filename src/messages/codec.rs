@@ -88,9 +88,23 @@ impl Flavor for Append<'_> {
     }
 }
 
-/// Appends the record of `item`; the buffer is as before if it cannot be encoded.
+/// Appends the record of `item`, by way of `small` if it fits there; the buffer is as before if it cannot be encoded.
 #[inline]
-pub(super) fn append<T: Serialize>(buffer: &mut Vec<u8>, item: &T) -> Result<(), NotEncodable> {
+pub(super) fn append<T: Serialize>(small: &mut Small, buffer: &mut Vec<u8>, item: &T) -> Result<(), NotEncodable> {
+    let Some(units) = small.encode(item) else {
+        return append_large(buffer, item);
+    };
+    let (len, end) = (units * UNIT, buffer.len());
+    buffer.reserve(SMALL * UNIT);
+    // SAFETY: `small` has `len` bytes and the buffer room for as many behind its end.
+    unsafe { copy_units(small.bytes().as_ptr(), buffer.as_mut_ptr().add(end), len) };
+    // SAFETY: these bytes have just been written, and there was room for them.
+    unsafe { buffer.set_len(end + len) };
+    Ok(())
+}
+
+/// As [`append`], for what does not fit on the stack.
+pub(super) fn append_large<T: Serialize>(buffer: &mut Vec<u8>, item: &T) -> Result<(), NotEncodable> {
     let start = buffer.len();
     buffer.extend_from_slice(&[0; UNIT]);
     if postcard::serialize_with_flavor(item, Append(buffer)).is_err() {
@@ -188,8 +202,8 @@ mod tests {
     #[test]
     fn a_record_is_a_header_and_whole_words() {
         let mut buffer = Vec::new();
-        assert!(append(&mut buffer, &"hello").is_ok());
-        assert!(append(&mut buffer, &()).is_ok());
+        assert!(append(&mut Small::new(), &mut buffer, &"hello").is_ok());
+        assert!(append_large(&mut buffer, &()).is_ok());
         let len = 6u32;
         assert_eq!(&buffer[..4], &len.to_ne_bytes()[..]);
         assert_eq!((buffer.len(), units_of(len), units_of(0)), (24, 2, 1));

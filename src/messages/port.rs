@@ -7,7 +7,7 @@ use super::seat::{Reservation, Seat};
 use super::travel::Parcel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::Deadline;
-use crate::raw::{Role, Stop, Ticket};
+use crate::raw::{Moved, Role, Stop, Ticket};
 use crate::segment::Segment;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -111,7 +111,7 @@ impl Port {
     #[cold]
     fn send_large<T: Serialize>(&self, item: &T, deadline: Deadline) -> Result<(), Refusal> {
         codec::with_buffer(|buffer| {
-            codec::append(buffer, item).map_err(|_| Refusal::NotEncodable)?;
+            codec::append_large(buffer, item).map_err(|_| Refusal::NotEncodable)?;
             self.put_one(buffer, deadline)
         })
     }
@@ -127,20 +127,23 @@ impl Port {
 
     /// Sends `items` and counts those it has sent.
     fn send_many<T: Serialize>(&self, buffer: &mut Vec<u8>, items: &[T], sent: &mut usize) -> Result<(), Refusal> {
+        let mut small = Small::new();
         while *sent < items.len() {
             buffer.clear();
-            let mut failed = false;
+            let (mut failed, mut encoded) = (false, 0);
             for item in &items[*sent..] {
-                failed = codec::append(buffer, item).is_err();
+                failed = codec::append(&mut small, buffer, item).is_err();
+                encoded += u32::from(!failed);
                 if failed || buffer.len() >= AT_ONCE {
                     break;
                 }
             }
             let mut records = buffer.as_slice();
             while !records.is_empty() {
-                let (items, bytes) = self.put(records, Deadline::Never)?;
-                *sent += items;
-                records = &records[bytes..];
+                let moved = self.put(records, encoded, Deadline::Never)?;
+                encoded -= moved.items;
+                *sent += moved.items as usize;
+                records = &records[moved.units as usize * UNIT..];
             }
             if failed {
                 return Err(Refusal::NotEncodable);
@@ -149,11 +152,11 @@ impl Port {
         Ok(())
     }
 
-    /// Puts the first records that fit, and tells how many items and bytes that was.
-    fn put(&self, records: &[u8], deadline: Deadline) -> Result<(usize, usize), Refusal> {
+    /// Puts the first of so many records that fit, and tells how much that was.
+    fn put(&self, records: &[u8], items: u32, deadline: Deadline) -> Result<Moved, Refusal> {
         self.check(codec::first_bytes(records))?;
-        let moved = self.channel.put(records, deadline, &|look| self.has_consumers(look))?;
-        Ok((moved.items as usize, moved.units as usize * UNIT))
+        let company = |look_at_maps| self.has_consumers(look_at_maps);
+        Ok(self.channel.put(records, items, deadline, &company)?)
     }
 
     #[inline]

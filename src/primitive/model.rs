@@ -103,7 +103,7 @@ impl Polls {
 
     pub(crate) fn gather() {}
 
-    pub(crate) fn learn(_while_looking: bool, _found: u64, _capacity: u64) {}
+    pub(crate) fn learn(_asleep: Duration, _found: u64, _capacity: u64) {}
 }
 
 /// Both sides fence: what the kernel does for the light side.

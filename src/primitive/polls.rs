@@ -8,12 +8,15 @@
 //! message is an answer, there is only ever one. Which of the two it is shows in how many there were.
 
 use core::cell::Cell;
+use core::time::Duration;
 use std::sync::OnceLock;
 
 /// Most looks before sleeping: some tens of microseconds, what it costs to be woken on a core that idles.
 const MOST: u32 = 1 << 11;
 /// Fewest, where spinning has not paid lately.
 const FEWEST: u32 = 1 << 6;
+/// A sleep of so long was not worth its cost: being put to sleep and woken takes about that long.
+const SOON: Duration = Duration::from_micros(100);
 
 /// Most pauses between seeing news and taking them.
 const LONGEST_GATHERING: u32 = 1 << 6;
@@ -53,15 +56,18 @@ impl Polls {
         }
     }
 
-    /// Records whether what was waited for came while looking, or only after sleeping, and how much of it there was, of so
-    /// much as there can be.
-    pub(crate) fn learn(while_looking: bool, found: u64, capacity: u64) {
+    /// Records how long the wait slept after looking, and how much it found in the end, of so much as there can be.
+    pub(crate) fn learn(asleep: Duration, found: u64, capacity: u64) {
         let (limit, gathering) = (LIMIT.get(), GATHERING.get());
-        if !while_looking {
-            LIMIT.set((limit / 2).max(FEWEST));
+        // What came soon after all was worth some more looks: else two that stream would take turns at sleeping.
+        LIMIT.set(if asleep <= SOON {
+            (limit * 2).min(MOST)
+        } else {
+            (limit / 2).max(FEWEST)
+        });
+        if !asleep.is_zero() {
             return;
         }
-        LIMIT.set((limit * 2).min(MOST));
         // One for every other pause, or there was no stream; but not so much that the other side may soon have to wait.
         GATHERING.set(if found >= u64::from(gathering / 2 + 2) && found <= capacity / 4 {
             (gathering * 2 + 2).min(LONGEST_GATHERING)
@@ -88,19 +94,27 @@ mod tests {
 
     #[test]
     fn waits_that_end_asleep_shorten_the_next() {
-        (0..20).for_each(|_| Polls::learn(false, 1, 1024));
+        (0..20).for_each(|_| Polls::learn(Duration::from_millis(1), 1, 1024));
         let after_sleeping = looks_until_sleep();
-        (0..20).for_each(|_| Polls::learn(true, 1, 1024));
+        (0..20).for_each(|_| Polls::learn(Duration::ZERO, 1, 1024));
         assert!(after_sleeping < looks_until_sleep() || runs_alone());
     }
 
     #[test]
+    fn short_sleeps_lengthen_the_next_wait() {
+        (0..20).for_each(|_| Polls::learn(Duration::from_millis(1), 1, 1024));
+        let after_long_sleeps = looks_until_sleep();
+        (0..20).for_each(|_| Polls::learn(Duration::from_micros(30), 1, 1024));
+        assert!(after_long_sleeps < looks_until_sleep() || runs_alone());
+    }
+
+    #[test]
     fn streams_are_let_gather_and_answers_are_not() {
-        (0..20).for_each(|_| Polls::learn(true, 200, 1024));
+        (0..20).for_each(|_| Polls::learn(Duration::ZERO, 200, 1024));
         assert_eq!(GATHERING.get(), LONGEST_GATHERING);
-        (0..20).for_each(|_| Polls::learn(true, 1, 1024));
+        (0..20).for_each(|_| Polls::learn(Duration::ZERO, 1, 1024));
         assert_eq!(GATHERING.get(), 0);
-        (0..20).for_each(|_| Polls::learn(true, 8, 8));
+        (0..20).for_each(|_| Polls::learn(Duration::ZERO, 8, 8));
         assert_eq!(GATHERING.get(), 0);
     }
 }

@@ -6,6 +6,7 @@
 use crate::primitive::{AtomicU64, Deadline, Foreign, Ordering, Polls, Wait};
 use crate::raw::{Doorbell, NoSeat, Refused};
 use core::time::Duration;
+use std::time::Instant;
 
 /// The first sleep; each fruitless one doubles it.
 const FIRST_SLICE: Duration = Duration::from_millis(1);
@@ -69,6 +70,8 @@ pub(crate) struct Waiting<'a> {
     fruitless: u32,
     /// Whether this call has slept: then it wakes the next when it ends (B3).
     pub(crate) slept: bool,
+    /// For how long, for the next waits of this thread.
+    asleep: Duration,
     /// Nobody is left; the next look is the last (W1).
     alone: bool,
 }
@@ -83,6 +86,7 @@ impl<'a> Waiting<'a> {
             slice: FIRST_SLICE,
             fruitless: 0,
             slept: false,
+            asleep: Duration::ZERO,
             alone: false,
         }
     }
@@ -112,7 +116,9 @@ impl<'a> Waiting<'a> {
         }
         let slice = left.map_or(self.slice, |left| left.min(self.slice));
         self.slept = true;
+        let asleep_since = Instant::now();
         let ending = bell.sleep(word, seen, Some(slice));
+        self.asleep += asleep_since.elapsed();
         if word.load(Ordering::Relaxed) != seen {
             (self.slice, self.fruitless) = (FIRST_SLICE, 0);
             return Ok(());
@@ -134,7 +140,7 @@ impl<'a> Waiting<'a> {
     /// Remembers how the wait ended, and how much there was in the end, for the next waits of this thread.
     pub(crate) fn learn(&self, found: u64, capacity: u64) {
         if self.polls.is_some() {
-            Polls::learn(!self.slept, found, capacity);
+            Polls::learn(self.asleep, found, capacity);
         }
     }
 }

@@ -9,8 +9,11 @@ mod queue;
 mod ring;
 mod seats;
 
-use crate::primitive::{AtomicU64, Deadline, Ordering, Peers};
+use crate::primitive::model::become_owner;
+use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers};
 use crate::raw::{Held, RawMutex};
+use loom::thread;
+use std::sync::Arc;
 
 /// Runs `model` under every schedule with at most `preemptions` forced switches.
 fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
@@ -23,6 +26,24 @@ fn lock(mutex: &RawMutex) -> Held {
     mutex
         .lock(|| Peers, Deadline::Never)
         .expect("no limit, not held by the caller")
+}
+
+/// Runs `play` in a thread of its own as process `pid`.
+fn process<S: Send + Sync + 'static, T: 'static>(
+    shared: &Arc<S>,
+    pid: u32,
+    play: impl FnOnce(&S) -> T + 'static,
+) -> thread::JoinHandle<T> {
+    let shared = shared.clone();
+    thread::spawn(move || {
+        become_owner(pid);
+        play(&shared)
+    })
+}
+
+/// Whether nobody has declared process `pid` dead.
+fn lives(pid: u32) -> bool {
+    !Peers.has_left(OwnerId::pack(pid, 1, pid, 1), false)
 }
 
 loom::lazy_static! {

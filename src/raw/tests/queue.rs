@@ -1,10 +1,9 @@
-use super::{check, lock};
+use super::{check, lives, lock, process};
 use crate::primitive::model::{become_owner, declare_dead};
-use crate::primitive::{Deadline, Ordering, OwnerId, Peers};
+use crate::primitive::{Deadline, Ordering, Peers};
 use crate::raw::queue::{CLOSED, Mark, RawQueue};
 use crate::raw::{Bounds, Moved, Stop, Stretch, Waiting};
 use loom::cell::UnsafeCell;
-use loom::thread;
 use std::sync::Arc;
 
 const CONSUMER: u32 = 9;
@@ -88,19 +87,6 @@ impl Numbers {
 }
 
 const ONE: Moved = Moved { items: 1, units: 1 };
-
-/// Runs `play` in a thread of its own as process `pid`.
-fn process<T: 'static>(
-    numbers: &Arc<Numbers>,
-    pid: u32,
-    play: impl FnOnce(&Numbers) -> T + 'static,
-) -> thread::JoinHandle<T> {
-    let numbers = numbers.clone();
-    thread::spawn(move || {
-        become_owner(pid);
-        play(&numbers)
-    })
-}
 
 fn put_all(numbers: &Numbers, mine: &[u32]) {
     for &number in mine {
@@ -228,10 +214,6 @@ fn at(mark: Mark) -> Stretch {
         items: 1,
         units: 1,
     }
-}
-
-fn lives(pid: u32) -> bool {
-    !Peers.has_left(OwnerId::pack(pid, 1, pid, 1), false)
 }
 
 /// One producer dies at `step`, the other when it is done: its record comes, the first's comes or not.

@@ -1,9 +1,8 @@
-use super::check;
+use super::{check, lives, process};
 use crate::primitive::model::{become_owner, declare_dead};
-use crate::primitive::{Deadline, Ordering, OwnerId, Peers};
+use crate::primitive::{Deadline, Ordering, Peers};
 use crate::raw::{End, NoSeat, Place, RawRing, RawSeats, Role, Stop, Waiting};
 use loom::cell::UnsafeCell;
-use loom::thread;
 use std::sync::Arc;
 
 const CONSUMER: u32 = 9;
@@ -93,23 +92,6 @@ impl Numbers {
             }
         }
     }
-}
-
-fn lives(pid: u32) -> bool {
-    !Peers.has_left(OwnerId::pack(pid, 1, pid, 1), false)
-}
-
-/// Runs `play` in a thread of its own as process `pid`.
-fn process<T: 'static>(
-    numbers: &Arc<Numbers>,
-    pid: u32,
-    play: impl FnOnce(&Numbers) -> T + 'static,
-) -> thread::JoinHandle<T> {
-    let numbers = numbers.clone();
-    thread::spawn(move || {
-        become_owner(pid);
-        play(&numbers)
-    })
 }
 
 /// Puts `count` numbers and dies; the consumer has them all, in order, and is told.

@@ -1,10 +1,9 @@
-use super::{check, lock, tick};
+use super::{check, lock, process, tick};
 use crate::primitive::model::{become_owner, declare_dead};
 use crate::primitive::{Ordering, OwnerId, Peers};
 use crate::raw::seats::{Counts, RawSeat};
 use crate::raw::{NoSeat, RawSeats, Role, Ticket};
 use loom::cell::UnsafeCell;
-use loom::thread;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -24,19 +23,6 @@ fn has_producer(seats: &RawSeats) -> bool {
 
 fn join(seats: &RawSeats, role: Role) -> usize {
     seats.join(role, &peers).expect("there is a seat")
-}
-
-/// Runs `play` in a thread of its own as process `pid`.
-fn process<S: Send + Sync + 'static, T: 'static>(
-    shared: &Arc<S>,
-    pid: u32,
-    play: impl FnOnce(&S) -> T + 'static,
-) -> thread::JoinHandle<T> {
-    let shared = shared.clone();
-    thread::spawn(move || {
-        become_owner(pid);
-        play(&shared)
-    })
 }
 
 /// Seats, and whether the role they are about may be missing by now. The latter is no part of the model: no process
