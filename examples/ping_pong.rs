@@ -4,7 +4,7 @@
 
 use clap::{Parser, value_parser};
 use procshare::{Connection, Process, RecvError, Result};
-use std::time::{Duration, Instant};
+use std::{fmt::Display, time::Instant};
 
 /// Sends numbers to another process and back, and prints how long that takes.
 #[derive(Parser)]
@@ -22,67 +22,59 @@ fn main() -> Result<()> {
     let rounds = Options::parse().rounds;
     let (busy, blocking) = (round_trips(true, rounds)?, round_trips(false, rounds)?);
     println!("{rounds} round trips each, times in ns\n");
-    println!(
-        "{:>9}    {:<WIDTH$}  blocking (recv)",
-        "up to", "busy (try_recv in a loop)"
-    );
-    let bucket = |time: &u64| time.ilog2();
-    for power in bucket(&busy[0].min(blocking[0]))..=bucket(busy.last().max(blocking.last()).unwrap_or(&1)) {
+    print_row("up to", "busy (try_recv in a loop)", "blocking (recv)");
+    let last = busy.len() - 1;
+    for power in busy[0].min(blocking[0]).ilog2()..=busy[last].max(blocking[last]).ilog2() {
         let bar = |times: &[u64]| {
-            let count = times.iter().filter(|time| bucket(time) == power).count();
+            let count = times.iter().filter(|time| time.ilog2() == power).count();
             "█".repeat((count * WIDTH).div_ceil(times.len()))
         };
-        println!(
-            "{:>9}    {:<WIDTH$}  {}",
-            (2u64 << power) - 1,
-            bar(&busy),
-            bar(&blocking)
-        );
+        print_row((2u64 << power) - 1, bar(&busy), bar(&blocking));
     }
     println!();
     for (name, percent) in [("minimum", 0), ("median", 50), ("99 %", 99), ("maximum", 100)] {
-        let at = (busy.len() - 1) * percent / 100;
-        println!("{name:>9}    {:<WIDTH$}  {}", busy[at], blocking[at]);
+        print_row(name, busy[last * percent / 100], blocking[last * percent / 100]);
     }
     Ok(())
+}
+
+fn print_row(label: impl Display, busy: impl Display, blocking: impl Display) {
+    println!("{label:>9}    {busy:<WIDTH$}  {blocking}");
 }
 
 /// The nanoseconds each round trip took, shortest first.
 fn round_trips(busy: bool, rounds: u64) -> Result<Vec<u64>> {
     let (ours, theirs) = procshare::pipe()?;
+    let echo = |connection: Connection<u64>, busy| -> Result<()> {
+        while let Ok(number) = receive(&connection, busy) {
+            connection.send(number)?;
+        }
+        Ok(()) // the other end was closed
+    };
     let child = Process::spawn(echo, (theirs, busy))?;
-    let trip = |number| -> Result<Duration> {
+    let mut times = Vec::new();
+    for number in 0..=rounds {
         let began = Instant::now();
         ours.send(number)?;
         assert_eq!(receive(&ours, busy)?, number);
-        Ok(began.elapsed())
-    };
-    trip(0)?; // waits for the child to start
-    let times = (1..=rounds).map(|number| Ok(trip(number)?.as_nanos().max(1) as u64));
-    let mut times = times.collect::<Result<Vec<_>>>()?;
+        times.push(began.elapsed().as_nanos().max(1) as u64);
+    }
+    times.remove(0); // waited for the child to start
     times.sort_unstable();
     ours.close();
     child.join()??;
     Ok(times)
 }
 
-/// Sends back what comes, until the other end is closed.
-fn echo(connection: Connection<u64>, busy: bool) -> Result<()> {
-    while let Ok(number) = receive(&connection, busy) {
-        connection.send(number)?;
-    }
-    Ok(())
-}
-
 fn receive(connection: &Connection<u64>, busy: bool) -> Result<u64, RecvError> {
-    let mut polls = 0u32;
-    while busy {
-        match connection.try_recv() {
-            Err(RecvError::Empty) if polls % 1024 == 1023 => std::thread::yield_now(), // they may need this processor
-            Err(RecvError::Empty) => std::hint::spin_loop(),
-            received => return received,
-        }
-        polls = polls.wrapping_add(1);
+    if !busy {
+        return connection.recv();
     }
-    connection.recv()
+    loop {
+        let mut polls = (0..100).map(|_| connection.try_recv());
+        match polls.find(|received| *received != Err(RecvError::Empty)) {
+            Some(received) => return received,
+            None => std::thread::yield_now(), // the other process may need this processor
+        }
+    }
 }
