@@ -515,14 +515,17 @@ fn scenario(point: &'static str) -> Option<()> {
 #[test]
 fn a_process_may_die_at_every_named_point() {
     let _watchdog = watchdog();
-    for point in CRASH_POINTS {
+    // Those of queues, pipes and rings are met in `tests/crash_messages`.
+    let of_messages = ["bell.", "queue.", "seat.", "ring."];
+    let points = CRASH_POINTS
+        .iter()
+        .filter(|point| !of_messages.iter().any(|prefix| point.starts_with(prefix)));
+    for point in points.clone() {
         assert!(scenario(point).is_some(), "{point} has no scenario here");
     }
     let (pause, point) = *LONGEST.lock().expect("no scenario failed");
-    eprintln!(
-        "{} points; longest pause after a death: {pause:?}, at {point}",
-        CRASH_POINTS.len()
-    );
+    let count = points.count();
+    eprintln!("{count} points; longest pause after a death: {pause:?}, at {point}");
 }
 
 /// The names in `crash_point!` calls of the sources.
