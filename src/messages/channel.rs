@@ -168,9 +168,21 @@ impl Channel {
         company: Company<'_>,
     ) -> Result<(), Stop> {
         let read = |queued: Stretch| {
-            let moved = self.measure(queued, most)?;
-            self.append(queued.start, moved.units as usize * UNIT, buffer);
-            Some(moved)
+            // Copied before it is measured: a copy fetches many lines at once, a walk over headers one after the other. It is
+            // about as much as is wanted, going by the average; whole records of it are taken.
+            let average = queued.units / queued.items.max(1) + 1;
+            let guess = average.saturating_mul(most.min(queued.items)).min(queued.units);
+            buffer.clear();
+            self.append(queued.start, guess as usize * UNIT, buffer);
+            let copied = Stretch { units: guess, ..queued };
+            let mut moved = measure(copied, most, |unit| header_in(buffer, unit))?;
+            if moved.items == 0 {
+                moved = self.measure_one(queued)?;
+                buffer.clear();
+                self.append(queued.start, moved.units as usize * UNIT, buffer);
+            }
+            buffer.truncate(moved.units as usize * UNIT);
+            fills(queued, moved).then_some(moved)
         };
         let waiting = Waiting::new(deadline, company);
         self.raw().take(self.bounds, || self.seats.peers(), waiting, read)?;
@@ -187,7 +199,7 @@ impl Channel {
         company: Company<'_>,
     ) -> Result<(), Stop> {
         let read = |queued: Stretch| {
-            let moved = self.measure(queued, 1)?;
+            let moved = self.measure_one(queued)?;
             let len = moved.units as usize * UNIT;
             if moved.units as usize <= SMALL {
                 self.read(queued.start, len, small.bytes_mut().as_mut_ptr());
@@ -248,26 +260,47 @@ impl Channel {
         unsafe { buffer.set_len(buffer.len() + len) };
     }
 
-    /// How much the first records of `queued` take, `most` of them at most; `None` if there is no record.
+    /// How much the first record of `queued` takes; `None` if there is no record.
     #[inline]
-    fn measure(&self, queued: Stretch, most: u32) -> Option<Moved> {
-        let mut moved = Moved { items: 0, units: 0 };
-        while moved.items < queued.items.min(most) {
-            let (spot, _) = self.spot(queued.start.wrapping_add(moved.units));
-            // SAFETY: the spot is a unit of the ring, aligned as its units are, and belongs to the holder of the consumers'
-            // lock, which is the caller (Q1).
-            let header = unsafe { spot.cast::<u64>().read() };
-            let units = codec::units_of(codec::length_in(header)?);
-            if units > queued.units - moved.units {
-                return None;
-            }
-            moved.units += units;
-            moved.items += 1;
-        }
-        // Records fill the stretch: units left over, or none left for the items that remain, are nonsense too.
-        let (items_left, units_left) = (queued.items - moved.items, queued.units - moved.units);
-        (items_left <= units_left && (items_left > 0) == (units_left > 0)).then_some(moved)
+    fn measure_one(&self, queued: Stretch) -> Option<Moved> {
+        let (spot, _) = self.spot(queued.start);
+        // SAFETY: the spot is a unit of the ring, aligned as its units are, and belongs to the holder of the consumers' lock,
+        // which is the caller (Q1).
+        let header = unsafe { spot.cast::<u64>().read() };
+        let units = codec::units_of(codec::length_in(header)?);
+        let moved = Moved { items: 1, units };
+        (units <= queued.units && fills(queued, moved)).then_some(moved)
     }
+}
+
+/// The header at a unit of `records`.
+#[inline]
+fn header_in(records: &[u8], unit: u32) -> Option<u64> {
+    let header = records.get(unit as usize * UNIT..)?.first_chunk()?;
+    Some(u64::from_ne_bytes(*header))
+}
+
+/// How much those of the first records of `queued` take that lie in it as a whole, `most` of them at most; `None` if what
+/// stands in a record's place is none.
+#[inline]
+fn measure(queued: Stretch, most: u32, header_at: impl Fn(u32) -> Option<u64>) -> Option<Moved> {
+    let mut moved = Moved { items: 0, units: 0 };
+    while moved.items < queued.items.min(most) && moved.units < queued.units {
+        let units = codec::units_of(codec::length_in(header_at(moved.units)?)?);
+        if units > queued.units - moved.units {
+            break;
+        }
+        moved.units += units;
+        moved.items += 1;
+    }
+    Some(moved)
+}
+
+/// Records fill what is queued: no units may be left over once `moved` is taken, and none lacking for the items that remain.
+#[inline]
+fn fills(queued: Stretch, moved: Moved) -> bool {
+    let (items, units) = (queued.items - moved.items, queued.units - moved.units);
+    items <= units && (items > 0) == (units > 0)
 }
 
 /// How much the first of `records`, which are those of `items` items, take that fit into `room`.

@@ -3,6 +3,7 @@
 //! Encoding happens before a lock is taken and decoding after it is given back, so that no code of a user's runs under
 //! it; in between, a small record lies on the stack, and others in a buffer that each thread keeps.
 
+use crate::primitive::{AtomicU64, Ordering};
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,23 +17,85 @@ const KEPT: usize = 1 << 16;
 const MARK: u32 = 0x7265_6331;
 
 thread_local! {
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static RECORDS: Cell<Records> = const { Cell::new(Records::EMPTY) };
 }
 
-/// Runs `work` with this thread's buffer, empty. A `Serialize` that itself uses a queue gets another.
+/// Encoded records, one after the other.
+pub(super) struct Records {
+    /// A number of whole units, of which the first `end` bytes are records.
+    bytes: Vec<u8>,
+    end: usize,
+}
+
+/// Runs `work` with this thread's records, of which there are none yet. A `Serialize` that itself uses a queue gets others.
 #[inline]
-pub(super) fn with_buffer<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-    let mut buffer = BUFFER.take();
-    buffer.clear();
-    let outcome = work(&mut buffer);
-    if buffer.capacity() <= KEPT {
-        BUFFER.set(buffer);
+pub(super) fn with_records<R>(work: impl FnOnce(&mut Records) -> R) -> R {
+    let mut records = RECORDS.replace(Records::EMPTY);
+    records.clear();
+    let outcome = work(&mut records);
+    if records.bytes.capacity() <= KEPT {
+        RECORDS.set(records);
     }
     outcome
 }
 
+impl Records {
+    const EMPTY: Records = Records {
+        bytes: Vec::new(),
+        end: 0,
+    };
+
+    pub(super) fn clear(&mut self) {
+        self.end = 0;
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.end]
+    }
+
+    /// Appends the record of `item`, or nothing if it cannot be encoded.
+    #[inline]
+    pub(super) fn append<T: Serialize>(&mut self, item: &T) -> Result<(), NotEncodable> {
+        if self.bytes.len() < self.end + SMALL * UNIT {
+            self.bytes.resize(2 * self.end + 2 * SMALL * UNIT, 0);
+        }
+        let room = &mut self.bytes[self.end + UNIT..];
+        match postcard::serialize_with_flavor(item, Fill { room, at: 0 }) {
+            Ok(len) => self.finish(len),
+            Err(_) => self.append_large(item)?,
+        }
+        Ok(())
+    }
+
+    /// As [`append`](Self::append), for what there may be too little room for.
+    pub(super) fn append_large<T: Serialize>(&mut self, item: &T) -> Result<(), NotEncodable> {
+        let start = self.end + UNIT;
+        self.bytes.resize(start, 0);
+        let encoded = postcard::serialize_with_flavor(item, Append(&mut self.bytes));
+        let len = self.bytes.len() - start;
+        self.bytes.resize(self.bytes.len().next_multiple_of(UNIT), 0);
+        if encoded.is_err() {
+            return Err(NotEncodable);
+        }
+        self.finish(len);
+        Ok(())
+    }
+
+    /// Makes the `len` bytes behind a header's room a record.
+    #[inline]
+    fn finish(&mut self, len: usize) {
+        // An item of more than 4 GiB fits into no queue; its header is never looked at.
+        let header = header_of(len as u32);
+        self.bytes[self.end..self.end + UNIT].copy_from_slice(&header.to_ne_bytes());
+        self.end += UNIT + len.next_multiple_of(UNIT);
+    }
+}
+
 /// Units of the largest record that is kept on the stack.
 pub(super) const SMALL: usize = 16;
+
+/// Units that are copied one by one.
+const FEW: usize = 8;
 
 /// A record on the stack, aligned as units are.
 pub(super) struct Small([u64; SMALL]);
@@ -58,10 +121,54 @@ impl Small {
     /// Encodes `item` if its record is that small, and tells how many units it takes.
     #[inline]
     pub(super) fn encode<T: Serialize>(&mut self, item: &T) -> Option<usize> {
-        let room = &mut self.bytes_mut()[UNIT..];
-        let len = postcard::to_slice(item, room).ok()?.len() as u32;
+        let output = Fill {
+            room: &mut self.bytes_mut()[UNIT..],
+            at: 0,
+        };
+        let len = postcard::serialize_with_flavor(item, output).ok()? as u32;
         self.0[0] = header_of(len);
         Some(units_of(len) as usize)
+    }
+}
+
+/// The encoder's output: a piece of the stack. Most of what is written are numbers of a few bytes; they go as one word, which
+/// is followed by what comes next.
+struct Fill<'a> {
+    room: &'a mut [u8],
+    at: usize,
+}
+
+/// Up to eight bytes as the lower ones of a word.
+#[inline]
+fn word_of(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+}
+
+impl Flavor for Fill<'_> {
+    type Output = usize;
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        match self.room.get_mut(self.at..self.at + UNIT) {
+            Some(word) if bytes.len() <= UNIT => word.copy_from_slice(&word_of(bytes).to_le_bytes()),
+            _ => {
+                let target = self.room.get_mut(self.at..self.at + bytes.len());
+                target
+                    .ok_or(postcard::Error::SerializeBufferFull)?
+                    .copy_from_slice(bytes);
+            }
+        }
+        self.at += bytes.len();
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<usize> {
+        Ok(self.at)
     }
 }
 
@@ -86,37 +193,6 @@ impl Flavor for Append<'_> {
     fn finalize(self) -> postcard::Result<()> {
         Ok(())
     }
-}
-
-/// Appends the record of `item`, by way of `small` if it fits there; the buffer is as before if it cannot be encoded.
-#[inline]
-pub(super) fn append<T: Serialize>(small: &mut Small, buffer: &mut Vec<u8>, item: &T) -> Result<(), NotEncodable> {
-    let Some(units) = small.encode(item) else {
-        return append_large(buffer, item);
-    };
-    let (len, end) = (units * UNIT, buffer.len());
-    buffer.reserve(SMALL * UNIT);
-    // SAFETY: `small` has `len` bytes and the buffer room for as many behind its end.
-    unsafe { copy_units(small.bytes().as_ptr(), buffer.as_mut_ptr().add(end), len) };
-    // SAFETY: these bytes have just been written, and there was room for them.
-    unsafe { buffer.set_len(end + len) };
-    Ok(())
-}
-
-/// As [`append`], for what does not fit on the stack.
-pub(super) fn append_large<T: Serialize>(buffer: &mut Vec<u8>, item: &T) -> Result<(), NotEncodable> {
-    let start = buffer.len();
-    buffer.extend_from_slice(&[0; UNIT]);
-    if postcard::serialize_with_flavor(item, Append(buffer)).is_err() {
-        buffer.truncate(start);
-        return Err(NotEncodable);
-    }
-    let len = buffer.len() - start - UNIT;
-    // An item of more than 4 GiB fits into no queue; its header is never looked at.
-    let header = header_of(len as u32);
-    buffer[start..start + UNIT].copy_from_slice(&header.to_ne_bytes());
-    buffer.resize(buffer.len().next_multiple_of(UNIT), 0);
-    Ok(())
 }
 
 pub(super) struct NotEncodable;
@@ -161,29 +237,29 @@ pub(super) fn first_bytes(records: &[u8]) -> usize {
     split_first(records).map_or(records.len(), |(_, rest)| records.len() - rest.len())
 }
 
-/// Copies `len` bytes, a number of whole units. Few of them are copied without a call: that costs as much as all the rest.
+/// Copies `len` bytes, a number of whole units.
+///
+/// Few of them go unit by unit: the processor passes what was just written on to a load of the same width only, and a call
+/// costs as much as all the rest. Stores of atomics stay as they are; others the compiler would join.
 ///
 /// # Safety
 ///
-/// `from` is readable and `to` writable for `len` bytes; the two do not overlap.
+/// `from` is readable and `to` writable for `len` bytes; both are aligned as units are, and do not overlap.
 #[inline]
 pub(super) unsafe fn copy_units(from: *const u8, to: *mut u8, len: usize) {
-    if len >= 2 * SMALL * UNIT {
+    if len > FEW * UNIT {
         // SAFETY: as the caller says.
         return unsafe { to.copy_from_nonoverlapping(from, len) };
     }
-    let mut at = 0;
-    macro_rules! copy_blocks {
-        ($($bytes:literal)*) => {$(
-            if len & $bytes != 0 {
-                // SAFETY: the lower bits of `len` are still to come, so `at + $bytes` is not above it.
-                unsafe { to.add(at).copy_from_nonoverlapping(from.add(at), $bytes) };
-                at += $bytes;
-            }
-        )*};
+    let (from, to) = (from.cast::<u64>(), to.cast::<u64>());
+    for unit in 0..len / UNIT {
+        // SAFETY: the unit lies within the `len` bytes, which are readable and aligned.
+        let word = unsafe { from.add(unit).read() };
+        // SAFETY: the unit lies within the `len` bytes, which are writable, aligned, and used by nobody else meanwhile.
+        let target = unsafe { AtomicU64::from_ptr(to.add(unit)) };
+        // Relaxed: whoever publishes the record orders it.
+        target.store(word, Ordering::Relaxed);
     }
-    copy_blocks!(128 64 32 16 8);
-    debug_assert_eq!(at, len, "a number of whole units");
 }
 
 /// The item in `bytes`, all of which it must take.
@@ -201,13 +277,14 @@ mod tests {
 
     #[test]
     fn a_record_is_a_header_and_whole_words() {
-        let mut buffer = Vec::new();
-        assert!(append(&mut Small::new(), &mut buffer, &"hello").is_ok());
-        assert!(append_large(&mut buffer, &()).is_ok());
+        let mut records = Records::EMPTY;
+        assert!(records.append(&"hello").is_ok());
+        assert!(records.append_large(&()).is_ok());
+        let buffer = records.bytes();
         let len = 6u32;
         assert_eq!(&buffer[..4], &len.to_ne_bytes()[..]);
         assert_eq!((buffer.len(), units_of(len), units_of(0)), (24, 2, 1));
-        let (first, rest) = split_first(&buffer).unwrap();
+        let (first, rest) = split_first(buffer).unwrap();
         assert_eq!(decode::<String>(first).as_deref(), Some("hello"));
         let (second, rest) = split_first(rest).unwrap();
         assert_eq!((second.len(), rest.len()), (0, 0));

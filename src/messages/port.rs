@@ -1,7 +1,7 @@
 //! `Port`: a handle's way into a channel: its seat, and putting and taking items of a type.
 
 use super::channel::Channel;
-use super::codec::{self, Small, UNIT};
+use super::codec::{self, Records, Small, UNIT};
 use super::error::{RecvError, SendError, no_seat};
 use super::seat::{Reservation, Seat};
 use super::travel::Parcel;
@@ -110,15 +110,15 @@ impl Port {
     /// Sends what does not fit on the stack, or cannot be encoded at all.
     #[cold]
     fn send_large<T: Serialize>(&self, item: &T, deadline: Deadline) -> Result<(), Refusal> {
-        codec::with_buffer(|buffer| {
-            codec::append_large(buffer, item).map_err(|_| Refusal::NotEncodable)?;
-            self.put_one(buffer, deadline)
+        codec::with_records(|records| {
+            records.append_large(item).map_err(|_| Refusal::NotEncodable)?;
+            self.put_one(records.bytes(), deadline)
         })
     }
 
     pub(super) fn send_all<T: Serialize>(&self, mut items: Vec<T>) -> Result<(), SendError<Vec<T>>> {
         let mut sent = 0;
-        let outcome = codec::with_buffer(|buffer| self.send_many(buffer, &items, &mut sent));
+        let outcome = codec::with_records(|records| self.send_many(records, &items, &mut sent));
         outcome.map_err(|refusal| {
             items.drain(..sent);
             refusal.with(items)
@@ -126,24 +126,23 @@ impl Port {
     }
 
     /// Sends `items` and counts those it has sent.
-    fn send_many<T: Serialize>(&self, buffer: &mut Vec<u8>, items: &[T], sent: &mut usize) -> Result<(), Refusal> {
-        let mut small = Small::new();
+    fn send_many<T: Serialize>(&self, records: &mut Records, items: &[T], sent: &mut usize) -> Result<(), Refusal> {
         while *sent < items.len() {
-            buffer.clear();
+            records.clear();
             let (mut failed, mut encoded) = (false, 0);
             for item in &items[*sent..] {
-                failed = codec::append(&mut small, buffer, item).is_err();
+                failed = records.append(item).is_err();
                 encoded += u32::from(!failed);
-                if failed || buffer.len() >= AT_ONCE {
+                if failed || records.bytes().len() >= AT_ONCE {
                     break;
                 }
             }
-            let mut records = buffer.as_slice();
-            while !records.is_empty() {
-                let moved = self.put(records, encoded, Deadline::Never)?;
+            let mut rest = records.bytes();
+            while !rest.is_empty() {
+                let moved = self.put(rest, encoded, Deadline::Never)?;
                 encoded -= moved.items;
                 *sent += moved.items as usize;
-                records = &records[moved.units as usize * UNIT..];
+                rest = &rest[moved.units as usize * UNIT..];
             }
             if failed {
                 return Err(Refusal::NotEncodable);

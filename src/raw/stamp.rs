@@ -1,6 +1,8 @@
 //! `Stamp`: when somebody last asked the kernel, so that a crowd of waiters asks once.
 
-use crate::primitive::{AtomicU64, Ordering, monotonic_millis};
+use crate::primitive::AtomicU64;
+#[cfg(not(procshare_loom))]
+use crate::primitive::{Ordering, monotonic_millis};
 
 /// Least time between two questions about the same thing, whoever asks.
 const EVERY_MS: u64 = 10;

@@ -89,9 +89,7 @@ impl Numbers {
 const ONE: Moved = Moved { items: 1, units: 1 };
 
 fn put_all(numbers: &Numbers, mine: &[u32]) {
-    for &number in mine {
-        numbers.put(number).expect("nobody closes it");
-    }
+    mine.iter().for_each(|&number| put(numbers, number));
 }
 
 fn take_some(numbers: &Numbers, count: usize) -> Vec<u32> {
