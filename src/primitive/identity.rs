@@ -7,6 +7,7 @@
 //! A child may have been born into another PID or time namespace, where its ids mean nothing to its parent's peers.
 //! So an id is computed anew only together with a look at the namespaces, and refused when they have changed.
 
+use super::asymmetric;
 use super::owner::{OwnerId, start_bits};
 use crate::sys;
 use core::cell::Cell;
@@ -114,6 +115,7 @@ fn ensure_process() -> Result<u64, Foreign> {
     }
     let identity = sys::identity::identity();
     check_namespaces(&identity)?;
+    asymmetric::enlist(); // Nobody takes a lock, or part in anything, without an id.
     let half = OwnerId::process_half(identity.pid, start_bits(identity.start));
     let process = identity.start << 32 | half;
     // Without a page (no memory for one) nothing may be cached: every call comes here and computes.

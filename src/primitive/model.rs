@@ -110,8 +110,6 @@ impl Polls {
 pub(crate) mod asymmetric {
     use super::{Ordering, fence};
 
-    pub(crate) fn enlist() {}
-
     pub(crate) fn light() {
         fence(Ordering::SeqCst);
     }

@@ -1,8 +1,8 @@
-//! `OwnerId`: who holds a lock, packed into one word beside the lock's two flags.
+//! `OwnerId`: who holds a lock, packed into one word beside the lock's flag.
 //!
 //! ```text
 //!  63        54 53                32 | 31  30 29      22 21                 0
-//!  [ start:10 ][ PID:22            ] | [I][W][ image:8 ][ TID:22            ]
+//!  [ start:10 ][ PID:22            ] | [I][-][ image:8 ][ TID:22            ]
 //!  high half: the process            | low half: the futex word
 //! ```
 //!
@@ -10,12 +10,11 @@
 //! *image* marks the executable image: `exec` keeps PID, TID and start time but not the memory, so without the mark a
 //! process that replaced itself while holding a lock would take its former self for itself.
 
-/// Somebody may be asleep on the word: whoever unlocks wakes one.
-pub(crate) const WAITERS: u64 = 1 << 30;
 /// The last owner died or panicked, and nobody has declared the data whole since.
 pub(crate) const INCONSISTENT: u64 = 1 << 31;
 
-const FLAGS: u64 = WAITERS | INCONSISTENT;
+/// Bit 30 is free.
+const FLAGS: u64 = 1 << 30 | INCONSISTENT;
 const ID_BITS: u64 = (1 << 22) - 1;
 
 /// Identifies one thread of one image of one process; never zero for a real owner.
@@ -102,14 +101,14 @@ mod tests {
     fn parts_survive_packing() {
         let id = OwnerId::pack(0x3f_fffe, 0xa5, 0x2a_5a5a, 1022);
         assert_eq!((id.pid(), id.image(), id.start_bits()), (0x2a_5a5a, 0xa5, 1022));
-        assert_eq!(OwnerId::in_word(id.word() | WAITERS | INCONSISTENT), Some(id));
+        assert_eq!(OwnerId::in_word(id.word() | FLAGS), Some(id));
         assert_eq!(id.word() & FLAGS, 0);
     }
 
     #[test]
     fn flags_alone_name_nobody() {
         assert_eq!(OwnerId::in_word(0), None);
-        assert_eq!(OwnerId::in_word(INCONSISTENT | WAITERS), None);
+        assert_eq!(OwnerId::in_word(FLAGS), None);
     }
 
     #[test]

@@ -21,7 +21,7 @@
 use crate::primitive::{AtomicU64, Ordering, Wait, asymmetric, crash_point, futex};
 use core::time::Duration;
 
-/// The flag; above it is counted how often it was taken down.
+/// The flag; above it, in the lower half, is counted how often it was taken down. The upper half is a stamp's (`stamp`).
 pub(super) const RAISED: u64 = 1;
 
 /// The flag and its count. The word that sleepers wait for is another.
@@ -29,6 +29,10 @@ pub(super) const RAISED: u64 = 1;
 pub(crate) struct Doorbell {
     pub(super) bell: AtomicU64,
 }
+
+/// What a waiting thread remembers of its last sleep at a bell: flag and count as it slept on them.
+#[derive(Default)]
+pub(crate) struct Raised(Option<u32>);
 
 impl Doorbell {
     #[cfg(procshare_loom)]
@@ -51,20 +55,24 @@ impl Doorbell {
     #[cold]
     pub(crate) fn wake(&self) {
         // Relaxed: the futex orders what sleepers and wakers do with the bell.
-        let bell = self.bell.load(Ordering::Relaxed);
-        if bell & RAISED == 0 {
-            return;
-        }
-        // Adding one to the raised flag takes it down and carries into the count. If it has moved meanwhile, then because
-        // somebody else took it down and wakes one in our place.
-        let lowered = bell.wrapping_add(RAISED);
-        if self
-            .bell
-            .compare_exchange(bell, lowered, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
-        {
-            crash_point!("bell.lowered");
-            futex::wake(&self.bell, 1);
+        let mut bell = self.bell.load(Ordering::Relaxed);
+        while bell & RAISED != 0 {
+            // Adding one to the raised flag takes it down and carries into the count.
+            let lowered = bell.wrapping_add(RAISED);
+            match self
+                .bell
+                .compare_exchange(bell, lowered, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => {
+                    crash_point!("bell.lowered");
+                    futex::wake(&self.bell, 1);
+                    return;
+                }
+                // A stamp was put on it: once more. But if somebody else has taken the flag down, he wakes one in our place,
+                // also where it is up again.
+                Err(now) if now as u32 != bell as u32 => return,
+                Err(now) => bell = now,
+            }
         }
     }
 
@@ -77,11 +85,17 @@ impl Doorbell {
         futex::wake(&self.bell, u32::MAX);
     }
 
-    /// Sleeps for as long as `word` is `seen` and nobody rings, one slice at most.
+    /// Sleeps for as long as `word` is `seen` and nobody rings, one slice at most. `raised` is the caller's memory of its
+    /// last sleep here.
     #[cold]
-    pub(crate) fn sleep(&self, word: &AtomicU64, seen: u64, slice: Option<Duration>) -> Wait {
+    pub(crate) fn sleep(&self, word: &AtomicU64, seen: u64, raised: &mut Raised, slice: Option<Duration>) -> Wait {
         let bell = self.raise();
-        asymmetric::heavy(); // B1; its partner is in `ring`.
+        // A flag that has been up since the last fence needs no second one. Whoever has changed the word looked at the flag
+        // before that fence, and then the word is seen below, or after it, and then the bell has moved.
+        if raised.0 != Some(bell as u32) {
+            asymmetric::heavy(); // B1; its partner is in `ring`.
+            raised.0 = Some(bell as u32);
+        }
         if word.load(Ordering::Relaxed) != seen {
             return Wait::Changed;
         }
@@ -92,6 +106,16 @@ impl Doorbell {
             self.raise(); // B2. No fence: who does not see this flag, and is not seen either, is made up for by B3.
         }
         ending
+    }
+
+    /// The word, whose upper half is a stamp's.
+    pub(super) fn word(&self) -> &AtomicU64 {
+        &self.bell
+    }
+
+    #[cfg(not(procshare_loom))]
+    pub(super) fn reset(&self) {
+        self.bell.store(0, Ordering::Relaxed);
     }
 
     fn raise(&self) -> u64 {

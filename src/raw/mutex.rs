@@ -5,26 +5,28 @@
 //! | state | word | moved by | to | if that party dies there |
 //! |---|---|---|---|---|
 //! | free | `0` or `I` | any thread, compare-exchange | held | the lock is held by a dead owner |
-//! | held | `owner [I]` | its owner, compare-exchange | free | a waiter proves it and takes over |
-//! | | | a waiter sets `W` before sleeping | contended | the owner wakes one too many: harmless |
-//! | contended | `owner W [I]` | its owner | free, then one wake-up | the sleepers' slices end by themselves |
-//! | | | a waiter that proved the owner dead | `waiter W I` | the next waiter proves *that* one dead |
+//! | held | `owner [I]` | its owner, by one store | free; then it rings | a waiter proves it and takes over; sleepers' slices end by themselves |
+//! | | | a waiter that proved the owner dead | `waiter I` | the next waiter proves *that* one dead |
 //!
 //! `I` (inconsistent) comes with every take-over, in the same store, and stays through unlocks until an owner declares
 //! the data whole. Who publishes by one store may do so at once; who writes in place must tell its users first.
 //!
+//! Waiters are not marked in the word but on a bell beside it. So nobody but its owner changes the word of a held lock, and
+//! unlocking is a plain store, which spares one of the two read-modify-writes a lock else costs.
+//!
 //! # Invariants
 //!
 //! - M1. Only the thread named in the word moves it to free, and only once: `unlock` compares the whole id.
-//! - M2. A sleeper has seen `W` in the word it sleeps on; whoever clears `W` wakes one.
-//! - M3. Whoever was asleep acquires with `W` set, since others may sleep still.
+//! - M2. A sleeper has raised the bell before it looked at the word for the last time; whoever frees the word rings.
+//! - M3. Whoever was woken raises the bell again, and rings when it unlocks or gives up: others may sleep still.
 //! - M4. A living owner's word is never taken: take-over follows proof of death, and compares the whole word.
 //! - M5. A wake-up that dies with its receiver delays the others by one slice at most.
 
-use super::stamp::Stamp;
-use crate::primitive::owner::{INCONSISTENT, WAITERS};
+use super::doorbell::{Doorbell, Raised};
+use super::stamp;
+use crate::primitive::owner::INCONSISTENT;
 use crate::primitive::{
-    AtomicU64, Backoff, Deadline, Foreign, Ordering, OwnerId, Peers, Wait, crash_point, current_owner, futex,
+    AtomicU64, Backoff, Deadline, Foreign, Ordering, OwnerId, Peers, Wait, crash_point, current_owner,
     is_current_process,
 };
 use core::time::Duration;
@@ -41,8 +43,8 @@ const EXEC_AFTER: Duration = Duration::from_millis(50);
 #[repr(C)]
 pub(crate) struct RawMutex {
     pub(super) word: AtomicU64,
-    /// When somebody last asked the kernel about the owner.
-    checked: Stamp,
+    /// Waiters sleep on it until the word changes; its upper half says when somebody last asked the kernel about the owner.
+    pub(super) bell: Doorbell,
 }
 
 /// Proof of holding: who holds, and whether the data may be half-written.
@@ -72,7 +74,7 @@ impl RawMutex {
     pub(crate) fn new() -> Self {
         RawMutex {
             word: AtomicU64::new(0),
-            checked: Stamp::new(),
+            bell: Doorbell::new(),
         }
     }
 
@@ -111,13 +113,13 @@ impl RawMutex {
     #[inline]
     pub(crate) fn unlock(&self, owner: OwnerId) {
         crash_point!("unlock.begin");
-        // Release: pairs with the Acquire of whoever locks next.
-        if self
-            .word
-            .compare_exchange(owner.word(), 0, Ordering::Release, Ordering::Relaxed)
-            .is_err()
-        {
-            self.unlock_contended(owner);
+        // Relaxed: only the owner changes the word while it lives (M1, M4).
+        let word = self.word.load(Ordering::Relaxed);
+        if OwnerId::in_word(word) == Some(owner) {
+            // Release: pairs with the Acquire of whoever locks next.
+            self.word.store(word & INCONSISTENT, Ordering::Release);
+            crash_point!("unlock.released");
+            self.bell.ring(); // M2.
         }
     }
 
@@ -147,7 +149,7 @@ impl RawMutex {
         let inconsistent = OwnerId::in_word(word).is_some() || word & INCONSISTENT != 0;
         self.word
             .store(if inconsistent { INCONSISTENT } else { 0 }, Ordering::Relaxed);
-        self.checked.reset();
+        self.bell.reset();
     }
 
     /// Who holds the lock now, as a hint.
@@ -156,64 +158,51 @@ impl RawMutex {
         OwnerId::in_word(self.word.load(Ordering::Relaxed))
     }
 
-    #[cold]
-    fn unlock_contended(&self, owner: OwnerId) {
-        let mut word = self.word.load(Ordering::Relaxed);
-        while OwnerId::in_word(word) == Some(owner) {
-            // Release: pairs with the Acquire of whoever locks next.
-            match self
-                .word
-                .compare_exchange(word, word & INCONSISTENT, Ordering::Release, Ordering::Relaxed)
-            {
-                Ok(_) => {
-                    crash_point!("unlock.released");
-                    if word & WAITERS != 0 {
-                        futex::wake(&self.word, 1);
-                    }
-                    return;
-                }
-                Err(now) => word = now,
-            }
-        }
-    }
-
     /// Waits for the lock. `word` is what the first attempt found.
     #[cold]
     fn lock_contended(
         &self,
-        mut word: u64,
+        word: u64,
         me: OwnerId,
         passes: Option<&AtomicU64>,
         peers: &Peers,
         deadline: Deadline,
     ) -> Result<Held, Refused> {
         let mut waiter = Waiter::new(me, deadline, passes);
+        let outcome = self.lock_awake(word, &mut waiter, peers);
+        if waiter.slept && outcome.is_err() {
+            self.bell.wake(); // M3.
+        }
+        outcome
+    }
+
+    fn lock_awake(&self, mut word: u64, waiter: &mut Waiter<'_>, peers: &Peers) -> Result<Held, Refused> {
         loop {
             let free = match OwnerId::in_word(word) {
                 None => word,
-                Some(owner) if owner == me => return Err(Refused::WouldDeadlock),
+                Some(owner) if owner == waiter.me => return Err(Refused::WouldDeadlock),
                 Some(_) => {
-                    if let Some(outcome) = self.wait_once(word, &mut waiter, peers) {
+                    if let Some(outcome) = self.wait_once(word, waiter, peers) {
                         return outcome;
                     }
                     word & INCONSISTENT
                 }
             };
-            match self.acquire_free(free, &waiter) {
+            match self.acquire_free(free, waiter) {
                 Ok(held) => return Ok(held),
                 Err(now) => word = now,
             }
         }
     }
 
-    /// One compare-exchange from free; keeps `I`, and sets `W` if the caller has slept (M3). Returns the word if it is
-    /// another: looking and taking are one, since either takes the cache line from the owner.
+    /// One compare-exchange from free; keeps `I`. Returns the word if it is another: looking and taking are one, since either
+    /// takes the cache line from the owner.
     fn acquire_free(&self, free: u64, waiter: &Waiter<'_>) -> Result<Held, u64> {
-        let mine = waiter.me.word() | free & INCONSISTENT | waiter.waiters;
+        let mine = waiter.me.word() | free & INCONSISTENT;
         // Acquire: pairs with the Release in `unlock`.
         self.word
             .compare_exchange(free, mine, Ordering::Acquire, Ordering::Relaxed)?;
-        waiter.backoff.learn(waiter.waiters == 0, waiter.passes_seen());
+        waiter.backoff.learn(!waiter.slept, waiter.passes_seen());
         crash_point!("lock.acquired");
         Ok(Held {
             owner: waiter.me,
@@ -239,44 +228,30 @@ impl RawMutex {
                     .ok_or(Refused::TimedOut),
             );
         }
-        let marked = word | WAITERS;
-        // Relaxed: the futex compares the word under the kernel's own lock (M2).
-        if word != marked
-            && self
-                .word
-                .compare_exchange(word, marked, Ordering::Relaxed, Ordering::Relaxed)
-                .is_err()
-        {
-            return None;
-        }
         crash_point!("lock.waiting");
-        waiter.waiters = WAITERS;
+        waiter.slept = true;
         let (slice, asleep_since) = (waiter.slice, Instant::now());
-        let ending = futex::wait(
-            &self.word,
-            marked as u32,
-            Some(left.map_or(slice, |left| left.min(slice))),
-        );
-        if ending == Wait::Woken {
+        let slice = left.map_or(slice, |left| left.min(slice));
+        if self.bell.sleep(&self.word, word, &mut waiter.raised, Some(slice)) == Wait::Woken {
             crash_point!("lock.woken");
         }
         // A signal ends a sleep too: what counts is not why it ended, but whether the word has moved.
-        if self.word.load(Ordering::Relaxed) != marked {
+        if self.word.load(Ordering::Relaxed) != word {
             waiter.moved();
             return None;
         }
         waiter.stood_still(asleep_since.elapsed());
-        self.take_over_if_dead(marked, waiter, peers, waiter.still >= EXEC_AFTER)
+        self.take_over_if_dead(word, waiter, peers, waiter.still >= EXEC_AFTER)
             .map(Ok)
     }
 
     /// Asks whether the owner in `word` is dead, unless somebody has just asked, and takes its place if so.
     fn take_over_if_dead(&self, word: u64, waiter: &Waiter<'_>, peers: &Peers, look_at_maps: bool) -> Option<Held> {
         let owner = OwnerId::in_word(word)?;
-        if !self.checked.is_due() || !peers.is_dead(owner, look_at_maps) {
+        if !stamp::is_due(self.bell.word()) || !peers.is_dead(owner, look_at_maps) {
             return None;
         }
-        let mine = waiter.me.word() | WAITERS | INCONSISTENT;
+        let mine = waiter.me.word() | INCONSISTENT;
         // Acquire: what the dead owner had stored is visible, its threads having left the processor for good (M4).
         self.word
             .compare_exchange(word, mine, Ordering::Acquire, Ordering::Relaxed)
@@ -294,8 +269,9 @@ struct Waiter<'a> {
     me: OwnerId,
     deadline: Deadline,
     backoff: Backoff,
-    /// `WAITERS` once this thread has slept, else 0.
-    waiters: u64,
+    slept: bool,
+    /// The bell as this thread last raised it.
+    raised: Raised,
     slice: Duration,
     /// How long the word has stood still while this thread slept.
     still: Duration,
@@ -310,7 +286,8 @@ impl<'a> Waiter<'a> {
             me,
             deadline,
             backoff: Backoff::new(),
-            waiters: 0,
+            slept: false,
+            raised: Raised::default(),
             slice: FIRST_SLICE,
             still: Duration::ZERO,
             passes,

@@ -21,8 +21,8 @@
 //! - S4. A role moves to another seat in three steps: it is counted there, `summary` counts the change, the old seat gives
 //!   it up. So who looks at one seat after the other, and misses it at both, sees `summary` move.
 
-use super::stamp::Stamp;
-use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers, asymmetric, crash_point, current_owner};
+use super::stamp;
+use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers, crash_point, current_owner};
 use crate::raw::{Held, RawMutex, Refused};
 
 /// Processes and children on their way, at most.
@@ -162,7 +162,7 @@ pub(crate) struct RawSeats {
     /// How often a process has sat down or been given a ticket.
     joined: AtomicU64,
     /// When somebody last asked the kernel about producers, and about consumers.
-    checked: [Stamp; 2],
+    checked: [AtomicU64; 2],
     /// Roles that nobody is left to play, one bit each: a hint that spares a look at all seats. Above, a count of changes.
     summary: AtomicU64,
     pub(super) seats: [RawSeat; SEATS],
@@ -175,7 +175,7 @@ impl RawSeats {
         RawSeats {
             lock: RawMutex::new(),
             joined: zero(),
-            checked: [Stamp::new(), Stamp::new()],
+            checked: [zero(), zero()],
             summary: zero(),
             seats: core::array::from_fn(|_| RawSeat {
                 owner: zero(),
@@ -186,14 +186,12 @@ impl RawSeats {
 
     /// Gives the calling process a seat, or counts one more handle on the one it has.
     pub(crate) fn join(&self, role: Role, peers: &dyn Fn() -> Peers) -> Result<usize, NoSeat> {
-        asymmetric::enlist();
         let me = self.locked(peers)?;
         self.sit_down(me.owner, role, peers)
     }
 
     /// As [`join`](Self::join) for a role that only one may have (S3).
     pub(crate) fn claim(&self, role: Role, peers: &dyn Fn() -> Peers) -> Result<usize, NoSeat> {
-        asymmetric::enlist();
         let me = self.locked(peers)?;
         self.check_unclaimed(role, peers)?;
         self.sit_down(me.owner, role, peers)
@@ -267,7 +265,6 @@ impl RawSeats {
         sole: bool,
         peers: &dyn Fn() -> Peers,
     ) -> Result<usize, NoSeat> {
-        asymmetric::enlist();
         let me = self.locked(peers)?;
         let ticket = self.find(ticket);
         if ticket.is_none() && sole {
@@ -316,7 +313,8 @@ impl RawSeats {
                 }
                 let is_me = current_owner().is_ok_and(|me| me.of_process() == owner);
                 if is_me
-                    || !*may_ask.get_or_insert_with(|| self.checked[usize::from(role == Role::Consumer)].is_due())
+                    || !*may_ask
+                        .get_or_insert_with(|| stamp::is_due(&self.checked[usize::from(role == Role::Consumer)]))
                     || !peers().has_left(owner, look_at_maps)
                 {
                     return true;

@@ -3,6 +3,7 @@
 //! It looks for a while, then sleeps in slices. When a slice ends and nothing has moved, it asks whether anybody is left
 //! on the other side. The answer "nobody" is believed only after one more look for what they may have left (W1).
 
+use super::doorbell::Raised;
 use crate::primitive::{AtomicU64, Deadline, Foreign, Ordering, Polls, Wait};
 use crate::raw::{Doorbell, NoSeat, Refused};
 use core::time::Duration;
@@ -70,6 +71,8 @@ pub(crate) struct Waiting<'a> {
     fruitless: u32,
     /// Whether this call has slept: then it wakes the next when it ends (B3).
     pub(crate) slept: bool,
+    /// The bell as it raised it last.
+    raised: Raised,
     /// For how long, for the next waits of this thread.
     asleep: Duration,
     /// Nobody is left; the next look is the last (W1).
@@ -86,6 +89,7 @@ impl<'a> Waiting<'a> {
             slice: FIRST_SLICE,
             fruitless: 0,
             slept: false,
+            raised: Raised::default(),
             asleep: Duration::ZERO,
             alone: false,
         }
@@ -117,7 +121,7 @@ impl<'a> Waiting<'a> {
         let slice = left.map_or(self.slice, |left| left.min(self.slice));
         self.slept = true;
         let asleep_since = Instant::now();
-        let ending = bell.sleep(word, seen, Some(slice));
+        let ending = bell.sleep(word, seen, &mut self.raised, Some(slice));
         self.asleep += asleep_since.elapsed();
         if word.load(Ordering::Relaxed) != seen {
             (self.slice, self.fruitless) = (FIRST_SLICE, 0);
