@@ -54,8 +54,9 @@
 //! | array | raw mutex (16), 48 unused, elements |
 //! | atomic, atomic array, frozen array | elements |
 //!
-//! A lock word is `[ start:10 | PID:22 | inconsistent | waiters | image:8 | TID:22 ]`; its low half is what the futex
-//! compares. 0 is free. *Image* comes from a number the kernel draws at each `exec`. It is needed because nothing else tells
+//! A raw mutex is two words. The first says who holds it: `[ start:10 | PID:22 | inconsistent | - | image:8 | TID:22 ]`, 0 is
+//! free. The second is a bell: `[ stamp:32 | count:31 | raised ]`, whose low half is the futex that waiters sleep on, and whose
+//! high half says when somebody last asked whether the owner is alive. *Image* comes from a number the kernel draws at each `exec`. It is needed because nothing else tells
 //! a process from the one it was before it `exec`ed: PID, TID and start times stay. A process that `exec`s while it holds a lock, attaches the same segment again and asks for the same
 //! lock would otherwise wait for itself, and so would everybody else.
 //!
@@ -66,7 +67,8 @@
 //! | | in | in short |
 //! |---|---|---|
 //! | R1–R4 | `raw/mod.rs` | atomics only, zero is initial, `primitive` only, states first |
-//! | M1–M5 | `raw/mutex.rs` | only the owner frees; sleepers are marked; take-over follows proof and compares the whole word |
+//! | B1–B3 | `raw/doorbell.rs` | sleeper and waker see each other; whoever lowers the flag wakes one; whoever slept wakes the next |
+//! | M1–M5 | `raw/mutex.rs` | only the owner changes the word of a held lock; sleepers raise the bell; take-over follows proof and compares the whole word |
 //! | L1–L3 | `raw/latch.rs` | only the owner writes, only the slot that is not current, version last |
 //! | D1–D3 | `layout/directory.rs` | entries are whole before a bucket leads to them; everything read is checked |
 //! | T1–T2 | `segment/lifetime.rs` | names go only under the exclusive lock; no lock is ever upgraded |
@@ -84,7 +86,12 @@
 //! | addresses of process-local pages, Release | Acquire | that the page is mapped |
 //! | attach slot, Release, when it is given back | Acquire in the judgement | what was done before |
 //!
-//! Everything else is relaxed, and says why where it stands. There is no SeqCst.
+//! Everything else is relaxed, and says why where it stands. The one pair of SeqCst fences is in `primitive/asymmetric.rs`:
+//! whoever is about to sleep raises a flag and then looks at a word, whoever has changed the word then looks at the flag, and
+//! one of the two must see the other. The sleeper has the kernel fence every running thread of every process that uses this
+//! crate (`membarrier`), so that the other side, which is the frequent one, gets by with keeping the compiler from reordering.
+//! That is what makes unlocking a plain store: one read-modify-write for lock and unlock together. Where the kernel lacks the
+//! call both sides fence.
 //!
 //! The fence before the slot is written is needed: without it a reader may copy words of version `v + 2` and yet read
 //! version `v` afterwards. The model `loom_mutant_publish_without_fence_tears` shows it.

@@ -23,8 +23,8 @@ const NEW: Whole = [2; 4];
 const SEGMENT: &str = "shared";
 /// Promised are 100 ms; a busy test machine may keep us from the processor as long.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Set in the lock's word while somebody sleeps for it.
-const WAITERS: u64 = 1 << 30;
+/// Set in the lock's second word, its bell, while somebody sleeps for it.
+const RAISED: u64 = 1;
 /// Byte offset of the boot id in the header.
 const BOOT_ID: u64 = 6 * 8;
 
@@ -251,7 +251,7 @@ fn in_place(point: &'static str) {
 
 /// Polls until somebody sleeps for the lock, or `over` says that nobody ever will.
 fn await_waiter((path, offset): &(PathBuf, u64), mut over: impl FnMut() -> bool) {
-    while word_at(path, *offset) & WAITERS == 0 && !over() {
+    while word_at(path, *offset + 8) & RAISED == 0 && !over() {
         std::thread::yield_now();
     }
 }

@@ -2,7 +2,7 @@ use super::check;
 use crate::primitive::model::{become_owner, futex};
 use crate::primitive::{AtomicU64, Ordering, Wait, asymmetric};
 use crate::raw::Doorbell;
-use crate::raw::doorbell::RAISED;
+use crate::raw::doorbell::{RAISED, Raised};
 use loom::thread;
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ struct Play {
 
 const RIGHT: Play = Play {
     ring: |tokens| tokens.bell.ring(),
-    sleep: |tokens, seen| tokens.bell.sleep(&tokens.given, seen, None),
+    sleep: |tokens, seen| tokens.bell.sleep(&tokens.given, seen, &mut Raised::default(), None),
     leave: |tokens, _| tokens.bell.wake(),
 };
 

@@ -1,7 +1,8 @@
 use super::{check, lock};
 use crate::primitive::model::{become_owner, declare_dead, futex};
-use crate::primitive::owner::{INCONSISTENT, WAITERS};
-use crate::primitive::{Deadline, Ordering, OwnerId, Peers, Wait, current_owner};
+use crate::primitive::owner::INCONSISTENT;
+use crate::primitive::{Deadline, Ordering, OwnerId, Peers, Wait, asymmetric, current_owner};
+use crate::raw::doorbell::{RAISED, Raised};
 use crate::raw::{Held, RawMutex, Refused};
 use loom::cell::UnsafeCell;
 use loom::thread;
@@ -80,32 +81,37 @@ fn loom_three_threads_exclude_each_other_and_all_get_in() {
 #[test]
 #[should_panic]
 fn loom_mutant_unlock_that_wakes_nobody_strands_a_sleeper() {
-    increments(
-        2,
-        4,
-        |mutex, held| mutex.word.store(0 & held.owner.word(), Ordering::Release),
-        lock,
-    );
+    increments(2, 4, |mutex, _| mutex.word.store(0, Ordering::Release), lock);
 }
 
 #[test]
 #[should_panic]
 fn loom_mutant_unlock_without_release_loses_the_data() {
-    let relaxed = |mutex: &RawMutex, held: Held| {
-        if mutex
-            .word
-            .compare_exchange(held.owner.word(), 0, Ordering::Relaxed, Ordering::Relaxed)
-            .is_err()
-        {
-            mutex.unlock(held.owner);
-        }
+    let relaxed = |mutex: &RawMutex, _| {
+        mutex.word.store(0, Ordering::Relaxed);
+        mutex.bell.ring();
     };
     increments(2, 4, relaxed, lock);
 }
 
-/// M3 broken: acquires without `W` after having slept.
+#[test]
+#[should_panic]
+fn loom_mutant_unlock_that_looks_for_sleepers_first_strands_one() {
+    let hasty = |mutex: &RawMutex, held: Held| {
+        let is_raised = mutex.bell.bell.load(Ordering::Relaxed) & RAISED != 0;
+        if is_raised {
+            mutex.unlock(held.owner);
+        } else {
+            mutex.word.store(0, Ordering::Release);
+        }
+    };
+    increments(2, 4, hasty, lock);
+}
+
+/// M3 broken: does not raise the bell again when it was woken.
 fn lock_forgetting_sleepers(mutex: &RawMutex) -> Held {
     let owner = current_owner().expect("said who it is");
+    let mut has_raised = false;
     loop {
         match mutex
             .word
@@ -118,14 +124,15 @@ fn lock_forgetting_sleepers(mutex: &RawMutex) -> Held {
                 };
             }
             Err(word) => {
-                let marked = word | WAITERS;
-                let is_marked = word == marked
-                    || mutex
-                        .word
-                        .compare_exchange(word, marked, Ordering::Relaxed, Ordering::Relaxed)
-                        .is_ok();
-                if is_marked {
-                    let _: Wait = futex::wait(&mutex.word, marked as u32, None);
+                let bell = if has_raised {
+                    mutex.bell.bell.load(Ordering::Relaxed)
+                } else {
+                    mutex.bell.bell.fetch_or(RAISED, Ordering::Relaxed) | RAISED
+                };
+                asymmetric::heavy();
+                if mutex.word.load(Ordering::Relaxed) == word {
+                    let ending = futex::wait(&mutex.bell.bell, bell as u32, None);
+                    has_raised = ending == Wait::Woken;
                 }
                 thread::yield_now();
             }
@@ -222,10 +229,7 @@ fn loom_mutant_take_over_by_plain_store_lets_two_in() {
             let me = current_owner().expect("said who it is");
             let word = guarded.mutex.word.load(Ordering::Relaxed);
             if OwnerId::in_word(word).is_some_and(|owner| Peers.is_dead(owner, false)) {
-                guarded
-                    .mutex
-                    .word
-                    .store(me.word() | WAITERS | INCONSISTENT, Ordering::Release);
+                guarded.mutex.word.store(me.word() | INCONSISTENT, Ordering::Release);
                 guarded.add_one();
             }
         };
@@ -254,15 +258,11 @@ fn loom_waiter_dies_after_its_wake_up() {
             thread::spawn(move || {
                 become_owner(2);
                 let word = guarded.mutex.word.load(Ordering::Relaxed);
-                let marked = word | WAITERS;
-                if OwnerId::in_word(word).is_some()
-                    && guarded
+                if OwnerId::in_word(word).is_some() {
+                    guarded
                         .mutex
-                        .word
-                        .compare_exchange(word, marked, Ordering::Relaxed, Ordering::Relaxed)
-                        .is_ok()
-                {
-                    futex::wait(&guarded.mutex.word, marked as u32, None);
+                        .bell
+                        .sleep(&guarded.mutex.word, word, &mut Raised::default(), None);
                 }
                 declare_dead(2);
             })

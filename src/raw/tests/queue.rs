@@ -1,6 +1,7 @@
 use super::{check, lives, lock, process};
 use crate::primitive::model::{become_owner, declare_dead};
 use crate::primitive::{Deadline, Ordering, Peers};
+use crate::raw::doorbell::Raised;
 use crate::raw::queue::{CLOSED, Mark, RawQueue};
 use crate::raw::{Bounds, Moved, Stop, Stretch, Waiting};
 use loom::cell::UnsafeCell;
@@ -460,7 +461,7 @@ fn put_wrongly(numbers: &Numbers, number: u32, ordering: Ordering, copy_first: b
             raw.bells.items.ring();
             return;
         }
-        raw.bells.room.sleep(&raw.head, head, None);
+        raw.bells.room.sleep(&raw.head, head, &mut Raised::default(), None);
     }
 }
 
@@ -509,7 +510,7 @@ fn loom_mutant_freeing_before_copying_tears() {
                 raw.bells.room.ring();
                 return number;
             }
-            raw.bells.items.sleep(&raw.tail, tail, None);
+            raw.bells.items.sleep(&raw.tail, tail, &mut Raised::default(), None);
         }
     };
     one_to_one(put, take);
@@ -526,7 +527,11 @@ fn loom_mutant_waiting_with_the_lock_held_hangs_the_closer() {
         let producer = process(&numbers, 1, |numbers| {
             let held = lock(&numbers.raw.producers.lock);
             let head = numbers.raw.head.load(Ordering::Acquire);
-            numbers.raw.bells.room.sleep(&numbers.raw.head, head, None);
+            numbers
+                .raw
+                .bells
+                .room
+                .sleep(&numbers.raw.head, head, &mut Raised::default(), None);
             numbers.raw.producers.lock.unlock(held.owner);
         });
         numbers.close();
@@ -549,7 +554,7 @@ fn loom_mutant_keeping_a_wake_up_one_cannot_use_strands_another() {
                 if head.units() == 2 {
                     return;
                 }
-                raw.bells.room.sleep(&raw.head, head.0, None);
+                raw.bells.room.sleep(&raw.head, head.0, &mut Raised::default(), None);
             }
         });
         let wants_one = process(&numbers, 2, |numbers| numbers.put(31));
@@ -593,7 +598,7 @@ fn loom_mutant_verdict_without_another_look_loses_an_item() {
             if !lives(1) {
                 return Vec::new();
             }
-            raw.bells.items.sleep(&raw.tail, tail, None);
+            raw.bells.items.sleep(&raw.tail, tail, &mut Raised::default(), None);
         }
     });
 }
