@@ -61,7 +61,7 @@ fn consumers_notice_that_all_producers_were_killed() {
     // One that is left is enough.
     kill(producers.next().unwrap());
     assert_eq!(queue.get_timeout(LONG), Err(RecvError::TimedOut));
-    let ((got, ended), killed) = while_waiting(wait, || producers.map(kill).last().unwrap());
+    let ((got, ended), killed) = while_waiting(wait, || producers.map(kill).reduce(|_, later| later).unwrap());
     assert_eq!(got, Err(RecvError::Disconnected));
     assert_soon("consumers know that producers were killed", ended, killed);
 }
