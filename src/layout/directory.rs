@@ -21,6 +21,7 @@
 use super::header::word;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{AtomicU64, Ordering, crash_point, fence};
+use core::ops::Range;
 
 /// Every object starts on a cache line of its own.
 pub(crate) const OBJECT_ALIGN: u64 = 64;
@@ -28,6 +29,9 @@ pub(crate) const OBJECT_ALIGN: u64 = 64;
 const ENTRY_WORDS: usize = 8;
 const LONGEST_NAME: usize = 255;
 const LONGEST_SCHEMA: usize = 1 << 16;
+
+/// The words of a queue that say who holds its two locks, who sleeps, and who takes part.
+pub(crate) const QUEUE_FORGETS: [Range<usize>; 4] = [0..2, 16..18, 32..34, 40..176];
 
 /// What an object is; stored in its entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,13 +70,24 @@ impl Kind {
         matches!(self, Kind::Value | Kind::Array | Kind::Counter)
     }
 
+    /// Words that say who holds, waits or takes part, and mean nothing after a restart of the machine. Of the kinds that may
+    /// lie in a file only a queue has more than a lock.
+    pub(crate) fn forgets(self) -> &'static [Range<usize>] {
+        match self {
+            Kind::Queue => &QUEUE_FORGETS,
+            _ => &[],
+        }
+    }
+
     /// The fewest bytes an object of this kind takes: its lock, and what comes with it.
     fn least_bytes(self) -> u64 {
         match self {
             Kind::Value | Kind::Counter => 24,
             Kind::Array => OBJECT_ALIGN,
             Kind::Atomic | Kind::AtomicArray | Kind::FrozenArray => 0,
-            Kind::Queue | Kind::Pipe | Kind::Ring => OBJECT_ALIGN,
+            // Their locks and seats, which whoever opens one checks against its length.
+            Kind::Queue => 8 * QUEUE_FORGETS[3].end as u64,
+            Kind::Pipe | Kind::Ring => OBJECT_ALIGN,
         }
     }
 

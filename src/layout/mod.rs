@@ -7,6 +7,8 @@ pub(crate) mod header;
 mod schema;
 mod shareable;
 
+#[cfg(feature = "messages")]
+pub(crate) use directory::QUEUE_FORGETS;
 pub(crate) use directory::{Directory, Entry, Kind, OBJECT_ALIGN, Spec};
 pub(crate) use header::Header;
 #[cfg(feature = "messages")]

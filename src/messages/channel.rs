@@ -5,7 +5,7 @@ use super::codec::{self, SMALL, Small, UNIT};
 use super::seat::Seats;
 use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
-use crate::layout::{Kind, Spec, text_fingerprint};
+use crate::layout::{Kind, QUEUE_FORGETS, Spec, text_fingerprint};
 use crate::primitive::Deadline;
 use crate::raw::{Bounds, Company, Moved, RawQueue, RawSeats, Stop, Stretch, Waiting};
 use std::fmt::Display;
@@ -16,6 +16,12 @@ struct RawChannel {
     queue: RawQueue,
     seats: RawSeats,
 }
+
+const _: () = {
+    let [producers, consumers, bells, seats] = &QUEUE_FORGETS;
+    assert!(producers.start == 0 && consumers.start * 8 == 128 && bells.start * 8 == 256);
+    assert!(seats.start * 8 == core::mem::offset_of!(RawChannel, seats) && seats.end * 8 == size_of::<RawChannel>());
+};
 
 /// Bytes of a channel beside its ring.
 const CHANNEL_BYTES: u64 = size_of::<RawChannel>() as u64;

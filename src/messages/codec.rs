@@ -254,9 +254,9 @@ pub(super) unsafe fn copy_units(from: *const u8, to: *mut u8, len: usize) {
     let (from, to) = (from.cast::<u64>(), to.cast::<u64>());
     for unit in 0..len / UNIT {
         // SAFETY: the unit lies within the `len` bytes, which are readable and aligned.
-        let word = unsafe { from.add(unit).read() };
+        let word = unsafe { from.wrapping_add(unit).read() };
         // SAFETY: the unit lies within the `len` bytes, which are writable, aligned, and used by nobody else meanwhile.
-        let target = unsafe { AtomicU64::from_ptr(to.add(unit)) };
+        let target = unsafe { AtomicU64::from_ptr(to.wrapping_add(unit)) };
         // Relaxed: whoever publishes the record orders it.
         target.store(word, Ordering::Relaxed);
     }

@@ -194,6 +194,7 @@ impl<T> From<SendError<T>> for Error {
 
 impl RecvError {
     /// Whether nothing will come any more: closed, or nobody left.
+    #[cfg(feature = "messages")]
     pub(super) fn is_end(self) -> bool {
         matches!(self, RecvError::Closed | RecvError::Disconnected)
     }

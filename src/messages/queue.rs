@@ -431,7 +431,7 @@ impl<T: Serialize> SharedQueue<T> {
 
 /// # Panics
 ///
-/// If the process was moved to another PID or time namespace.
+/// If the process was moved to another PID or time namespace, or if it was forked and 64 others take part.
 impl<T> Clone for SharedQueue<T> {
     #[track_caller]
     fn clone(&self) -> Self {
@@ -439,8 +439,8 @@ impl<T> Clone for SharedQueue<T> {
         match Seat::join(&channel.seats, Role::Either) {
             Ok(seat) => Self::of(Port::new(channel.clone(), seat)),
             Err(NoSeat::Lock(refused)) => channel.handle().refuse(refused),
-            // This handle has a seat of its process, where any number can be counted.
-            Err(cause) => unreachable!("{cause:?}"),
+            // Not where this handle has a seat, in which any number can be counted; a fork child's is its parent's.
+            Err(cause) => panic!("{}", no_seat(cause, "peer")),
         }
     }
 }

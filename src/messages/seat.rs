@@ -92,6 +92,7 @@ impl Seat {
     }
 
     /// A share in a role that any number may have.
+    #[cfg(feature = "messages")]
     pub(super) fn join(seats: &Seats, role: Role) -> Result<Self, NoSeat> {
         let at = seats.raw().join(role, &|| seats.peers())?;
         Self::made(seats, at, role, false)
@@ -143,7 +144,9 @@ impl Seat {
     /// Whether anybody is left who has `role`, or is yet to come.
     pub(super) fn has_company(&self, seats: &Seats, role: Role, look_at_maps: bool) -> bool {
         let raw = seats.raw();
-        raw.has(role, look_at_maps, &|| seats.peers()) || raw.joined() == self.baseline.load(Ordering::Relaxed)
+        // Read first: who joins after the look at the seats is no proof that others have been there before.
+        let joined = raw.joined();
+        raw.has(role, look_at_maps, &|| seats.peers()) || joined == self.baseline.load(Ordering::Relaxed)
     }
 
     /// Peers that are not there now are yet to come.

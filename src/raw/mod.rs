@@ -10,6 +10,7 @@
 mod doorbell;
 mod latch;
 mod mutex;
+#[cfg(any(feature = "messages", procshare_loom))]
 mod queue;
 mod ring;
 mod seats;
@@ -21,10 +22,13 @@ pub(crate) use latch::RawLatch;
 #[cfg(not(procshare_loom))]
 pub(crate) use latch::words_for;
 pub(crate) use mutex::{Held, RawMutex, Refused};
+#[cfg(any(feature = "messages", procshare_loom))]
 pub(crate) use queue::{Bounds, Moved, RawQueue, Stretch};
 pub(crate) use ring::{End, Place, RawRing};
 pub(crate) use seats::{NoSeat, RawSeats, Role, Ticket};
-pub(crate) use waiting::{Company, Stop, Waiting};
+#[cfg(any(feature = "messages", procshare_loom))]
+pub(crate) use waiting::Company;
+pub(crate) use waiting::{Stop, Waiting};
 
 #[cfg(all(test, procshare_loom))]
 mod tests;

@@ -139,7 +139,10 @@ impl Side {
     fn lock(&self, peers: impl Fn() -> Peers, deadline: Deadline) -> Result<Guard<'_>, Stop> {
         let held = match self.lock.lock(&peers, deadline) {
             // Who may not wait for items or room may still wait for a peer that is just copying.
-            Err(Refused::WouldBlock) => self.lock.lock(&peers, Deadline::after(SHORTLY))?,
+            Err(Refused::WouldBlock) => match self.lock.lock(&peers, Deadline::after(SHORTLY)) {
+                Err(Refused::TimedOut) => return Err(Stop::WouldBlock), // It was not told to wait until then.
+                outcome => outcome?,
+            },
             outcome => outcome?,
         };
         if held.inconsistent {
@@ -434,4 +437,12 @@ fn is_enough(room: Option<Stretch>, least: u32) -> bool {
 }
 
 #[cfg(not(procshare_loom))]
-const _: () = assert!(size_of::<RawQueue>() == 5 * 64);
+const _: () = {
+    assert!(size_of::<RawQueue>() == 5 * 64);
+    // What a restart of the machine makes void is cleared by place: `layout::directory::QUEUE_FORGETS`.
+    assert!(core::mem::offset_of!(RawQueue, producers) == 0);
+    assert!(core::mem::offset_of!(RawQueue, tail) == 64);
+    assert!(core::mem::offset_of!(RawQueue, consumers) == 128);
+    assert!(core::mem::offset_of!(RawQueue, head) == 192);
+    assert!(core::mem::offset_of!(RawQueue, bells) == 256);
+};

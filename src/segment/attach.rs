@@ -368,8 +368,16 @@ fn reset_file(name: &SegmentName) -> Result<bool> {
 }
 
 fn reset_locks(words: &[AtomicU64], directory: &Directory<'_>) -> Result<()> {
-    for entry in directory.entries()?.iter().filter(|entry| entry.kind.has_lock()) {
-        raw_mutex_at(words, entry.offset).reset();
+    for entry in directory.entries()? {
+        if entry.kind.has_lock() {
+            raw_mutex_at(words, entry.offset).reset();
+        }
+        let first = entry.offset as usize / 8;
+        for range in entry.kind.forgets() {
+            let forgotten = &words[first + range.start..first + range.end];
+            // Relaxed: the exclusive lock excludes every other process.
+            forgotten.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        }
     }
     Ok(())
 }
