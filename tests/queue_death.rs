@@ -179,8 +179,9 @@ fn a_process_that_became_another_program_is_gone() {
     wait_until(|| std::fs::read_to_string(&comm).unwrap() == "sleep\n");
     let changed = Instant::now();
     assert_eq!(queue.get(), Err(RecvError::Disconnected));
-    println!("an exec is noticed after {:?}", changed.elapsed());
-    assert!(changed.elapsed() < 3 * SOON);
+    let took = changed.elapsed();
+    println!("an exec is noticed after {took:?}");
+    assert!(took < 10 * SOON, "{took:?}");
     kill(producer);
 }
 
