@@ -67,7 +67,7 @@ pub(crate) fn putting(point: &'static str, delivered: bool) {
             dies(point, stage.victim(point, role));
             let expected = [&[1, 2][..], if delivered { put } else { &[] }].concat();
             assert_eq!(stage.left(point), expected, "{point}: {role}");
-            stage.is_as_new(point);
+            stage.ends_as_new(point);
         }
     }
     sleepers::hear_of_a_put(point, delivered);
@@ -81,7 +81,7 @@ pub(crate) fn getting(point: &'static str, taken: bool) {
             let stage = Stage::new(4);
             dies(point, stage.victim(point, role));
             let left = stage.left(point);
-            stage.is_as_new(point);
+            stage.ends_as_new(point);
             left
         });
         let counts = if taken { 1..=most } else { 0..=0 };
@@ -142,7 +142,7 @@ fn the_locks_of_a_queue_survive_their_holders() {
                     return Some((inside, closed));
                 }
                 let left = stage.left(point);
-                stage.is_as_new(point);
+                stage.ends_as_new(point);
                 let done = match (role, left.as_slice()) {
                     ("put", [1, 2]) | ("get", [1, 2]) => false,
                     ("put", [1, 2, 11]) | ("get", [2]) => true,
@@ -183,7 +183,7 @@ fn heirs_of_a_queue_may_die_as_well() {
                 );
             }
             assert_eq!(stage.left(point), [1, 2], "{role}, {point}");
-            stage.is_as_new(point);
+            stage.ends_as_new(point);
         }
     }
 }

@@ -105,7 +105,7 @@ pub(crate) fn coming_and_going(point: &'static str) {
             }
             let left = stage.left(point);
             assert!(may_be.contains(&left.as_slice()), "{passage}: {left:?}");
-            stage.is_as_new(point);
+            stage.ends_as_new(point);
             Some(left)
         });
         assert!(!outcomes.is_empty(), "{point} was never reached: {role}");
@@ -127,7 +127,7 @@ pub(crate) fn a_spawner_dies(point: &'static str) {
             dies(passage, child);
             let left = stage.left(point);
             assert_eq!(left, [1, 2], "{passage}");
-            stage.is_as_new(point);
+            stage.ends_as_new(point);
             Some(left)
         });
         assert_eq!(outcomes.len(), tickets, "{point}: {role}");
@@ -150,7 +150,7 @@ pub(crate) fn a_child_dies(point: &'static str) {
                 return None;
             }
             assert_eq!(left, [1, 2], "{passage}");
-            stage.is_as_new(point);
+            stage.ends_as_new(point);
             Some(left)
         });
         deaths += outcomes.len();
@@ -172,7 +172,7 @@ fn nobody_is_left_of_a_spawn_that_died() {
                 [&[1, 2][..], &[1, 2, 11]].contains(&left.as_slice()),
                 "{passage}: {left:?}"
             );
-            stage.is_as_new(point);
+            stage.ends_as_new(point);
             let spawner = spawner.ended();
             match (spawner, end.as_deref()) {
                 (Some(libc::SIGKILL), None) => Some("the spawner"),
@@ -208,7 +208,7 @@ fn a_child_on_its_way_is_not_taken_for_gone() {
         assert_eq!(child.join().is_ok(), !killed);
         drop(taker);
         assert_eq!(stage.left(point), [0; 0]);
-        stage.is_as_new(point);
+        stage.ends_as_new(point);
     }
 }
 
@@ -229,7 +229,7 @@ fn a_child_on_its_way_outlives_its_spawner() {
     assert_eq!(timed(point, || taker.get_timeout(LATE)), Err(RecvError::Disconnected));
     drop(taker);
     assert_eq!(stage.left(point), [0; 0]);
-    stage.is_as_new(point);
+    stage.ends_as_new(point);
 }
 
 /// As `Stage::victim`, for what stands under a name of its own.

@@ -60,7 +60,7 @@ pub(crate) fn hear_of_a_put(point: &'static str, delivered: bool) {
     };
     assert_eq!(outcomes, [first, Err(RecvError::Disconnected)], "{point}");
     assert_eq!(stage.left(point), [0; 0], "{point}");
-    stage.is_as_new(point);
+    stage.ends_as_new(point);
 }
 
 /// A consumer dies while two sleep for room: the room it made serves one, its death wakes the other.
@@ -84,7 +84,7 @@ pub(crate) fn hear_of_a_get(point: &'static str, taken: bool) {
     );
     assert_eq!(left, (1 + u64::from(taken)..=ITEMS).collect::<Vec<_>>(), "{point}");
     assert_eq!(refused.len(), 2 - usize::from(taken), "{point}: {refused:?}");
-    stage.is_as_new(point);
+    stage.ends_as_new(point);
 }
 
 /// A process dies while it closes a queue where others sleep for items, and for room.
@@ -155,7 +155,7 @@ pub(crate) fn of_gets_carry_on(point: &'static str) {
         );
     }
     assert_eq!(stage.left(point), [0; 0], "{point}");
-    stage.is_as_new(point);
+    stage.ends_as_new(point);
 }
 
 fn until_empty(queue: &SharedQueue<Item>, mut over: impl FnMut() -> bool) {
@@ -206,5 +206,5 @@ pub(crate) fn of_puts_carry_on(point: &'static str) {
     assert_eq!(others, (1..=ITEMS + count).collect::<Vec<_>>(), "{point}");
     assert_eq!(dead, (1001..).take(dead.len()).collect::<Vec<_>>(), "{point}");
     assert_eq!(stage.left(point), [0; 0], "{point}");
-    stage.is_as_new(point);
+    stage.ends_as_new(point);
 }

@@ -145,7 +145,7 @@ impl Stage {
     }
 
     /// The queue holds as much as one where nobody died, and nothing is left when we go.
-    pub(crate) fn is_as_new(self, point: &'static str) {
+    pub(crate) fn ends_as_new(self, point: &'static str) {
         assert_eq!(self.brim(point), Stage::new(0).brim(point), "{point}: room is lost");
         let Stage { folder, segment } = self;
         drop(segment);
