@@ -174,24 +174,30 @@ impl Channel {
         company: Company<'_>,
     ) -> Result<(), Stop> {
         let read = |queued: Stretch| {
+            let wanted = most.min(queued.items);
             // Copied before it is measured: a copy fetches many lines at once, a walk over headers one after the other. It is
-            // about as much as is wanted, going by the average; whole records of it are taken.
-            let average = queued.units / queued.items.max(1) + 1;
-            let guess = average.saturating_mul(most.min(queued.items)).min(queued.units);
+            // about as much as is wanted, going by the average.
+            let average = queued.units / queued.items + 1;
+            let guess = average.saturating_mul(wanted).min(queued.units);
             buffer.clear();
             self.append(queued.start, guess as usize * UNIT, buffer);
             let copied = Stretch { units: guess, ..queued };
-            let mut moved = measure(copied, most, |unit| header_in(buffer, unit))?;
-            if moved.items == 0 {
-                moved = self.measure_one(queued)?;
-                buffer.clear();
-                self.append(queued.start, moved.units as usize * UNIT, buffer);
+            let mut moved = measure(copied, wanted, |unit| header_in(buffer, unit))?;
+            while moved.items < wanted {
+                let next = self.measure_one(queued.without(moved))?;
+                moved.items += 1;
+                moved.units += next.units;
+            }
+            if moved.units > guess {
+                let more = (moved.units - guess) as usize * UNIT;
+                self.append(queued.start.wrapping_add(guess), more, buffer);
             }
             buffer.truncate(moved.units as usize * UNIT);
             fills(queued, moved).then_some(moved)
         };
         let waiting = Waiting::new(deadline, company);
-        self.raw().take(self.bounds, || self.seats.peers(), waiting, read)?;
+        self.raw()
+            .take(self.bounds, most, || self.seats.peers(), waiting, read)?;
         Ok(())
     }
 
@@ -215,7 +221,7 @@ impl Channel {
             Some(moved)
         };
         let waiting = Waiting::new(deadline, company);
-        self.raw().take(self.bounds, || self.seats.peers(), waiting, read)?;
+        self.raw().take(self.bounds, 1, || self.seats.peers(), waiting, read)?;
         Ok(())
     }
 
@@ -305,8 +311,8 @@ fn measure(queued: Stretch, most: u32, header_at: impl Fn(u32) -> Option<u64>) -
 /// Records fill what is queued: no units may be left over once `moved` is taken, and none lacking for the items that remain.
 #[inline]
 fn fills(queued: Stretch, moved: Moved) -> bool {
-    let (items, units) = (queued.items - moved.items, queued.units - moved.units);
-    items <= units && (items > 0) == (units > 0)
+    let left = queued.without(moved);
+    left.items <= left.units && (left.items > 0) == (left.units > 0)
 }
 
 /// How much the first of `records`, which are those of `items` items, take that fit into `room`.

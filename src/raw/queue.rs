@@ -44,6 +44,18 @@ pub(crate) struct Stretch {
     pub(crate) units: u32,
 }
 
+impl Stretch {
+    /// What follows the records `moved`, which are its first.
+    #[inline]
+    pub(crate) fn without(self, moved: Moved) -> Self {
+        Stretch {
+            start: self.start.wrapping_add(moved.units),
+            items: self.items - moved.items,
+            units: self.units - moved.units,
+        }
+    }
+}
+
 /// How much was put or taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moved {
@@ -197,21 +209,22 @@ impl RawQueue {
         }
     }
 
-    /// Waits for a record, has `read` copy what it wants, and takes that out. `read` gives `None` if what it finds is no
-    /// record.
+    /// Waits for a record, has `read` copy what it wants, `most` records at most, and takes that out. `read` gives `None` if what
+    /// it finds is no record.
     #[inline]
     pub(crate) fn take(
         &self,
         bounds: Bounds,
+        most: u32,
         peers: impl Fn() -> Peers,
         waiting: Waiting<'_>,
         mut read: impl FnMut(Stretch) -> Option<Moved>,
     ) -> Result<Moved, Stop> {
         let deadline = waiting.deadline;
-        match self.take_now(bounds, &peers, deadline, &mut read)? {
+        match self.take_now(bounds, most, &peers, deadline, &mut read)? {
             Step::Moved { moved, .. } => Ok(moved),
             Step::Blocked { now, .. } => {
-                let again = || self.take_now(bounds, &peers, deadline, &mut read);
+                let again = || self.take_now(bounds, most, &peers, deadline, &mut read);
                 self.insist(End::Consumer, waiting, now, bounds, again)
             }
         }
@@ -309,6 +322,7 @@ impl RawQueue {
     fn take_now(
         &self,
         bounds: Bounds,
+        most: u32,
         peers: &impl Fn() -> Peers,
         deadline: Deadline,
         read: &mut impl FnMut(Stretch) -> Option<Moved>,
@@ -318,7 +332,7 @@ impl RawQueue {
         // Relaxed: as in `put_now`.
         let mut tail = Mark(self.consumers.seen.load(Ordering::Relaxed));
         let mut queued = tail.since(head, bounds);
-        if queued.is_none_or(|queued| queued.items == 0) {
+        if queued.is_none_or(|queued| queued.items < most) {
             // Acquire: pairs with the Release in `put_now`; the records are whole (Q2).
             tail = Mark(self.tail.load(Ordering::Acquire));
             self.consumers.seen.store(tail.0, Ordering::Relaxed);

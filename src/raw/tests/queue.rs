@@ -75,7 +75,7 @@ impl Numbers {
             number = self.read(queued);
             Some(ONE)
         };
-        self.raw.take(self.bounds, || Peers, waiting, read)?;
+        self.raw.take(self.bounds, 1, || Peers, waiting, read)?;
         Ok(number)
     }
 
