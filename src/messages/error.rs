@@ -21,6 +21,7 @@ use std::fmt;
 /// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "messages", derive(serde::Serialize, serde::Deserialize))]
 pub enum SendError<T> {
     /// There is no room, and the call may not wait.
     Full(T),
@@ -66,6 +67,7 @@ pub enum SendError<T> {
 /// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "messages", derive(serde::Serialize, serde::Deserialize))]
 pub enum RecvError {
     /// Nothing is there, and the call may not wait.
     Empty,

@@ -201,6 +201,26 @@ impl<T> Connection<T> {
     }
 }
 
+impl<T> Connection<T> {
+    /// Whom one direction finds gone is gone from the other as well, which is told so.
+    #[inline]
+    fn told_by_sending<O, E>(&self, outcome: Result<O, SendError<E>>) -> Result<O, SendError<E>> {
+        if matches!(outcome, Err(SendError::Disconnected(_))) {
+            self.receiver.look_for_peer();
+        }
+        outcome
+    }
+
+    /// As [`told_by_sending`](Self::told_by_sending).
+    #[inline]
+    fn told_by_receiving<O>(&self, outcome: Result<O, RecvError>) -> Result<O, RecvError> {
+        if outcome.as_ref().is_err_and(|error| *error == RecvError::Disconnected) {
+            self.sender.look_for_peer();
+        }
+        outcome
+    }
+}
+
 impl<T: Serialize> Connection<T> {
     /// Sends a message, waiting for room.
     ///
@@ -219,7 +239,7 @@ impl<T: Serialize> Connection<T> {
     /// ```
     #[inline]
     pub fn send(&self, item: T) -> Result<(), SendError<T>> {
-        self.sender.send(item)
+        self.told_by_sending(self.sender.send(item))
     }
 
     /// Sends a message if there is room.
@@ -236,7 +256,7 @@ impl<T: Serialize> Connection<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn try_send(&self, item: T) -> Result<(), SendError<T>> {
-        self.sender.try_send(item)
+        self.told_by_sending(self.sender.try_send(item))
     }
 
     /// Sends a message, waiting for room for at most `timeout`.
@@ -253,7 +273,7 @@ impl<T: Serialize> Connection<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn send_timeout(&self, item: T, timeout: Duration) -> Result<(), SendError<T>> {
-        self.sender.send_timeout(item, timeout)
+        self.told_by_sending(self.sender.send_timeout(item, timeout))
     }
 
     /// Sends a message, waiting for room until `deadline` at most.
@@ -270,7 +290,7 @@ impl<T: Serialize> Connection<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn send_deadline(&self, item: T, deadline: Instant) -> Result<(), SendError<T>> {
-        self.sender.send_deadline(item, deadline)
+        self.told_by_sending(self.sender.send_deadline(item, deadline))
     }
 }
 
@@ -292,7 +312,7 @@ impl<T: DeserializeOwned> Connection<T> {
     /// ```
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.receiver.recv()
+        self.told_by_receiving(self.receiver.recv())
     }
 
     /// Receives the next message if there is one.
@@ -309,7 +329,7 @@ impl<T: DeserializeOwned> Connection<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn try_recv(&self) -> Result<T, RecvError> {
-        self.receiver.try_recv()
+        self.told_by_receiving(self.receiver.try_recv())
     }
 
     /// Receives the next message, waiting for one for at most `timeout`.
@@ -326,7 +346,7 @@ impl<T: DeserializeOwned> Connection<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
-        self.receiver.recv_timeout(timeout)
+        self.told_by_receiving(self.receiver.recv_timeout(timeout))
     }
 
     /// Receives the next message, waiting for one until `deadline` at most.
@@ -343,7 +363,7 @@ impl<T: DeserializeOwned> Connection<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvError> {
-        self.receiver.recv_deadline(deadline)
+        self.told_by_receiving(self.receiver.recv_deadline(deadline))
     }
 
     /// Waits for at most `timeout`, and tells whether `recv` would not wait now.

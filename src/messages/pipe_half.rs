@@ -65,6 +65,12 @@ impl<T> Sender<T> {
         }
     }
 
+    /// Frees the seat of a peer that is dead.
+    #[cold]
+    pub(super) fn look_for_peer(&self) {
+        self.port.look_for_peer();
+    }
+
     /// Closes this direction; the other end notices at once.
     ///
     /// # Examples
@@ -157,6 +163,12 @@ impl<T> Receiver<T> {
             port,
             item: PhantomData,
         }
+    }
+
+    /// Frees the seat of a peer that is dead.
+    #[cold]
+    pub(super) fn look_for_peer(&self) {
+        self.port.look_for_peer();
     }
 
     /// Closes this direction; the other end notices at once.

@@ -87,6 +87,13 @@ impl Port {
         self.seat.wait_for_peers(&self.channel.seats);
     }
 
+    /// Frees the seats of peers that are dead, so that the next call fails at once.
+    pub(super) fn look_for_peer(&self) {
+        for role in [Role::Producer, Role::Consumer] {
+            self.seat.has_company(&self.channel.seats, role, true);
+        }
+    }
+
     /// Gives the share up before the handle goes.
     pub(super) fn close(&self) {
         if self.seat.leave(&self.channel.seats) {
