@@ -8,7 +8,8 @@
 //! A stack of floors; a file imports from its own folder and from lower floors (`tests/layering.rs` sees to it).
 //!
 //! ```text
-//! floor 4  src/process/      spawn a child, hand it its arguments, take its result
+//! floor 5  src/process/      spawn a child, hand it its arguments, take its result
+//! floor 4  src/messages/     SharedQueue, pipe, ring: items and handles, over channels and seats
 //! floor 3  src/collections/  SharedValue, SharedArray, SharedCounter, SharedAtomic, FrozenArray
 //! floor 2  src/segment/      create, attach, lifetime, placing objects
 //! floor 1  src/layout/       what the bytes mean   |   src/raw/  state machines in shared memory
@@ -53,6 +54,23 @@
 //! | value, counter | raw mutex (16), version (8), two slots of the value rounded up to words |
 //! | array | raw mutex (16), 48 unused, elements |
 //! | atomic, atomic array, frozen array | elements |
+//! | queue | one channel |
+//! | pipe | two channels of the same size |
+//! | ring | tail, head, two bells (a line of 64 each), seats, slots (a power of two of them) |
+//!
+//! | channel | bytes |
+//! |---|---|
+//! | producers' side | raw mutex (16), the head it last saw (8), to the end of the line |
+//! | tail | a line of its own: `[ items:32 \| units:31 \| closed:1 ]`, counted from the beginning |
+//! | consumers' side, head | the same two lines again |
+//! | bells | two words of a line: consumers wait at the first, producers at the second |
+//! | seats | raw mutex (16), joined (8), two stamps (16), summary (8), to the end of the line; then 64 seats of two words |
+//! | ring of units | a power of two of 8-byte units, at least 512 |
+//!
+//! A record is a header of one unit, `[ length ^ mark:32 | length:32 ]`, and the item as postcard encodes it, filled up to whole
+//! units. A seat is `[ owner ]` as in a lock word, without a thread, and `[ ticket:16 | both:12 | consumer:12 | producer:12 |
+//! either:12 ]`, the number of handles in each role. Queues and pipes have no structural schema: they record a name, by default
+//! that of the Rust type.
 //!
 //! A raw mutex is two words. The first says who holds it: `[ start:10 | PID:22 | inconsistent | - | image:8 | TID:22 ]`, 0 is
 //! free. The second is a bell: `[ stamp:32 | count:31 | raised ]`, whose low half is the futex that waiters sleep on, and whose
@@ -69,6 +87,10 @@
 //! | R1–R4 | `raw/mod.rs` | atomics only, zero is initial, `primitive` only, states first |
 //! | B1–B3 | `raw/doorbell.rs` | sleeper and waker see each other; whoever lowers the flag wakes one; whoever slept wakes the next |
 //! | M1–M5 | `raw/mutex.rs` | only the owner changes the word of a held lock; sleepers raise the bell; take-over follows proof and compares the whole word |
+//! | Q1–Q6 | `raw/queue.rs` | one lock and one word for each side; whole before tail passes, copied before head does; nobody waits with a lock |
+//! | N1–N3 | `raw/ring.rs` | each end stores its own word only |
+//! | S1–S4 | `raw/seats.rs` | changed under a lock, by one store; freed by their owner or on proof; a role never is nowhere while it moves |
+//! | W1 | `raw/waiting.rs` | "nobody is left" is believed after one more look for what they left |
 //! | L1–L3 | `raw/latch.rs` | only the owner writes, only the slot that is not current, version last |
 //! | D1–D3 | `layout/directory.rs` | entries are whole before a bucket leads to them; everything read is checked |
 //! | T1–T2 | `segment/lifetime.rs` | names go only under the exclusive lock; no lock is ever upgraded |
@@ -81,6 +103,9 @@
 //! | version, Release, in `publish` | Acquire load in `try_read` | the slot |
 //! | fence, Release, before the slot is written | fence, Acquire, after it is copied | that a newer version is seen if a newer word was |
 //! | bucket, Release | relaxed load and Acquire fence | entry and object |
+//! | tail of a queue or ring, Release | Acquire load by who takes | the records |
+//! | head of a queue or ring, Release | Acquire load by who puts | that they were copied out |
+//! | owner and counts of a seat, Release | Acquire of who looks whether anybody is left | what its process put before it left |
 //! | attach slot, Release | Acquire in the judgement of an owner | that entries of former images are gone |
 //!
 //! | addresses of process-local pages, Release | Acquire | that the page is mapped |
@@ -116,6 +141,30 @@
 //!
 //! (`CoreDumping` in `/proc` is no proof: it appears while other threads are still in system calls that write to memory.) Before
 //! a start time counts as different, the asker makes sure that it has not itself moved to another time namespace.
+//!
+//! # Who takes part
+//!
+//! A queue knows who may put and who may take: each process has a seat in it, which counts the process's handles by role. A
+//! handle that has done neither may come to do either; it is a producer once it has put, a consumer once it has taken. A call
+//! that finds nothing to take, or no room, and whose slice of sleep ends without news, asks whether anybody is left who may be
+//! on the other side; the kernel is asked as for a lock's owner, once in 10 ms for each side of a queue. Seats of the dead are
+//! freed by whoever finds them. If nobody else has ever had a seat, the peers are yet to come, and it waits.
+//!
+//! A handle among a child's arguments is a *ticket*: a seat that belongs to the spawner until the child has been started, then
+//! to the child, who makes it its own when it attaches. So at no time does the role seem to be gone, and whoever dies takes
+//! with him what was his. An end of a pipe or ring, which only one may have, goes with its ticket.
+//!
+//! A spawner killed between starting its child and handing the ticket over takes the ticket with it: until the child
+//! attaches, a matter of a millisecond, it is not known to be coming.
+//!
+//! # Waiting for messages
+//!
+//! Who finds nothing looks again for some tens of microseconds, less if that has not paid lately and not at all on a machine
+//! with one processor, then sleeps in slices of 1 ms doubling to 64 ms. A sleep that was short after all lengthens the next
+//! look: otherwise two processes that stream would fall into a rhythm of waking each other (80 ns an item instead of 25).
+//! Whoever is faster waits for the other all the time, and each of its looks takes the cache line away from the other side. So
+//! when it has seen news it lets more gather, up to 64 pauses, as long as that brings more than one item (80 ns an item
+//! without). Both rules are in `primitive/polls.rs`.
 //!
 //! PIDs and start times mean nothing across PID and time namespaces. A process computes its id once, with its namespaces,
 //! and again only when it finds the word on its wipe-on-fork page empty: then it is a fork child, `clone`d by whatever means.
@@ -156,6 +205,18 @@
 //! | `detach.exclusive` | the exclusive lock of an orphan | an orphan |
 //! | `detach.unlinked`, `unlink.done` | nothing | no such name |
 //! | `unlink.begin` | the directory's lock | the segment, its name in place |
+//! | `bell.lowered` | a wake-up not sent | sleepers look again when their slice ends |
+//! | `bell.sleeping`, `bell.woken` | a place among the sleepers, or a wake-up | the wake-up lost costs others a slice |
+//! | `queue.put.copied` | the producers' lock, a record beyond `tail` | no such item; the units are written anew |
+//! | `queue.put.published`, `queue.put.unlocked` | the lock, or nothing | the item |
+//! | `queue.get.copied` | the consumers' lock | the item is still there |
+//! | `queue.get.taken`, `queue.get.unlocked` | the lock, or nothing | the item is gone with its taker; its room is free |
+//! | `queue.close.stored` | one side's lock | closed; sleepers look when their slice ends |
+//! | `ring.used` | a slot written, or read | it was not delivered, or is still there |
+//! | `ring.advanced` | nothing; a wake-up not sent | it was delivered, or is gone |
+//! | `seat.counted`, `seat.turned`, `seat.redeemed` | the seats' lock, counts of a seat that is its own or free | nobody: its seats are freed |
+//! | `seat.freed` | the seats' lock | it has left |
+//! | `seat.ticket` | the seats' lock, a ticket in its own name | nobody: ticket and seat are freed |
 //! | `reset.locks`, `reset.stamped` | a file of an earlier start of the machine, half reset | the next opener resets it from the beginning |
 //!
 //! # Children
@@ -182,4 +243,8 @@
 //!   parent has locked.
 //! - With [`allow_user`](crate::SegmentBuilder::allow_user) the last to leave may lack the right to remove the name; its
 //!   owner's `create` or `clean` does.
+//! - Items of a queue that a consumer has taken die with it: there is no acknowledgement.
+//! - An `exec` of a process that holds a seat is noticed when somebody has waited for it for about a tenth of a second, or a few
+//!   times that.
+//! - Where `membarrier` is filtered away for one process only, wake-ups between it and others may come late by a slice.
 //! - A kernel thread that still writes to a dead process's buffers (asynchronous direct input into a locked array) is not seen.

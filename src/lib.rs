@@ -1,9 +1,9 @@
-//! Shared-memory values, arrays, counters and child processes that survive any kill.
+//! Shared-memory values, queues, pipes and child processes that survive any kill.
 //!
 //! > **Kill any process at any instruction. No survivor hangs, no value is torn, nothing is left behind.**
 //!
 //! It is as easy as Python's `multiprocessing`. Types are checked when a segment is attached, a value is read without a
-//! lock, and locking one costs what it costs between threads (the README has the figures).
+//! lock, and locking one costs less than an ordinary lock between threads (the README has the figures).
 //!
 //! ```no_run
 //! use procshare::{Process, SharedValue};
@@ -36,6 +36,11 @@
 //! | much data, changed in place | [`SharedArray`] | everybody is told until somebody recovers |
 //! | much data that never changes again | [`FrozenArray`] | nothing to notice |
 //! | many objects under names in one place | [`Segment`] | an object is there whole, or not at all |
+//! | messages from many to many | [`SharedQueue`] | an item is delivered or not; nobody left is `Disconnected` |
+//! | a talk between two | [`pipe`](fn@pipe) | the same |
+//! | a stream of plain values from one to one | [`ring`](fn@ring) | the same |
+//!
+//! Queues and pipes come with the feature `messages`, child processes with `process`; both are on by default.
 //!
 //! Limits: Linux, 64-bit; peers share one user id (or name the one they trust), one PID namespace and one time
 //! namespace; sizes are fixed at creation. Peers must cooperate: they may crash, be killed, be old builds, but whoever may
