@@ -369,18 +369,21 @@ fn no_change_under_the_hands_does_harm() {
                 stage.forged.set(at, word);
             }
         });
-        Monitor::watch("a queue that changes", |monitor| {
-            let began = Instant::now();
-            let mut rounds = 0;
-            while began.elapsed() < Duration::from_secs(1) {
-                use_queue(&stage.queue, monitor, "changes");
-                stage.assert_neighbours("changes");
-                rounds += 1;
-                write_at(&stage.forged.path, 0, &stage.forged.whole);
-            }
-            println!("{rounds} rounds");
-        });
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            Monitor::watch("a queue that changes", |monitor| {
+                let began = Instant::now();
+                let mut rounds = 0;
+                while began.elapsed() < Duration::from_secs(1) {
+                    use_queue(&stage.queue, monitor, "changes");
+                    stage.assert_neighbours("changes");
+                    rounds += 1;
+                    write_at(&stage.forged.path, 0, &stage.forged.whole);
+                }
+                println!("{rounds} rounds");
+            });
+        }));
         over.store(true, Relaxed);
+        outcome.unwrap_or_else(|panic| resume_unwind(panic));
     });
 }
 
