@@ -266,6 +266,9 @@ pub(super) fn no_seat(cause: NoSeat, what: &str) -> Error {
             ErrorKind::ForeignNamespace,
             "this process was moved to another PID or time namespace",
         ),
+        NoSeat::Lock(Refused::WouldBlock | Refused::TimedOut) => {
+            Error::new(ErrorKind::Busy, "somebody has held the list of its users for too long")
+        }
         NoSeat::Lock(_) => Error::new(ErrorKind::WouldDeadlock, "the calling thread holds the lock already"),
     }
 }

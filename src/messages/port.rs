@@ -160,14 +160,14 @@ impl Port {
 
     /// Puts the first of so many records that fit, and tells how much that was.
     fn put(&self, records: &[u8], items: u32, deadline: Deadline) -> Result<Moved, Refusal> {
-        self.check(codec::first_bytes(records))?;
+        self.check(codec::first_bytes(records), deadline)?;
         let company = |look_at_maps| self.has_consumers(look_at_maps);
         Ok(self.channel.put(records, items, deadline, &company)?)
     }
 
     #[inline]
     fn put_one(&self, record: &[u8], deadline: Deadline) -> Result<(), Refusal> {
-        self.check(record.len())?;
+        self.check(record.len(), deadline)?;
         self.channel
             .put_one(record, deadline, &|look| self.has_consumers(look))?;
         Ok(())
@@ -175,9 +175,9 @@ impl Port {
 
     /// Whether a record of so many bytes can be put by this handle at all.
     #[inline]
-    fn check(&self, bytes: usize) -> Result<(), Refusal> {
+    fn check(&self, bytes: usize, deadline: Deadline) -> Result<(), Refusal> {
         let seats = &self.channel.seats;
-        self.seat.ensure(seats, Role::Producer)?;
+        self.seat.ensure(seats, Role::Producer, deadline)?;
         let capacity = self.channel.bounds().units as usize * UNIT;
         if bytes > capacity {
             return Err(Refusal::TooLarge { bytes, capacity });
@@ -190,7 +190,7 @@ impl Port {
 
     #[inline]
     pub(super) fn recv<T: DeserializeOwned>(&self, deadline: Deadline) -> Result<T, RecvError> {
-        self.seat.ensure(&self.channel.seats, Role::Consumer)?;
+        self.seat.ensure(&self.channel.seats, Role::Consumer, deadline)?;
         let (mut small, mut large) = (Small::new(), Vec::new());
         self.channel
             .take_one(&mut small, &mut large, deadline, &|look| self.has_producers(look))?;
@@ -205,7 +205,7 @@ impl Port {
 
     /// Takes up to `most` records out and appends them to `buffer`.
     pub(super) fn take(&self, buffer: &mut Vec<u8>, most: u32) -> Result<(), RecvError> {
-        self.seat.ensure(&self.channel.seats, Role::Consumer)?;
+        self.seat.ensure(&self.channel.seats, Role::Consumer, Deadline::Never)?;
         self.channel
             .take(buffer, most, Deadline::Never, &|look| self.has_producers(look))?;
         Ok(())
@@ -213,7 +213,7 @@ impl Port {
 
     /// Waits until there is something to take.
     pub(super) fn await_item(&self, deadline: Deadline) -> Result<(), RecvError> {
-        self.seat.ensure(&self.channel.seats, Role::Consumer)?;
+        self.seat.ensure(&self.channel.seats, Role::Consumer, deadline)?;
         self.channel.await_item(deadline, &|look| self.has_producers(look))?;
         Ok(())
     }

@@ -151,7 +151,7 @@ impl<T: Shareable> RingEnd<T> {
     #[inline]
     pub(super) fn usable(&mut self, wanted: u64, deadline: Deadline) -> Result<u64, Stop> {
         // The role was claimed with the seat: this looks whether this process still has it.
-        self.seat.ensure(&self.seats, role_of(self.end))?;
+        self.seat.ensure(&self.seats, role_of(self.end), deadline)?;
         let other = role_of(self.end.other());
         if self.end == End::Producer && self.seats.raw().is_missing(other) && !self.has_company(false) {
             return Err(Stop::Gone);

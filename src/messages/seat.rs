@@ -3,7 +3,7 @@
 use super::error::no_seat;
 use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
-use crate::primitive::{AtomicU64, Ordering, OwnerId, Peers, current_owner, is_current_process};
+use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers, current_owner, is_current_process};
 use crate::raw::{NoSeat, RawSeats, Role, Stop, Ticket};
 use parking_lot::Mutex;
 
@@ -112,16 +112,16 @@ impl Seat {
 
     /// Makes sure that this handle plays `role`, in this process.
     #[inline]
-    pub(super) fn ensure(&self, seats: &Seats, role: Role) -> Result<(), Stop> {
+    pub(super) fn ensure(&self, seats: &Seats, role: Role, deadline: Deadline) -> Result<(), Stop> {
         let state = State(self.state.load(Ordering::Relaxed));
         if state.0 & role as u64 != 0 && !state.is_void() && is_current_process(state.process()) {
             return Ok(());
         }
-        self.change(seats, role)
+        self.change(seats, role, deadline)
     }
 
     #[cold]
-    fn change(&self, seats: &Seats, role: Role) -> Result<(), Stop> {
+    fn change(&self, seats: &Seats, role: Role, deadline: Deadline) -> Result<(), Stop> {
         let _changing = self.changing.lock();
         let state = State(self.state.load(Ordering::Relaxed));
         let is_here = is_current_process(state.process());
@@ -132,7 +132,7 @@ impl Seat {
         let raw = seats.raw();
         let to = state.role().and(role);
         let at = if is_here {
-            raw.turn(state.at(), state.role(), to, &|| seats.peers())?;
+            raw.turn(state.at(), (state.role(), to), deadline, &|| seats.peers())?;
             state.at()
         } else {
             raw.join(to, &|| seats.peers())? // A fork child inherited the handle; the seat is its parent's.

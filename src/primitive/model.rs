@@ -101,9 +101,9 @@ impl Polls {
         false
     }
 
-    pub(crate) fn gather() {}
+    pub(crate) fn gather(&mut self, _news: impl Fn() -> u64) {}
 
-    pub(crate) fn learn(_asleep: Duration, _found: u64, _capacity: u64) {}
+    pub(crate) fn learn(&self, _asleep: Duration, _found: u64, _capacity: u64) {}
 }
 
 /// Both sides fence: what the kernel does for the light side.

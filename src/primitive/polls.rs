@@ -5,7 +5,7 @@
 //!
 //! But each look that finds news takes the line from the other side, which must fetch it back to go on. Where one side
 //! waits for the other all the time, both get on faster if it lets some more news gather before it takes them; where each
-//! message is an answer, there is only ever one. Which of the two it is shows in how many there were.
+//! message is an answer, there is only ever one. Which of the two it is shows in whether more came meanwhile, and how much.
 
 use core::cell::Cell;
 use core::time::Duration;
@@ -21,20 +21,26 @@ const SOON: Duration = Duration::from_micros(100);
 /// Most pauses between seeing news and taking them.
 const LONGEST_GATHERING: u32 = 1 << 6;
 
+/// After gathering in vain, so many waits do without.
+const WAITS_BETWEEN_TRIALS: u32 = 1 << 4;
+
 thread_local! {
     static LIMIT: Cell<u32> = const { Cell::new(MOST) };
     static GATHERING: Cell<u32> = const { Cell::new(0) };
+    static NEXT_TRIAL: Cell<u32> = const { Cell::new(0) };
 }
 
 /// The looks of one wait.
 pub(crate) struct Polls {
     left: u32,
+    /// Whether more came while it let news gather.
+    gathered: bool,
 }
 
 impl Polls {
     pub(crate) fn new() -> Self {
         let left = if runs_alone() { 0 } else { LIMIT.get() };
-        Polls { left }
+        Polls { left, gathered: false }
     }
 
     /// Pauses before the next look; returns false once sleeping is the better idea.
@@ -48,17 +54,20 @@ impl Polls {
         true
     }
 
-    /// Lets more news gather, if that has paid lately.
+    /// Lets more news gather, if that has paid lately. `news` reads the word that tells of them.
     #[inline]
-    pub(crate) fn gather() {
-        for _ in 0..GATHERING.get() {
-            core::hint::spin_loop();
+    pub(crate) fn gather(&mut self, news: impl Fn() -> u64) {
+        let gathering = GATHERING.get();
+        if gathering > 0 {
+            let before = news();
+            (0..gathering).for_each(|_| core::hint::spin_loop());
+            self.gathered = news() != before;
         }
     }
 
     /// Records how long the wait slept after looking, and how much it found in the end, of so much as there can be.
-    pub(crate) fn learn(asleep: Duration, found: u64, capacity: u64) {
-        let (limit, gathering) = (LIMIT.get(), GATHERING.get());
+    pub(crate) fn learn(&self, asleep: Duration, found: u64, capacity: u64) {
+        let limit = LIMIT.get();
         // What came soon after all was worth some more looks: else two that stream would take turns at sleeping.
         LIMIT.set(if asleep <= SOON {
             (limit * 2).min(MOST)
@@ -68,10 +77,17 @@ impl Polls {
         if !asleep.is_zero() {
             return;
         }
+        let gathering = GATHERING.get();
+        if gathering == 0 && NEXT_TRIAL.get() > 0 {
+            NEXT_TRIAL.set(NEXT_TRIAL.get() - 1);
+            return;
+        }
         // One for every other pause, or there was no stream; but not so much that the other side may soon have to wait.
-        GATHERING.set(if found >= u64::from(gathering / 2 + 2) && found <= capacity / 4 {
+        let is_stream = found >= u64::from(gathering / 2 + 2) && (self.gathered || gathering == 0);
+        GATHERING.set(if is_stream && found <= capacity / 4 {
             (gathering * 2 + 2).min(LONGEST_GATHERING)
         } else {
+            NEXT_TRIAL.set(WAITS_BETWEEN_TRIALS);
             gathering / 2
         });
     }
@@ -92,29 +108,45 @@ mod tests {
         (0..).take_while(|_| polls.spin()).count()
     }
 
-    #[test]
-    fn waits_that_end_asleep_shorten_the_next() {
-        (0..20).for_each(|_| Polls::learn(Duration::from_millis(1), 1, 1024));
-        let after_sleeping = looks_until_sleep();
-        (0..20).for_each(|_| Polls::learn(Duration::ZERO, 1, 1024));
-        assert!(after_sleeping < looks_until_sleep() || runs_alone());
+    fn learn(times: u32, gathered: bool, asleep: Duration, found: u64, capacity: u64) {
+        let polls = Polls { left: 0, gathered };
+        (0..times).for_each(|_| polls.learn(asleep, found, capacity));
     }
 
     #[test]
-    fn short_sleeps_lengthen_the_next_wait() {
-        (0..20).for_each(|_| Polls::learn(Duration::from_millis(1), 1, 1024));
+    fn long_sleeps_shorten_the_next_wait_and_short_ones_lengthen_it() {
+        learn(20, false, Duration::from_millis(1), 1, 1024);
         let after_long_sleeps = looks_until_sleep();
-        (0..20).for_each(|_| Polls::learn(Duration::from_micros(30), 1, 1024));
-        assert!(after_long_sleeps < looks_until_sleep() || runs_alone());
+        learn(20, false, Duration::from_micros(30), 1, 1024);
+        let after_short_ones = looks_until_sleep();
+        assert!(after_long_sleeps < after_short_ones || runs_alone());
+        learn(20, false, Duration::from_millis(1), 1, 1024);
+        learn(20, false, Duration::ZERO, 1, 1024);
+        assert_eq!(looks_until_sleep(), after_short_ones);
     }
 
     #[test]
     fn streams_are_let_gather_and_answers_are_not() {
-        (0..20).for_each(|_| Polls::learn(Duration::ZERO, 200, 1024));
+        learn(40, true, Duration::ZERO, 200, 1024);
         assert_eq!(GATHERING.get(), LONGEST_GATHERING);
-        (0..20).for_each(|_| Polls::learn(Duration::ZERO, 1, 1024));
+        // Many at once, but never more of them.
+        learn(20, false, Duration::ZERO, 200, 1024);
         assert_eq!(GATHERING.get(), 0);
-        (0..20).for_each(|_| Polls::learn(Duration::ZERO, 8, 8));
+        learn(100, true, Duration::ZERO, 1, 1024);
         assert_eq!(GATHERING.get(), 0);
+        // Gathering would fill what there is.
+        learn(100, true, Duration::ZERO, 8, 8);
+        assert_eq!(GATHERING.get(), 0);
+    }
+
+    #[test]
+    fn news_that_come_meanwhile_are_noticed() {
+        GATHERING.set(4);
+        let word = Cell::new(0);
+        let mut polls = Polls::new();
+        polls.gather(|| word.replace(word.get() + 1));
+        assert!(polls.gathered);
+        polls.gather(|| word.get());
+        assert!(!polls.gathered);
     }
 }

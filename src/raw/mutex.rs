@@ -39,6 +39,9 @@ const LAST_SLICE: Duration = Duration::from_millis(32);
 /// How long a word must stand still before waiters also ask whether its owner `exec`ed.
 const EXEC_AFTER: Duration = Duration::from_millis(50);
 
+/// How long a holder may take who only copies something: others wait so long even if they may not wait.
+const SHORTLY: Duration = Duration::from_millis(20);
+
 /// A robust lock: two words, zero when free.
 #[repr(C)]
 pub(crate) struct RawMutex {
@@ -106,6 +109,23 @@ impl RawMutex {
                 })
             }
             Err(word) => self.lock_contended(word, me, passes, &peers(), deadline),
+        }
+    }
+
+    /// As [`lock`](Self::lock), for locks that are held for a moment only: who may not wait for what they guard may still wait
+    /// for that moment.
+    #[inline]
+    pub(crate) fn lock_while_held_shortly(
+        &self,
+        peers: impl Fn() -> Peers,
+        deadline: Deadline,
+    ) -> Result<Held, Refused> {
+        match self.lock(&peers, deadline) {
+            Err(Refused::WouldBlock) => match self.lock(&peers, Deadline::after(SHORTLY)) {
+                Err(Refused::TimedOut) => Err(Refused::WouldBlock),
+                outcome => outcome,
+            },
+            outcome => outcome,
         }
     }
 

@@ -19,15 +19,12 @@
 //! - Q6. A producer that was woken for room it cannot use wakes the next, once for each `head`: others may want less.
 
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Padded, Peers, crash_point};
-use crate::raw::{Doorbell, End, RawMutex, Refused, Stop, Waiting};
-use core::time::Duration;
+use crate::raw::{Doorbell, End, RawMutex, Stop, Waiting};
 
 /// In `tail` and `head`: no further record will come.
 pub(super) const CLOSED: u64 = 1;
 /// Units are counted modulo this.
 const UNITS: u64 = 1 << 31;
-/// How long a call that may not wait waits for a lock: others hold it while they copy a record.
-const SHORTLY: Duration = Duration::from_millis(20);
 
 /// The most a queue may hold, as its creator laid down: not more than 2^30 units, a power of two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,14 +146,7 @@ impl Drop for Guard<'_> {
 impl Side {
     #[inline]
     fn lock(&self, peers: impl Fn() -> Peers, deadline: Deadline) -> Result<Guard<'_>, Stop> {
-        let held = match self.lock.lock(&peers, deadline) {
-            // Who may not wait for items or room may still wait for a peer that is just copying.
-            Err(Refused::WouldBlock) => match self.lock.lock(&peers, Deadline::after(SHORTLY)) {
-                Err(Refused::TimedOut) => return Err(Stop::WouldBlock), // It was not told to wait until then.
-                outcome => outcome?,
-            },
-            outcome => outcome?,
-        };
+        let held = self.lock.lock_while_held_shortly(peers, deadline)?;
         if held.inconsistent {
             // Whoever died here had published its record, or taken it, by one store or not at all (Q2).
             self.lock.mark_consistent();

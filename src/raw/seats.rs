@@ -24,9 +24,13 @@
 use super::stamp;
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers, crash_point, current_owner};
 use crate::raw::{Held, RawMutex, Refused};
+use core::time::Duration;
 
 /// Processes and children on their way, at most.
 pub(crate) const SEATS: usize = if cfg!(procshare_loom) { 3 } else { 64 };
+
+/// How long to wait for somebody who is changing a seat: a matter of microseconds, unless he was stopped.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a handle may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,8 +209,14 @@ impl RawSeats {
     }
 
     /// A handle of the caller's seat plays another role from now on.
-    pub(crate) fn turn(&self, at: usize, from: Role, to: Role, peers: &dyn Fn() -> Peers) -> Result<(), NoSeat> {
-        let me = self.locked(peers)?;
+    pub(crate) fn turn(
+        &self,
+        at: usize,
+        (from, to): (Role, Role),
+        deadline: Deadline,
+        peers: &dyn Fn() -> Peers,
+    ) -> Result<(), NoSeat> {
+        let me = self.locked_by(deadline, peers)?;
         if let Some((owner, counts)) = self.seats[at % SEATS].read() {
             if owner == me.owner.of_process() {
                 self.seats[at % SEATS].store(owner, counts.without(from).with(to));
@@ -351,7 +361,11 @@ impl RawSeats {
     }
 
     fn locked(&self, peers: &dyn Fn() -> Peers) -> Result<Locked<'_>, NoSeat> {
-        Ok(self.consistent(self.lock.lock(peers, Deadline::Never)?))
+        self.locked_by(Deadline::after(PATIENCE), peers)
+    }
+
+    fn locked_by(&self, deadline: Deadline, peers: &dyn Fn() -> Peers) -> Result<Locked<'_>, NoSeat> {
+        Ok(self.consistent(self.lock.lock_while_held_shortly(peers, deadline)?))
     }
 
     fn consistent(&self, held: Held) -> Locked<'_> {

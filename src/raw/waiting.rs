@@ -108,8 +108,8 @@ impl<'a> Waiting<'a> {
         while polls.spin() {
             // Relaxed: the caller looks again, with the ordering it needs.
             if word.load(Ordering::Relaxed) != seen {
+                polls.gather(|| word.load(Ordering::Relaxed));
                 self.polls = Some(polls);
-                Polls::gather();
                 return Ok(());
             }
         }
@@ -143,8 +143,8 @@ impl<'a> Waiting<'a> {
 
     /// Remembers how the wait ended, and how much there was in the end, for the next waits of this thread.
     pub(crate) fn learn(&self, found: u64, capacity: u64) {
-        if self.polls.is_some() {
-            Polls::learn(self.asleep, found, capacity);
+        if let Some(polls) = &self.polls {
+            polls.learn(self.asleep, found, capacity);
         }
     }
 }
