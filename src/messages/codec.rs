@@ -252,13 +252,15 @@ pub(super) unsafe fn copy_units(from: *const u8, to: *mut u8, len: usize) {
         return unsafe { to.copy_from_nonoverlapping(from, len) };
     }
     let (from, to) = (from.cast::<u64>(), to.cast::<u64>());
-    for unit in 0..len / UNIT {
+    let mut unit = 0;
+    while unit < len / UNIT {
         // SAFETY: the unit lies within the `len` bytes, which are readable and aligned.
         let word = unsafe { from.wrapping_add(unit).read() };
         // SAFETY: the unit lies within the `len` bytes, which are writable, aligned, and used by nobody else meanwhile.
         let target = unsafe { AtomicU64::from_ptr(to.wrapping_add(unit)) };
         // Relaxed: whoever publishes the record orders it.
         target.store(word, Ordering::Relaxed);
+        unit += 1;
     }
 }
 

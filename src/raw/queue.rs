@@ -18,6 +18,7 @@
 //! - Q5. Nobody waits for items or room with a lock held.
 //! - Q6. A producer that was woken for room it cannot use wakes the next, once for each `head`: others may want less.
 
+use super::waiting::Watch;
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Padded, Peers, crash_point};
 use crate::raw::{Doorbell, End, RawMutex, Stop, Waiting};
 
@@ -225,7 +226,7 @@ impl RawQueue {
     fn insist(
         &self,
         end: End,
-        mut waiting: Waiting<'_>,
+        waiting: Waiting<'_>,
         seen: Mark,
         bounds: Bounds,
         again: impl FnMut() -> Result<Step, Stop>,
@@ -234,11 +235,12 @@ impl RawQueue {
             End::Producer => (&self.bells.room, &self.head),
             End::Consumer => (&self.bells.items, &self.tail),
         };
-        let outcome = Self::insist_awake(bell, word, &mut waiting, seen, again);
+        let mut watch = waiting.begin();
+        let outcome = Self::insist_awake(bell, word, &mut watch, seen, again);
         if let Ok((_, of)) = outcome {
-            waiting.learn(u64::from(of), u64::from(bounds.items));
+            watch.learn(u64::from(of), u64::from(bounds.items));
         }
-        if waiting.slept {
+        if watch.slept {
             bell.wake(); // B3.
         }
         outcome.map(|(moved, _)| moved)
@@ -247,17 +249,17 @@ impl RawQueue {
     fn insist_awake(
         bell: &Doorbell,
         word: &AtomicU64,
-        waiting: &mut Waiting<'_>,
+        watch: &mut Watch<'_>,
         mut seen: Mark,
         mut again: impl FnMut() -> Result<Step, Stop>,
     ) -> Result<(Moved, u32), Stop> {
         loop {
-            waiting.until_moved(bell, word, seen.0)?;
+            watch.until_moved(bell, word, seen.0)?;
             match again()? {
                 Step::Moved { moved, of } => return Ok((moved, of)),
                 Step::Blocked { now, spare } => {
                     // What is not enough for this record may be for another's (Q6); no two pass the same word to and fro.
-                    if waiting.slept && spare && now != seen {
+                    if watch.slept && spare && now != seen {
                         bell.wake();
                     }
                     seen = now;
@@ -355,15 +357,16 @@ impl RawQueue {
     }
 
     /// Waits for a record, or the end, and takes nothing.
-    pub(crate) fn await_item(&self, bounds: Bounds, mut waiting: Waiting<'_>) -> Result<(), Stop> {
-        let outcome = self.await_item_awake(bounds, &mut waiting);
-        if waiting.slept {
+    pub(crate) fn await_item(&self, bounds: Bounds, waiting: Waiting<'_>) -> Result<(), Stop> {
+        let mut watch = waiting.begin();
+        let outcome = self.await_item_awake(bounds, &mut watch);
+        if watch.slept {
             self.bells.items.wake(); // B3: it leaves the item to whoever else waits.
         }
         outcome
     }
 
-    fn await_item_awake(&self, bounds: Bounds, waiting: &mut Waiting<'_>) -> Result<(), Stop> {
+    fn await_item_awake(&self, bounds: Bounds, watch: &mut Watch<'_>) -> Result<(), Stop> {
         loop {
             let (tail, queued) = self.look(bounds);
             if queued.ok_or(Stop::Corrupt)?.items > 0 {
@@ -372,7 +375,7 @@ impl RawQueue {
             if tail.is_closed() {
                 return Err(Stop::Closed);
             }
-            waiting.until_moved(&self.bells.items, &self.tail, tail.0)?;
+            watch.until_moved(&self.bells.items, &self.tail, tail.0)?;
         }
     }
 

@@ -118,16 +118,17 @@ impl RawRing {
         end: End,
         place: &mut Place,
         capacity: u64,
-        mut waiting: Waiting<'_>,
+        waiting: Waiting<'_>,
     ) -> Result<u64, Stop> {
+        let mut watch = waiting.begin();
         loop {
             let usable = self.look(end, place, capacity)?;
             if usable > 0 {
-                waiting.learn(usable, capacity);
+                watch.learn(usable, capacity);
                 return Ok(usable);
             }
             let (word, bell) = self.word_of(end.other());
-            waiting.until_moved(bell, word, place.other)?;
+            watch.until_moved(bell, word, place.other)?;
         }
     }
 

@@ -62,29 +62,23 @@ impl From<Foreign> for Stop {
 /// Tells whether anybody is left on the other side; also asks who has `exec`ed, if told so.
 pub(crate) type Company<'a> = &'a dyn Fn(bool) -> bool;
 
-/// What a call remembers between two looks.
+/// How long a call may wait, and for whom.
+#[derive(Clone, Copy)]
 pub(crate) struct Waiting<'a> {
     pub(crate) deadline: Deadline,
     company: Company<'a>,
-    polls: Option<Polls>,
-    slice: Duration,
-    fruitless: u32,
-    /// Whether this call has slept: then it wakes the next when it ends (B3).
-    pub(crate) slept: bool,
-    /// The bell as it raised it last.
-    raised: Raised,
-    /// For how long, for the next waits of this thread.
-    asleep: Duration,
-    /// Nobody is left; the next look is the last (W1).
-    alone: bool,
 }
 
 impl<'a> Waiting<'a> {
     #[inline]
     pub(crate) fn new(deadline: Deadline, company: Company<'a>) -> Self {
-        Waiting {
-            deadline,
-            company,
+        Waiting { deadline, company }
+    }
+
+    /// Begins to wait: only those that must pay for what that takes.
+    pub(super) fn begin(self) -> Watch<'a> {
+        Watch {
+            waiting: self,
             polls: None,
             slice: FIRST_SLICE,
             fruitless: 0,
@@ -94,14 +88,32 @@ impl<'a> Waiting<'a> {
             alone: false,
         }
     }
+}
 
+/// What a call that waits remembers between two looks.
+pub(super) struct Watch<'a> {
+    waiting: Waiting<'a>,
+    polls: Option<Polls>,
+    slice: Duration,
+    fruitless: u32,
+    /// Whether this call has slept: then it wakes the next when it ends (B3).
+    pub(super) slept: bool,
+    /// The bell as it raised it last.
+    raised: Raised,
+    /// For how long, for the next waits of this thread.
+    asleep: Duration,
+    /// Nobody is left; the next look is the last (W1).
+    alone: bool,
+}
+
+impl Watch<'_> {
     /// Waits until `word` may have changed from `seen`, or nobody is left who could change it.
     #[cold]
-    pub(crate) fn until_moved(&mut self, bell: &Doorbell, word: &AtomicU64, seen: u64) -> Result<(), Stop> {
+    pub(super) fn until_moved(&mut self, bell: &Doorbell, word: &AtomicU64, seen: u64) -> Result<(), Stop> {
         if self.alone {
             return Err(Stop::Gone); // The look after the verdict found nothing (W1).
         }
-        if self.deadline == Deadline::Now {
+        if self.waiting.deadline == Deadline::Now {
             return self.give_up(Stop::WouldBlock);
         }
         let mut polls = self.polls.take().unwrap_or_else(Polls::new);
@@ -114,7 +126,7 @@ impl<'a> Waiting<'a> {
             }
         }
         self.polls = Some(polls);
-        let left = self.deadline.left();
+        let left = self.waiting.deadline.left();
         if left == Some(Duration::ZERO) {
             return self.give_up(Stop::TimedOut);
         }
@@ -131,18 +143,18 @@ impl<'a> Waiting<'a> {
             self.slice = (self.slice * 2).min(LAST_SLICE);
             self.fruitless += 1;
         }
-        self.alone = !(self.company)(self.fruitless % MAPS_EVERY == MAPS_EVERY - 1);
+        self.alone = !(self.waiting.company)(self.fruitless % MAPS_EVERY == MAPS_EVERY - 1);
         Ok(())
     }
 
     /// Ends a call that may not wait (longer), unless nobody is left: then it looks once more.
     fn give_up(&mut self, stop: Stop) -> Result<(), Stop> {
-        self.alone = !(self.company)(false);
+        self.alone = !(self.waiting.company)(false);
         if self.alone { Ok(()) } else { Err(stop) }
     }
 
     /// Remembers how the wait ended, and how much there was in the end, for the next waits of this thread.
-    pub(crate) fn learn(&self, found: u64, capacity: u64) {
+    pub(super) fn learn(&self, found: u64, capacity: u64) {
         if let Some(polls) = &self.polls {
             polls.learn(self.asleep, found, capacity);
         }
