@@ -70,11 +70,6 @@ pub(crate) fn is_current_process(owner: OwnerId) -> bool {
     current_owner() == Ok(owner)
 }
 
-/// Every look at the owner is allowed: the rate limit is a matter of cost.
-pub(crate) fn monotonic_millis() -> u64 {
-    0
-}
-
 /// Answers liveness from what `declare_dead` was told.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peers;

@@ -22,11 +22,13 @@ pub(crate) use latch::RawLatch;
 #[cfg(not(procshare_loom))]
 pub(crate) use latch::words_for;
 pub(crate) use mutex::{Held, RawMutex, Refused};
+#[cfg(all(feature = "messages", not(procshare_loom)))]
+pub(crate) use queue::RawQueue;
 #[cfg(any(feature = "messages", procshare_loom))]
-pub(crate) use queue::{Bounds, Moved, RawQueue, Stretch};
+pub(crate) use queue::{Bounds, Moved, Stretch};
 pub(crate) use ring::{End, Place, RawRing};
 pub(crate) use seats::{NoSeat, RawSeats, Role, Ticket};
-#[cfg(any(feature = "messages", procshare_loom))]
+#[cfg(all(feature = "messages", not(procshare_loom)))]
 pub(crate) use waiting::Company;
 pub(crate) use waiting::{Stop, Waiting};
 

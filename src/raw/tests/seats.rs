@@ -1,6 +1,6 @@
 use super::{check, lock, process, tick};
 use crate::primitive::model::{become_owner, declare_dead};
-use crate::primitive::{Ordering, OwnerId, Peers};
+use crate::primitive::{Deadline, Ordering, OwnerId, Peers};
 use crate::raw::seats::{Counts, RawSeat};
 use crate::raw::{NoSeat, RawSeats, Role, Ticket};
 use loom::cell::UnsafeCell;
@@ -404,7 +404,10 @@ fn leave(seats: &RawSeats, at: usize) {
 }
 
 fn turn(seats: &RawSeats, at: usize) {
-    assert_eq!(seats.turn(at, Role::Producer, Role::Consumer, &peers), Ok(()));
+    assert_eq!(
+        seats.turn(at, (Role::Producer, Role::Consumer), Deadline::Never, &peers),
+        Ok(())
+    );
 }
 
 #[test]
