@@ -64,12 +64,12 @@
 //! | tail | a line of its own: `[ items:32 \| units:31 \| closed:1 ]`, counted from the beginning |
 //! | consumers' side, head | the same two lines again |
 //! | bells | two words of a line: consumers wait at the first, producers at the second |
-//! | seats | raw mutex (16), joined (8), two stamps (16), summary (8), to the end of the line; then 64 seats of two words |
+//! | seats | raw mutex (16), joined (8), two pairs of stamps (16), summary (8), two counts of arrivals (16); then 64 seats of two words |
 //! | ring of units | a power of two of 8-byte units, at least 512 |
 //!
 //! A record is a header of one unit, `[ length ^ mark:32 | length:32 ]`, and the item as postcard encodes it, filled up to whole
-//! units. A seat is `[ owner ]` as in a lock word, without a thread, and `[ ticket:16 | both:12 | consumer:12 | producer:12 |
-//! either:12 ]`, the number of handles in each role. Queues and pipes have no structural schema: they record a name, by default
+//! units. A seat is an owner as in a lock word, with a ticket's number in the thread's place, and `[ both:16 | consumer:16 |
+//! producer:16 | either:16 ]`, the number of handles in each role. Queues and pipes have no structural schema: they record a name, by default
 //! that of the Rust type.
 //!
 //! A raw mutex is two words. The first says who holds it: `[ start:10 | PID:22 | inconsistent | - | image:8 | TID:22 ]`, 0 is
@@ -145,7 +145,7 @@
 //! # Who takes part
 //!
 //! A queue knows who may put and who may take: each process has a seat in it, which counts the process's handles by role. A
-//! handle that has done neither may come to do either; it is a producer once it has put, a consumer once it has taken. A call
+//! handle that has done neither may come to do either; it is a producer once it has put or waited to, a consumer once it has taken or waited to. A call
 //! that finds nothing to take, or no room, and whose slice of sleep ends without news, asks whether anybody is left who may be
 //! on the other side; the kernel is asked as for a lock's owner, once in 10 ms for each side of a queue. Seats of the dead are
 //! freed by whoever finds them. If nobody else has ever had a seat, the peers are yet to come, and it waits.
@@ -214,7 +214,7 @@
 //! | `queue.close.stored` | one side's lock | closed; sleepers look when their slice ends |
 //! | `ring.used` | a slot written, or read | it was not delivered, or is still there |
 //! | `ring.advanced` | nothing; a wake-up not sent | it was delivered, or is gone |
-//! | `seat.counted`, `seat.turned`, `seat.redeemed` | the seats' lock, counts of a seat that is its own or free | nobody: its seats are freed |
+//! | `seat.counted`, `seat.taken`, `seat.turned`, `seat.redeemed` | the seats' lock, counts of a seat that is its own or free | nobody: its seats are freed |
 //! | `seat.freed` | the seats' lock | it has left |
 //! | `seat.ticket` | the seats' lock, a ticket in its own name | nobody: ticket and seat are freed |
 //! | `reset.locks`, `reset.stamped` | a file of an earlier start of the machine, half reset | the next opener resets it from the beginning |

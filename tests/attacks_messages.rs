@@ -531,7 +531,7 @@ fn a_forged_owner_that_lives_is_waited_for_no_longer_than_asked() {
 /// All seats are said to belong to a process that lives: no further handle can be had, and that is said.
 #[test]
 fn forged_seats_leave_no_room_and_are_no_puzzle() {
-    const SEATS: u64 = 320 + 48;
+    const SEATS: u64 = 320 + 64;
     let _frame = frame();
     let stage = QueueStage::new();
     let init = 1 << 32;

@@ -351,8 +351,10 @@ fn consumers_are_told_when_the_producers_are_gone() {
     assert_eq!((queue.get(), queue.get()), (Ok(2), Ok(3)));
     // A handle that has done neither may yet put.
     assert_eq!(queue.get_timeout(SHORT), Err(RecvError::TimedOut));
-    // One that has got as well may not.
+    // Nor is it one that gets, if it has only looked; one that has waited to get may not put.
     assert_eq!(unused.try_get(), Err(RecvError::Disconnected));
+    assert_eq!(queue.get_timeout(SHORT), Err(RecvError::TimedOut));
+    assert_eq!(unused.get_timeout(SHORT), Err(RecvError::Disconnected));
     assert_eq!(queue.get(), Err(RecvError::Disconnected));
     assert_eq!(queue.try_get(), Err(RecvError::Disconnected));
     assert_eq!(queue.get_timeout(Duration::MAX), Err(RecvError::Disconnected));

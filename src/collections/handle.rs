@@ -157,6 +157,15 @@ impl Handle {
         self.address
     }
 
+    /// Refuses a sealed segment, whose memory cannot be written.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        if !self.segment.is_frozen() {
+            return Ok(());
+        }
+        let message = format!("a {} lies in a segment that is sealed", self.entry.kind.name());
+        Err(Error::new(ErrorKind::Seals, message).in_segment(self.segment.label()))
+    }
+
     /// All its bytes, as the directory says.
     pub(crate) fn bytes(&self) -> u64 {
         self.entry.bytes

@@ -6,14 +6,14 @@ use crate::error::{Error, ErrorKind, Result};
 /// Bytes set aside for each item where the caller says nothing: a header of eight, and 56 for the item.
 const BYTES_PER_ITEM: u64 = 64;
 const FEWEST_BYTES: u64 = 4096;
-const MOST_BYTES: u64 = 8 << 30;
+const MOST_BYTES: u64 = 4 << 30;
 const MOST_ITEMS: u64 = 1 << 30;
 
 /// Tells how much a queue or pipe holds, in items and in bytes.
 ///
 /// A number stands for so many items of 56 bytes each, on the average; say [`bytes`](Self::bytes) where yours are larger.
 /// An item takes its encoded bytes, rounded up to eight, and eight more. The bytes are rounded up to a power of two, 4 KiB
-/// at least and 8 GiB at most, and all of them are taken when the queue is created.
+/// at least and 4 GiB at most, and all of them are taken when the queue is created.
 ///
 /// # Examples
 ///
@@ -87,4 +87,10 @@ impl From<usize> for Capacity {
     }
 }
 
-const _: () = assert!(MOST_BYTES / UNIT as u64 <= 1 << 30, "units are counted modulo 2^31");
+const _: () = {
+    assert!(MOST_BYTES / UNIT as u64 <= 1 << 30, "units are counted modulo 2^31");
+    assert!(
+        MOST_BYTES - UNIT as u64 <= u32::MAX as u64,
+        "a header holds an item's length in 32 bits"
+    );
+};

@@ -81,6 +81,7 @@ fn bounds_of(handle: &Handle, bytes: u64) -> Result<Bounds> {
 impl Channel {
     /// The channels of an object that consists of `COUNT` equal ones.
     pub(super) fn all_of<const COUNT: usize>(handle: &Handle) -> Result<[Self; COUNT]> {
+        handle.check_writable()?;
         let bytes = handle.bytes() / COUNT as u64;
         let bounds = bounds_of(handle, bytes)?;
         Ok(core::array::from_fn(|number| {
@@ -232,7 +233,7 @@ impl Channel {
 
     /// Lets nothing more in.
     pub(super) fn close(&self) -> Result<(), Stop> {
-        let waiting = Waiting::new(Deadline::Never, &|_| true);
+        let waiting = Waiting::new(Deadline::Never, &|| true);
         self.raw().close(|| self.seats.peers(), &waiting)
     }
 

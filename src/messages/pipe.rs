@@ -130,7 +130,7 @@ impl<T> Connection<T> {
         Self::claim(&handle, 0)
     }
 
-    /// Opens the end of a named pipe that its creator does not have.
+    /// Opens the end of a named pipe that nobody has.
     ///
     /// # Errors
     ///
@@ -151,7 +151,19 @@ impl<T> Connection<T> {
     pub fn open(name: impl AsRef<OsStr>) -> Result<Self> {
         let type_name = std::any::type_name::<T>();
         let handle = Handle::open_alone(name, &channel_spec(Kind::Pipe, &type_name, Capacity::items(ITEMS)))?;
-        Self::claim(&handle, 1)
+        match Self::claim(&handle, 1) {
+            // The creator's end may be had anew when it has been left, but not before it was ever had.
+            Err(error) if error.kind() == ErrorKind::Claimed && Self::was_had(&handle, 0)? => {
+                Self::claim(&handle, 0).map_err(|_| error)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Whether anybody has ever had that end.
+    fn was_had(handle: &Handle, end: usize) -> Result<bool> {
+        let channels: [Channel; 2] = Channel::all_of(handle)?;
+        Ok(channels[end].seats.came(Role::Producer) > 0)
     }
 
     /// Claims one end: it sends through the channel of its number, and receives through the other.
@@ -166,6 +178,31 @@ impl<T> Connection<T> {
             sender: Sender::of(claim(sending, Role::Producer)?),
             receiver: Receiver::of(claim(receiving, Role::Consumer)?),
         })
+    }
+
+    /// Has this end wait for a peer that is not there yet.
+    ///
+    /// Without it, a pipe whose other end has been opened and left is [`Disconnected`](RecvError::Disconnected). Once a
+    /// successor has come, its end counts again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{Connection, RecvError};
+    ///
+    /// let name = format!("doc-pipe-wait-{}", std::process::id());
+    /// let server = Connection::<u32>::create(&name, 16)?;
+    /// drop(Connection::<u32>::open(&name)?);
+    /// assert_eq!(server.try_recv(), Err(RecvError::Disconnected));
+    /// let server = server.wait_for_peers();
+    /// assert_eq!(server.try_recv(), Err(RecvError::Empty));
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn wait_for_peers(self) -> Self {
+        self.sender.wait_for_peers();
+        self.receiver.wait_for_peers();
+        self
     }
 
     /// Closes this end; the other notices at once.
@@ -407,21 +444,21 @@ impl<T> Travel for Connection<T> {
     fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)> {
         let (mut parcel, mut reservations) = self.sender.send_off()?;
         let (receiving, reserved) = self.receiver.send_off()?;
-        parcel.tickets.extend(receiving.tickets);
+        parcel.seats.extend(receiving.seats);
         reservations.extend(reserved);
         Ok((parcel, reservations))
     }
 
     fn arrive(segment: &Segment, parcel: &Parcel) -> Result<Self> {
-        let [sending, receiving] = parcel.tickets[..] else {
+        let [sending, receiving] = parcel.seats[..] else {
             return Err(Error::new(
                 ErrorKind::Encoding,
                 "a pipe's end arrived without its two seats",
             ));
         };
-        let half = |ticket, end| Parcel {
+        let half = |seat, end| Parcel {
             name: parcel.name.clone(),
-            tickets: vec![ticket],
+            seats: vec![seat],
             end,
         };
         Ok(Connection {

@@ -65,6 +65,11 @@ impl<T> Sender<T> {
         }
     }
 
+    /// Peers that are not there now are yet to come.
+    pub(super) fn wait_for_peers(&self) {
+        self.port.wait_for_peers();
+    }
+
     /// Frees the seat of a peer that is dead.
     #[cold]
     pub(super) fn look_for_peer(&self) {
@@ -163,6 +168,11 @@ impl<T> Receiver<T> {
             port,
             item: PhantomData,
         }
+    }
+
+    /// Peers that are not there now are yet to come.
+    pub(super) fn wait_for_peers(&self) {
+        self.port.wait_for_peers();
     }
 
     /// Frees the seat of a peer that is dead.

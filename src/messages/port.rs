@@ -7,7 +7,7 @@ use super::seat::{Reservation, Seat};
 use super::travel::Parcel;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::Deadline;
-use crate::raw::{Moved, Role, Stop, Ticket};
+use crate::raw::{Moved, NoSeat, Role, Stop};
 use crate::segment::Segment;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -51,10 +51,9 @@ impl Port {
 
     /// Takes the seat set aside for this process.
     pub(super) fn arrive(channel: Channel, parcel: &Parcel, role: Role, sole: bool) -> Result<Self> {
-        let ticket = parcel.tickets.first();
-        let (at, number) =
-            *ticket.ok_or_else(|| Error::new(ErrorKind::Encoding, "a handle arrived without its seat"))?;
-        let seat = Seat::redeem(&channel.seats, Ticket { at, number }, role, sole)
+        let passed = parcel.seats.first();
+        let passed = passed.ok_or_else(|| Error::new(ErrorKind::Encoding, "a handle arrived without its seat"))?;
+        let seat = Seat::redeem(&channel.seats, passed, role, sole)
             .map_err(|cause| no_seat(cause, "peer").in_segment(channel.handle().segment().label()))?;
         Ok(Self::new(channel, seat))
     }
@@ -64,7 +63,7 @@ impl Port {
         let reservation = self.seat.pass_on(&self.channel.seats)?;
         let parcel = Parcel {
             name: self.channel.handle().name(),
-            tickets: vec![reservation.ticket()],
+            seats: vec![reservation.passed()],
             end: self.channel.number(),
         };
         Ok((parcel, vec![reservation]))
@@ -87,10 +86,16 @@ impl Port {
         self.seat.wait_for_peers(&self.channel.seats);
     }
 
+    /// A further handle of this process.
+    pub(super) fn share(&self) -> Result<Self, NoSeat> {
+        let seat = self.seat.share(&self.channel.seats)?;
+        Ok(Self::new(self.channel.clone(), seat))
+    }
+
     /// Frees the seats of peers that are dead, so that the next call fails at once.
     pub(super) fn look_for_peer(&self) {
         for role in [Role::Producer, Role::Consumer] {
-            self.seat.has_company(&self.channel.seats, role, true);
+            self.seat.has_company(&self.channel.seats, role);
         }
     }
 
@@ -160,40 +165,62 @@ impl Port {
 
     /// Puts the first of so many records that fit, and tells how much that was.
     fn put(&self, records: &[u8], items: u32, deadline: Deadline) -> Result<Moved, Refusal> {
-        self.check(codec::first_bytes(records), deadline)?;
-        let company = |look_at_maps| self.has_consumers(look_at_maps);
-        Ok(self.channel.put(records, items, deadline, &company)?)
+        let turns = self.check(codec::first_bytes(records), deadline)?;
+        let moved = self.channel.put(records, items, deadline, &|| self.has_consumers())?;
+        self.turn_if(turns, Role::Producer);
+        Ok(moved)
     }
 
     #[inline]
     fn put_one(&self, record: &[u8], deadline: Deadline) -> Result<(), Refusal> {
-        self.check(record.len(), deadline)?;
-        self.channel
-            .put_one(record, deadline, &|look| self.has_consumers(look))?;
+        let turns = self.check(record.len(), deadline)?;
+        self.channel.put_one(record, deadline, &|| self.has_consumers())?;
+        self.turn_if(turns, Role::Producer);
         Ok(())
     }
 
-    /// Whether a record of so many bytes can be put by this handle at all.
+    /// Whether a record of so many bytes can be put by this handle at all, and if so, whether the handle is yet to turn to
+    /// what it is then.
     #[inline]
-    fn check(&self, bytes: usize, deadline: Deadline) -> Result<(), Refusal> {
-        let seats = &self.channel.seats;
-        self.seat.ensure(seats, Role::Producer, deadline)?;
+    fn check(&self, bytes: usize, deadline: Deadline) -> Result<bool, Refusal> {
         let capacity = self.channel.bounds().units as usize * UNIT;
         if bytes > capacity {
             return Err(Refusal::TooLarge { bytes, capacity });
         }
-        if seats.raw().is_missing(Role::Consumer) && !self.has_consumers(false) {
+        let turns = self.begin(Role::Producer, deadline)?;
+        if self.channel.seats.raw().is_missing(Role::Consumer) && !self.has_consumers() {
             return Err(Refusal::Stop(Stop::Gone));
         }
-        Ok(())
+        Ok(turns)
+    }
+
+    /// Makes sure that the handle may play `role`. One that may wait plays it from now on; one that may not, only if it moves
+    /// something, which is told.
+    #[inline]
+    fn begin(&self, role: Role, deadline: Deadline) -> Result<bool, Stop> {
+        let turns = self.seat.must_turn(&self.channel.seats, role, deadline)?;
+        if turns && deadline != Deadline::Now {
+            self.seat.turn(&self.channel.seats, role, deadline)?;
+            return Ok(false);
+        }
+        Ok(turns)
+    }
+
+    #[inline]
+    fn turn_if(&self, turns: bool, role: Role) {
+        if turns {
+            // What was asked for is done. Refused by a peer that was stopped as it changed a seat, it turns the next time.
+            let _ = self.seat.turn(&self.channel.seats, role, Deadline::Now);
+        }
     }
 
     #[inline]
     pub(super) fn recv<T: DeserializeOwned>(&self, deadline: Deadline) -> Result<T, RecvError> {
-        self.seat.ensure(&self.channel.seats, Role::Consumer, deadline)?;
+        let turns = self.begin(Role::Consumer, deadline)?;
         let (mut small, mut large) = (Small::new(), Vec::new());
         self.channel
-            .take_one(&mut small, &mut large, deadline, &|look| self.has_producers(look))?;
+            .take_one(&mut small, &mut large, deadline, &|| self.has_producers())?;
+        self.turn_if(turns, Role::Consumer);
         let record = if large.is_empty() {
             &small.bytes()[..]
         } else {
@@ -205,27 +232,27 @@ impl Port {
 
     /// Takes up to `most` records out and appends them to `buffer`.
     pub(super) fn take(&self, buffer: &mut Vec<u8>, most: u32) -> Result<(), RecvError> {
-        self.seat.ensure(&self.channel.seats, Role::Consumer, Deadline::Never)?;
+        self.begin(Role::Consumer, Deadline::Never)?;
         self.channel
-            .take(buffer, most, Deadline::Never, &|look| self.has_producers(look))?;
+            .take(buffer, most, Deadline::Never, &|| self.has_producers())?;
         Ok(())
     }
 
     /// Waits until there is something to take.
     pub(super) fn await_item(&self, deadline: Deadline) -> Result<(), RecvError> {
-        self.seat.ensure(&self.channel.seats, Role::Consumer, deadline)?;
-        self.channel.await_item(deadline, &|look| self.has_producers(look))?;
+        self.begin(Role::Consumer, deadline)?;
+        self.channel.await_item(deadline, &|| self.has_producers())?;
         Ok(())
     }
 
     #[cold]
-    fn has_consumers(&self, look_at_maps: bool) -> bool {
-        self.seat.has_company(&self.channel.seats, Role::Consumer, look_at_maps)
+    fn has_consumers(&self) -> bool {
+        self.seat.has_company(&self.channel.seats, Role::Consumer)
     }
 
     #[cold]
-    fn has_producers(&self, look_at_maps: bool) -> bool {
-        self.seat.has_company(&self.channel.seats, Role::Producer, look_at_maps)
+    fn has_producers(&self) -> bool {
+        self.seat.has_company(&self.channel.seats, Role::Producer)
     }
 }
 

@@ -28,8 +28,8 @@ use std::time::{Duration, Instant};
 ///
 /// # Who takes part
 ///
-/// A handle counts as a producer once it has put something, as a consumer once it has got something, and until it
-/// has done either it may yet do both. When no other handle is left that is or may become a producer, consumers get
+/// A handle counts as a producer once it has put something or waited to, as a consumer once it has got something or waited
+/// to, and until it has done either it may yet do both. When no other handle is left that is or may become a producer, consumers get
 /// what is left and then [`Disconnected`](crate::RecvError::Disconnected); when none is left that is or may become a consumer,
 /// producers get their item back with [`Disconnected`](SendError::Disconnected). A queue nobody else has ever
 /// held a handle of waits: its peers are yet to come ([`wait_for_peers`](Self::wait_for_peers) says so of any queue).
@@ -410,7 +410,8 @@ impl<T: Serialize> SharedQueue<T> {
 
     /// Puts many items in, paying for the lock once for as many as there is room for.
     ///
-    /// Items of other producers may come between those that did not fit at once.
+    /// All of them are taken from the iterator before the first is put. Items of other producers may come between those that
+    /// did not fit at once.
     ///
     /// # Errors
     ///
@@ -435,10 +436,9 @@ impl<T: Serialize> SharedQueue<T> {
 impl<T> Clone for SharedQueue<T> {
     #[track_caller]
     fn clone(&self) -> Self {
-        let channel = self.port.channel();
-        match Seat::join(&channel.seats, Role::Either) {
-            Ok(seat) => Self::of(Port::new(channel.clone(), seat)),
-            Err(NoSeat::Lock(refused)) => channel.handle().refuse(refused),
+        match self.port.share() {
+            Ok(port) => Self::of(port),
+            Err(NoSeat::Lock(refused)) => self.port.channel().handle().refuse(refused),
             // Not where this handle has a seat, in which any number can be counted; a fork child's is its parent's.
             Err(cause) => panic!("{}", no_seat(cause, "peer")),
         }

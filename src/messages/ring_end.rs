@@ -7,7 +7,7 @@ use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, Shareable, Spec};
 use crate::primitive::{Deadline, Home};
-use crate::raw::{End, NoSeat, Place, RawRing, RawSeats, Role, Stop, Ticket, Waiting};
+use crate::raw::{End, NoSeat, Place, RawRing, RawSeats, Role, Stop, Waiting};
 use crate::segment::Segment;
 use std::ffi::OsStr;
 use std::marker::PhantomData;
@@ -45,6 +45,12 @@ fn role_of(end: End) -> Role {
 
 /// The spec of a ring of `capacity` values, if there can be one.
 fn ring_spec<T: Shareable>(capacity: u64) -> Result<Spec<'static>> {
+    const {
+        assert!(
+            align_of::<T>() <= 64,
+            "slots begin on a cache line: a type aligned to more than 64 bytes cannot lie in a ring"
+        )
+    }
     let slots = capacity
         .checked_next_power_of_two()
         .filter(|slots| (1..=MOST).contains(slots) && capacity > 0);
@@ -83,6 +89,7 @@ impl<T: Shareable> RingEnd<T> {
 
     /// Where the seats of a ring are, once its bytes are proved to be those of a ring of its length.
     fn seats_of(handle: &Handle) -> Result<Seats> {
+        handle.check_writable()?;
         let expected = ring_spec::<T>(handle.len()).map(|spec| spec.bytes).unwrap_or(0);
         if expected != handle.bytes() {
             let (values, found) = (handle.len(), handle.bytes());
@@ -94,34 +101,31 @@ impl<T: Shareable> RingEnd<T> {
 
     /// Claims an end nobody has.
     pub(super) fn claim(handle: &Handle, end: End) -> Result<Self> {
-        let seats = Self::seats_of(handle)?;
-        let seat = Seat::claim(&seats, role_of(end));
-        Self::with_seat(seats, seat, end)
+        Self::with_seat(Self::seats_of(handle)?, end, |seats| Seat::claim(seats, role_of(end)))
     }
 
     /// Takes the end that was passed to this process.
     pub(super) fn arrive(segment: &Segment, parcel: &Parcel, end: End) -> Result<Self> {
         let seats = Self::seats_of(&Handle::find_passed(segment, &parcel.name, Kind::Ring)?)?;
-        let (at, number) = *parcel
-            .tickets
-            .first()
-            .ok_or_else(|| Error::new(ErrorKind::Encoding, "a ring's end arrived without its seat"))?;
-        let seat = Seat::redeem(&seats, Ticket { at, number }, role_of(end), true);
-        Self::with_seat(seats, seat, end)
+        let passed = parcel.seats.first();
+        let passed = passed.ok_or_else(|| Error::new(ErrorKind::Encoding, "a ring's end arrived without its seat"))?;
+        Self::with_seat(seats, end, |seats| Seat::redeem(seats, passed, role_of(end), true))
     }
 
-    fn with_seat(seats: Seats, seat: Result<Seat, NoSeat>, end: End) -> Result<Self> {
-        let handle = seats.handle();
+    fn with_seat(seats: Seats, end: End, sit: impl FnOnce(&Seats) -> Result<Seat, NoSeat>) -> Result<Self> {
         let what = match end {
             End::Producer => "producer of a ring",
             End::Consumer => "consumer of a ring",
         };
-        let seat = seat.map_err(|cause| no_seat(cause, what).in_segment(handle.segment().label()))?;
+        let home = Home::of_caller().map_err(|foreign| NoSeat::Lock(foreign.into()));
+        let seated = home.and_then(|home| Ok((home, sit(&seats)?)));
+        let handle = seats.handle();
+        let (home, seat) = seated.map_err(|cause| no_seat(cause, what).in_segment(handle.segment().label()))?;
         let capacity = handle.len();
         Ok(RingEnd {
-            place: raw_ring(handle).place(end),
-            home: Home::of_caller().map_err(|foreign| no_seat(NoSeat::Lock(foreign.into()), what))?,
+            place: raw_ring(handle).place(end, capacity),
             seat,
+            home,
             end,
             capacity,
             mask: capacity.next_power_of_two() - 1,
@@ -134,7 +138,7 @@ impl<T: Shareable> RingEnd<T> {
         let reservation = self.seat.pass_on(&self.seats)?;
         let parcel = Parcel {
             name: self.seats.handle().name(),
-            tickets: vec![reservation.ticket()],
+            seats: vec![reservation.passed()],
             end: 0,
         };
         Ok((parcel, vec![reservation]))
@@ -151,9 +155,9 @@ impl<T: Shareable> RingEnd<T> {
     #[inline]
     pub(super) fn usable(&mut self, wanted: u64, deadline: Deadline) -> Result<u64, Stop> {
         // The role was claimed with the seat: this looks whether this process still has it.
-        self.seat.ensure(&self.seats, role_of(self.end), deadline)?;
+        self.seat.must_turn(&self.seats, role_of(self.end), deadline)?;
         let other = role_of(self.end.other());
-        if self.end == End::Producer && self.seats.raw().is_missing(other) && !self.has_company(false) {
+        if self.end == End::Producer && self.seats.raw().is_missing(other) && !self.has_company() {
             return Err(Stop::Gone);
         }
         let usable = raw_ring(self.seats.handle()).usable(self.end, &mut self.place, self.capacity, wanted)?;
@@ -166,16 +170,15 @@ impl<T: Shareable> RingEnd<T> {
     #[cold]
     fn await_usable(&mut self, deadline: Deadline) -> Result<u64, Stop> {
         let mut place = self.place;
-        let company = |look_at_maps| self.has_company(look_at_maps);
+        let company = || self.has_company();
         let waiting = Waiting::new(deadline, &company);
         let outcome = raw_ring(self.seats.handle()).await_usable(self.end, &mut place, self.capacity, waiting);
         self.place = place;
         outcome
     }
 
-    fn has_company(&self, look_at_maps: bool) -> bool {
-        self.seat
-            .has_company(&self.seats, role_of(self.end.other()), look_at_maps)
+    fn has_company(&self) -> bool {
+        self.seat.has_company(&self.seats, role_of(self.end.other()))
     }
 
     /// Slots from this end's place to where the slots end.

@@ -3,9 +3,9 @@
 use super::error::no_seat;
 use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
-use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers, current_owner, is_current_process};
-use crate::raw::{NoSeat, RawSeats, Role, Stop, Ticket};
-use parking_lot::Mutex;
+use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers, is_current_process};
+use crate::raw::{NoSeat, RawSeats, Role, Session, Stop, Ticket};
+use std::time::Duration;
 
 /// Where the seats of one queue, ring or direction lie.
 #[derive(Clone)]
@@ -28,8 +28,21 @@ impl Seats {
         unsafe { &*self.handle.address().wrapping_add(self.at).cast::<RawSeats>() }
     }
 
+    /// How often anybody has come to have `role`.
+    #[cfg(feature = "messages")]
+    pub(super) fn came(&self, role: Role) -> u64 {
+        self.raw().came(role)
+    }
+
     pub(super) fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// Does `work` while the seats are locked.
+    fn session<R>(&self, deadline: Deadline, work: impl FnOnce(&Session<'_>) -> R) -> Result<R, NoSeat> {
+        let peers = || self.peers();
+        let session = self.raw().session(deadline, &peers)?;
+        Ok(work(&session))
     }
 
     pub(super) fn peers(&self) -> Peers {
@@ -66,92 +79,159 @@ impl State {
     }
 }
 
+/// What a child is told of a seat set aside for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "messages", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct PassedSeat {
+    at: u32,
+    number: u16,
+    /// If the handle's peers were yet to come: how often anybody had joined then, the ticket included.
+    alone_at: Option<u64>,
+    awaited: [u64; 2],
+}
+
 /// One handle's share in the seat of its process.
 pub(crate) struct Seat {
     state: AtomicU64,
-    /// Held while the share changes: threads may use one handle at once.
-    changing: Mutex<()>,
     /// Whether only one may have the role, so that it cannot be had anew, and goes with the handle to a child.
     sole: bool,
     /// How often anybody had joined when this handle was made. If nobody has since, its peers are yet to come.
     baseline: AtomicU64,
+    /// One more than how often somebody had become a producer, and a consumer, when this handle was told to wait for peers;
+    /// until somebody has since, they are yet to come. 0 if it was not.
+    awaited: [AtomicU64; 2],
 }
 
+/// How long a call without a limit of its own waits for somebody who is changing a seat: a matter of microseconds, unless he
+/// was stopped.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 impl Seat {
-    fn made(seats: &Seats, at: usize, role: Role, sole: bool) -> Result<Self, NoSeat> {
-        let process = current_owner().map_err(|foreign| NoSeat::Lock(foreign.into()))?;
-        // The first of all: whoever it will wait for is yet to come.
-        let baseline = u64::from(seats.raw().joined() == 1);
-        Ok(Seat {
+    fn made(process: OwnerId, at: usize, role: Role, sole: bool, baseline: u64) -> Self {
+        Seat {
             // Relaxed, here and below: the handle reaches other threads by means that order it.
             state: AtomicU64::new(State::new(process, at, role).0),
-            changing: Mutex::new(()),
             sole,
             baseline: AtomicU64::new(baseline),
-        })
+            awaited: [AtomicU64::new(0), AtomicU64::new(0)],
+        }
     }
 
     /// A share in a role that any number may have.
     #[cfg(feature = "messages")]
     pub(super) fn join(seats: &Seats, role: Role) -> Result<Self, NoSeat> {
-        let at = seats.raw().join(role, &|| seats.peers())?;
-        Self::made(seats, at, role, false)
+        seats.session(Deadline::after(PATIENCE), |session| {
+            let at = session.join(role)?;
+            Ok(Self::made(session.owner(), at, role, false, baseline_of_first(seats)))
+        })?
     }
 
     /// The role that only one may have.
     pub(super) fn claim(seats: &Seats, role: Role) -> Result<Self, NoSeat> {
-        let at = seats.raw().claim(role, &|| seats.peers())?;
-        Self::made(seats, at, role, true)
+        seats.session(Deadline::after(PATIENCE), |session| {
+            let at = session.claim(role)?;
+            Ok(Self::made(session.owner(), at, role, true, baseline_of_first(seats)))
+        })?
     }
 
-    /// What the ticket was issued for.
-    pub(super) fn redeem(seats: &Seats, ticket: Ticket, role: Role, sole: bool) -> Result<Self, NoSeat> {
-        let at = seats.raw().redeem(ticket, role, sole, &|| seats.peers())?;
-        Self::made(seats, at, role, sole)
+    /// A further share in a process that has one. It waits for the peers the other was told to wait for.
+    #[cfg(feature = "messages")]
+    pub(super) fn share(&self, seats: &Seats) -> Result<Self, NoSeat> {
+        seats.session(Deadline::Never, |session| {
+            let at = session.join(Role::Either)?;
+            let seat = Self::made(session.owner(), at, Role::Either, false, 0);
+            seat.await_as(self.awaited());
+            Ok(seat)
+        })?
     }
 
-    /// Makes sure that this handle plays `role`, in this process.
+    /// What was set aside for this process.
+    pub(super) fn redeem(seats: &Seats, passed: &PassedSeat, role: Role, sole: bool) -> Result<Self, NoSeat> {
+        let ticket = Ticket {
+            at: passed.at,
+            number: passed.number,
+        };
+        seats.session(Deadline::after(PATIENCE), |session| {
+            let at = session.redeem(ticket, role, sole)?;
+            // Nobody has joined but the ticket and whoever redeemed it: the peers are yet to come as before.
+            let joined = seats.raw().joined();
+            let alone = passed.alone_at.is_some_and(|then| joined == then.wrapping_add(1));
+            let seat = Self::made(session.owner(), at, role, sole, if alone { joined } else { 0 });
+            seat.await_as(passed.awaited);
+            Ok(seat)
+        })?
+    }
+
+    /// Whether this handle has yet to turn to `role`, being in this process and its own.
     #[inline]
-    pub(super) fn ensure(&self, seats: &Seats, role: Role, deadline: Deadline) -> Result<(), Stop> {
+    pub(super) fn must_turn(&self, seats: &Seats, role: Role, deadline: Deadline) -> Result<bool, Stop> {
         let state = State(self.state.load(Ordering::Relaxed));
         if state.0 & role as u64 != 0 && !state.is_void() && is_current_process(state.process()) {
-            return Ok(());
+            return Ok(false);
         }
-        self.change(seats, role, deadline)
+        self.must_turn_from(seats, state, role, deadline)
     }
 
     #[cold]
-    fn change(&self, seats: &Seats, role: Role, deadline: Deadline) -> Result<(), Stop> {
-        let _changing = self.changing.lock();
-        let state = State(self.state.load(Ordering::Relaxed));
+    fn must_turn_from(&self, seats: &Seats, state: State, role: Role, deadline: Deadline) -> Result<bool, Stop> {
         let is_here = is_current_process(state.process());
         if state.is_void() || self.sole && !is_here {
             return Err(Stop::Closed);
         }
-        let me = current_owner()?;
-        let raw = seats.raw();
-        let to = state.role().and(role);
-        let at = if is_here {
-            raw.turn(state.at(), (state.role(), to), deadline, &|| seats.peers())?;
-            state.at()
-        } else {
-            raw.join(to, &|| seats.peers())? // A fork child inherited the handle; the seat is its parent's.
-        };
-        self.state.store(State::new(me, at, to).0, Ordering::Relaxed);
+        if !is_here {
+            // A fork child inherited the handle; the seat is its parent's.
+            seats.session(deadline, |session| {
+                let at = session.join(state.role())?;
+                let joined = State::new(session.owner(), at, state.role());
+                self.state.store(joined.0, Ordering::Relaxed);
+                Ok::<_, NoSeat>(())
+            })??;
+        }
+        Ok(state.0 & role as u64 == 0)
+    }
+
+    /// Plays `role` from now on. The seats' lock excludes other threads that use the same handle.
+    #[cfg(feature = "messages")]
+    #[cold]
+    pub(super) fn turn(&self, seats: &Seats, role: Role, deadline: Deadline) -> Result<(), Stop> {
+        seats.session(deadline, |session| {
+            let state = State(self.state.load(Ordering::Relaxed));
+            let to = state.role().and(role);
+            if !state.is_void() && to != state.role() {
+                session.turn(state.at(), state.role(), to);
+                let turned = State::new(session.owner(), state.at(), to);
+                self.state.store(turned.0, Ordering::Relaxed);
+            }
+        })?;
         Ok(())
     }
 
     /// Whether anybody is left who has `role`, or is yet to come.
-    pub(super) fn has_company(&self, seats: &Seats, role: Role, look_at_maps: bool) -> bool {
+    pub(super) fn has_company(&self, seats: &Seats, role: Role) -> bool {
         let raw = seats.raw();
-        // Read first: who joins after the look at the seats is no proof that others have been there before.
-        let joined = raw.joined();
-        raw.has(role, look_at_maps, &|| seats.peers()) || joined == self.baseline.load(Ordering::Relaxed)
+        // Read first: who comes after the look at the seats is no proof that others have been there before.
+        let (joined, came) = (raw.joined(), raw.came(role));
+        let awaited = self.awaited[usize::from(role == Role::Consumer)].load(Ordering::Relaxed);
+        let mine = State(self.state.load(Ordering::Relaxed)).role();
+        raw.has(role, mine, &|| seats.peers())
+            || joined == self.baseline.load(Ordering::Relaxed)
+            || awaited != 0 && came.wrapping_add(1) == awaited
     }
 
     /// Peers that are not there now are yet to come.
     pub(super) fn wait_for_peers(&self, seats: &Seats) {
-        self.baseline.store(seats.raw().joined(), Ordering::Relaxed);
+        let came = |role| seats.raw().came(role).wrapping_add(1);
+        self.await_as([came(Role::Producer), came(Role::Consumer)]);
+    }
+
+    fn await_as(&self, awaited: [u64; 2]) {
+        for (word, value) in self.awaited.iter().zip(awaited) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+
+    fn awaited(&self) -> [u64; 2] {
+        [0, 1].map(|side: usize| self.awaited[side].load(Ordering::Relaxed))
     }
 
     /// Whether the share was given up, or passed on.
@@ -162,16 +242,18 @@ impl Seat {
 
     /// Gives the share up; tells whether a role is now played by nobody, so that sleepers had better look.
     pub(super) fn leave(&self, seats: &Seats) -> bool {
-        let _changing = self.changing.lock();
-        let state = State(self.state.load(Ordering::Relaxed));
-        if state.is_void() || !is_current_process(state.process()) {
-            return false;
-        }
-        self.state.store(state.0 | VOID, Ordering::Relaxed);
+        let leave = |session: &Session<'_>| {
+            let state = State(self.state.load(Ordering::Relaxed));
+            if !state.is_void() && is_current_process(state.process()) {
+                self.state.store(state.0 | VOID, Ordering::Relaxed);
+                session.leave(state.at(), state.role());
+            }
+        };
         let raw = seats.raw();
         // Refused only where every lock of this process is; whoever waits finds out when the process has ended.
-        let left = raw.leave(state.at(), state.role(), &|| seats.peers());
-        left.is_ok() && (raw.is_missing(Role::Producer) || raw.is_missing(Role::Consumer))
+        !self.is_void()
+            && seats.session(Deadline::Never, leave).is_ok()
+            && (raw.is_missing(Role::Producer) || raw.is_missing(Role::Consumer))
     }
 
     /// Sets a seat aside for a child that is passed this handle. A sole role goes with it.
@@ -180,17 +262,22 @@ impl Seat {
         allow(dead_code, reason = "handles travel with the process layer")
     )]
     pub(super) fn pass_on(&self, seats: &Seats) -> Result<Reservation> {
-        self.issue(seats).map_err(|cause| {
+        let issued = seats.session(Deadline::after(PATIENCE), |session| self.issue(seats, session));
+        let passed = issued.and_then(|passed| passed).map_err(|cause| {
             let error = match cause {
                 NoSeat::Taken(_) => Error::new(ErrorKind::Closed, "it was passed to a child before"),
                 cause => no_seat(cause, "peer"),
             };
             error.in_segment(seats.handle.segment().label())
+        })?;
+        Ok(Reservation {
+            seats: seats.clone(),
+            passed,
+            handed_over: false,
         })
     }
 
-    fn issue(&self, seats: &Seats) -> Result<Reservation, NoSeat> {
-        let _changing = self.changing.lock();
+    fn issue(&self, seats: &Seats, session: &Session<'_>) -> Result<PassedSeat, NoSeat> {
         let state = State(self.state.load(Ordering::Relaxed));
         if state.is_void() || !is_current_process(state.process()) {
             return Err(NoSeat::Taken(state.process().pid()));
@@ -200,22 +287,29 @@ impl Seat {
         } else {
             (Role::Either, None)
         };
-        let ticket = seats.raw().issue(role, instead_of, &|| seats.peers())?;
+        let alone = self.sole && seats.raw().joined() == self.baseline.load(Ordering::Relaxed);
+        let Ticket { at, number } = session.issue(role, instead_of)?;
         if self.sole {
             self.state.store(state.0 | VOID, Ordering::Relaxed);
         }
-        Ok(Reservation {
-            seats: seats.clone(),
-            ticket,
-            handed_over: false,
+        Ok(PassedSeat {
+            at,
+            number,
+            alone_at: alone.then(|| seats.raw().joined()),
+            awaited: self.awaited(),
         })
     }
+}
+
+/// The first of all to join waits for whoever is yet to come; others have had company.
+fn baseline_of_first(seats: &Seats) -> u64 {
+    u64::from(seats.raw().joined() == 1)
 }
 
 /// A seat set aside for a child; taken back on drop unless it was handed over.
 pub(crate) struct Reservation {
     seats: Seats,
-    ticket: Ticket,
+    passed: PassedSeat,
     handed_over: bool,
 }
 
@@ -225,15 +319,24 @@ pub(crate) struct Reservation {
 )]
 impl Reservation {
     /// What the child must be told.
-    pub(crate) fn ticket(&self) -> (u32, u16) {
-        (self.ticket.at, self.ticket.number)
+    pub(crate) fn passed(&self) -> PassedSeat {
+        self.passed
+    }
+
+    fn ticket(&self) -> Ticket {
+        Ticket {
+            at: self.passed.at,
+            number: self.passed.number,
+        }
     }
 
     /// The child has been started.
     pub(crate) fn hand_over(mut self, child: OwnerId) {
-        let seats = &self.seats;
+        let ticket = self.ticket();
         // Refused only where every lock of this process is; the seat is then freed with this process.
-        let _ = seats.raw().hand_over(self.ticket, child, &|| seats.peers());
+        let _ = self
+            .seats
+            .session(Deadline::Never, |session| session.hand_over(ticket, child));
         self.handed_over = true;
     }
 }
@@ -241,9 +344,9 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if !self.handed_over {
-            let seats = &self.seats;
+            let ticket = self.ticket();
             // As in `hand_over`.
-            let _ = seats.raw().withdraw(self.ticket, &|| seats.peers());
+            let _ = self.seats.session(Deadline::Never, |session| session.withdraw(ticket));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What it takes to pass a message handle to a child: where it lies, and the seat set aside there.
 
-use super::seat::Reservation;
+use super::seat::{PassedSeat, Reservation};
 use crate::error::Result;
 use crate::segment::Segment;
 
@@ -10,8 +10,8 @@ use crate::segment::Segment;
 pub(crate) struct Parcel {
     /// The object's name in its segment.
     pub(crate) name: String,
-    /// Seats, in the order the handle uses them: place and number of the ticket.
-    pub(crate) tickets: Vec<(u32, u16)>,
+    /// Seats, in the order the handle uses them.
+    pub(crate) seats: Vec<PassedSeat>,
     /// What else distinguishes the handle among those of its object: the end of a pipe.
     pub(crate) end: u8,
 }

@@ -54,6 +54,7 @@ pub const CRASH_POINTS: &[&str] = &[
     "seat.counted",
     "seat.freed",
     "seat.ticket",
+    "seat.taken",
     "seat.turned",
     "seat.redeemed",
     "ring.used",

@@ -62,7 +62,8 @@ pub(crate) fn current() -> Result<OwnerId, Foreign> {
 pub(crate) fn is_current_process(owner: OwnerId) -> bool {
     // Relaxed: a fork child finds zero or its own half, since the kernel emptied the page before it began. Zero stands
     // there too where there was no memory for the page; then the id must be computed.
-    process_word().load(Ordering::Relaxed) as u32 == owner.process() as u32 || current() == Ok(owner)
+    process_word().load(Ordering::Relaxed) as u32 == owner.process() as u32
+        || current().is_ok_and(|me| me.process() == owner.process())
 }
 
 /// The process that asked for it, so that it can tell later at the price of one load whether it still is that one.

@@ -138,14 +138,13 @@ impl Peers {
     }
 }
 
-/// The id of a child that was started and has yet to attach, as seats know it.
+/// The id of a child that was started and has yet to attach, as seats know it; `None` if it has ended.
 #[cfg(feature = "process")]
-pub(crate) fn child_id(pid: u32) -> OwnerId {
-    let start = match life(pid) {
-        Life::Alive { start } => start,
-        Life::Dead => 0,
-    };
-    OwnerId::of_child(pid, start)
+pub(crate) fn child_id(pid: u32) -> Option<OwnerId> {
+    match life(pid) {
+        Life::Alive { start } => Some(OwnerId::of_child(pid, start)),
+        Life::Dead => None,
+    }
 }
 
 #[cfg(test)]

@@ -45,6 +45,16 @@ impl OwnerId {
         OwnerId(self.0 & !ID_BITS)
     }
 
+    /// The process's id with a number in the thread's place, which is 0 in [`of_process`](Self::of_process).
+    pub(crate) fn with_ticket(self, number: u16) -> Self {
+        OwnerId(self.0 & !ID_BITS | u64::from(number))
+    }
+
+    /// The number in the thread's place.
+    pub(crate) fn ticket(self) -> u16 {
+        self.0 as u16
+    }
+
     /// The id of a child that has not begun to run its image.
     #[cfg(all(feature = "process", not(procshare_loom)))]
     pub(crate) fn of_child(pid: u32, start: u64) -> Self {

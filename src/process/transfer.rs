@@ -103,11 +103,15 @@ impl Luggage {
 
     /// The child has been started: the seats are its own.
     pub(super) fn hand_over(&mut self, pid: u32) {
-        let Some(child) = (!self.seats.is_empty()).then(|| child_id(pid)) else {
+        if self.seats.is_empty() {
             return;
-        };
+        }
+        // A child that has ended already redeems nothing: its seats are taken back as they drop.
+        let child = child_id(pid);
         for seat in self.seats.drain(..) {
-            seat.hand_over(child);
+            if let Some(child) = child {
+                seat.hand_over(child);
+            }
         }
     }
 

@@ -27,6 +27,8 @@ pub(crate) use queue::RawQueue;
 #[cfg(any(feature = "messages", procshare_loom))]
 pub(crate) use queue::{Bounds, Moved, Stretch};
 pub(crate) use ring::{End, Place, RawRing};
+#[cfg(not(procshare_loom))]
+pub(crate) use seats::Session;
 pub(crate) use seats::{NoSeat, RawSeats, Role, Ticket};
 #[cfg(all(feature = "messages", not(procshare_loom)))]
 pub(crate) use waiting::Company;

@@ -23,7 +23,7 @@
 //! - M5. A wake-up that dies with its receiver delays the others by one slice at most.
 
 use super::doorbell::{Doorbell, Raised};
-use super::stamp;
+use super::stamp::{self, CHECK_EVERY_MS, Half};
 use crate::primitive::owner::INCONSISTENT;
 use crate::primitive::{
     AtomicU64, Backoff, Deadline, Foreign, Ordering, OwnerId, Peers, Wait, crash_point, current_owner,
@@ -268,7 +268,7 @@ impl RawMutex {
     /// Asks whether the owner in `word` is dead, unless somebody has just asked, and takes its place if so.
     fn take_over_if_dead(&self, word: u64, waiter: &Waiter<'_>, peers: &Peers, look_at_maps: bool) -> Option<Held> {
         let owner = OwnerId::in_word(word)?;
-        if !stamp::is_due(self.bell.word()) || !peers.is_dead(owner, look_at_maps) {
+        if !stamp::is_due(self.bell.word(), Half::Upper, CHECK_EVERY_MS) || !peers.is_dead(owner, look_at_maps) {
             return None;
         }
         let mine = waiter.me.word() | INCONSISTENT;

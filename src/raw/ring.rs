@@ -82,12 +82,15 @@ impl RawRing {
     }
 
     /// Where an end stands that has just been claimed.
-    pub(crate) fn place(&self, end: End) -> Place {
+    pub(crate) fn place(&self, end: End, capacity: u64) -> Place {
         // Relaxed: the seats' lock, by which the end was claimed, orders what its former holder stored.
-        Place {
-            own: self.word_of(end).0.load(Ordering::Relaxed),
-            other: self.word_of(end.other()).0.load(Ordering::Acquire), // Acquire: as in `look`.
-        }
+        let own = self.word_of(end).0.load(Ordering::Relaxed);
+        // It remembers of the other end what leaves it no slot, so that it looks first.
+        let other = match end {
+            End::Producer => own.wrapping_sub(capacity),
+            End::Consumer => own,
+        };
+        Place { own, other }
     }
 
     /// How many slots the end may use now: without a look at the other end if it remembers enough.
@@ -104,10 +107,14 @@ impl RawRing {
     #[inline]
     pub(crate) fn look(&self, end: End, place: &mut Place, capacity: u64) -> Result<u64, Stop> {
         // Acquire: pairs with the Release in `advance` of the other end (N2).
-        place.other = self.word_of(end.other()).0.load(Ordering::Acquire);
-        match end.usable(place, capacity) {
-            usable if usable <= capacity => Ok(usable),
-            _ => Err(Stop::Corrupt),
+        let other = self.word_of(end.other()).0.load(Ordering::Acquire);
+        let now = Place { other, ..*place };
+        match end.usable(&now, capacity) {
+            usable if usable <= capacity => {
+                *place = now;
+                Ok(usable)
+            }
+            _ => Err(Stop::Corrupt), // What is remembered stays good.
         }
     }
 

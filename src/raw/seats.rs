@@ -8,29 +8,24 @@
 //! | free | owner 0 | holder of the lock: counts, then owner | taken | free |
 //! | taken | owner, counts | the same, by one store to counts | other counts | its owner is dead: whoever notices frees it |
 //! | | | the same, by one store to owner | free | free |
-//! | ticket | owner, counts with a number | the spawner, one store to owner | the child's | it is freed with its owner |
-//! | | | the child, which has no seat: owner, then counts | taken | its owner is dead, whoever that is by then |
+//! | ticket | owner with a number, counts | the spawner, one store to owner | the child's | it is freed with its owner |
+//! | | | the child, which has no seat, one store to owner | taken | its owner is dead, whoever that is by then |
 //! | | | the child, which has first counted itself elsewhere | free | both are freed with their owners |
 //!
 //! # Invariants
 //!
-//! - S1. Owners and counts change only under the lock; each change is one store, or counts before owner. Only when a ticket
-//!   becomes a seat the owner comes first: a child that dies between the two must not leave its role to its spawner.
+//! - S1. Owners and counts change only under the lock; each change is one store, or counts before owner.
 //! - S2. A seat is freed by its owner's process, or after proof that this has gone.
-//! - S3. A role that only one may have is given only when no seat of a living process counts it.
+//! - S3. A role that only one may have is given only when no seat of a living process counts it, or for a ticket that does.
 //! - S4. A role moves to another seat in three steps: it is counted there, `summary` counts the change, the old seat gives
 //!   it up. So who looks at one seat after the other, and misses it at both, sees `summary` move.
 
-use super::stamp;
+use super::stamp::{self, CHECK_EVERY_MS, Half};
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers, crash_point, current_owner};
 use crate::raw::{Held, RawMutex, Refused};
-use core::time::Duration;
 
 /// Processes and children on their way, at most.
 pub(crate) const SEATS: usize = if cfg!(procshare_loom) { 3 } else { 64 };
-
-/// How long to wait for somebody who is changing a seat: a matter of microseconds, unless he was stopped.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a handle may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +43,7 @@ impl Role {
     }
 
     /// The role of a handle that from now on does `other` as well.
+    #[cfg(feature = "messages")]
     pub(crate) fn and(self, other: Role) -> Self {
         Role::from_bits(self as u64 | other as u64)
     }
@@ -57,13 +53,15 @@ impl Role {
     }
 }
 
-const COUNT_BITS: u32 = 12;
+/// Handles of one process in one role, at most; more are held to be there for as long as the process lives.
 const COUNT: u64 = (1 << COUNT_BITS) - 1;
-const TICKET_SHIFT: u32 = 48;
+const COUNT_BITS: u32 = 16;
+/// Least time between two questions to the kernel whether anybody of a side has `exec`ed, which cost more than others.
+const MAPS_EVERY_MS: u32 = 500;
 /// In `summary`, the count of changes begins here.
 const CHANGES_SHIFT: u32 = 8;
 
-/// `[ ticket:16 | both:12 | consumer:12 | producer:12 | either:12 ]`.
+/// `[ both:16 | consumer:16 | producer:16 | either:16 ]`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Counts(pub(super) u64);
 
@@ -94,10 +92,6 @@ impl Counts {
             .into_iter()
             .any(|role| self.of(role) > 0)
     }
-
-    fn ticket(self) -> u16 {
-        (self.0 >> TICKET_SHIFT) as u16
-    }
 }
 
 /// A seat set aside: which, and its number.
@@ -123,9 +117,11 @@ impl From<Refused> for NoSeat {
     }
 }
 
+/// A free seat, a process's seat, or a ticket.
 #[repr(C)]
 pub(super) struct RawSeat {
-    /// The process, as an owner without a thread; without an image if it has not attached yet. 0 is free.
+    /// The process, as an owner whose thread part is the ticket's number, and 0 for a seat; without an image if the process has
+    /// not attached yet. 0 is free.
     pub(super) owner: AtomicU64,
     pub(super) counts: AtomicU64,
 }
@@ -133,7 +129,7 @@ pub(super) struct RawSeat {
 impl RawSeat {
     /// Owner and counts, if the seat is taken.
     pub(super) fn read(&self) -> Option<(OwnerId, Counts)> {
-        // Acquire, twice: pairs with the Release in `store` and `free`, so that what a process did before it left, or gave up
+        // Acquire, twice: pairs with the Release in `store` and `give`, so that what a process did before it left, or gave up
         // one of its roles, is seen.
         let owner = OwnerId::in_word(self.owner.load(Ordering::Acquire))?;
         Some((owner, Counts(self.counts.load(Ordering::Acquire))))
@@ -143,14 +139,13 @@ impl RawSeat {
     fn store(&self, owner: OwnerId, counts: Counts) {
         self.counts.store(counts.0, Ordering::Release);
         crash_point!("seat.counted");
-        self.owner.store(owner.word(), Ordering::Release); // Release: pairs with the Acquire in `read`.
+        self.give(owner);
+        crash_point!("seat.taken");
     }
 
-    /// Turns a ticket into a seat of the child, which from here on takes it with it when it dies (S1).
-    fn turn_into(&self, owner: OwnerId, counts: Counts) {
+    /// Gives the seat, with what it counts, to another owner.
+    pub(super) fn give(&self, owner: OwnerId) {
         self.owner.store(owner.word(), Ordering::Release); // Release: pairs with the Acquire in `read`.
-        crash_point!("seat.turned");
-        self.counts.store(counts.0, Ordering::Release);
     }
 
     pub(super) fn free(&self) {
@@ -165,10 +160,13 @@ pub(crate) struct RawSeats {
     pub(super) lock: RawMutex,
     /// How often a process has sat down or been given a ticket.
     joined: AtomicU64,
-    /// When somebody last asked the kernel about producers, and about consumers.
+    /// When somebody last asked the kernel about producers, and about consumers: in the upper half whether they live, in the
+    /// lower whether they have `exec`ed.
     checked: [AtomicU64; 2],
     /// Roles that nobody is left to play, one bit each: a hint that spares a look at all seats. Above, a count of changes.
     summary: AtomicU64,
+    /// How often somebody has become a producer, and a consumer.
+    came: [AtomicU64; 2],
     pub(super) seats: [RawSeat; SEATS],
 }
 
@@ -181,6 +179,7 @@ impl RawSeats {
             joined: zero(),
             checked: [zero(), zero()],
             summary: zero(),
+            came: [zero(), zero()],
             seats: core::array::from_fn(|_| RawSeat {
                 owner: zero(),
                 counts: zero(),
@@ -188,116 +187,25 @@ impl RawSeats {
         }
     }
 
-    /// Gives the calling process a seat, or counts one more handle on the one it has.
-    pub(crate) fn join(&self, role: Role, peers: &dyn Fn() -> Peers) -> Result<usize, NoSeat> {
-        let me = self.locked(peers)?;
-        self.sit_down(me.owner, role, peers)
-    }
-
-    /// As [`join`](Self::join) for a role that only one may have (S3).
-    pub(crate) fn claim(&self, role: Role, peers: &dyn Fn() -> Peers) -> Result<usize, NoSeat> {
-        let me = self.locked(peers)?;
-        self.check_unclaimed(role, peers)?;
-        self.sit_down(me.owner, role, peers)
-    }
-
-    /// One handle less on the caller's seat.
-    pub(crate) fn leave(&self, at: usize, role: Role, peers: &dyn Fn() -> Peers) -> Result<(), NoSeat> {
-        let me = self.locked(peers)?;
-        self.count_out(at, me.owner, role);
-        Ok(())
-    }
-
-    /// A handle of the caller's seat plays another role from now on.
-    pub(crate) fn turn(
-        &self,
-        at: usize,
-        (from, to): (Role, Role),
+    /// Locks the seats, to change them.
+    pub(crate) fn session<'a>(
+        &'a self,
         deadline: Deadline,
-        peers: &dyn Fn() -> Peers,
-    ) -> Result<(), NoSeat> {
-        let me = self.locked_by(deadline, peers)?;
-        if let Some((owner, counts)) = self.seats[at % SEATS].read() {
-            if owner == me.owner.of_process() {
-                self.seats[at % SEATS].store(owner, counts.without(from).with(to));
-                self.sum_up();
-            }
-        }
-        Ok(())
+        peers: &'a dyn Fn() -> Peers,
+    ) -> Result<Session<'a>, NoSeat> {
+        let held = self.lock.lock_while_held_shortly(peers, deadline)?;
+        Ok(self.session_of(held, peers))
     }
 
-    /// Sets a seat aside for a child. With `instead_of`, the caller's handle there gives its role up to it.
-    pub(crate) fn issue(
-        &self,
-        role: Role,
-        instead_of: Option<usize>,
-        peers: &dyn Fn() -> Peers,
-    ) -> Result<Ticket, NoSeat> {
-        let me = self.locked(peers)?;
-        let at = self.free_seat(peers)?;
-        let number = (self.joined() % u64::from(u16::MAX)) as u16 + 1;
-        let counts = Counts(u64::from(number) << TICKET_SHIFT).with(role);
-        self.seats[at].store(me.owner.of_process(), counts);
-        self.count_joined();
-        self.sum_up();
-        crash_point!("seat.ticket");
-        if let Some(own) = instead_of {
-            self.count_out(own, me.owner, role);
+    fn session_of<'a>(&'a self, held: Held, peers: &'a dyn Fn() -> Peers) -> Session<'a> {
+        if held.inconsistent {
+            self.lock.mark_consistent(); // S1: no change is ever half-made.
         }
-        Ok(Ticket { at: at as u32, number })
-    }
-
-    /// The child for whom the ticket was issued has been started as `child`. Nothing happens if it has redeemed it already.
-    pub(crate) fn hand_over(&self, ticket: Ticket, child: OwnerId, peers: &dyn Fn() -> Peers) -> Result<(), NoSeat> {
-        let _me = self.locked(peers)?;
-        if let Some((_, seat)) = self.find(ticket) {
-            seat.owner.store(child.word(), Ordering::Release); // Release: pairs with the Acquire in `read`.
+        Session {
+            seats: self,
+            owner: held.owner,
+            peers,
         }
-        Ok(())
-    }
-
-    /// Takes a ticket back that nobody will redeem.
-    pub(crate) fn withdraw(&self, ticket: Ticket, peers: &dyn Fn() -> Peers) -> Result<(), NoSeat> {
-        let _me = self.locked(peers)?;
-        if let Some((_, seat)) = self.find(ticket) {
-            seat.free();
-            self.sum_up();
-        }
-        Ok(())
-    }
-
-    /// Gives the calling process the role its ticket was issued for. A ticket lost with its spawner is no obstacle, unless
-    /// somebody else has claimed a role that is for one.
-    pub(crate) fn redeem(
-        &self,
-        ticket: Ticket,
-        role: Role,
-        sole: bool,
-        peers: &dyn Fn() -> Peers,
-    ) -> Result<usize, NoSeat> {
-        let me = self.locked(peers)?;
-        let ticket = self.find(ticket);
-        if ticket.is_none() && sole {
-            self.check_unclaimed(role, peers)?;
-        }
-        let at = match (ticket, self.seat_of(me.owner)) {
-            // Without a seat of its own the child makes the ticket its seat: there may be no other.
-            (Some((at, seat)), None) => {
-                seat.turn_into(me.owner.of_process(), Counts(0).with(role));
-                self.count_joined();
-                at
-            }
-            (ticket, _) => {
-                let at = self.sit_down(me.owner, role, peers)?;
-                crash_point!("seat.redeemed");
-                if let Some((_, seat)) = ticket {
-                    seat.free();
-                }
-                at
-            }
-        };
-        self.sum_up();
-        Ok(at)
     }
 
     /// Whether nobody is left who has `role` or may come to have it, as far as is known already.
@@ -309,24 +217,37 @@ impl RawSeats {
 
     /// Whether anybody is left who has `role` or may come to have it. Seats of the dead are freed.
     ///
-    /// The kernel is asked at most once in 10 ms; meanwhile those who have a seat count as alive.
-    pub(crate) fn has(&self, role: Role, look_at_maps: bool, peers: &dyn Fn() -> Peers) -> bool {
-        let mut may_ask = None;
+    /// The caller's handle, which plays `mine`, does not count: it asks for others. The kernel is asked at most once in 10 ms, and twice a second whether somebody has `exec`ed; meanwhile those who have a
+    /// seat count as alive.
+    pub(crate) fn has(&self, role: Role, mine: Role, peers: &dyn Fn() -> Peers) -> bool {
+        let stamps = &self.checked[side(role)];
+        let mut look_at_maps = None;
         loop {
             // Acquire: pairs with the Release in `sum_up`; the changes counted are seen.
             let summary = self.summary.load(Ordering::Acquire);
             let mut dead = false;
             for seat in &self.seats {
                 let Some((owner, counts)) = seat.read() else { continue };
+                if current_owner().is_ok_and(|me| me.of_process() == owner.of_process()) {
+                    // A ticket of this process is a child's; its seat counts the caller's handle.
+                    let others = if owner.ticket() == 0 {
+                        counts.without(mine)
+                    } else {
+                        counts
+                    };
+                    if others.may(role) {
+                        return true;
+                    }
+                    continue;
+                }
                 if !counts.may(role) {
                     continue;
                 }
-                let is_me = current_owner().is_ok_and(|me| me.of_process() == owner);
-                if is_me
-                    || !*may_ask
-                        .get_or_insert_with(|| stamp::is_due(&self.checked[usize::from(role == Role::Consumer)]))
-                    || !peers().has_left(owner, look_at_maps)
-                {
+                if look_at_maps.is_none() && !stamp::is_due(stamps, Half::Upper, CHECK_EVERY_MS) {
+                    return true;
+                }
+                let look = *look_at_maps.get_or_insert_with(|| stamp::is_due(stamps, Half::Lower, MAPS_EVERY_MS));
+                if !peers().has_left(owner, look) {
                     return true;
                 }
                 // A spawner may have handed the ticket over before it went: then its death is not that of the ticket.
@@ -340,7 +261,7 @@ impl RawSeats {
                 continue; // A role may have moved from a seat looked at late to one looked at early (S4).
             }
             if dead {
-                self.free_dead_if_unlocked(peers, look_at_maps);
+                self.free_dead_if_unlocked(peers, look_at_maps == Some(true));
             }
             return false;
         }
@@ -350,8 +271,7 @@ impl RawSeats {
     #[cold]
     fn free_dead_if_unlocked(&self, peers: &dyn Fn() -> Peers, look_at_maps: bool) {
         if let Ok(held) = self.lock.lock(peers, Deadline::Now) {
-            let _me = self.consistent(held);
-            self.free_dead(peers, look_at_maps);
+            self.session_of(held, peers).free_dead(look_at_maps);
         }
     }
 
@@ -360,48 +280,59 @@ impl RawSeats {
         self.joined.load(Ordering::Acquire) // Acquire: pairs with the Release in `count_joined`; whoever is counted is seen.
     }
 
-    fn locked(&self, peers: &dyn Fn() -> Peers) -> Result<Locked<'_>, NoSeat> {
-        self.locked_by(Deadline::after(PATIENCE), peers)
+    /// How often somebody has become a producer, or a consumer.
+    pub(crate) fn came(&self, role: Role) -> u64 {
+        self.came[side(role)].load(Ordering::Acquire) // Acquire: as in `joined`.
+    }
+}
+
+/// Which of two words is about that role.
+fn side(role: Role) -> usize {
+    usize::from(role == Role::Consumer)
+}
+
+/// The seats, locked; given back on drop.
+pub(crate) struct Session<'a> {
+    seats: &'a RawSeats,
+    owner: OwnerId,
+    peers: &'a dyn Fn() -> Peers,
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        self.seats.lock.unlock(self.owner);
+    }
+}
+
+impl Session<'_> {
+    /// Who has locked them.
+    pub(crate) fn owner(&self) -> OwnerId {
+        self.owner
     }
 
-    fn locked_by(&self, deadline: Deadline, peers: &dyn Fn() -> Peers) -> Result<Locked<'_>, NoSeat> {
-        Ok(self.consistent(self.lock.lock_while_held_shortly(peers, deadline)?))
-    }
-
-    fn consistent(&self, held: Held) -> Locked<'_> {
-        if held.inconsistent {
-            self.lock.mark_consistent(); // S1: no change is ever half-made.
-        }
-        Locked {
-            lock: &self.lock,
-            owner: held.owner,
-        }
-    }
-
-    /// A seat for one more handle of process `me`.
-    pub(super) fn sit_down(&self, me: OwnerId, role: Role, peers: &dyn Fn() -> Peers) -> Result<usize, NoSeat> {
-        let (at, counts) = match self.seat_of(me) {
+    /// Gives the calling process a seat, or counts one more handle on the one it has.
+    pub(crate) fn join(&self, role: Role) -> Result<usize, NoSeat> {
+        let (at, counts) = match self.own_seat() {
             Some(found) => found,
-            None => (self.free_seat(peers)?, Counts(0)),
+            None => (self.free_seat()?, Counts(0)),
         };
-        self.seats[at].store(me.of_process(), counts.with(role));
-        self.count_joined();
+        self.seats.seats[at].store(self.owner.of_process(), counts.with(role));
+        self.count_in(role);
         self.sum_up();
         Ok(at)
     }
 
-    /// The seat that process `me` has, tickets aside.
-    fn seat_of(&self, me: OwnerId) -> Option<(usize, Counts)> {
-        self.seats.iter().enumerate().find_map(|(at, seat)| {
-            let (owner, counts) = seat.read()?;
-            (owner == me.of_process() && counts.ticket() == 0).then_some((at, counts))
-        })
+    /// As [`join`](Self::join) for a role that only one may have (S3).
+    pub(crate) fn claim(&self, role: Role) -> Result<usize, NoSeat> {
+        self.check_unclaimed(role)?;
+        self.join(role)
     }
 
-    fn count_out(&self, at: usize, me: OwnerId, role: Role) {
-        let seat = &self.seats[at % SEATS];
+    /// One handle less on the caller's seat.
+    pub(crate) fn leave(&self, at: usize, role: Role) {
+        let seat = &self.seats.seats[at % SEATS];
         // A process that has changed (a fork child) has no business with its parent's seat (S2).
-        if let Some((owner, counts)) = seat.read().filter(|(owner, _)| *owner == me.of_process()) {
+        if let Some((owner, counts)) = seat.read().filter(|(owner, _)| *owner == self.owner.of_process()) {
             match counts.without(role) {
                 Counts(0) => seat.free(),
                 left => seat.store(owner, left),
@@ -410,41 +341,113 @@ impl RawSeats {
         }
     }
 
-    pub(super) fn find(&self, ticket: Ticket) -> Option<(usize, &RawSeat)> {
-        let at = ticket.at as usize;
-        let seat = self.seats.get(at)?;
-        let (_, counts) = seat.read()?;
-        (counts.ticket() == ticket.number && ticket.number != 0).then_some((at, seat))
+    /// A handle of the caller's seat plays another role from now on.
+    #[cfg(any(feature = "messages", procshare_loom))]
+    pub(crate) fn turn(&self, at: usize, from: Role, to: Role) {
+        let seat = &self.seats.seats[at % SEATS];
+        if let Some((owner, counts)) = seat.read().filter(|(owner, _)| *owner == self.owner.of_process()) {
+            seat.store(owner, counts.without(from).with(to));
+            self.count_came(to);
+            self.sum_up();
+        }
     }
 
-    fn check_unclaimed(&self, role: Role, peers: &dyn Fn() -> Peers) -> Result<(), NoSeat> {
-        self.free_dead(peers, true);
-        match self
-            .seats
-            .iter()
-            .filter_map(RawSeat::read)
-            .find(|(_, counts)| counts.may(role))
-        {
+    /// Sets a seat aside for a child. With `instead_of`, the caller's handle there gives its role up to it.
+    pub(crate) fn issue(&self, role: Role, instead_of: Option<usize>) -> Result<Ticket, NoSeat> {
+        let at = self.free_seat()?;
+        let number = (self.seats.joined() % u64::from(u16::MAX)) as u16 + 1;
+        self.seats.seats[at].store(self.owner.with_ticket(number), Counts(0).with(role));
+        self.count_in(Role::Either);
+        self.sum_up();
+        crash_point!("seat.ticket");
+        if let Some(own) = instead_of {
+            self.leave(own, role);
+        }
+        Ok(Ticket { at: at as u32, number })
+    }
+
+    /// The child for whom the ticket was issued has been started as `child`. Nothing happens if it has redeemed it already.
+    pub(crate) fn hand_over(&self, ticket: Ticket, child: OwnerId) {
+        if let Some((_, seat, _)) = self.find(ticket) {
+            seat.give(child.with_ticket(ticket.number));
+        }
+    }
+
+    /// Takes a ticket back that nobody will redeem.
+    pub(crate) fn withdraw(&self, ticket: Ticket) {
+        if let Some((_, seat, _)) = self.find(ticket) {
+            seat.free();
+            self.sum_up();
+        }
+    }
+
+    /// Gives the calling process the role its ticket was issued for. A ticket lost with its spawner, or issued for something
+    /// else, is no ticket: then the role is had only if it may be had without (S3).
+    pub(crate) fn redeem(&self, ticket: Ticket, role: Role, sole: bool) -> Result<usize, NoSeat> {
+        let ticket = self.find(ticket).filter(|(_, _, counts)| counts.of(role) > 0);
+        if ticket.is_none() && sole {
+            self.check_unclaimed(role)?;
+        }
+        let at = match (ticket, self.own_seat()) {
+            // Without a seat of its own the child makes the ticket its seat: there may be no other.
+            (Some((at, seat, _)), None) => {
+                seat.give(self.owner.of_process());
+                crash_point!("seat.turned");
+                self.count_in(role);
+                at
+            }
+            (ticket, _) => {
+                let at = self.join(role)?;
+                crash_point!("seat.redeemed");
+                if let Some((_, seat, _)) = ticket {
+                    seat.free();
+                }
+                at
+            }
+        };
+        self.sum_up();
+        Ok(at)
+    }
+
+    /// The seat the calling process has, tickets aside.
+    fn own_seat(&self) -> Option<(usize, Counts)> {
+        self.seats.seats.iter().enumerate().find_map(|(at, seat)| {
+            let (owner, counts) = seat.read()?;
+            (owner == self.owner.of_process()).then_some((at, counts))
+        })
+    }
+
+    pub(super) fn find(&self, ticket: Ticket) -> Option<(usize, &RawSeat, Counts)> {
+        let at = ticket.at as usize;
+        let seat = self.seats.seats.get(at)?;
+        let (owner, counts) = seat.read()?;
+        (owner.ticket() == ticket.number && ticket.number != 0).then_some((at, seat, counts))
+    }
+
+    fn check_unclaimed(&self, role: Role) -> Result<(), NoSeat> {
+        self.free_dead(true);
+        let mut taken = self.seats.seats.iter().filter_map(RawSeat::read);
+        match taken.find(|(_, counts)| counts.may(role)) {
             Some((owner, _)) => Err(NoSeat::Taken(owner.pid())),
             None => Ok(()),
         }
     }
 
-    fn free_seat(&self, peers: &dyn Fn() -> Peers) -> Result<usize, NoSeat> {
-        let free = || self.seats.iter().position(|seat| seat.read().is_none());
+    fn free_seat(&self) -> Result<usize, NoSeat> {
+        let free = || self.seats.seats.iter().position(|seat| seat.read().is_none());
         if let Some(at) = free() {
             return Ok(at);
         }
-        self.free_dead(peers, true);
+        self.free_dead(true);
         free().ok_or(NoSeat::Full)
     }
 
-    /// Frees the seats of processes that are proved gone (S2). The caller holds the lock.
-    fn free_dead(&self, peers: &dyn Fn() -> Peers, look_at_maps: bool) {
-        for seat in &self.seats {
+    /// Frees the seats of processes that are proved gone (S2).
+    fn free_dead(&self, look_at_maps: bool) {
+        for seat in &self.seats.seats {
             if seat
                 .read()
-                .is_some_and(|(owner, _)| peers().has_left(owner, look_at_maps))
+                .is_some_and(|(owner, _)| (self.peers)().has_left(owner, look_at_maps))
             {
                 seat.free();
             }
@@ -452,40 +455,42 @@ impl RawSeats {
         self.sum_up();
     }
 
-    /// Counts a change of the seats, and computes the hint anew. The caller holds the lock.
+    /// Counts a change of the seats, and computes the hint anew.
     fn sum_up(&self) {
         let mut missing = 1 << Role::Producer as u32 | 1 << Role::Consumer as u32;
-        for (_, counts) in self.seats.iter().filter_map(RawSeat::read) {
+        for (_, counts) in self.seats.seats.iter().filter_map(RawSeat::read) {
             for role in [Role::Producer, Role::Consumer] {
                 if counts.may(role) {
                     missing &= !(1 << role as u32);
                 }
             }
         }
-        let changes = (self.summary.load(Ordering::Relaxed) >> CHANGES_SHIFT).wrapping_add(1);
+        let summary = &self.seats.summary;
+        let changes = (summary.load(Ordering::Relaxed) >> CHANGES_SHIFT).wrapping_add(1);
         // Release: pairs with the Acquire in `has` (S4).
-        self.summary
-            .store(changes << CHANGES_SHIFT | missing, Ordering::Release);
+        summary.store(changes << CHANGES_SHIFT | missing, Ordering::Release);
     }
 
-    /// Counts who has just been seated. The caller holds the lock.
-    fn count_joined(&self) {
-        let joined = self.joined.load(Ordering::Relaxed).wrapping_add(1);
-        // Release: pairs with the Acquire in `joined`.
-        self.joined.store(joined, Ordering::Release);
+    /// Counts who has just been seated.
+    fn count_in(&self, role: Role) {
+        count(&self.seats.joined);
+        self.count_came(role);
+    }
+
+    /// Counts who has just become what it was not before, or not for sure.
+    fn count_came(&self, role: Role) {
+        for came in [Role::Producer, Role::Consumer] {
+            if role as u64 & came as u64 != 0 {
+                count(&self.seats.came[side(came)]);
+            }
+        }
     }
 }
 
-/// The lock of the seats, held; given back on drop.
-struct Locked<'a> {
-    lock: &'a RawMutex,
-    owner: OwnerId,
-}
-
-impl Drop for Locked<'_> {
-    fn drop(&mut self) {
-        self.lock.unlock(self.owner);
-    }
+/// The caller holds the lock, so that nobody else counts.
+fn count(word: &AtomicU64) {
+    let more = word.load(Ordering::Relaxed).wrapping_add(1);
+    word.store(more, Ordering::Release); // Release: pairs with the Acquire in `joined` and `came`.
 }
 
 #[cfg(not(procshare_loom))]

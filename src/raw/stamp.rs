@@ -1,23 +1,30 @@
 //! When somebody last asked the kernel, so that a crowd of waiters asks once.
 //!
-//! The stamp is the upper half of a word, in milliseconds of the monotonic clock, and 0 for never. The lower half is anybody's.
+//! A stamp is one half of a word, in milliseconds of the monotonic clock, and 0 for never. The other half is anybody's.
 
 use crate::primitive::AtomicU64;
 #[cfg(not(procshare_loom))]
 use crate::primitive::{Ordering, monotonic_millis};
 
 /// Least time between two questions about the same thing, whoever asks.
-#[cfg(not(procshare_loom))]
-const EVERY_MS: u32 = 10;
+pub(super) const CHECK_EVERY_MS: u32 = 10;
+
+/// Which half of its word a stamp is.
+#[derive(Clone, Copy)]
+pub(super) enum Half {
+    Lower = 0,
+    Upper = 32,
+}
 
 /// Whether this caller is the one to ask now. A stamp from the future (forged) counts as old.
 #[cfg(not(procshare_loom))]
-pub(super) fn is_due(word: &AtomicU64) -> bool {
+pub(super) fn is_due(word: &AtomicU64, half: Half, every_ms: u32) -> bool {
     let now = monotonic_millis() as u32;
     let found = word.load(Ordering::Relaxed);
-    let last = (found >> 32) as u32;
-    let recent = last != 0 && now.wrapping_sub(last) < EVERY_MS;
-    let stamped = u64::from(now.max(1)) << 32 | found & u64::from(u32::MAX);
+    let last = (found >> half as u32) as u32;
+    let recent = last != 0 && now.wrapping_sub(last) < every_ms;
+    let rest = found & !(u64::from(u32::MAX) << half as u32);
+    let stamped = u64::from(now.max(1)) << half as u32 | rest;
     // Relaxed: the stamp limits a rate and orders nothing.
     !recent
         && word
@@ -27,6 +34,6 @@ pub(super) fn is_due(word: &AtomicU64) -> bool {
 
 /// A model asks whenever it may: the rate is a matter of cost.
 #[cfg(procshare_loom)]
-pub(super) fn is_due(_word: &AtomicU64) -> bool {
+pub(super) fn is_due(_word: &AtomicU64, _half: Half, _every_ms: u32) -> bool {
     true
 }

@@ -13,8 +13,6 @@ use std::time::Instant;
 const FIRST_SLICE: Duration = Duration::from_millis(1);
 /// The longest: a death is noticed so much later at most, and an idle process wakes so rarely.
 const LAST_SLICE: Duration = Duration::from_millis(64);
-/// Every so many fruitless slices the question includes whether somebody `exec`ed, which costs more.
-const MAPS_EVERY: u32 = 8;
 
 /// Why a call on a queue or ring ended without what it was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +57,8 @@ impl From<Foreign> for Stop {
     }
 }
 
-/// Tells whether anybody is left on the other side; also asks who has `exec`ed, if told so.
-pub(crate) type Company<'a> = &'a dyn Fn(bool) -> bool;
+/// Tells whether anybody is left on the other side.
+pub(crate) type Company<'a> = &'a dyn Fn() -> bool;
 
 /// How long a call may wait, and for whom.
 #[derive(Clone, Copy)]
@@ -81,7 +79,6 @@ impl<'a> Waiting<'a> {
             waiting: self,
             polls: None,
             slice: FIRST_SLICE,
-            fruitless: 0,
             slept: false,
             raised: Raised::default(),
             asleep: Duration::ZERO,
@@ -95,7 +92,6 @@ pub(super) struct Watch<'a> {
     waiting: Waiting<'a>,
     polls: Option<Polls>,
     slice: Duration,
-    fruitless: u32,
     /// Whether this call has slept: then it wakes the next when it ends (B3).
     pub(super) slept: bool,
     /// The bell as it raised it last.
@@ -136,20 +132,19 @@ impl Watch<'_> {
         let ending = bell.sleep(word, seen, &mut self.raised, Some(slice));
         self.asleep += asleep_since.elapsed();
         if word.load(Ordering::Relaxed) != seen {
-            (self.slice, self.fruitless) = (FIRST_SLICE, 0);
+            self.slice = FIRST_SLICE;
             return Ok(());
         }
         if ending == Wait::TimedOut {
             self.slice = (self.slice * 2).min(LAST_SLICE);
-            self.fruitless += 1;
         }
-        self.alone = !(self.waiting.company)(self.fruitless % MAPS_EVERY == MAPS_EVERY - 1);
+        self.alone = !(self.waiting.company)();
         Ok(())
     }
 
     /// Ends a call that may not wait (longer), unless nobody is left: then it looks once more.
     fn give_up(&mut self, stop: Stop) -> Result<(), Stop> {
-        self.alone = !(self.waiting.company)(false);
+        self.alone = !(self.waiting.company)();
         if self.alone { Ok(()) } else { Err(stop) }
     }
 

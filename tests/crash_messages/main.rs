@@ -34,7 +34,7 @@ fn scenario(point: &'static str) -> Option<()> {
         "queue.get.copied" => queue::getting(point, false),
         "queue.get.taken" | "queue.get.unlocked" => queue::getting(point, true),
         "queue.close.stored" => queue::closing(point),
-        "seat.counted" | "seat.freed" => seats::coming_and_going(point),
+        "seat.counted" | "seat.taken" | "seat.freed" => seats::coming_and_going(point),
         "seat.ticket" => seats::a_spawner_dies(point),
         "seat.redeemed" | "seat.turned" => seats::a_child_dies(point),
         "ring.used" => ends::of_a_ring(point, false),

@@ -162,7 +162,13 @@ pub(crate) fn a_child_dies(point: &'static str) {
 #[test]
 fn nobody_is_left_of_a_spawn_that_died() {
     let (_watchdog, _alone) = (watchdog(), alone());
-    for point in ["seat.counted", "seat.freed", "lock.acquired", "unlock.begin"] {
+    for point in [
+        "seat.counted",
+        "seat.taken",
+        "seat.freed",
+        "lock.acquired",
+        "unlock.begin",
+    ] {
         let outcomes = sweep(point, |passage| {
             let stage = Stage::new(2);
             let mut spawner = stage.victim(passage, "spawn with two");

@@ -11,7 +11,7 @@ mod seats;
 
 use crate::primitive::model::become_owner;
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers};
-use crate::raw::{Held, RawMutex};
+use crate::raw::{Held, NoSeat, RawMutex, RawSeats, Role, Ticket};
 use loom::thread;
 use std::sync::Arc;
 
@@ -26,6 +26,53 @@ fn lock(mutex: &RawMutex) -> Held {
     mutex
         .lock(|| Peers, Deadline::Never)
         .expect("no limit, not held by the caller")
+}
+
+/// Where the dead are looked up.
+type Judge<'a> = &'a dyn Fn() -> Peers;
+
+/// Changes of seats, each with the lock to itself.
+trait AtOnce {
+    fn join(&self, role: Role, peers: Judge<'_>) -> Result<usize, NoSeat>;
+    fn claim(&self, role: Role, peers: Judge<'_>) -> Result<usize, NoSeat>;
+    fn leave(&self, at: usize, role: Role, peers: Judge<'_>) -> Result<(), NoSeat>;
+    fn turn(&self, at: usize, from: Role, to: Role, peers: Judge<'_>) -> Result<(), NoSeat>;
+    fn issue(&self, role: Role, instead_of: Option<usize>, peers: Judge<'_>) -> Result<Ticket, NoSeat>;
+    fn hand_over(&self, ticket: Ticket, child: OwnerId, peers: Judge<'_>) -> Result<(), NoSeat>;
+    fn redeem(&self, ticket: Ticket, role: Role, sole: bool, peers: Judge<'_>) -> Result<usize, NoSeat>;
+}
+
+impl AtOnce for RawSeats {
+    fn join(&self, role: Role, peers: Judge<'_>) -> Result<usize, NoSeat> {
+        self.session(Deadline::Never, peers)?.join(role)
+    }
+
+    fn claim(&self, role: Role, peers: Judge<'_>) -> Result<usize, NoSeat> {
+        self.session(Deadline::Never, peers)?.claim(role)
+    }
+
+    fn leave(&self, at: usize, role: Role, peers: Judge<'_>) -> Result<(), NoSeat> {
+        self.session(Deadline::Never, peers)?.leave(at, role);
+        Ok(())
+    }
+
+    fn turn(&self, at: usize, from: Role, to: Role, peers: Judge<'_>) -> Result<(), NoSeat> {
+        self.session(Deadline::Never, peers)?.turn(at, from, to);
+        Ok(())
+    }
+
+    fn issue(&self, role: Role, instead_of: Option<usize>, peers: Judge<'_>) -> Result<Ticket, NoSeat> {
+        self.session(Deadline::Never, peers)?.issue(role, instead_of)
+    }
+
+    fn hand_over(&self, ticket: Ticket, child: OwnerId, peers: Judge<'_>) -> Result<(), NoSeat> {
+        self.session(Deadline::Never, peers)?.hand_over(ticket, child);
+        Ok(())
+    }
+
+    fn redeem(&self, ticket: Ticket, role: Role, sole: bool, peers: Judge<'_>) -> Result<usize, NoSeat> {
+        self.session(Deadline::Never, peers)?.redeem(ticket, role, sole)
+    }
 }
 
 /// Runs `play` in a thread of its own as process `pid`.

@@ -55,7 +55,7 @@ impl Numbers {
 
     /// Puts for as long as there is company.
     fn put_before(&self, number: u32, has_company: &dyn Fn() -> bool) -> Result<(), Stop> {
-        let company = |_| has_company();
+        let company = || has_company();
         let waiting = Waiting::new(Deadline::Never, &company);
         self.raw
             .put(self.bounds, 1, || Peers, waiting, |room| self.write(room, number))
@@ -68,7 +68,7 @@ impl Numbers {
 
     /// Takes for as long as there is company.
     fn take_before(&self, has_company: &dyn Fn() -> bool) -> Result<u32, Stop> {
-        let company = |_| has_company();
+        let company = || has_company();
         let waiting = Waiting::new(Deadline::Never, &company);
         let mut number = 0;
         let read = |queued| {
@@ -80,7 +80,7 @@ impl Numbers {
     }
 
     fn close(&self) {
-        let waiting = Waiting::new(Deadline::Never, &|_| true);
+        let waiting = Waiting::new(Deadline::Never, &|| true);
         self.raw
             .close(|| Peers, &waiting)
             .expect("the locks are free, or will be");
@@ -386,7 +386,7 @@ fn loom_queue_looking_leaves_the_item_to_others() {
     check(2, || {
         let numbers = Numbers::new(1);
         let looking = process(&numbers, 8, |numbers| {
-            let waiting = Waiting::new(Deadline::Never, &|_| lives(1));
+            let waiting = Waiting::new(Deadline::Never, &|| lives(1));
             numbers.raw.await_item(numbers.bounds, waiting)
         });
         let taking = process(&numbers, CONSUMER, Numbers::take);
@@ -407,7 +407,7 @@ fn loom_queue_room_too_small_for_one_is_left_to_another() {
         become_owner(CONSUMER);
         put_all(&numbers, &[11, 12]);
         let wants_two = process(&numbers, 1, |numbers| {
-            let waiting = Waiting::new(Deadline::Never, &|_| true);
+            let waiting = Waiting::new(Deadline::Never, &|| true);
             let write = |room| numbers.write(room, 21);
             numbers.raw.put(numbers.bounds, 2, || Peers, waiting, write)
         });

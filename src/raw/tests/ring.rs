@@ -1,4 +1,4 @@
-use super::{check, lives, process};
+use super::{AtOnce, check, lives, process};
 use crate::primitive::model::{become_owner, declare_dead};
 use crate::primitive::{Deadline, Ordering, Peers};
 use crate::raw::{End, NoSeat, Place, RawRing, RawSeats, Role, Stop, Waiting};
@@ -50,7 +50,7 @@ impl Numbers {
     fn await_slot(&self, end: End, place: &mut Place, other: u32) -> Result<(), Stop> {
         let capacity = self.capacity();
         if self.raw.usable(end, place, capacity, 1)? == 0 {
-            let company = |_| lives(other);
+            let company = || lives(other);
             let waiting = Waiting::new(Deadline::Never, &company);
             self.raw.await_usable(end, place, capacity, waiting)?;
         }
@@ -72,7 +72,7 @@ impl Numbers {
     }
 
     fn put_all(&self, mine: &[u32]) {
-        let mut place = self.raw.place(End::Producer);
+        let mut place = self.raw.place(End::Producer, self.capacity());
         for &number in mine {
             self.put(&mut place, number).expect("the consumer lives");
         }
@@ -80,7 +80,7 @@ impl Numbers {
 
     /// Takes until `producer` is gone.
     fn drain(&self, producer: u32) -> Vec<u32> {
-        let mut place = self.raw.place(End::Consumer);
+        let mut place = self.raw.place(End::Consumer, self.capacity());
         let mut taken = Vec::new();
         loop {
             match self.take(&mut place, producer) {
@@ -124,7 +124,7 @@ fn loom_ring_two_slots_in_order() {
 
 /// Puts as `put` does, but publishes with `ordering`, and before it writes if told so.
 fn put_wrongly(numbers: &Numbers, mine: &[u32], ordering: Ordering, write_first: bool) {
-    let mut place = numbers.raw.place(End::Producer);
+    let mut place = numbers.raw.place(End::Producer, numbers.capacity());
     for &number in mine {
         numbers
             .await_slot(End::Producer, &mut place, CONSUMER)
@@ -168,7 +168,7 @@ fn loom_mutant_publishing_without_release_tears() {
 #[should_panic]
 fn loom_mutant_trusting_a_place_of_the_future_overwrites() {
     one_to_one(3, 1, 2, |numbers, mine| {
-        let mut place = numbers.raw.place(End::Producer);
+        let mut place = numbers.raw.place(End::Producer, numbers.capacity());
         for &number in mine {
             numbers.write(&place, number);
             numbers.raw.advance(End::Producer, &mut place, 1);
@@ -182,7 +182,7 @@ fn loom_ring_producer_outlives_the_consumer() {
     check(3, || {
         let numbers = Numbers::new(1);
         let producer = process(&numbers, 1, |numbers| {
-            let mut place = numbers.raw.place(End::Producer);
+            let mut place = numbers.raw.place(End::Producer, numbers.capacity());
             let mut put = 0;
             loop {
                 match numbers.put(&mut place, put) {
@@ -192,7 +192,7 @@ fn loom_ring_producer_outlives_the_consumer() {
             }
         });
         become_owner(CONSUMER);
-        let mut place = numbers.raw.place(End::Consumer);
+        let mut place = numbers.raw.place(End::Consumer, numbers.capacity());
         assert_eq!(numbers.take(&mut place, 1), Ok(0));
         declare_dead(CONSUMER);
         assert_eq!(producer.join().expect("the model thread ends"), (2, Stop::Gone));
@@ -212,7 +212,7 @@ fn producer_dies(step: Step) {
         let numbers = Numbers::new(2);
         let dying = process(&numbers, 1, move |numbers| {
             numbers.seats.claim(Role::Producer, &|| Peers).expect("it is the first");
-            let mut place = numbers.raw.place(End::Producer);
+            let mut place = numbers.raw.place(End::Producer, numbers.capacity());
             numbers.put(&mut place, 11).expect("there is room");
             numbers.write(&place, 12);
             if step >= Step::Published {
@@ -259,7 +259,7 @@ fn loom_ring_consumer_dies_and_another_goes_on() {
         });
         let dying = process(&numbers, 8, |numbers| {
             numbers.seats.claim(Role::Consumer, &|| Peers).expect("it is the first");
-            let mut place = numbers.raw.place(End::Consumer);
+            let mut place = numbers.raw.place(End::Consumer, numbers.capacity());
             let usable = numbers.raw.look(End::Consumer, &mut place, 1).expect("the words agree");
             let taken = (usable > 0).then(|| numbers.read(&place));
             if taken.is_some() {

@@ -1,4 +1,4 @@
-use super::{check, lock, process, tick};
+use super::{AtOnce, check, lock, process, tick};
 use crate::primitive::model::{become_owner, declare_dead};
 use crate::primitive::{Deadline, Ordering, OwnerId, Peers};
 use crate::raw::seats::{Counts, RawSeat};
@@ -18,7 +18,7 @@ fn peers() -> Peers {
 
 fn has_producer(seats: &RawSeats) -> bool {
     tick();
-    seats.has(Role::Producer, false, &peers)
+    seats.has(Role::Producer, Role::Consumer, &peers)
 }
 
 fn join(seats: &RawSeats, role: Role) -> usize {
@@ -170,20 +170,27 @@ enum End {
     Leaves,
 }
 
-/// The parts of a redemption by a child without a seat, up to the store that makes the ticket its own.
+/// What a child without a seat does to redeem, up to the store that makes the ticket its seat; it dies with the lock.
 fn begin_redeeming(seats: &RawSeats, ticket: Ticket) {
-    let held = lock(&seats.lock);
-    if let Some((_, seat)) = seats.find(ticket) {
-        seat.owner.store(held.owner.of_process().word(), Ordering::Release);
+    let session = seats
+        .session(Deadline::Never, &peers)
+        .expect("nobody holds it for ever");
+    if let Some((_, seat, _)) = session.find(ticket) {
+        seat.give(session.owner().of_process());
     }
+    core::mem::forget(session);
 }
 
-/// As it must not be: the counts first.
+/// As it must not be: no ticket any more, and not yet its own.
 fn begin_redeeming_wrongly(seats: &RawSeats, ticket: Ticket) {
-    let _held = lock(&seats.lock);
-    if let Some((_, seat)) = seats.find(ticket) {
-        seat.counts.store(Counts(0).with(Role::Producer).0, Ordering::Release);
+    let session = seats
+        .session(Deadline::Never, &peers)
+        .expect("nobody holds it for ever");
+    if let Some((_, seat, _)) = session.find(ticket) {
+        let (owner, _) = seat.read().expect("it was found");
+        seat.give(owner.of_process());
     }
+    core::mem::forget(session);
 }
 
 /// A ticket goes from spawner to child; both end as told, and in the end no seat is left.
@@ -246,7 +253,7 @@ fn loom_seats_no_ghost_of_a_ticket_stays() {
 /// The ticket would turn into a seat of its living spawner, who knows nothing of it.
 #[test]
 #[should_panic]
-fn loom_mutant_redeeming_counts_first_leaves_a_ghost() {
+fn loom_mutant_redeeming_in_two_steps_leaves_a_ghost() {
     ticket(End::Leaves, End::DiesWithin, begin_redeeming_wrongly);
 }
 
@@ -261,15 +268,13 @@ fn redeem(seats: &RawSeats, ticket: Ticket) -> usize {
 
 /// Frees the ticket before it counts itself.
 fn redeem_wrongly(seats: &RawSeats, ticket: Ticket) -> usize {
-    let held = lock(&seats.lock);
-    if let Some((_, seat)) = seats.find(ticket) {
+    let session = seats
+        .session(Deadline::Never, &peers)
+        .expect("nobody holds it for ever");
+    if let Some((_, seat, _)) = session.find(ticket) {
         seat.free();
     }
-    let at = seats
-        .sit_down(held.owner, Role::Producer, &peers)
-        .expect("there is a seat");
-    seats.lock.unlock(held.owner);
-    at
+    session.join(Role::Producer).expect("there is a seat")
 }
 
 /// The only producer's role goes with a ticket to a child; a third process watches: at no time is there nobody. With
@@ -404,10 +409,7 @@ fn leave(seats: &RawSeats, at: usize) {
 }
 
 fn turn(seats: &RawSeats, at: usize) {
-    assert_eq!(
-        seats.turn(at, (Role::Producer, Role::Consumer), Deadline::Never, &peers),
-        Ok(())
-    );
+    assert_eq!(seats.turn(at, Role::Producer, Role::Consumer, &peers), Ok(()));
 }
 
 #[test]
