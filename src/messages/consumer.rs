@@ -3,15 +3,11 @@
 use super::error::RecvError;
 use super::ring_chunk::ReadChunk;
 use super::ring_end::RingEnd;
-use super::seat::Reservation;
-use super::travel::{Parcel, Travel};
 use crate::error::Result;
 use crate::layout::Shareable;
 use crate::primitive::Deadline;
 use crate::raw::{End, Stop};
-use crate::segment::Segment;
 use std::ffi::OsStr;
-use std::fmt;
 use std::time::{Duration, Instant};
 
 /// The end of a [`ring`](fn@crate::ring) that values are popped from.
@@ -250,118 +246,5 @@ impl<T: Shareable> Consumer<T> {
         let usable = self.end.usable(most as u64, deadline)?;
         let values = usable.min(self.end.until_wrap()) as usize;
         Ok(ReadChunk::new(self, values))
-    }
-}
-
-impl<T: Shareable> Consumer<T> {
-    /// Closes this end; the other notices at once.
-    ///
-    /// Dropping does the same.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
-    /// consumer.close();
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn close(self) {}
-
-    /// Has this end wait for a producer that is not there yet.
-    ///
-    /// Without it, a ring whose producer has been there and gone is disconnected. Once a successor has come, its end counts
-    /// again.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
-    /// let consumer = consumer.wait_for_peers();
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    #[must_use]
-    pub fn wait_for_peers(self) -> Self {
-        self.end.wait_for_peers();
-        self
-    }
-
-    /// Returns how many values are in the ring, as a hint.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
-    /// assert_eq!(consumer.len(), 0);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.end.len()
-    }
-
-    /// Tells whether no value is in the ring, as a hint.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
-    /// assert!(consumer.is_empty());
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Tells whether no further value fits, as a hint.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
-    /// assert!(!consumer.is_full());
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.len() == self.capacity()
-    }
-
-    /// Returns how many values the ring can hold.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
-    /// assert_eq!(consumer.capacity(), 8);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.end.capacity()
-    }
-}
-
-impl<T: Shareable> fmt::Debug for Consumer<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Consumer")
-            .field("len", &self.len())
-            .field("capacity", &self.capacity())
-            .finish()
-    }
-}
-
-impl<T: Shareable> Travel for Consumer<T> {
-    fn segment(&self) -> &Segment {
-        self.end.segment()
-    }
-
-    fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)> {
-        self.end.send_off()
-    }
-
-    fn arrive(segment: &Segment, parcel: &Parcel) -> Result<Self> {
-        let end = RingEnd::arrive(segment, parcel, End::Consumer)?;
-        Ok(Consumer { end })
     }
 }

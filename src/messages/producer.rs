@@ -3,15 +3,11 @@
 use super::error::SendError;
 use super::ring_chunk::WriteChunk;
 use super::ring_end::RingEnd;
-use super::seat::Reservation;
-use super::travel::{Parcel, Travel};
 use crate::error::Result;
 use crate::layout::Shareable;
 use crate::primitive::Deadline;
 use crate::raw::{End, Stop};
-use crate::segment::Segment;
 use std::ffi::OsStr;
-use std::fmt;
 use std::time::{Duration, Instant};
 
 /// The end of a [`ring`](fn@crate::ring) that values are pushed into.
@@ -43,7 +39,7 @@ impl<T: Shareable> Producer<T> {
     ///
     /// # Errors
     ///
-    /// As [`ring`](fn@crate::ring) and [`Segment::create`].
+    /// As [`ring`](fn@crate::ring) and [`Segment::create`](crate::Segment::create).
     ///
     /// # Examples
     ///
@@ -67,7 +63,7 @@ impl<T: Shareable> Producer<T> {
     ///
     /// # Errors
     ///
-    /// As [`Segment::open`], [`TypeMismatch`](crate::ErrorKind::TypeMismatch),
+    /// As [`Segment::open`](crate::Segment::open), [`TypeMismatch`](crate::ErrorKind::TypeMismatch),
     /// [`Claimed`](crate::ErrorKind::Claimed) if a living process has that end.
     ///
     /// # Examples
@@ -262,118 +258,5 @@ impl<T: Shareable> Producer<T> {
     #[inline]
     fn places(&mut self, most: usize, deadline: Deadline) -> Result<usize, Stop> {
         Ok(self.end.usable(most as u64, deadline)?.min(self.end.until_wrap()) as usize)
-    }
-}
-
-impl<T: Shareable> Producer<T> {
-    /// Closes this end; the other notices at once.
-    ///
-    /// Dropping does the same.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
-    /// producer.close();
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn close(self) {}
-
-    /// Has this end wait for a consumer that is not there yet.
-    ///
-    /// Without it, a ring whose consumer has been there and gone is disconnected. Once a successor has come, its end counts
-    /// again.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
-    /// let producer = producer.wait_for_peers();
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    #[must_use]
-    pub fn wait_for_peers(self) -> Self {
-        self.end.wait_for_peers();
-        self
-    }
-
-    /// Returns how many values are in the ring, as a hint.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
-    /// assert_eq!(producer.len(), 0);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.end.len()
-    }
-
-    /// Tells whether no value is in the ring, as a hint.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
-    /// assert!(producer.is_empty());
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Tells whether no further value fits, as a hint.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
-    /// assert!(!producer.is_full());
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.len() == self.capacity()
-    }
-
-    /// Returns how many values the ring can hold.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (producer, consumer) = procshare::ring::<u8>(8)?;
-    /// assert_eq!(producer.capacity(), 8);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.end.capacity()
-    }
-}
-
-impl<T: Shareable> fmt::Debug for Producer<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Producer")
-            .field("len", &self.len())
-            .field("capacity", &self.capacity())
-            .finish()
-    }
-}
-
-impl<T: Shareable> Travel for Producer<T> {
-    fn segment(&self) -> &Segment {
-        self.end.segment()
-    }
-
-    fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)> {
-        self.end.send_off()
-    }
-
-    fn arrive(segment: &Segment, parcel: &Parcel) -> Result<Self> {
-        let end = RingEnd::arrive(segment, parcel, End::Producer)?;
-        Ok(Producer { end })
     }
 }

@@ -203,7 +203,7 @@ impl<T> SharedQueue<T> {
     /// let queue = SharedQueue::<u32>::create(&name, 8)?;
     /// let server = SharedQueue::<u32>::open(&name)?.wait_for_peers();
     /// drop(queue);
-    /// assert_eq!(server.get_timeout(Duration::from_millis(5)), Err(crate::RecvError::TimedOut)); // not Disconnected
+    /// assert_eq!(server.get_timeout(Duration::from_millis(5)), Err(RecvError::TimedOut)); // not Disconnected
     /// # Ok::<(), procshare::Error>(())
     /// ```
     #[must_use]

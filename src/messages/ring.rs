@@ -3,9 +3,13 @@
 use super::consumer::Consumer;
 use super::producer::Producer;
 use super::ring_end::RingEnd;
+use super::seat::Reservation;
+use super::travel::{Parcel, Travel};
 use crate::error::Result;
 use crate::layout::Shareable;
 use crate::raw::End;
+use crate::segment::Segment;
+use std::fmt;
 
 /// Creates a ring of `capacity` values and returns its two ends.
 ///
@@ -52,3 +56,124 @@ pub fn ring<T: Shareable>(capacity: usize) -> Result<(Producer<T>, Consumer<T>)>
         },
     ))
 }
+
+/// What both ends have.
+macro_rules! both_ends {
+    ($($end:ident),*) => {$(
+        impl<T: Shareable> $end<T> {
+            /// Closes this end; the other notices at once.
+            ///
+            /// Dropping does the same.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// let (producer, consumer) = procshare::ring::<u8>(8)?;
+            /// producer.close();
+            /// consumer.close();
+            /// # Ok::<(), procshare::Error>(())
+            /// ```
+            pub fn close(self) {}
+
+            /// Has this end wait for the other that is not there yet.
+            ///
+            /// Without it, a ring whose other end has been there and gone is disconnected. Once a successor has come, its end counts
+            /// again.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// let (producer, consumer) = procshare::ring::<u8>(8)?;
+            /// let (producer, consumer) = (producer.wait_for_peers(), consumer.wait_for_peers());
+            /// # Ok::<(), procshare::Error>(())
+            /// ```
+            #[must_use]
+            pub fn wait_for_peers(self) -> Self {
+                self.end.wait_for_peers();
+                self
+            }
+
+            /// Returns how many values are in the ring, as a hint.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// let (producer, consumer) = procshare::ring::<u8>(8)?;
+            /// assert_eq!((producer.len(), consumer.len()), (0, 0));
+            /// # Ok::<(), procshare::Error>(())
+            /// ```
+            #[must_use]
+            pub fn len(&self) -> usize {
+                self.end.len()
+            }
+
+            /// Tells whether no value is in the ring, as a hint.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// let (producer, consumer) = procshare::ring::<u8>(8)?;
+            /// assert!(producer.is_empty() && consumer.is_empty());
+            /// # Ok::<(), procshare::Error>(())
+            /// ```
+            #[must_use]
+            pub fn is_empty(&self) -> bool {
+                self.len() == 0
+            }
+
+            /// Tells whether no further value fits, as a hint.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// let (producer, consumer) = procshare::ring::<u8>(8)?;
+            /// assert!(!producer.is_full() && !consumer.is_full());
+            /// # Ok::<(), procshare::Error>(())
+            /// ```
+            #[must_use]
+            pub fn is_full(&self) -> bool {
+                self.len() == self.capacity()
+            }
+
+            /// Returns how many values the ring can hold.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// let (producer, consumer) = procshare::ring::<u8>(8)?;
+            /// assert_eq!((producer.capacity(), consumer.capacity()), (8, 8));
+            /// # Ok::<(), procshare::Error>(())
+            /// ```
+            #[must_use]
+            pub fn capacity(&self) -> usize {
+                self.end.capacity()
+            }
+        }
+
+        impl<T: Shareable> fmt::Debug for $end<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($end))
+                    .field("len", &self.len())
+                    .field("capacity", &self.capacity())
+                    .finish()
+            }
+        }
+
+        impl<T: Shareable> Travel for $end<T> {
+            fn segment(&self) -> &Segment {
+                self.end.segment()
+            }
+
+            fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)> {
+                self.end.send_off()
+            }
+
+            fn arrive(segment: &Segment, parcel: &Parcel) -> Result<Self> {
+                let end = RingEnd::arrive(segment, parcel, End::$end)?;
+                Ok($end { end })
+            }
+        }
+    )*};
+}
+
+both_ends!(Producer, Consumer);
