@@ -21,8 +21,8 @@
 //! above join them. With `--cfg procshare_loom` only `primitive` (its model half) and `raw` are built.
 //!
 //! What is absent: no pointer, reference or process-local address is ever stored in a segment. No Rust reference ever
-//! leads to plain bytes a peer may write meanwhile. No death is ever concluded from elapsed time. No server process runs, and
-//! no thread but that of a daemon child, which watches its parent.
+//! leads to plain bytes a peer may write meanwhile. No death is ever concluded from elapsed time. No server process
+//! runs, and no thread but that of a daemon child, which watches its parent.
 //!
 //! # Bytes of a segment
 //!
@@ -67,16 +67,17 @@
 //! | seats | raw mutex (16), joined (8), two pairs of stamps (16), summary (8), two counts of arrivals (16); then 64 seats of two words |
 //! | ring of units | a power of two of 8-byte units, at least 512 |
 //!
-//! A record is a header of one unit, `[ length ^ mark:32 | length:32 ]`, and the item as postcard encodes it, filled up to whole
-//! units. A seat is an owner as in a lock word, with a ticket's number in the thread's place, and `[ both:16 | consumer:16 |
-//! producer:16 | either:16 ]`, the number of handles in each role. Queues and pipes have no structural schema: they record a name, by default
-//! that of the Rust type.
+//! A record is a header of one unit, `[ length ^ mark:32 | length:32 ]`, and the item as postcard encodes it, filled up
+//! to whole units. A seat is an owner as in a lock word, with a ticket's number in the thread's place, and `[ both:16 |
+//! consumer:16 | producer:16 | either:16 ]`, the number of handles in each role. Queues and pipes have no structural
+//! schema: they record a name, by default that of the Rust type.
 //!
-//! A raw mutex is two words. The first says who holds it: `[ start:10 | PID:22 | inconsistent | - | image:8 | TID:22 ]`, 0 is
-//! free. The second is a bell: `[ stamp:32 | count:31 | raised ]`, whose low half is the futex that waiters sleep on, and whose
-//! high half says when somebody last asked whether the owner is alive. *Image* comes from a number the kernel draws at each `exec`. It is needed because nothing else tells
-//! a process from the one it was before it `exec`ed: PID, TID and start times stay. A process that `exec`s while it holds a lock, attaches the same segment again and asks for the same
-//! lock would otherwise wait for itself, and so would everybody else.
+//! A raw mutex is two words. The first says who holds it: `[ start:10 | PID:22 | inconsistent | - | image:8 | TID:22
+//! ]`, 0 is free. The second is a bell: `[ stamp:32 | count:31 | raised ]`, whose low half is the futex that waiters
+//! sleep on, and whose high half says when somebody last asked whether the owner is alive. *Image* comes from a number
+//! the kernel draws at each `exec`. It is needed because nothing else tells a process from the one it was before it
+//! `exec`ed: PID, TID and start times stay. A process that `exec`s while it holds a lock, attaches the same segment
+//! again and asks for the same lock would otherwise wait for itself, and so would everybody else.
 //!
 //! # Invariants
 //!
@@ -107,80 +108,84 @@
 //! | head of a queue or ring, Release | Acquire load by who puts | that they were copied out |
 //! | owner and counts of a seat, Release | Acquire of who looks whether anybody is left | what its process put before it left |
 //! | attach slot, Release | Acquire in the judgement of an owner | that entries of former images are gone |
-//!
 //! | addresses of process-local pages, Release | Acquire | that the page is mapped |
 //! | attach slot, Release, when it is given back | Acquire in the judgement | what was done before |
 //!
-//! Everything else is relaxed, and says why where it stands. The one pair of SeqCst fences is in `primitive/asymmetric.rs`:
-//! whoever is about to sleep raises a flag and then looks at a word, whoever has changed the word then looks at the flag, and
-//! one of the two must see the other. The sleeper has the kernel fence every running thread of every process that uses this
-//! crate (`membarrier`), so that the other side, which is the frequent one, gets by with keeping the compiler from reordering.
-//! That is what makes unlocking a plain store: one read-modify-write for lock and unlock together. Where the kernel lacks the
-//! call both sides fence.
+//! Everything else is relaxed, and says why where it stands. The one pair of SeqCst fences is in
+//! `primitive/asymmetric.rs`: whoever is about to sleep raises a flag and then looks at a word, whoever has changed the
+//! word then looks at the flag, and one of the two must see the other. The sleeper has the kernel fence every running
+//! thread of every process that uses this crate (`membarrier`), so that the other side, which is the frequent one, gets
+//! by with keeping the compiler from reordering. That is what makes unlocking a plain store: one read-modify-write for
+//! lock and unlock together. Where the kernel lacks the call both sides fence.
 //!
 //! The fence before the slot is written is needed: without it a reader may copy words of version `v + 2` and yet read
 //! version `v` afterwards. The model `loom_mutant_publish_without_fence_tears` shows it.
 //!
 //! # Who is dead
 //!
-//! A waiter spins, then sleeps in slices of 1 ms, doubling to 32 ms. When a slice ends and the word has not moved, and when
-//! a call that may not wait (longer) is about to give up, it asks the kernel; one question per word in 10 ms, whoever asks:
-//! five hundred sleepers asking each for itself would keep half a core busy (a test in `tests/liveness.rs` measures it). Dead is the *process*, and only on proof:
+//! A waiter spins, then sleeps in slices of 1 ms, doubling to 32 ms. When a slice ends and the word has not moved, and
+//! when a call that may not wait (longer) is about to give up, it asks the kernel; one question per word in 10 ms,
+//! whoever asks: five hundred sleepers asking each for itself would keep half a core busy (a test in
+//! `tests/liveness.rs` measures it). Dead is the *process*, and only on proof:
 //!
 //! - it does not exist, or its PID is now the TID of another process's thread;
 //! - its start time is another;
-//! - it has exited, reaped or not; or all its threads are exiting (the zombie state comes only when memory has been torn
-//!   down, tens of milliseconds later for a large process), or wait for one that writes a core file; two looks at its threads
-//!   must agree;
-//! - it has `exec`ed: the segment is no longer in its maps (asked when the word has stood still for 50 ms, and before a call
-//!   that does not wait gives up); or the attach table has it under another image;
+//! - it has exited, reaped or not; or all its threads are exiting (the zombie state comes only when memory has been
+//!   torn down, tens of milliseconds later for a large process), or wait for one that writes a core file; two looks at
+//!   its threads must agree;
+//! - it has `exec`ed: the segment is no longer in its maps (asked when the word has stood still for 50 ms, and before a
+//!   call that does not wait gives up); or the attach table has it under another image;
 //! - in our own process: the image is another than ours.
 //!
-//! Stopped and traced processes are alive. A thread that ended is no proof: it may have leaked its guard, and the data behind
-//! it may still be in use. `/proc` is believed only if it shows us our own PID. What cannot be read proves nothing.
+//! Stopped and traced processes are alive. A thread that ended is no proof: it may have leaked its guard, and the data
+//! behind it may still be in use. `/proc` is believed only if it shows us our own PID. What cannot be read proves
+//! nothing.
 //!
-//! (`CoreDumping` in `/proc` is no proof: it appears while other threads are still in system calls that write to memory.) Before
-//! a start time counts as different, the asker makes sure that it has not itself moved to another time namespace.
+//! (`CoreDumping` in `/proc` is no proof: it appears while other threads are still in system calls that write to
+//! memory.) Before a start time counts as different, the asker makes sure that it has not itself moved to another time
+//! namespace.
 //!
 //! # Who takes part
 //!
-//! A queue knows who may put and who may take: each process has a seat in it, which counts the process's handles by role. A
-//! handle that has done neither may come to do either; it is a producer once it has put or waited to, a consumer once it has taken or waited to. A call
-//! that finds nothing to take, or no room, and whose slice of sleep ends without news, asks whether anybody is left who may be
-//! on the other side; the kernel is asked as for a lock's owner, once in 10 ms for each side of a queue. Seats of the dead are
-//! freed by whoever finds them. If nobody else has ever had a seat, the peers are yet to come, and it waits.
+//! A queue knows who may put and who may take: each process has a seat in it, which counts the process's handles by
+//! role. A handle that has done neither may come to do either; it is a producer once it has put or waited to, a
+//! consumer once it has taken or waited to. A call that finds nothing to take, or no room, and whose slice of sleep
+//! ends without news, asks whether anybody is left who may be on the other side; the kernel is asked as for a lock's
+//! owner, once in 10 ms for each side of a queue. Seats of the dead are freed by whoever finds them. If nobody else has
+//! ever had a seat, the peers are yet to come, and it waits.
 //!
-//! A handle among a child's arguments is a *ticket*: a seat that belongs to the spawner until the child has been started, then
-//! to the child, who makes it its own when it attaches. So at no time does the role seem to be gone, and whoever dies takes
-//! with him what was his. An end of a pipe or ring, which only one may have, goes with its ticket.
+//! A handle among a child's arguments is a *ticket*: a seat that belongs to the spawner until the child has been
+//! started, then to the child, who makes it its own when it attaches. So at no time does the role seem to be gone, and
+//! whoever dies takes with him what was his. An end of a pipe or ring, which only one may have, goes with its ticket.
 //!
 //! A spawner killed between starting its child and handing the ticket over takes the ticket with it: until the child
 //! attaches, a matter of a millisecond, it is not known to be coming.
 //!
 //! # Waiting for messages
 //!
-//! Who finds nothing looks again for some tens of microseconds, less if that has not paid lately and not at all on a machine
-//! with one processor, then sleeps in slices of 1 ms doubling to 64 ms. A sleep that was short after all lengthens the next
-//! look: otherwise two processes that stream would fall into a rhythm of waking each other (80 ns an item instead of 25).
-//! Whoever is faster waits for the other all the time, and each of its looks takes the cache line away from the other side. So
-//! when it has seen news it lets more gather, up to 64 pauses, as long as that brings more than one item (80 ns an item
-//! without). Both rules are in `primitive/polls.rs`.
+//! Who finds nothing looks again for some tens of microseconds, less if that has not paid lately and not at all on a
+//! machine with one processor, then sleeps in slices of 1 ms doubling to 64 ms. A sleep that was short after all
+//! lengthens the next look: otherwise two processes that stream would fall into a rhythm of waking each other (80 ns an
+//! item instead of 25). Whoever is faster waits for the other all the time, and each of its looks takes the cache line
+//! away from the other side. So when it has seen news it lets more gather, up to 64 pauses, as long as that brings more
+//! than one item (80 ns an item without). Both rules are in `primitive/polls.rs`.
 //!
-//! PIDs and start times mean nothing across PID and time namespaces. A process computes its id once, with its namespaces,
-//! and again only when it finds the word on its wipe-on-fork page empty: then it is a fork child, `clone`d by whatever means.
-//! A child in other namespaces than its parent's is refused every lock of the segments it inherited.
+//! PIDs and start times mean nothing across PID and time namespaces. A process computes its id once, with its
+//! namespaces, and again only when it finds the word on its wipe-on-fork page empty: then it is a fork child, `clone`d
+//! by whatever means. A child in other namespaces than its parent's is refused every lock of the segments it inherited.
 //!
 //! # Lifetime
 //!
-//! Each attachment of a named segment holds a shared `flock` through an open file description of its own, which lives as long as descriptor *or
-//! mapping*. So a segment is unmapped before it is asked for the last time whether anybody else is there. The exclusive
-//! lock is only ever tried on a file opened anew. `segment/lifetime.rs` has the states.
+//! Each attachment of a named segment holds a shared `flock` through an open file description of its own, which lives
+//! as long as descriptor *or mapping*. So a segment is unmapped before it is asked for the last time whether anybody
+//! else is there. The exclusive lock is only ever tried on a file opened anew. `segment/lifetime.rs` has the states.
 //!
-//! A named segment is made without a name (`O_TMPFILE`), filled, registered and locked, and then linked into place: nobody
-//! ever sees a half-made one. Where a file system has no unnamed files, it is made under a hidden name and renamed.
+//! A named segment is made without a name (`O_TMPFILE`), filled, registered and locked, and then linked into place:
+//! nobody ever sees a half-made one. Where a file system has no unnamed files, it is made under a hidden name and
+//! renamed.
 //!
-//! A program that ends by `std::process::exit` runs no destructors: to its segments that is a kill, and their names wait for the
-//! next `create` or [`clean`](fn@crate::clean).
+//! A program that ends by `std::process::exit` runs no destructors: to its segments that is a kill, and their names
+//! wait for the next `create` or [`clean`](fn@crate::clean).
 //!
 //! # Crash table
 //!
@@ -222,29 +227,35 @@
 //! # Children
 //!
 //! `Process::spawn` runs `/proc/self/exe` again, with the function as an offset from a known symbol: the same inode, a
-//! compared digest of program headers and notes (which hold the build id), an address checked to lie in the program's own text. Arguments and result travel through one memfd.
-//! Handles in the arguments become numbers in a table of descriptors, one per segment; close-on-exec is cleared in the child
-//! only, so that no other child inherits them, and set again when the child takes them over. A marker in the environment
-//! without its descriptor means nothing: a grandchild that runs the same program starts in its own `main`.
+//! compared digest of program headers and notes (which hold the build id), an address checked to lie in the program's
+//! own text. Arguments and result travel through one memfd. Handles in the arguments become numbers in a table of
+//! descriptors, one per segment; close-on-exec is cleared in the child only, so that no other child inherits them, and
+//! set again when the child takes them over. A marker in the environment without its descriptor means nothing: a
+//! grandchild that runs the same program starts in its own `main`.
 //!
 //! # What is outside
 //!
-//! Peers cooperate. They may crash, be killed, be old builds; one that truncates a named segment's file, or writes behind the
-//! locks, can make others read wrong numbers, get errors, or be sent SIGBUS. File systems that allocate on write (btrfs),
-//! network file systems and loss of power are outside, for segments in files. And, smaller:
+//! Peers cooperate. They may crash, be killed, be old builds; one that truncates a named segment's file, or writes
+//! behind the locks, can make others read wrong numbers, get errors, or be sent SIGBUS. File systems that allocate on
+//! write (btrfs), network file systems and loss of power are outside, for segments in files. And, smaller:
 //!
-//! - A process that `exec`s while it holds a lock, and then attaches the same segment again, is told from its former self by
-//!   eight bits: one time in 255 it is not. Nor if more than 64 processes are attached, and it found no line in the table.
-//! - A fork child that never calls `exec` holds its parent's share of the file lock: the parent's last drop waits for 250 ms,
-//!   and leaves the name to the child, or to `clean`.
-//! - A child forked by a process with several threads may use what it has inherited, but not create or open segments: another
-//!   thread may have held what that needs, as with any allocation.
-//! - A guard is inherited by a fork child. Dropping it there does nothing; using an array's guard there is using what the
-//!   parent has locked.
-//! - With [`allow_user`](crate::SegmentBuilder::allow_user) the last to leave may lack the right to remove the name; its
-//!   owner's `create` or `clean` does.
+//! - A process that `exec`s while it holds a lock, and then attaches the same segment again, is told from its former
+//!   self by eight bits: one time in 255 it is not. Nor if more than 64 processes are attached, and it found no line in
+//!   the table.
+//! - A fork child that never calls `exec` holds its parent's share of the file lock: the parent's last drop waits for
+//!   250 ms, and leaves the name to the child, or to `clean`.
+//! - A child forked by a process with several threads may use what it has inherited, but not create or open segments:
+//!   another thread may have held what that needs, as with any allocation.
+//! - A guard is inherited by a fork child. Dropping it there does nothing; using an array's guard there is using what
+//!   the parent has locked.
+//! - With [`allow_user`](crate::SegmentBuilder::allow_user) the last to leave may lack the right to remove the name;
+//!   its owner's `create` or `clean` does.
 //! - Items of a queue that a consumer has taken die with it: there is no acknowledgement.
-//! - An `exec` of a process that holds a seat is noticed when somebody has waited for it for about a tenth of a second, or a few
-//!   times that.
+//! - An `exec` of a process that holds a seat is noticed when somebody has waited for it for about a tenth of a second,
+//!   or a few times that.
+//! - A `Serialize` that writes a handle twice for one child, or to no child at all while one is being spawned, leaves a ticket
+//!   that counts until that child has ended.
+//! - A `fork` from a signal handler that interrupts a put or get: its child must not return from the handler.
 //! - Where `membarrier` is filtered away for one process only, wake-ups between it and others may come late by a slice.
-//! - A kernel thread that still writes to a dead process's buffers (asynchronous direct input into a locked array) is not seen.
+//! - A kernel thread that still writes to a dead process's buffers (asynchronous direct input into a locked array) is
+//!   not seen.

@@ -23,27 +23,27 @@ use std::time::{Duration, Instant};
 /// Passes messages from many processes to many, first in, first out.
 ///
 /// Items are anything `serde` can encode. The queue is bounded, in items and in bytes ([`Capacity`]). Encoding happens
-/// before the queue is locked and decoding afterwards; producers and consumers have locks of their own, and nobody waits
-/// with one held. Cloning a handle is cheap, and handles travel to child processes as arguments.
+/// before the queue is locked and decoding afterwards; producers and consumers have locks of their own, and nobody
+/// waits with one held. Cloning a handle is cheap, and handles travel to child processes as arguments.
 ///
 /// # Who takes part
 ///
-/// A handle counts as a producer once it has put something or waited to, as a consumer once it has got something or waited
-/// to, and until it has done either it may yet do both. When no other handle is left that is or may become a producer, consumers get
-/// what is left and then [`Disconnected`](crate::RecvError::Disconnected); when none is left that is or may become a consumer,
-/// producers get their item back with [`Disconnected`](SendError::Disconnected). A queue nobody else has ever
-/// held a handle of waits: its peers are yet to come ([`wait_for_peers`](Self::wait_for_peers) says so of any queue).
-/// A parent that wants its workers to wait while it has nothing to say keeps a handle it has not used. At most 64 processes
-/// take part at a time.
+/// A handle counts as a producer once it has put something or waited to, as a consumer once it has got something or
+/// waited to, and until it has done either it may yet do both. When no other handle is left that is or may become a
+/// producer, consumers get what is left and then [`Disconnected`](crate::RecvError::Disconnected); when none is left
+/// that is or may become a consumer, producers get their item back with [`Disconnected`](SendError::Disconnected). A
+/// queue nobody else has ever held a handle of waits: its peers are yet to come
+/// ([`wait_for_peers`](Self::wait_for_peers) says so of any queue). A parent that wants its workers to wait while it
+/// has nothing to say keeps a handle it has not used. At most 64 processes take part at a time.
 ///
-/// Of several producers each one's items stay in order. A put that waits for room has no place in a line: a large item may
-/// wait for long while small ones pass it.
+/// Of several producers each one's items stay in order. A put that waits for room has no place in a line: a large item
+/// may wait for long while small ones pass it.
 ///
 /// # What happens on death
 ///
-/// A producer killed while it puts has delivered the item or not, never half; a consumer killed while it gets has taken the
-/// item or not. An item a consumer has taken is gone with it. Others go on within 100 ms. The end of all producers or all
-/// consumers by kill is noticed by whoever waits for them; an `exec` within about a second.
+/// A producer killed while it puts has delivered the item or not, never half; a consumer killed while it gets has taken
+/// the item or not. An item a consumer has taken is gone with it. Others go on within 100 ms. The end of all producers
+/// or all consumers by kill is noticed by whoever waits for them; an `exec` within about a second.
 ///
 /// # Examples
 ///
