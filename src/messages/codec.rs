@@ -49,8 +49,15 @@ impl Records {
         self.end = 0;
     }
 
+    #[inline]
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.end]
+    }
+
+    /// How many bytes there are.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.end
     }
 
     /// Appends the record of `item`, or nothing if it cannot be encoded.
@@ -141,7 +148,8 @@ struct Fill<'a> {
 /// Up to eight bytes as the lower ones of a word.
 #[inline]
 fn word_of(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+    let shifted = |(at, byte): (usize, &u8)| u64::from(*byte) << (8 * at);
+    bytes.iter().enumerate().map(shifted).fold(0, |word, byte| word | byte)
 }
 
 impl Flavor for Fill<'_> {

@@ -145,7 +145,7 @@ impl Port {
             for item in &items[*sent..] {
                 failed = records.append(item).is_err();
                 encoded += u32::from(!failed);
-                if failed || records.bytes().len() >= AT_ONCE {
+                if failed || records.len() >= AT_ONCE {
                     break;
                 }
             }
