@@ -179,11 +179,14 @@ impl Seat {
             return Err(Stop::Closed);
         }
         if !is_here {
-            // A fork child inherited the handle; the seat is its parent's.
+            // A fork child inherited the handle; the seat is its parent's. Another of its threads may have found out first.
             seats.session(deadline, |session| {
-                let at = session.join(state.role())?;
-                let joined = State::new(session.owner(), at, state.role());
-                self.state.store(joined.0, Ordering::Relaxed);
+                let now = State(self.state.load(Ordering::Relaxed));
+                if !is_current_process(now.process()) {
+                    let at = session.join(now.role())?;
+                    let joined = State::new(session.owner(), at, now.role());
+                    self.state.store(joined.0, Ordering::Relaxed);
+                }
                 Ok::<_, NoSeat>(())
             })??;
         }
