@@ -244,10 +244,10 @@ impl Channel {
         let (first, rest) = bytes.split_at(bytes.len().min(to_end));
         // SAFETY: the spot has `to_end` bytes, all in the ring. The units belong to the holder of the producers' lock, which
         // is the caller (Q1), and `bytes` lie in no segment.
-        unsafe { codec::copy_units(first.as_ptr(), spot, first.len()) };
+        unsafe { codec::store_units(first.as_ptr(), spot, first.len()) };
         if !rest.is_empty() {
             // SAFETY: as above; what is left fits before the spot, since it is not more than the ring holds.
-            unsafe { codec::copy_units(rest.as_ptr(), self.ring(), rest.len()) };
+            unsafe { codec::store_units(rest.as_ptr(), self.ring(), rest.len()) };
         }
     }
 
@@ -258,10 +258,10 @@ impl Channel {
         let first = len.min(to_end);
         // SAFETY: the spot has `to_end` bytes in the ring; its units belong to the holder of the consumers' lock, which is the
         // caller (Q1). The target is the caller's own, in no segment, and has `len` bytes.
-        unsafe { codec::copy_units(spot, target, first) };
+        unsafe { codec::load_units(spot, target, first) };
         if first < len {
             // SAFETY: as above; what is left lies at the ring's beginning.
-            unsafe { codec::copy_units(self.ring(), target.wrapping_add(first), len - first) };
+            unsafe { codec::load_units(self.ring(), target.wrapping_add(first), len - first) };
         }
     }
 

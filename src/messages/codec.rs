@@ -239,22 +239,46 @@ pub(super) fn first_item(records: &[u8]) -> Option<&[u8]> {
     records.get(UNIT..UNIT + len as usize)
 }
 
-/// Bytes of the first record, and 0 where there is none.
+/// Bytes of the first record; of all of them where they do not begin with one.
 #[inline]
 pub(super) fn first_bytes(records: &[u8]) -> usize {
     split_first(records).map_or(records.len(), |(_, rest)| records.len() - rest.len())
 }
 
-/// Copies `len` bytes, a number of whole units.
+/// Copies `len` bytes, a number of whole units, from memory of this process to a ring.
 ///
 /// Few of them go unit by unit: the processor passes what was just written on to a load of the same width only, and a call
 /// costs as much as all the rest. Stores of atomics stay as they are; others the compiler would join.
 ///
 /// # Safety
 ///
-/// `from` is readable and `to` writable for `len` bytes; both are aligned as units are, and do not overlap.
+/// `from` is readable and `to` writable for `len` bytes; `to` is aligned as units are, and the two do not overlap.
 #[inline]
-pub(super) unsafe fn copy_units(from: *const u8, to: *mut u8, len: usize) {
+pub(super) unsafe fn store_units(from: *const u8, to: *mut u8, len: usize) {
+    if len > FEW * UNIT {
+        // SAFETY: as the caller says.
+        return unsafe { to.copy_from_nonoverlapping(from, len) };
+    }
+    let (from, to) = (from.cast::<u64>(), to.cast::<u64>());
+    let mut unit = 0;
+    while unit < len / UNIT {
+        // SAFETY: the unit lies within the `len` bytes, which are readable.
+        let word = unsafe { from.wrapping_add(unit).read_unaligned() };
+        // SAFETY: the unit lies within the `len` bytes, which are writable, aligned, and used by nobody else meanwhile.
+        let target = unsafe { AtomicU64::from_ptr(to.wrapping_add(unit)) };
+        // Relaxed: whoever publishes the record orders it.
+        target.store(word, Ordering::Relaxed);
+        unit += 1;
+    }
+}
+
+/// Copies `len` bytes, a number of whole units, from a ring to memory of this process.
+///
+/// # Safety
+///
+/// `from` is readable and `to` writable for `len` bytes; `from` is aligned as units are, and the two do not overlap.
+#[inline]
+pub(super) unsafe fn load_units(from: *const u8, to: *mut u8, len: usize) {
     if len > FEW * UNIT {
         // SAFETY: as the caller says.
         return unsafe { to.copy_from_nonoverlapping(from, len) };
@@ -264,10 +288,8 @@ pub(super) unsafe fn copy_units(from: *const u8, to: *mut u8, len: usize) {
     while unit < len / UNIT {
         // SAFETY: the unit lies within the `len` bytes, which are readable and aligned.
         let word = unsafe { from.wrapping_add(unit).read() };
-        // SAFETY: the unit lies within the `len` bytes, which are writable, aligned, and used by nobody else meanwhile.
-        let target = unsafe { AtomicU64::from_ptr(to.wrapping_add(unit)) };
-        // Relaxed: whoever publishes the record orders it.
-        target.store(word, Ordering::Relaxed);
+        // SAFETY: the unit lies within the `len` bytes, which are writable.
+        unsafe { to.wrapping_add(unit).write_unaligned(word) };
         unit += 1;
     }
 }
