@@ -421,6 +421,9 @@ fn peers_yet_to_come_can_be_waited_for() {
 fn threads_share_a_handle_or_have_their_own() {
     let _watchdog = watchdog(60);
     let queue = queue(16);
+    // What is shared puts and gets, whichever thread comes first.
+    queue.put(0).unwrap();
+    assert_eq!(queue.get(), Ok(0));
     let total: u64 = thread::scope(|scope| {
         let getters: Vec<_> = (0..2)
             .map(|_| scope.spawn(|| queue.iter().map(Result::unwrap).sum::<u64>()))

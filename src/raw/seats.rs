@@ -217,8 +217,9 @@ impl RawSeats {
 
     /// Whether anybody is left who has `role` or may come to have it. Seats of the dead are freed.
     ///
-    /// The caller's handle, which plays `mine`, does not count: it asks for others. The kernel is asked at most once in 10 ms, and twice a second whether somebody has `exec`ed; meanwhile those who have a
-    /// seat count as alive.
+    /// The caller's handle plays `mine`. What it may yet come to do does not count, since it asks for others; what it does
+    /// counts, since other threads may use it. The kernel is asked at most once in 10 ms, and twice a second whether
+    /// somebody has `exec`ed; meanwhile those who have a seat count as alive.
     pub(crate) fn has(&self, role: Role, mine: Role, peers: &dyn Fn() -> Peers) -> bool {
         let stamps = &self.checked[side(role)];
         let mut look_at_maps = None;
@@ -230,11 +231,8 @@ impl RawSeats {
                 let Some((owner, counts)) = seat.read() else { continue };
                 if current_owner().is_ok_and(|me| me.of_process() == owner.of_process()) {
                     // A ticket of this process is a child's; its seat counts the caller's handle.
-                    let others = if owner.ticket() == 0 {
-                        counts.without(mine)
-                    } else {
-                        counts
-                    };
+                    let is_counted = owner.ticket() == 0 && mine == Role::Either;
+                    let others = if is_counted { counts.without(mine) } else { counts };
                     if others.may(role) {
                         return true;
                     }
