@@ -288,20 +288,25 @@ fn thread_id() -> u32 {
     unsafe { libc::gettid() }.unsigned_abs()
 }
 
+/// Has a thread put, and returns when it is asleep for what it waits for.
+fn put_asleep<'scope>(scope: &'scope thread::Scope<'scope, '_>, queue: &'scope SharedQueue<u64>) {
+    let (say, hear) = mpsc::channel();
+    scope.spawn(move || {
+        say.send(thread_id()).unwrap();
+        queue.put(1).unwrap();
+    });
+    until_asleep(hear.recv().unwrap());
+}
+
 #[procshare::test]
 fn a_limit_holds_beside_a_thread_that_has_none() {
     let _frame = frame();
     let object = Lockable::new();
     let holder = stopped();
     object.lock(holder.id());
-    let (say, hear) = mpsc::channel();
     thread::scope(|scope| {
         let queue = &object.queue;
-        scope.spawn(move || {
-            say.send(thread_id()).unwrap();
-            queue.put(1).unwrap();
-        });
-        until_asleep(hear.recv().unwrap());
+        put_asleep(scope, queue);
         let (over, ended) = mpsc::channel();
         scope.spawn(move || over.send(queue.try_put(2).is_ok()));
         let in_time = ended.recv_timeout(LATE);
@@ -360,15 +365,10 @@ fn a_fork_child_does_not_wait_for_a_thread_it_has_not() {
     let _consumer = object.queue.clone();
     let holder = stopped();
     object.lock(holder.id());
-    let (say, hear) = mpsc::channel();
     thread::scope(|scope| {
         let queue = &object.queue;
-        scope.spawn(move || {
-            say.send(thread_id()).unwrap();
-            queue.put(1).unwrap();
-        });
         // Asleep where it waits for the seats, with its handle's own lock held.
-        until_asleep(hear.recv().unwrap());
+        put_asleep(scope, queue);
         let child = Child::fork(|| queue.put(2).unwrap());
         object.unlock();
         let began = Instant::now();

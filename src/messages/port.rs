@@ -5,7 +5,7 @@ use super::codec::{self, Records, Small, UNIT};
 use super::error::{RecvError, SendError, no_seat};
 use super::seat::{Reservation, Seat};
 use super::travel::Parcel;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::primitive::Deadline;
 use crate::raw::{Moved, NoSeat, Role, Stop};
 use crate::segment::Segment;
@@ -51,22 +51,14 @@ impl Port {
 
     /// Takes the seat set aside for this process.
     pub(super) fn arrive(channel: Channel, parcel: &Parcel, role: Role, sole: bool) -> Result<Self> {
-        let passed = parcel.seats.first();
-        let passed = passed.ok_or_else(|| Error::new(ErrorKind::Encoding, "a handle arrived without its seat"))?;
-        let seat = Seat::redeem(&channel.seats, passed, role, sole)
+        let seat = Seat::redeem(&channel.seats, parcel.first_seat()?, role, sole)
             .map_err(|cause| no_seat(cause, "peer").in_segment(channel.handle().segment().label()))?;
         Ok(Self::new(channel, seat))
     }
 
     /// Sets a seat aside for a child, and says what it must be told.
     pub(super) fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)> {
-        let reservation = self.seat.pass_on(&self.channel.seats)?;
-        let parcel = Parcel {
-            name: self.channel.handle().name(),
-            seats: vec![reservation.passed()],
-            end: self.channel.number(),
-        };
-        Ok((parcel, vec![reservation]))
+        self.seat.send_off(&self.channel.seats, self.channel.number())
     }
 
     pub(super) fn segment(&self) -> &Segment {

@@ -107,8 +107,7 @@ impl<T: Shareable> RingEnd<T> {
     /// Takes the end that was passed to this process.
     pub(super) fn arrive(segment: &Segment, parcel: &Parcel, end: End) -> Result<Self> {
         let seats = Self::seats_of(&Handle::find_passed(segment, &parcel.name, Kind::Ring)?)?;
-        let passed = parcel.seats.first();
-        let passed = passed.ok_or_else(|| Error::new(ErrorKind::Encoding, "a ring's end arrived without its seat"))?;
+        let passed = parcel.first_seat()?;
         Self::with_seat(seats, end, |seats| Seat::redeem(seats, passed, role_of(end), true))
     }
 
@@ -135,13 +134,7 @@ impl<T: Shareable> RingEnd<T> {
     }
 
     pub(super) fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)> {
-        let reservation = self.seat.pass_on(&self.seats)?;
-        let parcel = Parcel {
-            name: self.seats.handle().name(),
-            seats: vec![reservation.passed()],
-            end: 0,
-        };
-        Ok((parcel, vec![reservation]))
+        self.seat.send_off(&self.seats, 0)
     }
 
     /// Whether a slot can be used at once, as far as this end remembers, and its process still has it.
@@ -154,8 +147,9 @@ impl<T: Shareable> RingEnd<T> {
     /// How many slots this end may use, `wanted` of them at most, waiting for the first.
     #[inline]
     pub(super) fn usable(&mut self, wanted: u64, deadline: Deadline) -> Result<u64, Stop> {
-        // The role was claimed with the seat: this looks whether this process still has it.
-        self.seat.must_turn(&self.seats, role_of(self.end), deadline)?;
+        if !self.is_here() {
+            return Err(Stop::Closed);
+        }
         let other = role_of(self.end.other());
         if self.end == End::Producer && self.seats.raw().is_missing(other) && !self.has_company() {
             return Err(Stop::Gone);

@@ -1,10 +1,13 @@
 //! A handle's share in its process's seat: what it may do, and its end.
 
 use super::error::no_seat;
+use super::travel::Parcel;
 use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers, is_current_process};
-use crate::raw::{NoSeat, RawSeats, Role, Session, Stop, Ticket};
+#[cfg(feature = "messages")]
+use crate::raw::Stop;
+use crate::raw::{NoSeat, RawSeats, Role, Session, Ticket};
 use std::time::Duration;
 
 /// Where the seats of one queue, ring or direction lie.
@@ -163,6 +166,7 @@ impl Seat {
     }
 
     /// Whether this handle has yet to turn to `role`, being in this process and its own.
+    #[cfg(feature = "messages")]
     #[inline]
     pub(super) fn must_turn(&self, seats: &Seats, role: Role, deadline: Deadline) -> Result<bool, Stop> {
         let state = State(self.state.load(Ordering::Relaxed));
@@ -172,6 +176,7 @@ impl Seat {
         self.must_turn_from(seats, state, role, deadline)
     }
 
+    #[cfg(feature = "messages")]
     #[cold]
     fn must_turn_from(&self, seats: &Seats, state: State, role: Role, deadline: Deadline) -> Result<bool, Stop> {
         let is_here = is_current_process(state.process());
@@ -259,12 +264,13 @@ impl Seat {
             && (raw.is_missing(Role::Producer) || raw.is_missing(Role::Consumer))
     }
 
-    /// Sets a seat aside for a child that is passed this handle. A sole role goes with it.
+    /// Sets a seat aside for a child that is passed this handle, and says what it must be told. A sole role goes with it.
+    /// `end` tells the handles of one object apart.
     #[cfg_attr(
         not(feature = "process"),
         allow(dead_code, reason = "handles travel with the process layer")
     )]
-    pub(super) fn pass_on(&self, seats: &Seats) -> Result<Reservation> {
+    pub(super) fn send_off(&self, seats: &Seats, end: u8) -> Result<(Parcel, Vec<Reservation>)> {
         let issued = seats.session(Deadline::after(PATIENCE), |session| self.issue(seats, session));
         let passed = issued.and_then(|passed| passed).map_err(|cause| {
             let error = match cause {
@@ -273,11 +279,17 @@ impl Seat {
             };
             error.in_segment(seats.handle.segment().label())
         })?;
-        Ok(Reservation {
+        let parcel = Parcel {
+            name: seats.handle.name(),
+            seats: vec![passed],
+            end,
+        };
+        let reservation = Reservation {
             seats: seats.clone(),
             passed,
             handed_over: false,
-        })
+        };
+        Ok((parcel, vec![reservation]))
     }
 
     fn issue(&self, seats: &Seats, session: &Session<'_>) -> Result<PassedSeat, NoSeat> {
@@ -321,11 +333,6 @@ pub(crate) struct Reservation {
     allow(dead_code, reason = "handles travel with the process layer")
 )]
 impl Reservation {
-    /// What the child must be told.
-    pub(crate) fn passed(&self) -> PassedSeat {
-        self.passed
-    }
-
     fn ticket(&self) -> Ticket {
         Ticket {
             at: self.passed.at,

@@ -1,7 +1,7 @@
 //! What it takes to pass a message handle to a child: where it lies, and the seat set aside there.
 
 use super::seat::{PassedSeat, Reservation};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::segment::Segment;
 
 /// A handle as the child is told of it, beside its segment.
@@ -14,6 +14,14 @@ pub(crate) struct Parcel {
     pub(crate) seats: Vec<PassedSeat>,
     /// What else distinguishes the handle among those of its object: the end of a pipe.
     pub(crate) end: u8,
+}
+
+impl Parcel {
+    /// The seat of a handle that has one.
+    pub(super) fn first_seat(&self) -> Result<&PassedSeat> {
+        let seat = self.seats.first();
+        seat.ok_or_else(|| Error::new(ErrorKind::Encoding, "a handle arrived without its seat"))
+    }
 }
 
 /// A handle that takes part, so that its passing must be known to the others.

@@ -4,7 +4,7 @@
 //! on the other side. The answer "nobody" is believed only after one more look for what they may have left (W1).
 
 use super::doorbell::Raised;
-use crate::primitive::{AtomicU64, Deadline, Foreign, Ordering, Polls, Wait};
+use crate::primitive::{AtomicU64, Deadline, Ordering, Polls, Wait};
 use crate::raw::{Doorbell, NoSeat, Refused};
 use core::time::Duration;
 use std::time::Instant;
@@ -48,12 +48,6 @@ impl From<NoSeat> for Stop {
             NoSeat::Lock(refused) => refused.into(),
             NoSeat::Full | NoSeat::Taken(_) => Stop::NoSeat,
         }
-    }
-}
-
-impl From<Foreign> for Stop {
-    fn from(_: Foreign) -> Self {
-        Stop::Lock(Refused::Foreign)
     }
 }
 
