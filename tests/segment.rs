@@ -658,6 +658,42 @@ fn after_a_restart_of_the_machine_a_file_has_free_locks() -> procshare::Result<(
     Ok(())
 }
 
+/// A queue keeps its items over a restart, and forgets who held its locks, slept and took part.
+#[cfg(feature = "messages")]
+#[test]
+fn after_a_restart_of_the_machine_a_queue_has_its_items_and_no_users() -> procshare::Result<()> {
+    /// Where the words of who is there stand: the two locks, the two bells, the seats.
+    const FORGOTTEN: [std::ops::Range<u64>; 4] = [0..16, 128..144, 256..272, 320..1408];
+    let _watchdog = watchdog();
+    let folder = Folder::new();
+    let path = folder.0.join("file");
+    let segment = Segment::create_file(&path, 64 * 1024)?;
+    let queue = segment.queue::<u64>("queue", 100)?;
+    let value = segment.value("value", 7u64)?;
+    queue.put_all(1..=3)?;
+    assert_eq!(queue.get()?, 1);
+    // This very thread goes on as the owner in every word: nothing but a reset could free them.
+    let guard = value.get_lock();
+    let owner = word_at(&path, offset_of(&segment, "value"));
+    drop(guard);
+    let at = offset_of(&segment, "queue");
+    drop((queue, value, segment));
+    for range in FORGOTTEN {
+        for word in range.step_by(8) {
+            write_at(&path, at + word, &owner.to_ne_bytes());
+        }
+    }
+    age(&path);
+
+    let queue = Segment::open_file(&path)?.open_queue::<u64>("queue")?;
+    assert_eq!((queue.len(), queue.try_get(), queue.try_get()), (2, Ok(2), Ok(3)));
+    queue.try_put(4)?;
+    assert_eq!(queue.try_get()?, 4);
+    // The first to join, as it was at the beginning: nobody else is there, and nobody has been.
+    assert_eq!(queue.try_get(), Err(procshare::RecvError::Empty));
+    Ok(())
+}
+
 /// Attaches to a file and stays.
 fn holder(arguments: &[String]) {
     let segment = Segment::open_file(&arguments[0]).expect("it is there");
