@@ -165,10 +165,10 @@
 //!
 //! Who finds nothing looks again for some tens of microseconds, less if that has not paid lately and not at all on a
 //! machine with one processor, then sleeps in slices of 1 ms doubling to 64 ms. A sleep that was short after all
-//! lengthens the next look: otherwise two processes that stream would fall into a rhythm of waking each other (80 ns an
-//! item instead of 25). Whoever is faster waits for the other all the time, and each of its looks takes the cache line
+//! lengthens the next look: otherwise two processes that stream would fall into a rhythm of waking each other.
+//! Whoever is faster waits for the other all the time, and each of its looks takes the cache line
 //! away from the other side. So when it has seen news it lets more gather, up to 64 pauses, as long as that brings more
-//! than one item (80 ns an item without). Both rules are in `primitive/polls.rs`.
+//! than one item. Both rules are in `primitive/polls.rs`.
 //!
 //! PIDs and start times mean nothing across PID and time namespaces. A process computes its id once, with its
 //! namespaces, and again only when it finds the word on its wipe-on-fork page empty: then it is a fork child, `clone`d
