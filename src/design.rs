@@ -145,6 +145,10 @@
 //! memory.) Before a start time counts as different, the asker makes sure that it has not itself moved to another time
 //! namespace.
 //!
+//! PIDs and start times mean nothing across PID and time namespaces. A process computes its id once, with its
+//! namespaces, and again only when it finds the word on its wipe-on-fork page empty: then it is a fork child, `clone`d
+//! by whatever means. A child in other namespaces than its parent's is refused every lock of the segments it inherited.
+//!
 //! # Who takes part
 //!
 //! A queue knows who may put and who may take: each process has a seat in it, which counts the process's handles by
@@ -169,10 +173,6 @@
 //! Whoever is faster waits for the other all the time, and each of its looks takes the cache line
 //! away from the other side. So when it has seen news it lets more gather, up to 64 pauses, as long as that brings more
 //! than one item. Both rules are in `primitive/polls.rs`.
-//!
-//! PIDs and start times mean nothing across PID and time namespaces. A process computes its id once, with its
-//! namespaces, and again only when it finds the word on its wipe-on-fork page empty: then it is a fork child, `clone`d
-//! by whatever means. A child in other namespaces than its parent's is refused every lock of the segments it inherited.
 //!
 //! # Lifetime
 //!
