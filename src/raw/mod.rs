@@ -9,6 +9,8 @@
 
 mod doorbell;
 mod latch;
+#[cfg(any(feature = "map", procshare_loom))]
+pub(crate) mod map;
 mod mutex;
 #[cfg(any(feature = "messages", procshare_loom))]
 mod queue;

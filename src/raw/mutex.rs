@@ -81,6 +81,14 @@ impl RawMutex {
         }
     }
 
+    /// The lock whose words are the two from `at` on.
+    #[cfg(not(procshare_loom))]
+    pub(crate) fn in_words(words: &[AtomicU64], at: usize) -> &Self {
+        let words = &words[at..at + size_of::<Self>() / 8];
+        // SAFETY: the slice is as long and as aligned as a RawMutex, which is made of AtomicU64 alone.
+        unsafe { &*words.as_ptr().cast::<Self>() }
+    }
+
     /// Takes the lock, waiting until `deadline` at most. Only those who wait ask for the peers.
     #[inline]
     pub(crate) fn lock(&self, peers: impl FnOnce() -> Peers, deadline: Deadline) -> Result<Held, Refused> {

@@ -1,0 +1,247 @@
+//! Entries: blocks that hold a key and a value, and the rests of values that one block does not hold.
+//!
+//! ```text
+//! entry:  [ next:32 | hash:32 ]  [ words:32 | key bytes:16 | unused:8 | flags:8 ]
+//!         [ newer:32 | older:32 ]   if the map evicts
+//!         [ when it expires ]       with EXPIRES: milliseconds
+//!         [ 0 | first rest:32 ]     with EXTENDED
+//!         key, filled up to a word; value, of which the last `unused` bytes of the block are no part
+//! rest:   [ 0 | next rest:32 ]  [ words:32 | 0 | unused:8 | REST ]  more of the value
+//! ```
+
+use super::heap::{FREE, size_of_block};
+use super::journal::Corrupt;
+use super::shape::Shape;
+use crate::primitive::{AtomicU64, Ordering};
+
+pub(super) const EXTENDED: u64 = 4;
+pub(super) const EXPIRES: u64 = 8;
+pub(super) const REST: u64 = 16;
+
+/// The longest key, in bytes, that an entry can tell the length of.
+pub(crate) const LONGEST_KEY: usize = u16::MAX as usize;
+/// The most bytes a block leaves unused at its end.
+pub(super) const MOST_UNUSED: u32 = u8::MAX as u32;
+/// Words of a rest before its part of the value.
+pub(super) const REST_HEADER: u32 = 2;
+
+/// A key as it is stored, and its hash.
+#[derive(Clone, Copy)]
+pub(crate) struct Key<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) hash: u64,
+}
+
+impl Key<'_> {
+    /// The half of the hash that entries keep.
+    #[inline]
+    pub(super) fn tag(&self) -> u32 {
+        self.hash as u32
+    }
+
+    #[inline]
+    pub(super) fn words(&self) -> u32 {
+        words_of(self.bytes.len())
+    }
+}
+
+/// What is to be stored under a key.
+#[derive(Clone, Copy)]
+pub(crate) struct Payload<'a> {
+    pub(crate) value: &'a [u8],
+    /// When it expires, in milliseconds of the map's clock.
+    pub(crate) expires: Option<u64>,
+}
+
+/// Words that hold so many bytes.
+#[inline]
+pub(super) fn words_of(bytes: usize) -> u32 {
+    bytes.div_ceil(8) as u32
+}
+
+/// A word of the map; garbage may lead outside it.
+#[inline]
+pub(super) fn load(words: &[AtomicU64], at: u32) -> Result<u64, Corrupt> {
+    let word = words.get(at as usize).ok_or(Corrupt)?;
+    Ok(word.load(Ordering::Relaxed)) // Relaxed: the journal, or the lock, orders what is read.
+}
+
+/// Where the parts of an entry stand, told by its second word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(super) block: u32,
+    /// Words of the block.
+    pub(super) size: u32,
+    pub(super) key_len: u32,
+    pub(super) flags: u64,
+    pub(super) key_at: u32,
+    pub(super) value_at: u32,
+    /// Bytes of the value, or of the part of it that the block holds.
+    pub(super) value_len: u32,
+}
+
+/// Words of an entry before its key.
+#[inline]
+pub(super) fn header_words(shape: &Shape, flags: u64) -> u32 {
+    2 + u32::from(shape.evicts) + u32::from(flags & EXPIRES != 0) + u32::from(flags & EXTENDED != 0)
+}
+
+/// The second word of an entry or a rest.
+pub(super) fn tag(size: u32, key_len: u32, unused: u32, flags: u64) -> u64 {
+    u64::from(size) << 32 | u64::from(key_len) << 16 | u64::from(unused) << 8 | flags
+}
+
+impl Entry {
+    /// The entry at `block`.
+    #[inline]
+    pub(super) fn at(words: &[AtomicU64], shape: &Shape, block: u32) -> Result<Self, Corrupt> {
+        Self::of_tag(shape, block, load(words, block.wrapping_add(1))?)
+    }
+
+    /// The entry at `block`, whose second word is `tag`.
+    #[inline]
+    pub(super) fn of_tag(shape: &Shape, block: u32, tag: u64) -> Result<Self, Corrupt> {
+        let size = size_of_block(tag);
+        let (key_len, unused) = (tag as u32 >> 16, tag as u32 >> 8 & 0xff);
+        let key_at = block.wrapping_add(header_words(shape, tag));
+        let value_at = key_at.wrapping_add(key_len.div_ceil(8));
+        let room = block.wrapping_add(size).wrapping_sub(value_at);
+        let sound = tag & (FREE | REST) == 0
+            && block >= shape.regions_at
+            && size <= shape.region
+            && room <= shape.region
+            && unused <= 8 * room;
+        if !sound {
+            return Err(Corrupt);
+        }
+        Ok(Entry {
+            block,
+            size,
+            key_len,
+            flags: tag & 0xff,
+            key_at,
+            value_at,
+            value_len: 8 * room - unused,
+        })
+    }
+
+    #[inline]
+    pub(super) fn ages_at(&self) -> u32 {
+        self.block + 2
+    }
+
+    #[inline]
+    pub(super) fn expires_at(&self, shape: &Shape) -> u32 {
+        self.block + 2 + u32::from(shape.evicts)
+    }
+
+    /// The word before the key, which holds the first rest's number.
+    #[inline]
+    fn more_at(&self) -> u32 {
+        self.key_at - 1
+    }
+
+    /// When it expires, if it does.
+    #[inline]
+    pub(super) fn expiry(&self, words: &[AtomicU64], shape: &Shape) -> Result<Option<u64>, Corrupt> {
+        if self.flags & EXPIRES == 0 {
+            return Ok(None);
+        }
+        load(words, self.expires_at(shape)).map(Some)
+    }
+
+    /// The first rest of the value, or 0.
+    #[inline]
+    pub(super) fn more(&self, words: &[AtomicU64]) -> Result<u32, Corrupt> {
+        if self.flags & EXTENDED == 0 {
+            return Ok(0);
+        }
+        Ok(load(words, self.more_at())? as u32)
+    }
+
+    /// Whether its key is this one.
+    #[inline]
+    pub(super) fn has_key(&self, words: &[AtomicU64], key: &[u8]) -> Result<bool, Corrupt> {
+        if self.key_len as usize != key.len() {
+            return Ok(false);
+        }
+        let whole = key.chunks_exact(8);
+        let rest = whole.remainder();
+        let mut at = self.key_at;
+        for chunk in whole {
+            if load(words, at)? != word_of(chunk) {
+                return Ok(false);
+            }
+            at += 1;
+        }
+        Ok(rest.is_empty() || load(words, at)? == word_of(rest))
+    }
+
+    /// Appends the key to `out`.
+    pub(super) fn copy_key(&self, words: &[AtomicU64], out: &mut Vec<u8>) -> Result<(), Corrupt> {
+        append(words, self.key_at, self.key_len as usize, out)
+    }
+
+    /// Appends the whole value to `out`.
+    pub(super) fn copy_value(&self, words: &[AtomicU64], shape: &Shape, out: &mut Vec<u8>) -> Result<(), Corrupt> {
+        append(words, self.value_at, self.value_len as usize, out)?;
+        let mut rest = self.more(words)?;
+        let mut left = shape.words;
+        while rest != 0 {
+            let part = Rest::at(words, shape, rest)?;
+            left = left.checked_sub(part.size).ok_or(Corrupt)?;
+            append(words, rest + REST_HEADER, part.len as usize, out)?;
+            rest = part.next;
+        }
+        Ok(())
+    }
+}
+
+/// One block more of a value.
+pub(super) struct Rest {
+    pub(super) size: u32,
+    pub(super) len: u32,
+    pub(super) next: u32,
+}
+
+impl Rest {
+    pub(super) fn at(words: &[AtomicU64], shape: &Shape, block: u32) -> Result<Self, Corrupt> {
+        let tag = load(words, block.wrapping_add(1))?;
+        let (size, unused) = (size_of_block(tag), tag as u32 >> 8 & 0xff);
+        let sound = tag & REST != 0
+            && tag & FREE == 0
+            && block >= shape.regions_at
+            && (REST_HEADER..=shape.region).contains(&size)
+            && unused <= 8 * (size - REST_HEADER);
+        if !sound {
+            return Err(Corrupt);
+        }
+        Ok(Rest {
+            size,
+            len: 8 * (size - REST_HEADER) - unused,
+            next: load(words, block)? as u32,
+        })
+    }
+}
+
+/// Up to eight bytes as a word, filled up with zeros.
+#[inline]
+pub(super) fn word_of(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_ne_bytes(word)
+}
+
+/// Appends `len` bytes that begin at the word `at`.
+#[inline]
+fn append(words: &[AtomicU64], at: u32, len: usize, out: &mut Vec<u8>) -> Result<(), Corrupt> {
+    let from = words.get(at as usize..).and_then(|words| words.get(..len.div_ceil(8))).ok_or(Corrupt)?;
+    let start = out.len();
+    // Whole words first, then what is too much goes.
+    out.resize(start + 8 * from.len(), 0);
+    for (chunk, word) in out[start..].chunks_exact_mut(8).zip(from) {
+        chunk.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes()); // Relaxed: as in `load`.
+    }
+    out.truncate(start + len);
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! `Journal`: several words of a shard changed as one; undone if the owner dies half-way, read by others without a lock.
+//!
+//! | state | word | moved by | to | if that party dies there |
+//! |---|---|---|---|---|
+//! | at rest | `[ g \| 0 ]` | holder of the shard's lock: notes what a word holds, counts that, changes the word | changing | – |
+//! | changing | `[ g \| n ]` | the same | changing, `[ g \| n + 1 ]` | the next holder puts `n` words back: nothing has happened |
+//! | | | the same, by one store | at rest, `[ g + 1 \| 0 ]` | it has happened |
+//! | undoing | `[ g \| n ]` | the holder that found it, or gave up | at rest, `[ g + 1 \| 0 ]` | the next holder begins again |
+//!
+//! So a change is as large as its number of words, and so is its undoing: nobody need look at the rest of the map.
+//!
+//! # Invariants
+//!
+//! - J1. A word changes only after what it held has been noted, and the note counted.
+//! - J2. Words are put back in the reverse order of the notes, so that the first note of a word wins; doing so twice is
+//!   the same as once.
+//! - J3. Memory that a change has freed is written to only after that change was published, and memory that a change
+//!   takes only after its first word was counted. So whoever finds the same word at rest before and after looking has
+//!   seen no half of anything.
+//!
+//! The notes lie in the shard: `LOG` pairs of a word's number and what it held.
+
+use crate::primitive::{AtomicU64, Ordering, crash_point, fence};
+
+/// The most words a change may consist of.
+pub(crate) const LOG: usize = 64;
+const COUNT_BITS: u32 = 16;
+const COUNT: u64 = (1 << COUNT_BITS) - 1;
+
+/// What was found contradicts what any version of this crate writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Corrupt;
+
+/// A shard's journal, and the words that it covers.
+#[derive(Clone, Copy)]
+pub(crate) struct Journal<'a> {
+    pub(crate) state: &'a AtomicU64,
+    /// `2 * LOG` words.
+    pub(crate) log: &'a [AtomicU64],
+    pub(crate) words: &'a [AtomicU64],
+}
+
+/// A change under way; undone when it drops unpublished. Its maker holds the shard's lock.
+pub(crate) struct Change<'a> {
+    journal: Journal<'a>,
+    generation: u64,
+    count: u64,
+}
+
+impl<'a> Journal<'a> {
+    /// Whether a change was begun and neither published nor undone. For the holder of the lock: its owner died.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        // Relaxed: only the holder of the lock stores here.
+        self.state.load(Ordering::Relaxed) & COUNT != 0
+    }
+
+    /// Begins a change. Nothing shows before its first word.
+    #[inline]
+    pub(crate) fn begin(self) -> Change<'a> {
+        Change {
+            journal: self,
+            generation: self.state.load(Ordering::Relaxed) >> COUNT_BITS, // Relaxed: as in `is_open`.
+            count: 0,
+        }
+    }
+
+    /// Undoes what the last holder of the lock left half-done.
+    pub(crate) fn recover(self) -> Result<(), Corrupt> {
+        let state = self.state.load(Ordering::Relaxed); // Relaxed: as in `is_open`.
+        self.undo(state >> COUNT_BITS, state & COUNT)
+    }
+
+    /// Has `look` look at the words without the lock; `None` if somebody was changing them, and what it saw means nothing.
+    #[inline]
+    pub(crate) fn read<R>(&self, look: impl FnOnce() -> R) -> Option<R> {
+        // Acquire: pairs with the Release in `publish` and `undo`, so that the words are those it published.
+        let before = self.state.load(Ordering::Acquire);
+        if before & COUNT != 0 {
+            return None;
+        }
+        let seen = look();
+        // Acquire: pairs with the Release fence in `set`. If a word seen came from a later change, the load below sees
+        // that change's count, or what came after it (J1, J3).
+        fence(Ordering::Acquire);
+        (self.state.load(Ordering::Relaxed) == before).then_some(seen)
+    }
+
+    fn undo(&self, generation: u64, count: u64) -> Result<(), Corrupt> {
+        let notes = self.log.get(..2 * count as usize).ok_or(Corrupt)?;
+        for note in notes.chunks_exact(2).rev() {
+            let at = note[0].load(Ordering::Relaxed);
+            let held = note[1].load(Ordering::Relaxed);
+            // Relaxed: the store below publishes all of them at once.
+            self.words.get(at as usize).ok_or(Corrupt)?.store(held, Ordering::Relaxed);
+            crash_point!("map.undone");
+        }
+        // Release: pairs with the Acquire in `read`.
+        self.state.store(rested(generation), Ordering::Release);
+        Ok(())
+    }
+}
+
+impl Change<'_> {
+    /// What a word holds, with this change's own doing.
+    #[inline]
+    pub(crate) fn get(&self, at: u32) -> Result<u64, Corrupt> {
+        let word = self.journal.words.get(at as usize).ok_or(Corrupt)?;
+        Ok(word.load(Ordering::Relaxed)) // Relaxed: only the holder of the lock stores here.
+    }
+
+    /// Changes a word.
+    #[inline]
+    pub(crate) fn set(&mut self, at: u32, value: u64) -> Result<(), Corrupt> {
+        let word = self.journal.words.get(at as usize).ok_or(Corrupt)?;
+        let at_log = 2 * self.count as usize;
+        let [number, held] = self.journal.log.get(at_log..at_log + 2).ok_or(Corrupt)? else {
+            return Err(Corrupt);
+        };
+        number.store(u64::from(at), Ordering::Relaxed);
+        held.store(word.load(Ordering::Relaxed), Ordering::Relaxed);
+        crash_point!("map.noted");
+        self.count += 1;
+        // Release: the note comes first (J1). Whoever takes the lock from a dead owner sees it because that one's threads
+        // have left the processor for good.
+        let state = self.generation << COUNT_BITS | self.count;
+        self.journal.state.store(state, Ordering::Release);
+        // Release: pairs with the Acquire fence in `read`: who sees the word changed sees the count (J1).
+        fence(Ordering::Release);
+        word.store(value, Ordering::Relaxed);
+        crash_point!("map.changed");
+        Ok(())
+    }
+
+    /// Notes what a word holds, which is about to be overwritten as part of free memory.
+    #[inline]
+    pub(crate) fn keep(&mut self, at: u32) -> Result<(), Corrupt> {
+        let value = self.get(at)?;
+        self.set(at, value)
+    }
+
+    /// Makes all words of the change valid at once.
+    #[inline]
+    pub(crate) fn publish(mut self) {
+        if self.count != 0 {
+            self.count = 0;
+            // Release: pairs with the Acquire in `read`.
+            self.journal.state.store(rested(self.generation), Ordering::Release);
+            crash_point!("map.published");
+        }
+    }
+}
+
+impl Drop for Change<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.count != 0 {
+            // It cannot fail: every note was checked when it was made.
+            let _ = self.journal.undo(self.generation, self.count);
+        }
+    }
+}
+
+/// The word at rest after a change.
+fn rested(generation: u64) -> u64 {
+    generation.wrapping_add(1) << COUNT_BITS
+}

@@ -1,0 +1,61 @@
+//! `RawMap`: a dictionary of byte strings in shared memory: shards with a lock and a journal each, over a pool of regions.
+//!
+//! ```text
+//! header            8 words: shape, clock, hint
+//! tallies           16 lines: hits and misses, one line for each of as many groups of threads
+//! shards            a power of two of them, each: lock, journal, counts, free lists, notes of the journal
+//! owners            one word for each region
+//! buckets           for each shard the same number of chains, two to a word
+//! regions           of a power of two of words each; blocks fill them, end to end
+//! ```
+//!
+//! | state of a region | owner | moved by | to | if that party dies there |
+//! |---|---|---|---|---|
+//! | free | `0` | holder of any shard's lock, compare-exchange | claimed | the shard's next holder frees it |
+//! | claimed | `[ shard + 1 \| 0 ]` | the same, in its change | owned | the change is undone; as above |
+//! | owned | `[ shard + 1 \| 1 ]` | the shard's holder, in a change | claimed | as above |
+//! | claimed | | the same, when the change is published | free | as above |
+//!
+//! | state of a block | shown by | moved by | to |
+//! |---|---|---|---|
+//! | free | `FREE`; it is in its size's list | a change | entry, rest, or part of a larger free block |
+//! | entry | a chain leads to it | a change | free; its rest is garbage |
+//! | rest of an entry | the entry's `more`, or another rest's | the change that removes the entry | garbage |
+//! | garbage | the shard's `GARBAGE`, or another rest's `more` | a change for each | free, or the entry's rest |
+//!
+//! Every change is one of the journal's: whoever dies has made it or not, and the next holder of that shard's lock has
+//! it undone in as many steps as it had. No two shards share a word but those of owners and header, and no change covers
+//! those of others; so a death holds up its own shard only.
+//!
+//! # Invariants
+//!
+//! - P1. Only the holder of a shard's lock changes the shard's words, its buckets, its regions, and the owner of these.
+//! - P2. Blocks fill a region end to end, no two free ones side by side; none reaches beyond its region.
+//! - P3. An entry is whole before the change is published that leads to it.
+//! - P4. What is read here may be garbage: numbers of words are checked against the map, chains are bounded.
+
+#[cfg(not(procshare_loom))]
+mod entry;
+#[cfg(not(procshare_loom))]
+mod heap;
+mod journal;
+#[cfg(not(procshare_loom))]
+mod shape;
+#[cfg(not(procshare_loom))]
+mod shard;
+#[cfg(not(procshare_loom))]
+mod table;
+#[cfg(all(any(test, fuzzing, feature = "crash-points"), not(procshare_loom)))]
+mod verify;
+
+pub(crate) use journal::{Change, Corrupt, Journal, LOG};
+#[cfg(not(procshare_loom))]
+pub(crate) use {
+    entry::{Key, Payload},
+    shape::{SHAPE_WORDS, Shape},
+    shard::{Locked, RawMap, Refusal, Totals},
+    table::Found,
+};
+
+#[cfg(all(test, not(procshare_loom)))]
+mod tests;

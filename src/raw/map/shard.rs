@@ -1,0 +1,285 @@
+//! A shard's lock and what comes with it: reading without it, taking it, making good what a dead holder left.
+
+use super::entry::{Key, Rest, load};
+use super::heap::{Edit, free_claimed, free_regions};
+use super::journal::{Corrupt, Journal, LOG};
+use super::shape::{EPOCH, Shape, halves, word};
+use super::table::{self, Found};
+use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers, crash_point};
+use crate::raw::{RawMutex, Refused};
+
+/// How often to look without the lock before taking it.
+const LOOKS: u32 = 16;
+
+/// Why a call on the map did not do what it was to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Lock(Refused),
+    Corrupt,
+    /// Bytes an entry takes, and bytes that are free for it.
+    Full { needed: u64, free: u64 },
+    /// The key takes more than this many bytes.
+    KeyTooLong { most: u64 },
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        Refusal::Lock(refused)
+    }
+}
+
+impl From<Corrupt> for Refusal {
+    fn from(_: Corrupt) -> Self {
+        Refusal::Corrupt
+    }
+}
+
+/// What a map holds, and what became of it; right at one moment for each shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Totals {
+    pub(crate) entries: u64,
+    pub(crate) used: u64,
+    pub(crate) free: u64,
+    pub(crate) hits: u64,
+    pub(crate) misses: u64,
+    pub(crate) evictions: u64,
+}
+
+/// The words of a map.
+#[derive(Clone, Copy)]
+pub(crate) struct RawMap<'a> {
+    pub(super) words: &'a [AtomicU64],
+    pub(super) shape: &'a Shape,
+}
+
+impl<'a> RawMap<'a> {
+    /// The map of that shape in these words; `None` if they are not as many.
+    #[inline]
+    pub(crate) fn new(words: &'a [AtomicU64], shape: &'a Shape) -> Option<Self> {
+        (words.len() == shape.words as usize).then_some(RawMap { words, shape })
+    }
+
+    fn mutex(&self, shard: u32) -> &'a RawMutex {
+        RawMutex::in_words(self.words, self.shape.lock_at(shard) as usize)
+    }
+
+    /// A word of a shard's own.
+    fn own(&self, shard: u32, word: u32) -> &'a AtomicU64 {
+        &self.words[(self.shape.shard_at(shard) + word) as usize]
+    }
+
+    #[inline]
+    fn journal(&self, shard: u32) -> Journal<'a> {
+        let at = self.shape.shard_at(shard);
+        let notes = (at + word::NOTES) as usize;
+        Journal {
+            state: &self.words[(at + word::JOURNAL) as usize],
+            log: &self.words[notes..notes + 2 * LOG],
+            words: self.words,
+        }
+    }
+
+    /// Copies the value of `key` to `out`, which is empty, and tells whether there is one. `now` is asked if the entry
+    /// expires. Does not wait while nobody changes the shard.
+    #[inline]
+    pub(crate) fn read(
+        &self,
+        key: Key<'_>,
+        now: impl Fn() -> u64,
+        out: &mut Vec<u8>,
+        peers: impl Fn() -> Peers,
+        deadline: Deadline,
+    ) -> Result<bool, Refusal> {
+        let shard = self.shape.shard_of(key.hash);
+        for _ in 0..LOOKS {
+            if let Some(seen) = self.journal(shard).read(|| self.look(shard, key, &now, out)) {
+                return Ok(seen?);
+            }
+            out.clear();
+        }
+        let _locked = self.lock(shard, peers, deadline)?;
+        Ok(self.look(shard, key, &now, out)?)
+    }
+
+    #[inline]
+    fn look(&self, shard: u32, key: Key<'_>, now: impl Fn() -> u64, out: &mut Vec<u8>) -> Result<bool, Corrupt> {
+        let Some(found) = table::find(self.words, self.shape, shard, key)? else {
+            return Ok(false);
+        };
+        let expiry = found.entry.expiry(self.words, self.shape)?;
+        if expiry.is_some_and(|expiry| expiry <= now()) {
+            return Ok(false);
+        }
+        found.entry.copy_value(self.words, self.shape, out)?;
+        Ok(true)
+    }
+
+    /// Takes a shard's lock, and makes good what a dead holder left half-done.
+    #[inline]
+    pub(crate) fn lock(
+        &self,
+        shard: u32,
+        peers: impl Fn() -> Peers,
+        deadline: Deadline,
+    ) -> Result<Locked<'a>, Refusal> {
+        let mutex = self.mutex(shard);
+        let held = mutex.lock_while_held_shortly(peers, deadline)?;
+        let locked = Locked {
+            map: *self,
+            shard,
+            mutex,
+            owner: held.owner,
+        };
+        if held.inconsistent || self.journal(shard).is_open() {
+            locked.recover()?;
+        }
+        Ok(locked)
+    }
+
+    /// Counts a look-up for one of several groups of threads, so that these do not meet.
+    #[inline]
+    pub(crate) fn tally(&self, group: u32, hit: bool) {
+        let at = self.shape.tally_at(group) + u32::from(!hit);
+        // Relaxed: a count.
+        self.words[at as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many entries there are, those that have expired and nobody has looked for included.
+    pub(crate) fn len(&self) -> u64 {
+        // Relaxed, here and below: hints.
+        let of_shard = |shard| self.own(shard, word::LEN).load(Ordering::Relaxed);
+        (0..self.shape.shards).map(of_shard).fold(0, u64::saturating_add)
+    }
+
+    /// Whether entries of a shard may have expired.
+    pub(crate) fn is_overdue(&self, shard: u32, now: impl FnOnce() -> u64) -> bool {
+        let soonest = self.own(shard, word::SOONEST).load(Ordering::Relaxed);
+        soonest != 0 && soonest <= now()
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = Totals {
+            entries: self.len(),
+            ..Totals::default()
+        };
+        let region = u64::from(self.shape.region);
+        for shard in 0..self.shape.shards {
+            let (regions, free) = halves(self.own(shard, word::ROOM).load(Ordering::Relaxed));
+            totals.used += 8 * (u64::from(regions) * region).saturating_sub(u64::from(free));
+            let evictions = self.own(shard, word::EVICTIONS).load(Ordering::Relaxed);
+            totals.evictions = totals.evictions.wrapping_add(evictions);
+        }
+        totals.free = self.shape.capacity().saturating_sub(totals.used);
+        for group in 0..super::shape::TALLIES {
+            let at = self.shape.tally_at(group) as usize;
+            totals.hits = totals.hits.wrapping_add(self.words[at].load(Ordering::Relaxed));
+            totals.misses = totals.misses.wrapping_add(self.words[at + 1].load(Ordering::Relaxed));
+        }
+        totals
+    }
+
+    /// The wall clock's time at which the machine was started, as the first who asked saw it: so the map's clock does not
+    /// jump when the wall clock is set.
+    pub(crate) fn epoch(&self, seen: impl FnOnce() -> u64) -> u64 {
+        let word = &self.words[EPOCH as usize];
+        // Relaxed: the word stands for itself.
+        match word.load(Ordering::Relaxed) {
+            0 => {
+                let seen = seen().max(1);
+                match word.compare_exchange(0, seen, Ordering::Relaxed, Ordering::Relaxed) {
+                    Ok(_) => seen,
+                    Err(other) => other,
+                }
+            }
+            epoch => epoch,
+        }
+    }
+
+    /// Frees the locks of an earlier start of the machine. The caller is alone with the segment.
+    pub(crate) fn reset(&self) {
+        for shard in 0..self.shape.shards {
+            self.mutex(shard).reset();
+        }
+        self.words[EPOCH as usize].store(0, Ordering::Relaxed);
+    }
+}
+
+/// A shard whose lock the caller holds; given back on drop.
+pub(crate) struct Locked<'a> {
+    pub(super) map: RawMap<'a>,
+    pub(super) shard: u32,
+    mutex: &'a RawMutex,
+    owner: OwnerId,
+}
+
+impl Drop for Locked<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.mutex.unlock(self.owner);
+    }
+}
+
+impl<'a> Locked<'a> {
+    /// Undoes what was half-done, and frees what nothing leads to.
+    #[cold]
+    fn recover(&self) -> Result<(), Corrupt> {
+        self.map.journal(self.shard).recover()?;
+        crash_point!("map.recovered");
+        free_claimed(self.map.shape, self.map.words, self.shard);
+        self.free_garbage()?;
+        self.mutex.mark_consistent();
+        Ok(())
+    }
+
+    /// Frees blocks that nothing leads to any more, each in a change of its own.
+    pub(super) fn free_garbage(&self) -> Result<(), Corrupt> {
+        loop {
+            let mut edit = self.edit();
+            let block = edit.own(word::GARBAGE)? as u32;
+            if block == 0 {
+                return Ok(());
+            }
+            let rest = Rest::at(self.map.words, self.map.shape, block)?;
+            edit.set_own(word::GARBAGE, u64::from(rest.next))?;
+            edit.give_back(block)?;
+            edit.publish();
+        }
+    }
+
+    #[inline]
+    pub(super) fn edit(&self) -> Edit<'a> {
+        let journal = self.map.journal(self.shard);
+        Edit::new(journal.begin(), self.map.shape, self.shard, self.map.words)
+    }
+
+    /// A word of the shard's own.
+    #[inline]
+    pub(super) fn own(&self, word: u32) -> Result<u64, Corrupt> {
+        load(self.map.words, self.map.shape.shard_at(self.shard) + word)
+    }
+
+    /// Words that are free for this shard: its own, and those of regions that are nobody's.
+    pub(super) fn free_words(&self) -> Result<u64, Corrupt> {
+        let (_, own) = halves(self.own(word::ROOM)?);
+        let pool = u64::from(free_regions(self.map.shape, self.map.words));
+        Ok(u64::from(own) + pool * u64::from(self.map.shape.region))
+    }
+
+    /// The entry of `key`, expired or not.
+    #[inline]
+    pub(crate) fn find(&self, key: Key<'_>) -> Result<Option<Found>, Corrupt> {
+        table::find(self.map.words, self.map.shape, self.shard, key)
+    }
+
+    /// Copies an entry's value to `out`, which is empty.
+    #[inline]
+    pub(crate) fn copy_value(&self, found: &Found, out: &mut Vec<u8>) -> Result<(), Corrupt> {
+        found.entry.copy_value(self.map.words, self.map.shape, out)
+    }
+
+    /// When an entry expires, if it does.
+    #[inline]
+    pub(crate) fn expiry(&self, found: &Found) -> Result<Option<u64>, Corrupt> {
+        found.entry.expiry(self.map.words, self.map.shape)
+    }
+}

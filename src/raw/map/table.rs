@@ -1,0 +1,489 @@
+//! Chains of entries, their order by use, and what is done to them under a shard's lock.
+
+use super::entry::{
+    EXPIRES, EXTENDED, Entry, Key, LONGEST_KEY, MOST_UNUSED, Payload, REST, REST_HEADER, header_words, load, tag, word_of,
+    words_of,
+};
+use super::heap::Edit;
+use super::journal::Corrupt;
+use super::shape::{Link, Shape, halves, pair, word};
+use super::shard::{Locked, Refusal};
+use crate::primitive::{AtomicU64, Ordering, crash_point};
+
+/// A value is overwritten in its place if no more than so many of its words differ.
+const MOST_IN_PLACE: usize = 24;
+/// The fewest words of a rest of a value that are worth the two of its header.
+const LEAST_REST: u32 = 4;
+/// Chains longer than this are compared with the number of entries.
+const LONG_CHAIN: u64 = 32;
+
+/// An entry, and what leads to it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    pub(super) entry: Entry,
+    link: Link,
+    next: u32,
+}
+
+/// The entry of `key`. Without the lock it may be anything, which the journal then tells.
+#[inline]
+pub(super) fn find(
+    words: &[AtomicU64],
+    shape: &Shape,
+    shard: u32,
+    key: Key<'_>,
+) -> Result<Option<Found>, Corrupt> {
+    find_where(words, shape, shard, key.tag(), |entry| entry.has_key(words, key.bytes))
+}
+
+#[inline]
+fn find_where(
+    words: &[AtomicU64],
+    shape: &Shape,
+    shard: u32,
+    hash: u32,
+    mut wanted: impl FnMut(&Entry) -> Result<bool, Corrupt>,
+) -> Result<Option<Found>, Corrupt> {
+    let mut link = shape.bucket_of(shard, hash);
+    let mut block = link.of(load(words, link.at)?);
+    let mut steps = 0;
+    while block != 0 {
+        let (next, found_hash) = halves(load(words, block)?);
+        if found_hash == hash {
+            let entry = Entry::at(words, shape, block)?;
+            if wanted(&entry)? {
+                return Ok(Some(Found { entry, link, next }));
+            }
+        }
+        link = Link { at: block, high: true };
+        block = next;
+        steps += 1;
+        if steps > LONG_CHAIN && steps > load(words, shape.shard_at(shard) + word::LEN)? {
+            return Err(Corrupt);
+        }
+    }
+    Ok(None)
+}
+
+impl Locked<'_> {
+    /// Stores `payload` under `key`, whose entry is `found` if there is one.
+    pub(crate) fn put(&self, key: Key<'_>, payload: Payload<'_>, found: Option<&Found>) -> Result<(), Refusal> {
+        if let Some(found) = found {
+            if self.put_in_place(payload, found)? {
+                return Ok(if self.map.shape.evicts { self.touch(found)? });
+            }
+        }
+        let shape = self.map.shape;
+        let flags = if payload.expires.is_some() { EXPIRES } else { 0 };
+        let least = header_words(shape, flags | EXTENDED) + key.words();
+        if key.bytes.len() > LONGEST_KEY || least > shape.region {
+            let words = shape.region - header_words(shape, EXPIRES | EXTENDED);
+            let most = (8 * u64::from(words)).min(LONGEST_KEY as u64);
+            return Err(Refusal::KeyTooLong { most });
+        }
+        let value_words = payload.value.len().div_ceil(8) as u64;
+        let needed = u64::from(header_words(shape, flags) + key.words()) + value_words;
+        if needed <= u64::from(shape.region) && self.put_whole(key, payload, found, needed as u32)? {
+            return Ok(());
+        }
+        let free = self.free_words()?;
+        let full = Refusal::Full {
+            needed: 8 * needed,
+            free: 8 * free,
+        };
+        if needed >= free {
+            return Err(full);
+        }
+        if self.put_in_parts(key, payload, found)? {
+            return Ok(());
+        }
+        self.free_garbage()?;
+        Err(full)
+    }
+
+    /// Overwrites the value where it stands, if it takes about the same room and few of its words change.
+    fn put_in_place(&self, payload: Payload<'_>, found: &Found) -> Result<bool, Corrupt> {
+        let (words, shape, entry) = (self.map.words, self.map.shape, &found.entry);
+        let room = entry.block + entry.size - entry.value_at;
+        let value_words = words_of(payload.value.len());
+        let fits = entry.flags & EXTENDED == 0
+            && (entry.flags & EXPIRES != 0) == payload.expires.is_some()
+            && value_words <= room
+            && room - value_words <= 1 + value_words / 2;
+        if !fits || 8 * (room - value_words) > MOST_UNUSED - 7 {
+            return Ok(false);
+        }
+        let unused = 8 * room - payload.value.len() as u32;
+        let mut changed = [(0, 0); MOST_IN_PLACE];
+        let mut count = 0;
+        for (at, chunk) in (entry.value_at..).zip(payload.value.chunks(8)) {
+            let new = word_of(chunk);
+            if load(words, at)? != new {
+                let Some(place) = changed.get_mut(count) else {
+                    return Ok(false);
+                };
+                *place = (at, new);
+                count += 1;
+            }
+        }
+        let same_len = payload.value.len() as u32 == entry.value_len;
+        let same_expiry = payload.expires == entry.expiry(words, shape)?;
+        if same_len && same_expiry && count <= 1 {
+            if let [(at, new), ..] = changed[..count] {
+                // One word is whole in itself: whoever reads sees the old or the new. Relaxed: nothing hangs on it.
+                words.get(at as usize).ok_or(Corrupt)?.store(new, Ordering::Relaxed);
+                crash_point!("map.replaced");
+            }
+            return Ok(true);
+        }
+        let mut edit = self.edit();
+        for (at, new) in &changed[..count] {
+            edit.set(*at, *new)?;
+        }
+        if !same_len {
+            let after_free = load(words, entry.block + 1)? & super::heap::AFTER_FREE;
+            let kept = entry.flags & EXPIRES | after_free;
+            edit.set(entry.block + 1, tag(entry.size, entry.key_len, unused, kept))?;
+        }
+        if let (Some(expires), false) = (payload.expires, same_expiry) {
+            edit.set(entry.expires_at(shape), expires)?;
+            expire_from(&mut edit, expires)?;
+        }
+        edit.publish();
+        Ok(true)
+    }
+
+    /// Stores the entry in one block of `needed` words, if there is such a block.
+    fn put_whole(
+        &self,
+        key: Key<'_>,
+        payload: Payload<'_>,
+        found: Option<&Found>,
+        needed: u32,
+    ) -> Result<bool, Corrupt> {
+        let mut edit = self.edit();
+        let Some((block, size)) = edit.take(needed)? else {
+            edit.abandon();
+            return Ok(false);
+        };
+        let flags = if payload.expires.is_some() { EXPIRES } else { 0 };
+        let entry = New {
+            block,
+            size,
+            flags,
+            first_rest: 0,
+            value: payload.value,
+        };
+        self.enter(edit, key, payload, &entry, found)?;
+        Ok(true)
+    }
+
+    /// Stores the entry in as many blocks as it takes; false if they were not enough, and what was taken is garbage.
+    ///
+    /// | step | what a death leaves |
+    /// |---|---|
+    /// | the first block is taken, for the key and as much of the value as fits | garbage |
+    /// | rests are taken, the last part of the value first, each before the others | garbage |
+    /// | one change makes the first block an entry and the garbage its rests | the entry |
+    fn put_in_parts(&self, key: Key<'_>, payload: Payload<'_>, found: Option<&Found>) -> Result<bool, Corrupt> {
+        let shape = self.map.shape;
+        let flags = EXTENDED | if payload.expires.is_some() { EXPIRES } else { 0 };
+        let header = header_words(shape, flags) + key.words();
+        let Some((block, size)) = self.take_garbage(header, header.saturating_add(words_of(payload.value.len())), &[])? else {
+            return Ok(false);
+        };
+        let head = payload.value.len().min(8 * (size - header) as usize);
+        let mut end = payload.value.len();
+        let mut last_rest = 0;
+        while end > head {
+            let wanted = words_of(end - head).saturating_add(REST_HEADER);
+            let part = &payload.value[head..end];
+            let Some((rest, size)) = self.take_garbage(LEAST_REST, wanted, part)? else {
+                return Ok(false);
+            };
+            if last_rest == 0 {
+                last_rest = rest;
+            }
+            end -= in_rest(size, part.len());
+        }
+        let mut edit = self.edit();
+        let first_rest = if last_rest == 0 { 0 } else { edit.own(word::GARBAGE)? as u32 };
+        if last_rest != 0 {
+            // It led to the first block.
+            edit.set(last_rest, 0)?;
+        }
+        edit.set_own(word::GARBAGE, 0)?;
+        edit.keep(block)?;
+        edit.keep(block + 1)?;
+        let entry = New {
+            block,
+            size,
+            flags,
+            first_rest,
+            value: &payload.value[..head],
+        };
+        self.enter(edit, key, payload, &entry, found)?;
+        Ok(true)
+    }
+
+    /// Takes a block of `wanted` words or less, and makes it garbage that holds the end of `part`.
+    fn take_garbage(&self, least: u32, wanted: u32, part: &[u8]) -> Result<Option<(u32, u32)>, Corrupt> {
+        let mut edit = self.edit();
+        let Some((block, size)) = edit.take_large(least, wanted)? else {
+            edit.abandon();
+            return Ok(None);
+        };
+        let len = in_rest(size, part.len());
+        let unused = if part.is_empty() { 0 } else { 8 * (size - REST_HEADER) - len as u32 };
+        let after = edit.own(word::GARBAGE)?;
+        edit.fill(block, after)?;
+        edit.fill(block + 1, tag(size, 0, unused, REST))?;
+        for (at, chunk) in (block + REST_HEADER..).zip(part[part.len() - len..].chunks(8)) {
+            edit.fill(at, word_of(chunk))?;
+        }
+        edit.set_own(word::GARBAGE, u64::from(block))?;
+        edit.publish();
+        crash_point!("map.part");
+        Ok(Some((block, size)))
+    }
+
+    /// Fills a block that was taken, has a chain lead to it instead of to `found`, and publishes that.
+    fn enter(
+        &self,
+        mut edit: Edit<'_>,
+        key: Key<'_>,
+        payload: Payload<'_>,
+        new: &New<'_>,
+        found: Option<&Found>,
+    ) -> Result<(), Corrupt> {
+        let shape = self.map.shape;
+        let bucket = shape.bucket_of(self.shard, key.tag());
+        let (link, next) = match found {
+            Some(found) => (found.link, found.next),
+            None => (bucket, bucket.of(edit.get(bucket.at)?)),
+        };
+        new.fill(&edit, key, payload.expires, next)?;
+        edit.relink(link, new.block)?;
+        match found {
+            Some(found) => self.discard(&mut edit, &found.entry)?,
+            None => {
+                let len = edit.own(word::LEN)?;
+                edit.set_own(word::LEN, len.wrapping_add(1))?;
+            }
+        }
+        if shape.evicts {
+            make_newest(&mut edit, new.block)?;
+        }
+        if let Some(expires) = payload.expires {
+            expire_from(&mut edit, expires)?;
+        }
+        edit.publish();
+        self.free_garbage()
+    }
+
+    /// Frees the block of an entry that no chain leads to any more; its rests become garbage.
+    fn discard(&self, edit: &mut Edit<'_>, entry: &Entry) -> Result<(), Corrupt> {
+        if self.map.shape.evicts {
+            take_out_of_order(edit, entry.block)?;
+        }
+        let rests = entry.more(self.map.words)?;
+        if rests != 0 {
+            edit.set_own(word::GARBAGE, u64::from(rests))?;
+        }
+        edit.give_back(entry.block)
+    }
+
+    /// Removes an entry.
+    pub(crate) fn remove(&self, found: &Found) -> Result<(), Corrupt> {
+        self.remove_counted(found, false)
+    }
+
+    fn remove_counted(&self, found: &Found, evicted: bool) -> Result<(), Corrupt> {
+        let mut edit = self.edit();
+        edit.relink(found.link, found.next)?;
+        self.discard(&mut edit, &found.entry)?;
+        let len = edit.own(word::LEN)?;
+        edit.set_own(word::LEN, len.checked_sub(1).ok_or(Corrupt)?)?;
+        if evicted {
+            let evictions = edit.own(word::EVICTIONS)?;
+            edit.set_own(word::EVICTIONS, evictions.wrapping_add(1))?;
+        }
+        edit.publish();
+        self.free_garbage()
+    }
+
+    /// Removes the entry that was used least recently; false if there is none.
+    pub(crate) fn evict_oldest(&self) -> Result<bool, Corrupt> {
+        let (words, shape) = (self.map.words, self.map.shape);
+        let (_, oldest) = halves(self.own(word::AGES)?);
+        if oldest == 0 {
+            return Ok(false);
+        }
+        let (_, hash) = halves(load(words, oldest)?);
+        let same = |entry: &Entry| Ok(entry.block == oldest);
+        let found = find_where(words, shape, self.shard, hash, same)?.ok_or(Corrupt)?;
+        self.remove_counted(&found, true)?;
+        Ok(true)
+    }
+
+    /// Makes an entry the newest by use.
+    #[inline]
+    pub(crate) fn touch(&self, found: &Found) -> Result<(), Corrupt> {
+        let (newest, _) = halves(self.own(word::AGES)?);
+        if newest == found.entry.block {
+            return Ok(());
+        }
+        let mut edit = self.edit();
+        take_out_of_order(&mut edit, found.entry.block)?;
+        make_newest(&mut edit, found.entry.block)?;
+        edit.publish();
+        Ok(())
+    }
+
+    /// Removes what has expired.
+    pub(crate) fn sweep(&self, now: u64) -> Result<(), Corrupt> {
+        let mut soonest = u64::MAX;
+        self.each(|found| {
+            match found.entry.expiry(self.map.words, self.map.shape)? {
+                Some(expiry) if expiry <= now => return Ok(true),
+                Some(expiry) => soonest = soonest.min(expiry),
+                None => {}
+            }
+            Ok(false)
+        })?;
+        let mut edit = self.edit();
+        edit.set_own(word::SOONEST, if soonest == u64::MAX { 0 } else { soonest })?;
+        edit.publish();
+        Ok(())
+    }
+
+    /// Removes all entries, one after the other.
+    pub(crate) fn clear(&self) -> Result<(), Corrupt> {
+        self.each(|_| Ok(true))
+    }
+
+    /// Appends key and value of each entry that has not expired to `out`, and tells their ends to `ends`.
+    pub(crate) fn copy_all(&self, now: impl Fn() -> u64, out: &mut Vec<u8>, ends: &mut Vec<usize>) -> Result<(), Corrupt> {
+        let (words, shape) = (self.map.words, self.map.shape);
+        self.each(|found| {
+            if found.entry.expiry(words, shape)?.is_none_or(|expiry| expiry > now()) {
+                found.entry.copy_key(words, out)?;
+                ends.push(out.len());
+                found.entry.copy_value(words, shape, out)?;
+                ends.push(out.len());
+            }
+            Ok(false)
+        })
+    }
+
+    /// Shows each entry to `look`, and removes it if that says so.
+    fn each(&self, mut look: impl FnMut(&Found) -> Result<bool, Corrupt>) -> Result<(), Corrupt> {
+        let (words, shape) = (self.map.words, self.map.shape);
+        let mut left = self.own(word::LEN)?;
+        for bucket in 0..shape.buckets {
+            let mut link = shape.chain(self.shard, bucket);
+            loop {
+                let block = link.of(load(words, link.at)?);
+                if block == 0 {
+                    break;
+                }
+                let entry = Entry::at(words, shape, block)?;
+                let (next, _) = halves(load(words, block)?);
+                left = left.checked_sub(1).ok_or(Corrupt)?;
+                let found = Found { entry, link, next };
+                if look(&found)? {
+                    self.remove(&found)?;
+                } else {
+                    link = Link { at: block, high: true };
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An entry to be: its block, and what of its value that holds.
+struct New<'a> {
+    block: u32,
+    size: u32,
+    flags: u64,
+    first_rest: u32,
+    value: &'a [u8],
+}
+
+impl New<'_> {
+    /// Writes the entry. Its first two words have been noted, and the others belong to nobody.
+    fn fill(&self, edit: &Edit<'_>, key: Key<'_>, expires: Option<u64>, next: u32) -> Result<(), Corrupt> {
+        let used = header_words(edit.shape, self.flags) + key.words();
+        let unused = 8 * (self.size - used) - self.value.len() as u32;
+        edit.fill(self.block, pair(next, key.tag()))?;
+        let flags = self.flags;
+        edit.fill(self.block + 1, tag(self.size, key.bytes.len() as u32, unused, flags))?;
+        let mut at = self.block + 2 + u32::from(edit.shape.evicts);
+        if let Some(expires) = expires {
+            edit.fill(at, expires)?;
+            at += 1;
+        }
+        if flags & EXTENDED != 0 {
+            edit.fill(at, u64::from(self.first_rest))?;
+            at += 1;
+        }
+        for chunk in key.bytes.chunks(8).chain(self.value.chunks(8)) {
+            edit.fill(at, word_of(chunk))?;
+            at += 1;
+        }
+        Ok(())
+    }
+}
+
+/// How many of `len` bytes a rest of `size` words takes: all, or what leaves whole words to those before it.
+fn in_rest(size: u32, len: usize) -> usize {
+    let room = 8 * (size - REST_HEADER) as usize;
+    if len <= room { len } else { len - (len - room).next_multiple_of(8) }
+}
+
+/// Makes a block the newest of its shard's order; it is not in it.
+fn make_newest(edit: &mut Edit<'_>, block: u32) -> Result<(), Corrupt> {
+    let (newest, oldest) = halves(edit.own(word::AGES)?);
+    edit.set(block + 2, pair(0, newest))?;
+    if newest != 0 {
+        edit.relink(ages(edit, newest, true)?, block)?;
+    }
+    edit.set_own(word::AGES, pair(block, if oldest == 0 { block } else { oldest }))
+}
+
+/// Takes a block out of its shard's order.
+fn take_out_of_order(edit: &mut Edit<'_>, block: u32) -> Result<(), Corrupt> {
+    let (newer, older) = halves(edit.get(block + 2)?);
+    let (newest, oldest) = halves(edit.own(word::AGES)?);
+    if (newer == 0) != (newest == block) || (older == 0) != (oldest == block) {
+        return Err(Corrupt);
+    }
+    if newer != 0 {
+        edit.relink(ages(edit, newer, false)?, older)?;
+    }
+    if older != 0 {
+        edit.relink(ages(edit, older, true)?, newer)?;
+    }
+    let newest = if newer == 0 { older } else { newest };
+    let oldest = if older == 0 { newer } else { oldest };
+    edit.set_own(word::AGES, pair(newest, oldest))
+}
+
+/// The half of an entry's word that tells its neighbour in the order.
+fn ages(edit: &Edit<'_>, block: u32, high: bool) -> Result<Link, Corrupt> {
+    let entry = Entry::of_tag(edit.shape, block, edit.get(block.wrapping_add(1))?)?;
+    Ok(Link {
+        at: entry.ages_at(),
+        high,
+    })
+}
+
+/// Has the shard know that an entry expires then.
+fn expire_from(edit: &mut Edit<'_>, expires: u64) -> Result<(), Corrupt> {
+    let soonest = edit.own(word::SOONEST)?;
+    if soonest == 0 || expires < soonest {
+        edit.set_own(word::SOONEST, expires.max(1))?;
+    }
+    Ok(())
+}
