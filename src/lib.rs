@@ -83,6 +83,8 @@ pub use {
     segment::{ObjectInfo, Segment, SegmentBuilder, clean, clean_folder},
 };
 
+#[cfg(all(feature = "map", not(procshare_loom)))]
+pub use collections::{MapBuilder, MapEntries, MapError, MapStats, SharedMap};
 #[cfg(all(feature = "messages", not(procshare_loom)))]
 pub use messages::{Batch, Capacity, Connection, Items, QueueBuilder, Receiver, Sender, SharedQueue, pipe};
 
@@ -111,6 +113,31 @@ pub mod __private {
     pub use crate::process::entry::enter_test;
     #[cfg(any(fuzzing, feature = "crash-points"))]
     pub use crate::segment::inspect;
+
+    /// Has a map tell the time by `clock`, in milliseconds.
+    #[cfg(feature = "map")]
+    pub fn map_with_clock<K, V>(
+        map: crate::SharedMap<K, V>,
+        clock: std::sync::Arc<dyn Fn() -> u64 + Send + Sync>,
+    ) -> crate::SharedMap<K, V> {
+        map.with_clock(clock)
+    }
+
+    /// Has a map's keys be hashed in another way.
+    #[cfg(feature = "map")]
+    pub fn map_with_hasher<K: 'static, V: 'static>(
+        builder: crate::MapBuilder<K, V>,
+        name: &'static str,
+        hash: fn(&[u8], u64) -> u64,
+    ) -> crate::MapBuilder<K, V> {
+        builder.hasher(crate::collections::NamedHasher { name, hash })
+    }
+
+    /// Checks that no word of a map is lost. Nobody may be using it.
+    #[cfg(all(feature = "map", any(fuzzing, feature = "crash-points")))]
+    pub fn verify_map<K, V>(map: &crate::SharedMap<K, V>) -> Result<(), String> {
+        map.verify()
+    }
 
     /// The robust lock alone, for benches: locks and unlocks the lock of a value.
     #[inline]

@@ -7,6 +7,7 @@
 //! | a number without a lock, for statistics | [`SharedAtomic`], [`SharedAtomicArray`] |
 //! | much data, changed in place | [`SharedArray`] |
 //! | much data that never changes again | [`FrozenArray`] |
+//! | values under keys; a cache | `SharedMap` |
 
 mod array;
 mod array_guard;
@@ -16,6 +17,8 @@ mod frozen;
 mod handle;
 mod in_segment;
 mod lock_error;
+#[cfg(feature = "map")]
+mod map;
 mod value;
 mod value_guard;
 
@@ -25,6 +28,10 @@ pub use atomic::{AtomicInteger, SharedAtomic, SharedAtomicArray};
 pub use counter::SharedCounter;
 pub use frozen::FrozenArray;
 pub use lock_error::LockError;
+#[cfg(feature = "map")]
+pub(crate) use map::NamedHasher;
+#[cfg(feature = "map")]
+pub use map::{MapBuilder, MapEntries, MapError, MapStats, SharedMap};
 pub use value::SharedValue;
 pub(crate) use value::lock_and_unlock;
 pub use value_guard::ValueGuard;

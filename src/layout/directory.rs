@@ -33,6 +33,11 @@ const LONGEST_SCHEMA: usize = 1 << 16;
 /// The words of a queue that say who holds its two locks, who sleeps, and who takes part.
 pub(crate) const QUEUE_FORGETS: [Range<usize>; 4] = [0..2, 16..18, 32..34, 40..176];
 
+/// The locks of a map, one for each of its elements: the first's word, and how many words lie from one to the next.
+pub(crate) const MAP_LOCKS: (usize, usize) = (136, 176);
+/// The word of a map's clock, which a restart of the machine puts back.
+pub(crate) const MAP_FORGETS: [Range<usize>; 1] = [4..5];
+
 /// What an object is; stored in its entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
@@ -46,10 +51,11 @@ pub(crate) enum Kind {
     Queue = 7,
     Pipe = 8,
     Ring = 9,
+    Map = 10,
 }
 
 impl Kind {
-    const ALL: [Kind; 9] = [
+    const ALL: [Kind; 10] = [
         Kind::Value,
         Kind::Array,
         Kind::Counter,
@@ -59,22 +65,18 @@ impl Kind {
         Kind::Queue,
         Kind::Pipe,
         Kind::Ring,
+        Kind::Map,
     ];
 
     fn from_code(code: u64) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u64 == code)
     }
 
-    /// Whether objects of this kind begin with a lock.
-    pub(crate) fn has_lock(self) -> bool {
-        matches!(self, Kind::Value | Kind::Array | Kind::Counter)
-    }
-
-    /// Words that say who holds, waits or takes part, and mean nothing after a restart of the machine. Of the kinds that may
-    /// lie in a file only a queue has more than a lock.
+    /// Words that mean nothing after a restart of the machine, beside those of [`locks`](Entry::locks).
     pub(crate) fn forgets(self) -> &'static [Range<usize>] {
         match self {
             Kind::Queue => &QUEUE_FORGETS,
+            Kind::Map => &MAP_FORGETS,
             _ => &[],
         }
     }
@@ -88,6 +90,7 @@ impl Kind {
             // Their locks and seats, which whoever opens one checks against its length.
             Kind::Queue => 8 * QUEUE_FORGETS[3].end as u64,
             Kind::Pipe | Kind::Ring => OBJECT_ALIGN,
+            Kind::Map => 8 * MAP_LOCKS.0 as u64,
         }
     }
 
@@ -102,6 +105,7 @@ impl Kind {
             Kind::Queue => "queue",
             Kind::Pipe => "pipe",
             Kind::Ring => "ring",
+            Kind::Map => "map",
         }
     }
 }
@@ -134,6 +138,18 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Where its locks stand whose owners' deaths are told to those who lock them next, in bytes.
+    pub(crate) fn locks(&self) -> impl Iterator<Item = u64> + use<> {
+        let (first, step, count) = match self.kind {
+            Kind::Value | Kind::Array | Kind::Counter => (0, 1, 1),
+            Kind::Map => (MAP_LOCKS.0, MAP_LOCKS.1, self.len),
+            _ => (0, 1, 0),
+        };
+        let (offset, end) = (self.offset, self.offset + self.bytes);
+        let lock_at = move |number: u64| Some(offset + 8 * (first as u64 + number.checked_mul(step as u64)?));
+        (0..count).map_while(lock_at).take_while(move |lock| lock + 16 <= end)
+    }
+
     fn end(&self) -> u64 {
         self.at + entry_bytes(self.name_len, self.schema_len)
     }

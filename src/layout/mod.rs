@@ -3,6 +3,8 @@
 //! Nothing here maps memory or takes a lock; the same code runs in creator and attacher, and over any bytes at all.
 
 pub(crate) mod directory;
+#[cfg(any(feature = "map", feature = "messages"))]
+pub(crate) mod encoding;
 pub(crate) mod header;
 mod schema;
 mod shareable;
@@ -10,8 +12,10 @@ mod shareable;
 #[cfg(feature = "messages")]
 pub(crate) use directory::QUEUE_FORGETS;
 pub(crate) use directory::{Directory, Entry, Kind, OBJECT_ALIGN, Spec};
+#[cfg(feature = "map")]
+pub(crate) use directory::{MAP_FORGETS, MAP_LOCKS};
 pub(crate) use header::Header;
-#[cfg(feature = "messages")]
+#[cfg(any(feature = "map", feature = "messages"))]
 pub(crate) use schema::text_fingerprint;
 pub use schema::{Field, Schema, Variant};
 pub use shareable::{PaddingMessage, Shareable, field_bytes};

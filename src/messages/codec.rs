@@ -3,10 +3,11 @@
 //! Encoding happens before a lock is taken and decoding after it is given back, so that no code of a user's runs under
 //! it; in between, a small record lies on the stack, and others in a buffer that each thread keeps.
 
+use crate::layout::encoding;
+pub(super) use crate::layout::encoding::{NotEncodable, decode};
 use crate::primitive::{AtomicU64, Ordering};
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::cell::Cell;
 
 /// Bytes of a unit: what a queue's room is counted in.
@@ -78,7 +79,7 @@ impl Records {
     pub(super) fn append_large<T: Serialize>(&mut self, item: &T) -> Result<(), NotEncodable> {
         let start = self.end + UNIT;
         self.bytes.resize(start, 0);
-        let encoded = postcard::serialize_with_flavor(item, Append(&mut self.bytes));
+        let encoded = encoding::encode(item, &mut self.bytes);
         let len = self.bytes.len() - start;
         self.bytes.resize(self.bytes.len().next_multiple_of(UNIT), 0);
         if encoded.is_err() {
@@ -180,31 +181,6 @@ impl Flavor for Fill<'_> {
     }
 }
 
-/// The encoder's output: the end of a buffer.
-struct Append<'a>(&'a mut Vec<u8>);
-
-impl Flavor for Append<'_> {
-    type Output = ();
-
-    #[inline]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
-        Ok(())
-    }
-
-    #[inline]
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
-    }
-}
-
-pub(super) struct NotEncodable;
-
 fn header_of(len: u32) -> u64 {
     u64::from(len ^ MARK) << 32 | u64::from(len)
 }
@@ -294,15 +270,6 @@ pub(super) unsafe fn load_units(from: *const u8, to: *mut u8, len: usize) {
     }
 }
 
-/// The item in `bytes`, all of which it must take.
-#[inline]
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((item, [])) => Some(item),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -327,12 +294,5 @@ mod tests {
         assert_eq!(length_in(0), None);
         assert_eq!(length_in(header_of(17)), Some(17));
         assert_eq!(length_in(header_of(17) ^ 1), None);
-    }
-
-    #[test]
-    fn an_item_takes_all_its_bytes() {
-        assert_eq!(decode::<u8>(&[1]), Some(1));
-        assert_eq!(decode::<u8>(&[1, 2]), None);
-        assert_eq!(decode::<u16>(&[0x80]), None);
     }
 }

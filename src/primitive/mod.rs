@@ -28,6 +28,8 @@ mod real {
     pub(crate) use super::identity::{Foreign, Home, current as current_owner, is_current_process};
     pub(crate) use super::liveness::Peers;
     pub(crate) use super::polls::Polls;
+    #[cfg(feature = "map")]
+    pub(crate) use crate::sys::clock::boot_millis;
     pub(crate) use crate::sys::clock::monotonic_millis;
     pub(crate) use crate::sys::futex::{self, Wait};
     pub(crate) use core::sync::atomic::{AtomicU64, Ordering, fence};

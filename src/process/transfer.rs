@@ -6,10 +6,11 @@
 //! since its bytes would mean nothing to whoever read them.
 
 use crate::collections::{
-    AtomicInteger, FrozenArray, Object, SharedArray, SharedAtomic, SharedAtomicArray, SharedCounter, SharedValue,
+    AtomicInteger, FrozenArray, Handle, Object, SharedArray, SharedAtomic, SharedAtomicArray, SharedCounter, SharedMap,
+    SharedValue,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::layout::Shareable;
+use crate::layout::{Kind, Shareable};
 use crate::messages::{Connection, Consumer, Parcel, Producer, Receiver, Reservation, Sender, SharedQueue, Travel};
 use crate::primitive::liveness::child_id;
 use crate::segment::Segment;
@@ -295,6 +296,25 @@ macro_rules! handles_travel {
 
 handles_travel!(SharedValue<T: Shareable>, SharedCounter, SharedArray<T: Shareable>, FrozenArray<T: Shareable>);
 handles_travel!(SharedAtomic<A: AtomicInteger>, SharedAtomicArray<A: AtomicInteger>);
+
+impl<K, V> Serialize for SharedMap<K, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let handle = self.handle();
+        let place = place_of(handle.segment()).map_err(ser::Error::custom)?;
+        (place, handle.name()).serialize(serializer)
+    }
+}
+
+impl<'de, K, V> Deserialize<'de> for SharedMap<K, V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (place, name) = <(u32, String)>::deserialize(deserializer)?;
+        // The types were checked where it was opened; a schema of its own need not be told again.
+        arrived(place, |segment| {
+            SharedMap::adopt(Handle::find_passed(segment, &name, Kind::Map)?)
+        })
+        .map_err(de::Error::custom)
+    }
+}
 
 /// The handle's place in the luggage, and its parcel; seats are set aside for it there.
 fn send_off<H: Travel>(handle: &H) -> Result<(u32, Parcel), String> {

@@ -4,13 +4,13 @@ use super::build::os_error;
 use super::lifetime::Farewell;
 use super::mapping::Mapping;
 use super::name::SegmentName;
-use super::objects::raw_mutex_at;
 use super::{ANONYMOUS, Inner, Segment, SegmentBuilder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::header::{self, ATTACH_ENTRIES, FROZEN, HEADER_WORDS, word};
 use crate::layout::{Directory, Header};
 use crate::primitive::liveness::Attachment;
 use crate::primitive::{AtomicU64, Ordering, crash_point, identity};
+use crate::raw::RawMutex;
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{self, map};
 use parking_lot::Mutex;
@@ -349,7 +349,7 @@ fn reset_file(name: &SegmentName) -> Result<bool> {
     }
     let words = mapping.words();
     let directory = Directory::new(words, header.buckets);
-    raw_mutex_at(words, word::DIRECTORY_LOCK as u64 * 8).reset();
+    RawMutex::in_words(words, word::DIRECTORY_LOCK).reset();
     directory.recover()?;
     reset_locks(words, &directory)?;
     words[word::ATTACHED..word::END]
@@ -369,8 +369,8 @@ fn reset_file(name: &SegmentName) -> Result<bool> {
 
 fn reset_locks(words: &[AtomicU64], directory: &Directory<'_>) -> Result<()> {
     for entry in directory.entries()? {
-        if entry.kind.has_lock() {
-            raw_mutex_at(words, entry.offset).reset();
+        for lock in entry.locks() {
+            RawMutex::in_words(words, lock as usize / 8).reset();
         }
         let first = entry.offset as usize / 8;
         for range in entry.kind.forgets() {

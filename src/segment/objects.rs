@@ -4,7 +4,7 @@ use super::Segment;
 use super::attach::foreign_self;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Directory, Entry, Kind, Spec, directory, header};
-use crate::primitive::{AtomicU64, Deadline, OwnerId, crash_point};
+use crate::primitive::{Deadline, OwnerId, crash_point};
 use crate::raw::{Held, RawMutex, Refused};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct ObjectInfo {
     /// Its name; empty where the segment was made for it.
     pub name: String,
-    /// What it is: value, array, counter, atomic, atomic array, frozen array.
+    /// What it is: value, array, counter, atomic, atomic array, frozen array, queue, map.
     pub kind: &'static str,
     /// The structure of its element type, like `{total:u64,per_worker:[u64;8]}`.
     pub schema: String,
@@ -35,7 +35,7 @@ pub struct ObjectInfo {
     pub offset: u64,
     /// How many bytes it takes, its lock included.
     pub bytes: u64,
-    /// How many elements it has; 1 unless it is an array.
+    /// How many elements an array has, items a queue may hold, shards a map has; 1 for others.
     pub len: u64,
 }
 
@@ -57,13 +57,6 @@ impl ObjectInfo {
 pub(crate) struct Located {
     pub(crate) entry: Entry,
     pub(crate) address: *mut u8,
-}
-
-/// The lock at a byte offset; the caller has it from a checked entry or a constant.
-pub(crate) fn raw_mutex_at(words: &[AtomicU64], offset: u64) -> &RawMutex {
-    let words = &words[offset as usize / 8..][..size_of::<RawMutex>() / 8];
-    // SAFETY: the slice is as long and as aligned as a RawMutex, which is made of AtomicU64 alone.
-    unsafe { &*words.as_ptr().cast::<RawMutex>() }
 }
 
 /// The directory lock, held; unlocked on drop.
@@ -187,7 +180,7 @@ impl Segment {
 
     /// The directory lock alone.
     pub(super) fn hold_directory(&self) -> Result<DirectoryGuard<'_>> {
-        let mutex = raw_mutex_at(self.words(), header::word::DIRECTORY_LOCK as u64 * 8);
+        let mutex = RawMutex::in_words(self.words(), header::word::DIRECTORY_LOCK);
         let held = mutex
             .lock(|| self.peers(), Deadline::after(PATIENCE))
             .map_err(|refused| {

@@ -81,6 +81,11 @@ pub(crate) mod clock {
     use std::sync::OnceLock;
     use std::time::Instant;
 
+    /// Returns the same as [`monotonic_millis`].
+    pub(crate) fn boot_millis() -> u64 {
+        monotonic_millis()
+    }
+
     /// Returns milliseconds since the first call.
     pub(crate) fn monotonic_millis() -> u64 {
         static START: OnceLock<Instant> = OnceLock::new();

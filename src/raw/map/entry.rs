@@ -178,12 +178,13 @@ impl Entry {
     }
 
     /// Appends the key to `out`.
-    pub(super) fn copy_key(&self, words: &[AtomicU64], out: &mut Vec<u8>) -> Result<(), Corrupt> {
+    pub(super) fn copy_key(&self, words: &[AtomicU64], out: &mut impl Output) -> Result<(), Corrupt> {
         append(words, self.key_at, self.key_len as usize, out)
     }
 
     /// Appends the whole value to `out`.
-    pub(super) fn copy_value(&self, words: &[AtomicU64], shape: &Shape, out: &mut Vec<u8>) -> Result<(), Corrupt> {
+    #[inline]
+    pub(super) fn copy_value(&self, words: &[AtomicU64], shape: &Shape, out: &mut impl Output) -> Result<(), Corrupt> {
         append(words, self.value_at, self.value_len as usize, out)?;
         let mut rest = self.more(words)?;
         let mut left = shape.words;
@@ -234,14 +235,80 @@ pub(super) fn word_of(bytes: &[u8]) -> u64 {
 
 /// Appends `len` bytes that begin at the word `at`.
 #[inline]
-fn append(words: &[AtomicU64], at: u32, len: usize, out: &mut Vec<u8>) -> Result<(), Corrupt> {
-    let from = words.get(at as usize..).and_then(|words| words.get(..len.div_ceil(8))).ok_or(Corrupt)?;
-    let start = out.len();
-    // Whole words first, then what is too much goes.
-    out.resize(start + 8 * from.len(), 0);
-    for (chunk, word) in out[start..].chunks_exact_mut(8).zip(from) {
-        chunk.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes()); // Relaxed: as in `load`.
-    }
-    out.truncate(start + len);
+fn append(words: &[AtomicU64], at: u32, len: usize, out: &mut impl Output) -> Result<(), Corrupt> {
+    let from = words.get(at as usize..).and_then(|words| words.get(..len.div_ceil(8)));
+    out.append(from.ok_or(Corrupt)?, len);
     Ok(())
+}
+
+/// Where keys and values are copied to.
+pub(crate) trait Output {
+    /// Forgets what was appended: it may mean nothing.
+    fn clear(&mut self);
+
+    /// Appends the first `len` bytes of these words.
+    fn append(&mut self, words: &[AtomicU64], len: usize);
+}
+
+impl Output for Vec<u8> {
+    fn clear(&mut self) {
+        Vec::clear(self);
+    }
+
+    #[inline]
+    fn append(&mut self, words: &[AtomicU64], len: usize) {
+        let start = self.len();
+        // Whole words first, then what is too much goes.
+        self.resize(start + 8 * words.len(), 0);
+        for (chunk, word) in self[start..].chunks_exact_mut(8).zip(words) {
+            chunk.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes()); // Relaxed: as in `load`.
+        }
+        self.truncate(start + len);
+    }
+}
+
+/// A short value: sixteen bytes of it, and how many it has.
+#[derive(Default)]
+pub(crate) struct Short {
+    words: [u64; 2],
+    len: usize,
+}
+
+impl Short {
+    /// The value's bytes, if it was as short.
+    #[inline]
+    pub(crate) fn bytes(&self) -> Option<[u8; 16]> {
+        let [first, second] = self.words.map(u64::to_ne_bytes);
+        let byte = |at: usize| if at < 8 { first[at] } else { second[at - 8] };
+        (self.len <= 16).then(|| core::array::from_fn(byte))
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Output for Short {
+    #[inline]
+    fn clear(&mut self) {
+        *self = Short::default();
+    }
+
+    #[inline]
+    fn append(&mut self, words: &[AtomicU64], len: usize) {
+        if self.len == 0 {
+            for (mine, word) in self.words.iter_mut().zip(words) {
+                *mine = word.load(Ordering::Relaxed); // Relaxed: as in `load`.
+            }
+        }
+        self.len = self.len.saturating_add(len);
+    }
+}
+
+/// For who only asks whether there is an entry.
+impl Output for () {
+    fn clear(&mut self) {}
+
+    fn append(&mut self, _words: &[AtomicU64], _len: usize) {}
 }

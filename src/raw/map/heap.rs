@@ -210,7 +210,13 @@ impl<'a> Edit<'a> {
             }
         } else {
             self.free_size(previous)?;
-            self.relink(Link { at: previous, high: false }, next)?;
+            self.relink(
+                Link {
+                    at: previous,
+                    high: false,
+                },
+                next,
+            )?;
         }
         if next != 0 {
             self.free_size(next)?;

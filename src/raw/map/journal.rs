@@ -92,7 +92,10 @@ impl<'a> Journal<'a> {
             let at = note[0].load(Ordering::Relaxed);
             let held = note[1].load(Ordering::Relaxed);
             // Relaxed: the store below publishes all of them at once.
-            self.words.get(at as usize).ok_or(Corrupt)?.store(held, Ordering::Relaxed);
+            self.words
+                .get(at as usize)
+                .ok_or(Corrupt)?
+                .store(held, Ordering::Relaxed);
             crash_point!("map.undone");
         }
         // Release: pairs with the Acquire in `read`.

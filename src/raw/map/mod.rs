@@ -40,6 +40,8 @@ mod entry;
 mod heap;
 mod journal;
 #[cfg(not(procshare_loom))]
+mod room;
+#[cfg(not(procshare_loom))]
 mod shape;
 #[cfg(not(procshare_loom))]
 mod shard;
@@ -48,11 +50,13 @@ mod table;
 #[cfg(all(any(test, fuzzing, feature = "crash-points"), not(procshare_loom)))]
 mod verify;
 
-pub(crate) use journal::{Change, Corrupt, Journal, LOG};
+pub(crate) use journal::Corrupt;
+#[cfg(procshare_loom)]
+pub(crate) use journal::{Change, Journal, LOG};
 #[cfg(not(procshare_loom))]
 pub(crate) use {
-    entry::{Key, Payload},
-    shape::{SHAPE_WORDS, Shape},
+    entry::{Key, Output, Payload, Short},
+    shape::{EPOCH, SEED, SHAPE_WORDS, Shape, TTL},
     shard::{Locked, RawMap, Refusal, Totals},
     table::Found,
 };

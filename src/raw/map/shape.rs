@@ -4,8 +4,12 @@ use super::journal::LOG;
 
 /// Words of the header that say what the shape is.
 pub(crate) const SHAPE_WORDS: usize = 3;
+/// A word of the header: what hashes begin with.
+pub(crate) const SEED: usize = 3;
+/// A word of the header: milliseconds that an entry lives unless its writer says otherwise; 0 is for ever.
+pub(crate) const TTL: usize = 6;
 /// A word of the header: when, by the wall clock, the machine was started, in milliseconds; 0 if nobody has asked yet.
-pub(super) const EPOCH: u32 = 4;
+pub(crate) const EPOCH: u32 = 4;
 /// A word of the header: `[ changes:32 | region:32 ]`, where to look for a free region.
 pub(super) const HINT: u32 = 5;
 const HEADER_WORDS: u64 = 8;

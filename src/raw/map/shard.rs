@@ -1,6 +1,6 @@
 //! A shard's lock and what comes with it: reading without it, taking it, making good what a dead holder left.
 
-use super::entry::{Key, Rest, load};
+use super::entry::{Key, Output, Rest, load};
 use super::heap::{Edit, free_claimed, free_regions};
 use super::journal::{Corrupt, Journal, LOG};
 use super::shape::{EPOCH, Shape, halves, word};
@@ -17,9 +17,14 @@ pub(crate) enum Refusal {
     Lock(Refused),
     Corrupt,
     /// Bytes an entry takes, and bytes that are free for it.
-    Full { needed: u64, free: u64 },
+    Full {
+        needed: u64,
+        free: u64,
+    },
     /// The key takes more than this many bytes.
-    KeyTooLong { most: u64 },
+    KeyTooLong {
+        most: u64,
+    },
 }
 
 impl From<Refused> for Refusal {
@@ -53,10 +58,11 @@ pub(crate) struct RawMap<'a> {
 }
 
 impl<'a> RawMap<'a> {
-    /// The map of that shape in these words; `None` if they are not as many.
+    /// The map of that shape in these words, which are as many.
     #[inline]
-    pub(crate) fn new(words: &'a [AtomicU64], shape: &'a Shape) -> Option<Self> {
-        (words.len() == shape.words as usize).then_some(RawMap { words, shape })
+    pub(crate) fn new(words: &'a [AtomicU64], shape: &'a Shape) -> Self {
+        debug_assert_eq!(words.len(), shape.words as usize);
+        RawMap { words, shape }
     }
 
     fn mutex(&self, shard: u32) -> &'a RawMutex {
@@ -64,12 +70,12 @@ impl<'a> RawMap<'a> {
     }
 
     /// A word of a shard's own.
-    fn own(&self, shard: u32, word: u32) -> &'a AtomicU64 {
+    pub(super) fn own(&self, shard: u32, word: u32) -> &'a AtomicU64 {
         &self.words[(self.shape.shard_at(shard) + word) as usize]
     }
 
     #[inline]
-    fn journal(&self, shard: u32) -> Journal<'a> {
+    pub(super) fn journal(&self, shard: u32) -> Journal<'a> {
         let at = self.shape.shard_at(shard);
         let notes = (at + word::NOTES) as usize;
         Journal {
@@ -86,8 +92,8 @@ impl<'a> RawMap<'a> {
         &self,
         key: Key<'_>,
         now: impl Fn() -> u64,
-        out: &mut Vec<u8>,
-        peers: impl Fn() -> Peers,
+        out: &mut impl Output,
+        peers: impl FnOnce() -> Peers,
         deadline: Deadline,
     ) -> Result<bool, Refusal> {
         let shard = self.shape.shard_of(key.hash);
@@ -102,7 +108,7 @@ impl<'a> RawMap<'a> {
     }
 
     #[inline]
-    fn look(&self, shard: u32, key: Key<'_>, now: impl Fn() -> u64, out: &mut Vec<u8>) -> Result<bool, Corrupt> {
+    fn look(&self, shard: u32, key: Key<'_>, now: impl Fn() -> u64, out: &mut impl Output) -> Result<bool, Corrupt> {
         let Some(found) = table::find(self.words, self.shape, shard, key)? else {
             return Ok(false);
         };
@@ -119,11 +125,11 @@ impl<'a> RawMap<'a> {
     pub(crate) fn lock(
         &self,
         shard: u32,
-        peers: impl Fn() -> Peers,
+        peers: impl FnOnce() -> Peers,
         deadline: Deadline,
     ) -> Result<Locked<'a>, Refusal> {
         let mutex = self.mutex(shard);
-        let held = mutex.lock_while_held_shortly(peers, deadline)?;
+        let held = mutex.lock(peers, deadline)?;
         let locked = Locked {
             map: *self,
             shard,
@@ -194,14 +200,6 @@ impl<'a> RawMap<'a> {
             epoch => epoch,
         }
     }
-
-    /// Frees the locks of an earlier start of the machine. The caller is alone with the segment.
-    pub(crate) fn reset(&self) {
-        for shard in 0..self.shape.shards {
-            self.mutex(shard).reset();
-        }
-        self.words[EPOCH as usize].store(0, Ordering::Relaxed);
-    }
 }
 
 /// A shard whose lock the caller holds; given back on drop.
@@ -265,6 +263,11 @@ impl<'a> Locked<'a> {
         Ok(u64::from(own) + pool * u64::from(self.map.shape.region))
     }
 
+    /// Whether the caller still is the process that locked: not in a child that was forked meanwhile.
+    pub(crate) fn is_callers(&self) -> bool {
+        RawMutex::is_caller(self.owner)
+    }
+
     /// The entry of `key`, expired or not.
     #[inline]
     pub(crate) fn find(&self, key: Key<'_>) -> Result<Option<Found>, Corrupt> {
@@ -273,7 +276,7 @@ impl<'a> Locked<'a> {
 
     /// Copies an entry's value to `out`, which is empty.
     #[inline]
-    pub(crate) fn copy_value(&self, found: &Found, out: &mut Vec<u8>) -> Result<(), Corrupt> {
+    pub(crate) fn copy_value(&self, found: &Found, out: &mut impl Output) -> Result<(), Corrupt> {
         found.entry.copy_value(self.map.words, self.map.shape, out)
     }
 

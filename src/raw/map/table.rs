@@ -1,13 +1,13 @@
 //! Chains of entries, their order by use, and what is done to them under a shard's lock.
 
 use super::entry::{
-    EXPIRES, EXTENDED, Entry, Key, LONGEST_KEY, MOST_UNUSED, Payload, REST, REST_HEADER, header_words, load, tag, word_of,
-    words_of,
+    EXPIRES, EXTENDED, Entry, Key, LONGEST_KEY, MOST_UNUSED, Payload, REST, REST_HEADER, header_words, load, tag,
+    word_of, words_of,
 };
 use super::heap::Edit;
 use super::journal::Corrupt;
 use super::shape::{Link, Shape, halves, pair, word};
-use super::shard::{Locked, Refusal};
+use super::shard::{Locked, RawMap, Refusal};
 use crate::primitive::{AtomicU64, Ordering, crash_point};
 
 /// A value is overwritten in its place if no more than so many of its words differ.
@@ -27,12 +27,7 @@ pub(crate) struct Found {
 
 /// The entry of `key`. Without the lock it may be anything, which the journal then tells.
 #[inline]
-pub(super) fn find(
-    words: &[AtomicU64],
-    shape: &Shape,
-    shard: u32,
-    key: Key<'_>,
-) -> Result<Option<Found>, Corrupt> {
+pub(super) fn find(words: &[AtomicU64], shape: &Shape, shard: u32, key: Key<'_>) -> Result<Option<Found>, Corrupt> {
     find_where(words, shape, shard, key.tag(), |entry| entry.has_key(words, key.bytes))
 }
 
@@ -66,39 +61,46 @@ fn find_where(
 }
 
 impl Locked<'_> {
-    /// Stores `payload` under `key`, whose entry is `found` if there is one.
-    pub(crate) fn put(&self, key: Key<'_>, payload: Payload<'_>, found: Option<&Found>) -> Result<(), Refusal> {
+    /// Stores `payload` under `key`, whose entry is `found` if there is one; false if there is too little room, and nothing
+    /// was changed.
+    #[inline]
+    pub(super) fn put(&self, key: Key<'_>, payload: Payload<'_>, found: Option<&Found>) -> Result<bool, Refusal> {
         if let Some(found) = found {
             if self.put_in_place(payload, found)? {
-                return Ok(if self.map.shape.evicts { self.touch(found)? });
+                if self.map.shape.evicts {
+                    self.touch(found)?;
+                }
+                return Ok(true);
             }
         }
+        self.put_anew(key, payload, found)
+    }
+
+    fn put_anew(&self, key: Key<'_>, payload: Payload<'_>, found: Option<&Found>) -> Result<bool, Refusal> {
         let shape = self.map.shape;
-        let flags = if payload.expires.is_some() { EXPIRES } else { 0 };
-        let least = header_words(shape, flags | EXTENDED) + key.words();
-        if key.bytes.len() > LONGEST_KEY || least > shape.region {
-            let words = shape.region - header_words(shape, EXPIRES | EXTENDED);
-            let most = (8 * u64::from(words)).min(LONGEST_KEY as u64);
+        let longest = 8 * (shape.region - header_words(shape, EXPIRES | EXTENDED)) as usize;
+        if key.bytes.len() > longest.min(LONGEST_KEY) {
+            let most = longest.min(LONGEST_KEY) as u64;
             return Err(Refusal::KeyTooLong { most });
         }
-        let value_words = payload.value.len().div_ceil(8) as u64;
-        let needed = u64::from(header_words(shape, flags) + key.words()) + value_words;
+        let needed = words_needed(shape, key, payload);
         if needed <= u64::from(shape.region) && self.put_whole(key, payload, found, needed as u32)? {
-            return Ok(());
+            return Ok(true);
         }
-        let free = self.free_words()?;
-        let full = Refusal::Full {
-            needed: 8 * needed,
-            free: 8 * free,
+        // In parts only if there is surely enough; a map that evicts rather does so for an entry of usual size.
+        let (free, spare) = if shape.evicts && needed <= u64::from(shape.region) {
+            (u64::from(halves(self.own(word::ROOM)?).1), needed / 4 + 8)
+        } else {
+            (self.free_words()?, 0)
         };
-        if needed >= free {
-            return Err(full);
+        if needed + spare >= free {
+            return Ok(false);
         }
         if self.put_in_parts(key, payload, found)? {
-            return Ok(());
+            return Ok(true);
         }
         self.free_garbage()?;
-        Err(full)
+        Ok(false)
     }
 
     /// Overwrites the value where it stands, if it takes about the same room and few of its words change.
@@ -189,7 +191,9 @@ impl Locked<'_> {
         let shape = self.map.shape;
         let flags = EXTENDED | if payload.expires.is_some() { EXPIRES } else { 0 };
         let header = header_words(shape, flags) + key.words();
-        let Some((block, size)) = self.take_garbage(header, header.saturating_add(words_of(payload.value.len())), &[])? else {
+        let Some((block, size)) =
+            self.take_garbage(header, header.saturating_add(words_of(payload.value.len())), &[])?
+        else {
             return Ok(false);
         };
         let head = payload.value.len().min(8 * (size - header) as usize);
@@ -207,7 +211,11 @@ impl Locked<'_> {
             end -= in_rest(size, part.len());
         }
         let mut edit = self.edit();
-        let first_rest = if last_rest == 0 { 0 } else { edit.own(word::GARBAGE)? as u32 };
+        let first_rest = if last_rest == 0 {
+            0
+        } else {
+            edit.own(word::GARBAGE)? as u32
+        };
         if last_rest != 0 {
             // It led to the first block.
             edit.set(last_rest, 0)?;
@@ -234,7 +242,11 @@ impl Locked<'_> {
             return Ok(None);
         };
         let len = in_rest(size, part.len());
-        let unused = if part.is_empty() { 0 } else { 8 * (size - REST_HEADER) - len as u32 };
+        let unused = if part.is_empty() {
+            0
+        } else {
+            8 * (size - REST_HEADER) - len as u32
+        };
         let after = edit.own(word::GARBAGE)?;
         edit.fill(block, after)?;
         edit.fill(block + 1, tag(size, 0, unused, REST))?;
@@ -362,10 +374,29 @@ impl Locked<'_> {
         self.each(|_| Ok(true))
     }
 
+    /// Shows each entry to `look`, and removes it if that says so.
+    fn each(&self, mut look: impl FnMut(&Found) -> Result<bool, Corrupt>) -> Result<(), Corrupt> {
+        self.map.each(self.shard, |found| {
+            let doomed = look(found)?;
+            if doomed {
+                self.remove(found)?;
+            }
+            Ok(doomed)
+        })
+    }
+}
+
+impl RawMap<'_> {
     /// Appends key and value of each entry that has not expired to `out`, and tells their ends to `ends`.
-    pub(crate) fn copy_all(&self, now: impl Fn() -> u64, out: &mut Vec<u8>, ends: &mut Vec<usize>) -> Result<(), Corrupt> {
-        let (words, shape) = (self.map.words, self.map.shape);
-        self.each(|found| {
+    pub(super) fn copy_all(
+        &self,
+        shard: u32,
+        now: impl Fn() -> u64,
+        out: &mut Vec<u8>,
+        ends: &mut Vec<usize>,
+    ) -> Result<(), Corrupt> {
+        let (words, shape) = (self.words, self.shape);
+        self.each(shard, |found| {
             if found.entry.expiry(words, shape)?.is_none_or(|expiry| expiry > now()) {
                 found.entry.copy_key(words, out)?;
                 ends.push(out.len());
@@ -376,12 +407,12 @@ impl Locked<'_> {
         })
     }
 
-    /// Shows each entry to `look`, and removes it if that says so.
-    fn each(&self, mut look: impl FnMut(&Found) -> Result<bool, Corrupt>) -> Result<(), Corrupt> {
-        let (words, shape) = (self.map.words, self.map.shape);
-        let mut left = self.own(word::LEN)?;
+    /// Shows each entry of a shard to `visit`, which tells whether it has removed it.
+    fn each(&self, shard: u32, mut visit: impl FnMut(&Found) -> Result<bool, Corrupt>) -> Result<(), Corrupt> {
+        let (words, shape) = (self.words, self.shape);
+        let mut left = load(words, shape.shard_at(shard) + word::LEN)?;
         for bucket in 0..shape.buckets {
-            let mut link = shape.chain(self.shard, bucket);
+            let mut link = shape.chain(shard, bucket);
             loop {
                 let block = link.of(load(words, link.at)?);
                 if block == 0 {
@@ -390,16 +421,19 @@ impl Locked<'_> {
                 let entry = Entry::at(words, shape, block)?;
                 let (next, _) = halves(load(words, block)?);
                 left = left.checked_sub(1).ok_or(Corrupt)?;
-                let found = Found { entry, link, next };
-                if look(&found)? {
-                    self.remove(&found)?;
-                } else {
+                if !visit(&Found { entry, link, next })? {
                     link = Link { at: block, high: true };
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Words that an entry takes in one block.
+pub(super) fn words_needed(shape: &Shape, key: Key<'_>, payload: Payload<'_>) -> u64 {
+    let flags = if payload.expires.is_some() { EXPIRES } else { 0 };
+    u64::from(header_words(shape, flags) + key.words()) + payload.value.len().div_ceil(8) as u64
 }
 
 /// An entry to be: its block, and what of its value that holds.
@@ -439,7 +473,11 @@ impl New<'_> {
 /// How many of `len` bytes a rest of `size` words takes: all, or what leaves whole words to those before it.
 fn in_rest(size: u32, len: usize) -> usize {
     let room = 8 * (size - REST_HEADER) as usize;
-    if len <= room { len } else { len - (len - room).next_multiple_of(8) }
+    if len <= room {
+        len
+    } else {
+        len - (len - room).next_multiple_of(8)
+    }
 }
 
 /// Makes a block the newest of its shard's order; it is not in it.

@@ -23,13 +23,14 @@ impl Bench {
     }
 
     fn map(&self) -> RawMap<'_> {
-        RawMap::new(&self.words, &self.shape).unwrap()
+        RawMap::new(&self.words, &self.shape)
     }
 
     fn insert(&self, key: Key<'_>, value: &[u8]) -> Result<(), Refusal> {
-        let locked = self.map().lock(self.shape.shard_of(key.hash), no_peers, Deadline::Now)?;
-        let found = locked.find(key)?;
-        locked.put(key, Payload { value, expires: None }, found.as_ref())
+        let locked = self
+            .map()
+            .lock(self.shape.shard_of(key.hash), no_peers, Deadline::Now)?;
+        locked.store(key, Payload { value, expires: None }, || 0, no_peers)
     }
 
     fn get(&self, key: Key<'_>) -> Option<Vec<u8>> {
@@ -39,15 +40,23 @@ impl Bench {
     }
 
     fn remove(&self, key: Key<'_>) -> bool {
-        let locked = self.map().lock(self.shape.shard_of(key.hash), no_peers, Deadline::Now).unwrap();
+        let locked = self
+            .map()
+            .lock(self.shape.shard_of(key.hash), no_peers, Deadline::Now)
+            .unwrap();
         let found = locked.find(key).unwrap();
         found.inspect(|found| locked.remove(found).unwrap()).is_some()
     }
 }
 
 fn key_of(bytes: &[u8], bits: u64) -> Key<'_> {
-    let hash = bytes.iter().fold(7u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    Key { bytes, hash: hash & bits }
+    let hash = bytes.iter().fold(7u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    });
+    Key {
+        bytes,
+        hash: hash & bits,
+    }
 }
 
 #[derive(Debug, Clone)]

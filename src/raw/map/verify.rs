@@ -53,7 +53,10 @@ impl RawMap<'_> {
     }
 
     fn verify_shard(&self, shard: u32) -> Result<(), Fault> {
-        demand!(self.own_word(shard, word::JOURNAL)? as u16 == 0, "a change is under way");
+        demand!(
+            self.own_word(shard, word::JOURNAL)? as u16 == 0,
+            "a change is under way"
+        );
         demand!(self.own_word(shard, word::GARBAGE)? == 0, "there is garbage");
         let mut blocks = Blocks::default();
         for region in 0..self.shape.regions {
@@ -64,12 +67,24 @@ impl RawMap<'_> {
         }
         let room = halves(self.own_word(shard, word::ROOM)?);
         let free = blocks.free.values().sum::<u32>();
-        demand!(room == (blocks.regions, free), "room is {room:?}, not {:?}", (blocks.regions, free));
+        demand!(
+            room == (blocks.regions, free),
+            "room is {room:?}, not {:?}",
+            (blocks.regions, free)
+        );
         let len = self.own_word(shard, word::LEN)?;
-        demand!(len == blocks.entries.len() as u64, "len is {len}, not {}", blocks.entries.len());
+        demand!(
+            len == blocks.entries.len() as u64,
+            "len is {len}, not {}",
+            blocks.entries.len()
+        );
         self.verify_lists(shard, &blocks)?;
         self.verify_chains(shard, &blocks)?;
-        if self.shape.evicts { self.verify_order(shard, &blocks) } else { Ok(()) }
+        if self.shape.evicts {
+            self.verify_order(shard, &blocks)
+        } else {
+            Ok(())
+        }
     }
 
     /// Walks a region from block to block.
@@ -79,11 +94,20 @@ impl RawMap<'_> {
         while at < first + self.shape.region {
             let tag = load(self.words, at + 1)?;
             let size = size_of_block(tag);
-            demand!(size >= LEAST && size <= first + self.shape.region - at, "a block at {at} of {size} words");
-            demand!((tag & AFTER_FREE != 0) == after_free, "what is before {at} is free, or not");
+            demand!(
+                size >= LEAST && size <= first + self.shape.region - at,
+                "a block at {at} of {size} words"
+            );
+            demand!(
+                (tag & AFTER_FREE != 0) == after_free,
+                "what is before {at} is free, or not"
+            );
             if tag & FREE != 0 {
                 demand!(!after_free, "free blocks side by side at {at}");
-                demand!(size_of_block(load(self.words, at + size - 1)?) == size, "the end of {at}");
+                demand!(
+                    size_of_block(load(self.words, at + size - 1)?) == size,
+                    "the end of {at}"
+                );
                 blocks.free.insert(at, size);
             } else if tag & REST != 0 {
                 blocks.rests.insert(at);
@@ -106,14 +130,22 @@ impl RawMap<'_> {
             let mut before = 0;
             while block != 0 {
                 let size = blocks.free.get(&block);
-                demand!(size.is_some_and(|size| class_of(*size) == class), "{block} in list {class}");
+                demand!(
+                    size.is_some_and(|size| class_of(*size) == class),
+                    "{block} in list {class}"
+                );
                 demand!(listed.insert(block), "{block} is listed twice");
                 let (previous, next) = halves(load(self.words, block)?);
                 demand!(previous == before, "{block} is not after {before}");
                 (before, block) = (block, next);
             }
         }
-        demand!(listed.len() == blocks.free.len(), "{} of {} free blocks listed", listed.len(), blocks.free.len());
+        demand!(
+            listed.len() == blocks.free.len(),
+            "{} of {} free blocks listed",
+            listed.len(),
+            blocks.free.len()
+        );
         Ok(())
     }
 
@@ -126,22 +158,39 @@ impl RawMap<'_> {
                 demand!(blocks.entries.contains(&block), "no entry at {block}");
                 demand!(entries.insert(block), "two chains lead to {block}");
                 let (next, hash) = halves(load(self.words, block)?);
-                demand!(self.shape.bucket_of(shard, hash) == chain, "{block} is in another's chain");
+                demand!(
+                    self.shape.bucket_of(shard, hash) == chain,
+                    "{block} is in another's chain"
+                );
                 let entry = Entry::at(self.words, self.shape, block)?;
                 if let Some(expiry) = entry.expiry(self.words, self.shape)? {
                     let soonest = self.own_word(shard, word::SOONEST)?;
-                    demand!(soonest != 0 && soonest <= expiry.max(1), "{block} expires before {soonest}");
+                    demand!(
+                        soonest != 0 && soonest <= expiry.max(1),
+                        "{block} expires before {soonest}"
+                    );
                 }
                 let mut rest = entry.more(self.words)?;
                 while rest != 0 {
-                    demand!(blocks.rests.contains(&rest) && rests.insert(rest), "the rest {rest} of {block}");
+                    demand!(
+                        blocks.rests.contains(&rest) && rests.insert(rest),
+                        "the rest {rest} of {block}"
+                    );
                     rest = Rest::at(self.words, self.shape, rest)?.next;
                 }
                 block = next;
             }
         }
-        demand!(entries.len() == blocks.entries.len(), "{} entries lost", blocks.entries.len() - entries.len());
-        demand!(rests.len() == blocks.rests.len(), "{} rests lost", blocks.rests.len() - rests.len());
+        demand!(
+            entries.len() == blocks.entries.len(),
+            "{} entries lost",
+            blocks.entries.len() - entries.len()
+        );
+        demand!(
+            rests.len() == blocks.rests.len(),
+            "{} rests lost",
+            blocks.rests.len() - rests.len()
+        );
         Ok(())
     }
 
@@ -156,8 +205,10 @@ impl RawMap<'_> {
             demand!(count <= blocks.entries.len(), "the order has no end");
             (before, block) = (block, older);
         }
-        demand!(before == oldest && count == blocks.entries.len(), "{count} entries by age, up to {before}");
+        demand!(
+            before == oldest && count == blocks.entries.len(),
+            "{count} entries by age, up to {before}"
+        );
         Ok(())
     }
 }
-

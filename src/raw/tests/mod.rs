@@ -3,6 +3,7 @@
 //! A model that cannot fail proves nothing, so each protocol also stands here broken on purpose, `#[should_panic]`.
 
 mod doorbell;
+mod journal;
 mod latch;
 mod mutex;
 mod queue;

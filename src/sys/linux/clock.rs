@@ -6,10 +6,19 @@ use core::time::Duration;
 ///
 /// All processes of one time namespace read the same clock.
 pub(crate) fn monotonic_millis() -> u64 {
+    millis(libc::CLOCK_MONOTONIC)
+}
+
+/// Returns milliseconds since boot, time suspended included.
+pub(crate) fn boot_millis() -> u64 {
+    millis(libc::CLOCK_BOOTTIME)
+}
+
+fn millis(clock: libc::clockid_t) -> u64 {
     // SAFETY: every field of a timespec is an integer, for which zero is a value.
     let mut now: libc::timespec = unsafe { core::mem::zeroed() };
-    // SAFETY: `now` is writable for one timespec. The call cannot fail for this clock.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    // SAFETY: `now` is writable for one timespec. The call cannot fail for these clocks.
+    unsafe { libc::clock_gettime(clock, &mut now) };
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
     seconds.saturating_mul(1_000).saturating_add(nanoseconds / 1_000_000)

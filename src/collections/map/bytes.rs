@@ -1,0 +1,272 @@
+//! Keys and values as bytes: scalars, strings and byte vectors as they are, all else by `serde`.
+//!
+//! Which types are stored as they are is part of the layout. Of a map whose keys are, every key that can be looked up by
+//! is stored alike: nothing but itself, or `str` and `[u8]`, can be borrowed from such a type.
+
+use super::error::MapError;
+use crate::layout::encoding;
+use crate::primitive::AtomicU64;
+use crate::raw::map::{Output, Short};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::any::{Any, TypeId};
+use std::cell::RefCell;
+
+/// A buffer that has grown larger than this is not kept.
+const KEPT: usize = 1 << 16;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A buffer of this thread's, given back on drop.
+pub(super) struct Scratch(pub(super) Vec<u8>);
+
+impl Scratch {
+    pub(super) fn new() -> Self {
+        let kept = SCRATCH.try_with(|scratch| scratch.borrow_mut().pop());
+        Scratch(kept.ok().flatten().unwrap_or_default())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let mut buffer = core::mem::take(&mut self.0);
+        if buffer.capacity() <= KEPT {
+            buffer.clear();
+            // A thread that is ending keeps none.
+            let _ = SCRATCH.try_with(|scratch| scratch.borrow_mut().push(buffer));
+        }
+    }
+}
+
+macro_rules! scalars {
+    ($with:ident) => {
+        $with!(u8 u16 u32 u64 u128 i8 i16 i32 i64 i128 f32 f64 bool char)
+    };
+}
+
+#[inline]
+fn is<T: ?Sized + 'static, U: ?Sized + 'static>() -> bool {
+    TypeId::of::<T>() == TypeId::of::<U>()
+}
+
+/// Whether a type is one of the scalars that are stored as they are.
+#[inline]
+fn is_scalar<T: ?Sized + 'static>() -> bool {
+    macro_rules! any {
+        ($($scalar:ident)*) => { $(is::<T, $scalar>())||* };
+    }
+    scalars!(any)
+}
+
+/// Whether a type is stored as it is.
+#[inline]
+fn is_plain<T: ?Sized + 'static>() -> bool {
+    is_scalar::<T>() || is::<T, String>() || is::<T, str>() || is::<T, Vec<u8>>() || is::<T, [u8]>()
+}
+
+/// The bytes of a type that is stored as it is.
+#[inline]
+fn plain<T: ?Sized + 'static>(item: &T) -> Option<&[u8]> {
+    let address = core::ptr::from_ref(item).cast::<u8>();
+    if is_scalar::<T>() {
+        // SAFETY: T is a scalar: so many initialised bytes, without padding.
+        Some(unsafe { core::slice::from_raw_parts(address, size_of_val(item)) })
+    } else if is::<T, String>() {
+        // SAFETY: T is String.
+        Some(unsafe { &*address.cast::<String>() }.as_bytes())
+    } else if is::<T, Vec<u8>>() {
+        // SAFETY: T is Vec<u8>.
+        Some(unsafe { &*address.cast::<Vec<u8>>() })
+    } else if is::<T, str>() || is::<T, [u8]>() {
+        // SAFETY: T is a slice of initialised bytes, as long as the value is large.
+        Some(unsafe { core::slice::from_raw_parts(address, size_of_val(item)) })
+    } else {
+        None
+    }
+}
+
+/// About how many bytes an item of the type takes, where its type does not tell.
+const GUESS: usize = 24;
+
+/// Bytes of an item, as a guess.
+pub(super) fn usual_bytes<T: 'static>() -> usize {
+    if is_scalar::<T>() { size_of::<T>() } else { GUESS }
+}
+
+/// Runs `work` with the bytes of a value.
+#[inline]
+pub(super) fn with_value<V: Serialize + 'static, R>(
+    value: &V,
+    work: impl FnOnce(&[u8]) -> Result<R, MapError>,
+) -> Result<R, MapError> {
+    match plain(value) {
+        Some(bytes) => work(bytes),
+        None => with_encoded(value, work),
+    }
+}
+
+/// Runs `work` with the bytes of a key by which an entry of a map of `K`s is looked up.
+#[inline]
+pub(super) fn with_key<K: 'static, Q: Serialize + ?Sized + 'static, R>(
+    key: &Q,
+    work: impl FnOnce(&[u8]) -> Result<R, MapError>,
+) -> Result<R, MapError> {
+    if is_plain::<K>() {
+        work(plain(key).ok_or(MapError::NotEncodable)?)
+    } else {
+        with_encoded(key, work)
+    }
+}
+
+fn with_encoded<T: Serialize + ?Sized, R>(
+    item: &T,
+    work: impl FnOnce(&[u8]) -> Result<R, MapError>,
+) -> Result<R, MapError> {
+    let mut scratch = Scratch::new();
+    encoding::encode(item, &mut scratch.0)?;
+    work(&scratch.0)
+}
+
+/// What is copied out of a map for an item of type `T`.
+pub(super) enum Copied {
+    /// A scalar.
+    Short(Short),
+    /// The very bytes of the item.
+    Own(Vec<u8>),
+    Encoded(Scratch),
+}
+
+impl Copied {
+    #[inline]
+    pub(super) fn of<T: 'static>() -> Self {
+        if is_scalar::<T>() {
+            Copied::Short(Short::default())
+        } else if is_plain::<T>() {
+            Copied::Own(Vec::new())
+        } else {
+            Copied::Encoded(Scratch::new())
+        }
+    }
+
+    /// The item.
+    #[inline]
+    pub(super) fn decode<T: DeserializeOwned + 'static>(self) -> Result<T, MapError> {
+        let item = match self {
+            Copied::Short(short) => short.bytes().and_then(|bytes| scalar(bytes.get(..short.len())?)),
+            Copied::Own(bytes) => owned(bytes),
+            Copied::Encoded(scratch) => encoding::decode(&scratch.0),
+        };
+        item.ok_or(MapError::NotDecodable)
+    }
+}
+
+impl Output for Copied {
+    #[inline]
+    fn clear(&mut self) {
+        match self {
+            Copied::Short(short) => short.clear(),
+            Copied::Own(bytes) | Copied::Encoded(Scratch(bytes)) => Output::clear(bytes),
+        }
+    }
+
+    #[inline]
+    fn append(&mut self, words: &[AtomicU64], len: usize) {
+        match self {
+            Copied::Short(short) => short.append(words, len),
+            Copied::Own(bytes) | Copied::Encoded(Scratch(bytes)) => Output::append(bytes, words, len),
+        }
+    }
+}
+
+/// The item in `bytes`.
+pub(super) fn decode<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, MapError> {
+    let item = if is_scalar::<T>() {
+        scalar(bytes)
+    } else if is_plain::<T>() {
+        owned(bytes.to_vec())
+    } else {
+        encoding::decode(bytes)
+    };
+    item.ok_or(MapError::NotDecodable)
+}
+
+/// `value` as a `T`, if it is one.
+#[inline]
+fn same<U: 'static, T: 'static>(value: U) -> Option<T> {
+    let mut value = Some(value);
+    (&mut value as &mut dyn Any).downcast_mut::<Option<T>>()?.take()
+}
+
+/// The scalar that consists of these bytes.
+#[inline]
+fn scalar<T: 'static>(bytes: &[u8]) -> Option<T> {
+    macro_rules! numbers {
+        ($($number:ident)*) => {$(
+            if is::<T, $number>() {
+                return same($number::from_ne_bytes(bytes.try_into().ok()?));
+            }
+        )*};
+    }
+    numbers!(u8 u16 u32 u64 u128 i8 i16 i32 i64 i128 f32 f64);
+    if is::<T, bool>() {
+        return match bytes {
+            [0] => same(false),
+            [1] => same(true),
+            _ => None,
+        };
+    }
+    same(char::from_u32(u32::from_ne_bytes(bytes.try_into().ok()?))?)
+}
+
+/// The string or vector of these bytes.
+fn owned<T: 'static>(bytes: Vec<u8>) -> Option<T> {
+    if is::<T, String>() {
+        return same(String::from_utf8(bytes).ok()?);
+    }
+    same(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn there_and_back<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug + 'static>(item: T) {
+        let bytes = with_value(&item, |bytes| Ok(bytes.to_vec())).unwrap();
+        assert_eq!(decode::<T>(&bytes), Ok(item));
+    }
+
+    #[test]
+    fn items_come_back_as_they_were() {
+        there_and_back(7u64);
+        there_and_back(-1i128);
+        there_and_back(0.5f32);
+        there_and_back('ß');
+        there_and_back(true);
+        there_and_back("text".to_owned());
+        there_and_back(vec![1u8, 2, 3]);
+        there_and_back((1u8, "text".to_owned(), Some(vec![1.5f64])));
+        there_and_back(());
+    }
+
+    #[test]
+    fn bytes_that_are_no_item_are_refused() {
+        assert_eq!(decode::<bool>(&[2]), Err(MapError::NotDecodable));
+        assert_eq!(decode::<char>(&[0, 0xd8, 0, 0]), Err(MapError::NotDecodable));
+        assert_eq!(decode::<u64>(&[1; 9]), Err(MapError::NotDecodable));
+        assert_eq!(decode::<u64>(&[1; 7]), Err(MapError::NotDecodable));
+        assert_eq!(decode::<String>(&[0xff]), Err(MapError::NotDecodable));
+        assert_eq!(decode::<(u8, u8)>(&[1]), Err(MapError::NotDecodable));
+    }
+
+    #[test]
+    fn what_is_borrowed_from_a_key_has_the_same_bytes() {
+        let of = |key: &str| with_key::<String, str, _>(key, |bytes| Ok(bytes.to_vec()));
+        let owned = with_key::<String, String, _>(&"key".to_owned(), |bytes| Ok(bytes.to_vec()));
+        assert_eq!(of("key"), owned);
+        let boxed: Box<str> = "key".into();
+        let boxed = with_key::<Box<str>, Box<str>, _>(&boxed, |bytes| Ok(bytes.to_vec()));
+        assert_eq!(with_key::<Box<str>, str, _>("key", |bytes| Ok(bytes.to_vec())), boxed);
+    }
+}

@@ -1,0 +1,406 @@
+//! `Core`: what of a map does not depend on the types of keys and values.
+
+use super::error::MapError;
+use crate::collections::Handle;
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::{Kind, MAP_FORGETS, MAP_LOCKS, Spec, text_fingerprint};
+use crate::primitive::{AtomicU64, Deadline, Ordering, Peers, boot_millis, current_owner};
+use crate::raw::map::{EPOCH, Found, Key, Locked, Output, Payload, RawMap, SEED, SHAPE_WORDS, Shape, TTL};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+const _: () = assert!(MAP_FORGETS[0].start == EPOCH as usize);
+
+/// Hashes the bytes of a key, beginning with a seed.
+pub(crate) type Hasher = fn(&[u8], u64) -> u64;
+
+/// A hasher, and the name by which programs agree on it.
+#[derive(Clone, Copy)]
+pub(crate) struct NamedHasher {
+    pub(crate) name: &'static str,
+    pub(crate) hash: Hasher,
+}
+
+pub(super) const XXH3: NamedHasher = NamedHasher {
+    name: "xxh3",
+    hash: xxhash_rust::xxh3::xxh3_64_with_seed,
+};
+
+/// Tells milliseconds.
+pub(crate) type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// How long calls wait for a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    Endless,
+    None,
+    For(Duration),
+    Until(Instant),
+}
+
+/// A map's place and shape, and how this handle uses it.
+#[derive(Clone)]
+pub(super) struct Core {
+    handle: Handle,
+    shape: Shape,
+    seed: u64,
+    /// Milliseconds an entry lives; 0 is for ever.
+    ttl: u64,
+    hash: Hasher,
+    pub(super) clock: Option<Clock>,
+    pub(super) patience: Patience,
+}
+
+/// The spec of a map of that shape. Who opens one need not know the shape.
+pub(super) fn map_spec<'a>(schema: &'a String, shape: Option<&Shape>) -> Spec<'a> {
+    Spec {
+        kind: Kind::Map,
+        fingerprint: text_fingerprint(schema),
+        schema,
+        len: shape.map_or(1, |shape| u64::from(shape.shards())),
+        bytes: shape.map_or(0, Shape::bytes),
+    }
+}
+
+/// Writes an empty map: its header, and zeros up to its regions, whose content does not matter.
+pub(super) fn write_map(shape: &Shape, ttl: u64, seed: u64) -> impl Fn(*mut u8, bool) {
+    let (shape, before_regions) = (*shape, (shape.bytes() - shape.capacity()) as usize);
+    move |address, memory_is_zero| {
+        if !memory_is_zero {
+            // SAFETY: the object has so many bytes and more (`map_spec`), and nobody else has its address yet.
+            unsafe { address.write_bytes(0, before_regions) };
+        }
+        let [first, second, third] = shape.to_words();
+        for (at, word) in [(0, first), (1, second), (2, third), (SEED, seed), (TTL, ttl)] {
+            // SAFETY: the object begins with a header of eight words, aligned to a line, and nobody else has its address yet.
+            unsafe { address.cast::<u64>().wrapping_add(at).write(word) };
+        }
+    }
+}
+
+thread_local! {
+    /// Whether this thread is inside the closure of an update.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Marks the thread as being inside the closure of an update.
+struct Inside;
+
+impl Inside {
+    fn enter() -> Self {
+        INSIDE.set(true);
+        Inside
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        INSIDE.set(false);
+    }
+}
+
+impl Core {
+    /// Makes a map of a handle, if what it leads to is one.
+    pub(super) fn adopt(handle: Handle, hash: Hasher) -> Result<Self> {
+        handle.check_writable()?;
+        let corrupt = |message: String| Error::new(ErrorKind::Corrupt, message).in_segment(handle.segment().label());
+        if handle.bytes() < 8 * MAP_LOCKS.0 as u64 {
+            return Err(corrupt(format!("no map takes {} bytes", handle.bytes())));
+        }
+        let word = |at: usize| {
+            let word = handle.address().cast::<u64>().wrapping_add(at);
+            // SAFETY: the object has more words than a header, aligned to a line, and stays mapped while the handle lives.
+            let word = unsafe { AtomicU64::from_ptr(word) };
+            word.load(Ordering::Relaxed) // Relaxed: written before the directory led to the object.
+        };
+        let words: [u64; SHAPE_WORDS] = core::array::from_fn(word);
+        let shape = Shape::of_words(words)
+            .filter(|shape| shape.bytes() == handle.bytes() && u64::from(shape.shards()) == handle.len())
+            .ok_or_else(|| {
+                let (bytes, shards) = (handle.bytes(), handle.len());
+                corrupt(format!(
+                    "no map of {shards} shards in {bytes} bytes has the shape {words:x?}"
+                ))
+            })?;
+        debug_assert_eq!(shape.lock_at(1) as usize, MAP_LOCKS.0 + MAP_LOCKS.1);
+        Ok(Core {
+            seed: word(SEED),
+            ttl: word(TTL),
+            handle,
+            shape,
+            hash,
+            clock: None,
+            patience: Patience::Endless,
+        })
+    }
+
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    pub(super) fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    #[inline]
+    pub(super) fn raw(&self) -> RawMap<'_> {
+        let words = self.handle.address().cast::<AtomicU64>();
+        // SAFETY: the object has as many words as its shape (`adopt`), aligned to a line; it stays mapped while the handle
+        // lives, and all that use it do so by atomics.
+        let words = unsafe { core::slice::from_raw_parts(words, (self.shape.bytes() / 8) as usize) };
+        RawMap::new(words, &self.shape)
+    }
+
+    #[inline]
+    pub(super) fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
+        Key {
+            bytes,
+            hash: (self.hash)(bytes, self.seed),
+        }
+    }
+
+    /// Refuses whoever is inside an update: it might wait for somebody who waits for it.
+    #[inline]
+    fn check_outside() -> Result<(), MapError> {
+        if INSIDE.get() {
+            Err(MapError::WouldDeadlock)
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn peers(&self) -> Peers {
+        self.handle.segment().peers()
+    }
+
+    #[inline]
+    pub(super) fn deadline(&self) -> Deadline {
+        match self.patience {
+            Patience::Endless => Deadline::Never,
+            Patience::None => Deadline::Now,
+            Patience::For(timeout) => Deadline::after(timeout),
+            Patience::Until(instant) => Deadline::At(instant),
+        }
+    }
+
+    /// Milliseconds by the map's clock: the wall clock as it was when the first who asked looked at it, going on with the
+    /// time since the machine was started.
+    pub(super) fn now(&self) -> u64 {
+        match &self.clock {
+            Some(clock) => clock(),
+            None => {
+                let wall = || {
+                    SystemTime::now()
+                        .duration_since(SystemTime::UNIX_EPOCH)
+                        .unwrap_or_default()
+                };
+                let epoch = self
+                    .raw()
+                    .epoch(|| (wall().as_millis() as u64).saturating_sub(boot_millis()));
+                epoch.saturating_add(boot_millis())
+            }
+        }
+    }
+
+    /// When what is stored now expires, if it does.
+    pub(super) fn expiry(&self) -> Option<u64> {
+        (self.ttl != 0).then(|| self.now().saturating_add(self.ttl))
+    }
+
+    /// When what is stored now and lives for `ttl` expires.
+    pub(super) fn expiry_after(&self, ttl: Duration) -> u64 {
+        let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        self.now().saturating_add(ttl)
+    }
+
+    #[inline]
+    pub(super) fn lock(&self, key: Key<'_>) -> Result<Locked<'_>, MapError> {
+        self.lock_shard(self.shape.shard_of(key.hash))
+    }
+
+    #[inline]
+    pub(super) fn lock_shard(&self, shard: u32) -> Result<Locked<'_>, MapError> {
+        Self::check_outside()?;
+        Ok(self.raw().lock(shard, || self.peers(), self.deadline())?)
+    }
+
+    /// The entry of `key`, unless it has expired.
+    #[inline]
+    fn live(&self, locked: &Locked<'_>, key: Key<'_>) -> Result<Option<Found>, MapError> {
+        let Some(found) = locked.find(key)? else {
+            return Ok(None);
+        };
+        let expired = locked.expiry(&found)?.is_some_and(|expiry| expiry <= self.now());
+        Ok((!expired).then_some(found))
+    }
+
+    /// Copies the value of `key`; false if there is none.
+    #[inline]
+    pub(super) fn get(&self, key: Key<'_>, out: &mut impl Output) -> Result<bool, MapError> {
+        let hit = if self.shape.evicts {
+            let locked = self.lock(key)?;
+            match self.live(&locked, key)? {
+                Some(found) => {
+                    locked.copy_value(&found, out)?;
+                    locked.touch(&found)?;
+                    true
+                }
+                None => false,
+            }
+        } else {
+            self.look(key, out)?
+        };
+        let group = current_owner().map_or(0, |owner| owner.word() as u32);
+        self.raw().tally(group, hit);
+        Ok(hit)
+    }
+
+    /// As [`get`](Self::get), as if nobody had looked.
+    #[inline]
+    pub(super) fn look(&self, key: Key<'_>, out: &mut impl Output) -> Result<bool, MapError> {
+        Self::check_outside()?;
+        Ok(self
+            .raw()
+            .read(key, || self.now(), out, || self.peers(), self.deadline())?)
+    }
+
+    /// Stores a value, and copies the one before; false if there was none.
+    pub(super) fn insert(&self, key: Key<'_>, payload: Payload<'_>, old: &mut impl Output) -> Result<bool, MapError> {
+        let locked = self.lock(key)?;
+        let found = self.live(&locked, key)?;
+        if let Some(found) = &found {
+            locked.copy_value(found, old)?;
+        }
+        self.store(&locked, key, payload)?;
+        Ok(found.is_some())
+    }
+
+    #[inline]
+    fn store(&self, locked: &Locked<'_>, key: Key<'_>, payload: Payload<'_>) -> Result<(), MapError> {
+        Ok(locked.store(key, payload, || self.now(), || self.peers())?)
+    }
+
+    /// Stores a value unless there is one, which it then copies; true if there was.
+    pub(super) fn insert_if_absent(
+        &self,
+        key: Key<'_>,
+        payload: Payload<'_>,
+        found_value: &mut impl Output,
+    ) -> Result<bool, MapError> {
+        let locked = self.lock(key)?;
+        match self.live(&locked, key)? {
+            Some(found) => {
+                locked.copy_value(&found, found_value)?;
+                Ok(true)
+            }
+            None => self.store(&locked, key, payload).map(|()| false),
+        }
+    }
+
+    /// Removes an entry, and copies its value; false if there was none.
+    pub(super) fn remove(&self, key: Key<'_>, old: &mut impl Output) -> Result<bool, MapError> {
+        let locked = self.lock(key)?;
+        let Some(found) = locked.find(key)? else {
+            return Ok(false);
+        };
+        let expired = locked.expiry(&found)?.is_some_and(|expiry| expiry <= self.now());
+        if !expired {
+            locked.copy_value(&found, old)?;
+        }
+        locked.remove(&found)?;
+        Ok(!expired)
+    }
+
+    /// Replaces the value `current` by `new`, either of which may be none; else copies the one found, and tells whether there
+    /// is one.
+    pub(super) fn compare_exchange(
+        &self,
+        key: Key<'_>,
+        current: Option<&[u8]>,
+        new: Option<&[u8]>,
+        found_value: &mut Vec<u8>,
+    ) -> Result<Result<(), bool>, MapError> {
+        let locked = self.lock(key)?;
+        let found = self.live(&locked, key)?;
+        if let Some(found) = &found {
+            locked.copy_value(found, found_value)?;
+        }
+        if current != found.as_ref().map(|_| found_value.as_slice()) {
+            return Ok(Err(found.is_some()));
+        }
+        match (new, found) {
+            (Some(value), found) => {
+                let expires = self.kept_expiry(&locked, found.as_ref())?;
+                self.store(&locked, key, Payload { value, expires })?;
+            }
+            (None, Some(found)) => locked.remove(&found)?,
+            (None, None) => {}
+        }
+        Ok(Ok(()))
+    }
+
+    /// When what replaces `found` expires: when that did, or if there is none, after the map's own time.
+    fn kept_expiry(&self, locked: &Locked<'_>, found: Option<&Found>) -> Result<Option<u64>, MapError> {
+        match found {
+            Some(found) => Ok(locked.expiry(found)?),
+            None => Ok(self.expiry()),
+        }
+    }
+
+    /// Has `change` turn the value found into another, or none, with the lock of its shard held.
+    pub(super) fn update(
+        &self,
+        key: Key<'_>,
+        change: impl FnOnce(Option<&[u8]>, &mut Vec<u8>) -> Result<bool, MapError>,
+    ) -> Result<(), MapError> {
+        let locked = self.lock(key)?;
+        let found = self.live(&locked, key)?;
+        let (mut old, mut new) = (super::bytes::Scratch::new(), super::bytes::Scratch::new());
+        if let Some(found) = &found {
+            locked.copy_value(found, &mut old.0)?;
+        }
+        let outcome = {
+            let _inside = Inside::enter();
+            change(found.as_ref().map(|_| old.0.as_slice()), &mut new.0)
+        };
+        if !locked.is_callers() {
+            // The lock is that of the process this one was forked from.
+            core::mem::forget(locked);
+            return Err(MapError::ForeignNamespace);
+        }
+        match (outcome?, found) {
+            (true, found) => {
+                let expires = self.kept_expiry(&locked, found.as_ref())?;
+                let value = new.0.as_slice();
+                self.store(&locked, key, Payload { value, expires })
+            }
+            (false, Some(found)) => Ok(locked.remove(&found)?),
+            (false, None) => Ok(()),
+        }
+    }
+
+    /// How many entries there are that have not expired.
+    pub(super) fn len(&self) -> usize {
+        self.sweep_overdue();
+        self.raw().len() as usize
+    }
+
+    /// Copies a shard's entries.
+    pub(super) fn snapshot(&self, shard: u32, out: &mut Vec<u8>, ends: &mut Vec<usize>) -> Result<(), MapError> {
+        Self::check_outside()?;
+        let (now, peers) = (|| self.now(), || self.peers());
+        Ok(self.raw().snapshot(shard, now, out, ends, peers, self.deadline())?)
+    }
+
+    /// Removes what has expired, as far as no lock is in the way.
+    pub(super) fn sweep_overdue(&self) {
+        for shard in 0..self.shape.shards() {
+            if self.raw().is_overdue(shard, || self.now()) {
+                if let Ok(locked) = self.lock_shard(shard) {
+                    let _ = locked.sweep(self.now());
+                }
+            }
+        }
+    }
+}
