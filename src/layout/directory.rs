@@ -36,7 +36,7 @@ pub(crate) const QUEUE_FORGETS: [Range<usize>; 4] = [0..2, 16..18, 32..34, 40..1
 /// The locks of a map, one for each of its elements: the first's word, and how many words lie from one to the next.
 pub(crate) const MAP_LOCKS: (usize, usize) = (136, 176);
 /// The word of a map's clock, which a restart of the machine puts back.
-pub(crate) const MAP_FORGETS: [Range<usize>; 1] = [4..5];
+pub(crate) const MAP_FORGETS: Range<usize> = 4..5;
 
 /// What an object is; stored in its entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Kind {
     pub(crate) fn forgets(self) -> &'static [Range<usize>] {
         match self {
             Kind::Queue => &QUEUE_FORGETS,
-            Kind::Map => &MAP_FORGETS,
+            Kind::Map => core::slice::from_ref(&MAP_FORGETS),
             _ => &[],
         }
     }

@@ -133,7 +133,7 @@ impl fmt::Display for Schema {
 struct Fnv(u64);
 
 /// The fingerprint of a type that is known by a name alone.
-#[cfg(feature = "messages")]
+#[cfg(any(feature = "map", feature = "messages"))]
 pub(crate) fn text_fingerprint(name: &str) -> u64 {
     Fnv::EMPTY.text(name).0
 }

@@ -82,6 +82,7 @@ pub(crate) mod clock {
     use std::time::Instant;
 
     /// Returns the same as [`monotonic_millis`].
+    #[cfg(feature = "map")]
     pub(crate) fn boot_millis() -> u64 {
         monotonic_millis()
     }

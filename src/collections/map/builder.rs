@@ -1,8 +1,8 @@
 //! `MapBuilder<K, V>`: what a map is to be like, and the doors to one.
 
-use super::SharedMap;
 use super::bytes::usual_bytes;
-use super::core::{Core, NamedHasher, XXH3, map_spec, write_map};
+use super::core::{Core, EntryOf, NamedHasher, XXH3, map_spec, write_map};
+use super::shared_map::SharedMap;
 use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::map::Shape;
@@ -45,7 +45,7 @@ pub struct MapBuilder<K, V> {
     ttl: u64,
     schema: String,
     hasher: NamedHasher,
-    entry: PhantomData<fn(K, V) -> (K, V)>,
+    entry: PhantomData<EntryOf<K, V>>,
 }
 
 impl<K: 'static, V: 'static> MapBuilder<K, V> {

@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-const _: () = assert!(MAP_FORGETS[0].start == EPOCH as usize);
+const _: () = assert!(MAP_FORGETS.start == EPOCH as usize && MAP_FORGETS.end == EPOCH as usize + 1);
 
 /// Hashes the bytes of a key, beginning with a seed.
 pub(crate) type Hasher = fn(&[u8], u64) -> u64;
@@ -26,6 +26,9 @@ pub(super) const XXH3: NamedHasher = NamedHasher {
     name: "xxh3",
     hash: xxhash_rust::xxh3::xxh3_64_with_seed,
 };
+
+/// What a map takes and gives, and does not hold: it is neither more nor less `Send` than its handle.
+pub(super) type EntryOf<K, V> = fn(K, V) -> (K, V);
 
 /// Tells milliseconds.
 pub(crate) type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;

@@ -1,8 +1,8 @@
 //! `MapEntries`: copies of a map's entries, shard by shard.
 
-use super::SharedMap;
 use super::bytes::decode;
 use super::error::MapError;
+use super::shared_map::SharedMap;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::vec::IntoIter;
@@ -26,6 +26,12 @@ pub struct MapEntries<'a, K, V> {
     bytes: Vec<u8>,
     ends: IntoIter<usize>,
     at: usize,
+}
+
+/// An entry as it is stored.
+pub(super) struct Stored {
+    pub(super) key: Vec<u8>,
+    pub(super) value: Vec<u8>,
 }
 
 impl<'a, K, V> MapEntries<'a, K, V> {
@@ -60,9 +66,12 @@ impl<'a, K, V> MapEntries<'a, K, V> {
     }
 
     /// The next entry as it is stored.
-    pub(super) fn next_bytes(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>, MapError> {
+    pub(super) fn next_bytes(&mut self) -> Result<Option<Stored>, MapError> {
         let ends = self.next_ends()?;
-        Ok(ends.map(|[start, key, value]| (self.bytes[start..key].to_vec(), self.bytes[key..value].to_vec())))
+        Ok(ends.map(|[start, key, value]| Stored {
+            key: self.bytes[start..key].to_vec(),
+            value: self.bytes[key..value].to_vec(),
+        }))
     }
 }
 

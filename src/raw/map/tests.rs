@@ -1,5 +1,7 @@
 //! The dictionary of byte strings against a `HashMap`, and every word of it accounted for after each step.
 
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
 use super::{Key, Payload, RawMap, Refusal, Shape};
 use crate::primitive::{AtomicU64, Deadline, Peers};
 use proptest::prelude::*;

@@ -10,6 +10,7 @@ pub(crate) fn monotonic_millis() -> u64 {
 }
 
 /// Returns milliseconds since boot, time suspended included.
+#[cfg(feature = "map")]
 pub(crate) fn boot_millis() -> u64 {
     millis(libc::CLOCK_BOOTTIME)
 }

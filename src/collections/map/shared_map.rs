@@ -1,0 +1,349 @@
+//! `SharedMap<K, V>`: the type, the doors to it, and what concerns the map as such.
+
+use super::builder::MapBuilder;
+use super::core::{Clock, Core, EntryOf, Patience};
+use super::error::MapError;
+use super::stats::MapStats;
+use crate::collections::Handle;
+use crate::error::Result;
+use std::ffi::OsStr;
+use std::marker::PhantomData;
+use std::time::{Duration, Instant};
+
+/// Keeps values under keys, for many processes, without a server.
+///
+/// Keys and values are anything `serde` can encode: strings, vectors, structs, enums, maps in maps. What is stored are
+/// copies: calls take references and return values. Two keys are the same if their encodings are. The map has a fixed
+/// capacity in bytes, for all entries together; a value may be as large as what is free.
+///
+/// Entries are spread over shards by the hash of their keys (XXH3, seeded for each map). Whoever changes an entry locks
+/// its shard; whoever reads looks without a lock and only waits while an entry of the same shard is being written.
+/// Encoding happens before a lock is taken and decoding afterwards, except in [`update`](Self::update).
+///
+/// Every call refers to one moment, but [`iter`](Self::iter) and what is built on it. No call can be used inside the closure
+/// of an `update`: it returns [`WouldDeadlock`](MapError::WouldDeadlock) there.
+///
+/// # As a cache
+///
+/// A map [`MapBuilder::evict_lru`] was called for makes room for new entries by removing what was used least recently. Each shard
+/// keeps an order of its own, so it is about the oldest of the map. Reading an entry then takes the shard's lock. Any
+/// map's entries may have a time to live, see [`MapBuilder::time_to_live`]. An entry that has expired is as good as
+/// removed.
+///
+/// # What happens on death
+///
+/// A process killed while it stores or removes has done so or not: the next to lock the shard undoes what was half-done,
+/// in as many steps as were taken, and goes on; others notice nothing but a pause of some milliseconds, and other shards
+/// not even that. No bytes are lost.
+///
+/// # Waiting
+///
+/// A lock is held for as long as it takes to copy an entry, or to run an `update`'s closure.
+/// [`with_timeout`](Self::with_timeout), [`with_deadline`](Self::with_deadline) and
+/// [`without_waiting`](Self::without_waiting) give handles all of whose calls give up in time.
+///
+/// # Examples
+///
+/// ```
+/// use procshare::{Process, SharedMap};
+///
+/// fn count(words: SharedMap<String, u64>, text: String) -> procshare::Result<()> {
+///     for word in text.split(' ') {
+///         words.update(word, |count| Some(count.unwrap_or(0) + 1))?;
+///     }
+///     Ok(())
+/// }
+///
+/// #[procshare::main]
+/// fn main() -> procshare::Result<()> {
+///     let words = SharedMap::with_capacity(1 << 20)?;
+///     let texts = ["the cat and the dog", "the dog and the bird"];
+///     let children = texts
+///         .map(|text| Process::spawn(count, (words.clone(), text.to_owned())))
+///         .into_iter()
+///         .collect::<procshare::Result<Vec<_>>>()?;
+///     children.into_iter().try_for_each(|child| child.join()?)?;
+///     assert_eq!(words.get("the")?, Some(4));
+///     assert_eq!(words.len(), 5);
+///     Ok(())
+/// }
+/// ```
+pub struct SharedMap<K, V> {
+    pub(super) core: Core,
+    entry: PhantomData<EntryOf<K, V>>,
+}
+
+impl<K, V> Clone for SharedMap<K, V> {
+    fn clone(&self) -> Self {
+        Self::of(self.core.clone())
+    }
+}
+
+impl<K, V> SharedMap<K, V> {
+    pub(super) fn of(core: Core) -> Self {
+        SharedMap {
+            core,
+            entry: PhantomData,
+        }
+    }
+
+    /// Makes a map of a handle that was passed to this process.
+    #[cfg(feature = "process")]
+    pub(crate) fn adopt(handle: Handle) -> Result<Self> {
+        Ok(Self::of(Core::adopt(handle, super::core::XXH3.hash)?))
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        self.core.handle()
+    }
+
+    fn with_patience(&self, patience: Patience) -> Self {
+        let mut other = self.clone();
+        other.core.patience = patience;
+        other
+    }
+
+    /// Returns a handle whose calls wait for a lock for at most `timeout`.
+    ///
+    /// They then return [`TimedOut`](MapError::TimedOut). The limit is the handle's own, not its map's, and does not travel
+    /// to a child.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let map = procshare::SharedMap::<u32, u32>::with_capacity(4096)?;
+    /// map.with_timeout(std::time::Duration::from_millis(50)).insert(&1, &2)?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        self.with_patience(Patience::For(timeout))
+    }
+
+    /// Returns a handle whose calls wait for a lock until `deadline` at most.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let map = procshare::SharedMap::<u32, u32>::with_capacity(4096)?;
+    /// map.with_deadline(Instant::now() + Duration::from_millis(50)).insert(&1, &2)?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Instant) -> Self {
+        self.with_patience(Patience::Until(deadline))
+    }
+
+    /// Returns a handle whose calls do not wait for a lock.
+    ///
+    /// They return [`WouldBlock`](MapError::WouldBlock) if somebody else holds it, who is not dead.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let map = procshare::SharedMap::<u32, u32>::with_capacity(4096)?;
+    /// map.without_waiting().insert(&1, &2)?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn without_waiting(&self) -> Self {
+        self.with_patience(Patience::None)
+    }
+
+    /// Returns how many bytes there are for entries.
+    ///
+    /// An entry takes 16 bytes, key and value each rounded up to eight, eight more in a map that evicts, and eight more if it
+    /// expires.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(procshare::SharedMap::<u32, u32>::with_capacity(1 << 16)?.capacity(), 1 << 16);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.core.shape().capacity() as usize
+    }
+
+    /// Returns how many entries there are, as a hint.
+    ///
+    /// The number was right at one moment for each shard; peers may have changed it since.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let map = procshare::SharedMap::<u32, u32>::with_capacity(4096)?;
+    /// map.insert(&1, &2)?;
+    /// assert_eq!(map.len(), 1);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.core.len()
+    }
+
+    /// Tells whether there are no entries, as a hint.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(procshare::SharedMap::<u32, u32>::with_capacity(4096)?.is_empty());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns how full the map is, and how often keys were found.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let map = procshare::SharedMap::<u32, u32>::with_capacity(4096)?;
+    /// map.insert(&1, &2)?;
+    /// map.get(&1)?;
+    /// map.get(&3)?;
+    /// let stats = map.stats();
+    /// assert_eq!((stats.entries, stats.hits, stats.misses), (1, 1, 1));
+    /// assert_eq!(stats.bytes_used + stats.bytes_free, 4096);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> MapStats {
+        self.core.sweep_overdue();
+        MapStats::of(self.core.raw().totals())
+    }
+
+    /// Removes all entries, one after the other.
+    ///
+    /// What others store meanwhile may stay. Whoever is killed here has removed some.
+    ///
+    /// # Errors
+    ///
+    /// The errors of locking a shard.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let map = procshare::SharedMap::<u32, u32>::with_capacity(4096)?;
+    /// map.insert(&1, &2)?;
+    /// map.clear()?;
+    /// assert!(map.is_empty());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn clear(&self) -> Result<(), MapError> {
+        (0..self.core.shape().shards()).try_for_each(|shard| Ok(self.core.lock_shard(shard)?.clear()?))
+    }
+
+    /// Has the map tell the time by `clock`, in milliseconds.
+    pub(crate) fn with_clock(mut self, clock: Clock) -> Self {
+        self.core.clock = Some(clock);
+        self
+    }
+
+    /// Checks that no word of the map is lost. Nobody may be using it.
+    #[cfg(any(test, fuzzing, feature = "crash-points"))]
+    pub(crate) fn verify(&self) -> Result<(), String> {
+        self.core.raw().verify()
+    }
+}
+
+impl<K: 'static, V: 'static> SharedMap<K, V> {
+    /// Creates a map with room for `bytes` bytes of entries, in an anonymous segment of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidCapacity`](crate::ErrorKind::InvalidCapacity), [`OutOfMemory`](crate::ErrorKind::OutOfMemory),
+    /// [`TooManyDescriptors`](crate::ErrorKind::TooManyDescriptors).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let map = procshare::SharedMap::<String, Vec<f64>>::with_capacity(1 << 20)?;
+    /// map.insert("samples", &vec![0.5, 1.5])?;
+    /// assert_eq!(map.get("samples")?, Some(vec![0.5, 1.5]));
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn with_capacity(bytes: usize) -> Result<Self> {
+        Self::builder().capacity(bytes).anonymous()
+    }
+
+    /// Creates a map in a named segment of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_capacity`](Self::with_capacity) and [`Segment::create`](crate::Segment::create).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let name = format!("doc-map-create-{}", std::process::id());
+    /// let map = procshare::SharedMap::<String, u32>::create(&name, 1 << 16)?;
+    /// procshare::SharedMap::<String, u32>::open(&name)?.insert("one", &1)?;
+    /// assert_eq!(map.get("one")?, Some(1));
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn create(name: impl AsRef<OsStr>, bytes: usize) -> Result<Self> {
+        Self::builder().capacity(bytes).create(name)
+    }
+
+    /// Opens the map by name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::open`](crate::Segment::open), [`TypeMismatch`](crate::ErrorKind::TypeMismatch) if it was made for types
+    /// of other names or with another hash, [`Corrupt`](crate::ErrorKind::Corrupt).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{ErrorKind, SharedMap};
+    ///
+    /// let name = format!("doc-map-open-{}", std::process::id());
+    /// let map = SharedMap::<String, u32>::create(&name, 1 << 16)?;
+    /// let error = SharedMap::<String, u64>::open(&name).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::TypeMismatch);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn open(name: impl AsRef<OsStr>) -> Result<Self> {
+        Self::builder().open(name)
+    }
+
+    /// Opens the map by name, or creates it.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create) and [`open`](Self::open), and [`LengthMismatch`](crate::ErrorKind::LengthMismatch) if it
+    /// has another capacity.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let name = format!("doc-map-either-{}", std::process::id());
+    /// let first = procshare::SharedMap::<u8, u8>::open_or_create(&name, 4096)?;
+    /// let second = procshare::SharedMap::<u8, u8>::open_or_create(&name, 4096)?;
+    /// first.insert(&1, &2)?;
+    /// assert_eq!(second.get(&1)?, Some(2));
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn open_or_create(name: impl AsRef<OsStr>, bytes: usize) -> Result<Self> {
+        Self::builder().capacity(bytes).open_or_create(name)
+    }
+
+    /// Returns a builder for what the short forms do not offer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let cache = procshare::SharedMap::<String, String>::builder().capacity(1 << 20).evict_lru().anonymous()?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn builder() -> MapBuilder<K, V> {
+        MapBuilder::new()
+    }
+}
