@@ -103,7 +103,8 @@ fn read(shard: &Shard, look: Look) -> Option<[u64; 2]> {
     shard.journal().read(|| look(shard))
 }
 
-/// Plays `writers` while somebody looks without the lock: nothing is torn, nothing goes back.
+/// Plays `writers` while somebody looks without the lock: nothing is torn, nothing goes back. Nobody ticks: the reader's
+/// fence would take the ticks for the writers' news, and hide what is missing there.
 fn watched(
     looks: usize,
     new: fn() -> Arc<Shard>,
