@@ -59,6 +59,15 @@ pub const CRASH_POINTS: &[&str] = &[
     "seat.redeemed",
     "ring.used",
     "ring.advanced",
+    "map.noted",
+    "map.changed",
+    "map.published",
+    "map.replaced",
+    "map.claimed",
+    "map.freed",
+    "map.part",
+    "map.undone",
+    "map.recovered",
 ];
 
 /// Dies here if the environment asks for this point.

@@ -226,18 +226,14 @@ where
         Q: Serialize + ?Sized + 'static,
     {
         with_key::<K, Q, _>(key, |key| {
-            let mut after = None;
-            self.core.update(self.core.key(key), |before, bytes| {
-                after = change(before.map(decode).transpose()?);
-                let Some(value) = &after else {
-                    return Ok(false);
-                };
-                with_value(value, |value| {
-                    bytes.extend_from_slice(value);
-                    Ok(true)
-                })
-            })?;
-            Ok(after)
+            self.core.update(self.core.key(key), Copied::of::<V>(), |before, turn| {
+                let after = change(before.map(Copied::decode).transpose()?);
+                match &after {
+                    Some(value) => with_value(value, |value| turn.into(Some(value)))?,
+                    None => turn.into(None)?,
+                }
+                Ok(after)
+            })
         })
     }
 

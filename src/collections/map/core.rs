@@ -55,6 +55,41 @@ pub(super) struct Core {
     pub(super) patience: Patience,
 }
 
+/// What was found under a key.
+struct Place {
+    found: Option<Found>,
+    expiry: Option<u64>,
+    expired: bool,
+}
+
+impl Place {
+    /// The entry, unless it has expired.
+    #[inline]
+    fn live(&self) -> Option<&Found> {
+        self.found.as_ref().filter(|_| !self.expired)
+    }
+}
+
+/// An entry being updated, its shard's lock held.
+pub(super) struct Turn<'a> {
+    core: &'a Core,
+    locked: &'a Locked<'a>,
+    key: Key<'a>,
+    place: &'a Place,
+}
+
+impl Turn<'_> {
+    /// Ends the update with a new value, or none.
+    #[inline]
+    pub(super) fn into(self, new: Option<&[u8]>) -> Result<(), MapError> {
+        if !self.locked.is_callers() {
+            // The lock is that of the process this one was forked from, inside the update.
+            return Err(MapError::ForeignNamespace);
+        }
+        self.core.turn(self.locked, self.key, self.place, new)
+    }
+}
+
 /// The spec of a map of that shape. Who opens one need not know the shape.
 pub(super) fn map_spec<'a>(schema: &'a String, shape: Option<&Shape>) -> Spec<'a> {
     Spec {
@@ -228,14 +263,16 @@ impl Core {
         Ok(self.raw().lock(shard, || self.peers(), self.deadline())?)
     }
 
-    /// The entry of `key`, unless it has expired.
+    /// The entry of `key`, and whether it has expired.
     #[inline]
-    fn live(&self, locked: &Locked<'_>, key: Key<'_>) -> Result<Option<Found>, MapError> {
-        let Some(found) = locked.find(key)? else {
-            return Ok(None);
+    fn find(&self, locked: &Locked<'_>, key: Key<'_>) -> Result<Place, MapError> {
+        let found = locked.find(key)?;
+        let expiry = match &found {
+            Some(found) => locked.expiry(found)?,
+            None => None,
         };
-        let expired = locked.expiry(&found)?.is_some_and(|expiry| expiry <= self.now());
-        Ok((!expired).then_some(found))
+        let expired = expiry.is_some_and(|expiry| expiry <= self.now());
+        Ok(Place { found, expiry, expired })
     }
 
     /// Copies the value of `key`; false if there is none.
@@ -243,14 +280,12 @@ impl Core {
     pub(super) fn get(&self, key: Key<'_>, out: &mut impl Output) -> Result<bool, MapError> {
         let hit = if self.shape.evicts {
             let locked = self.lock(key)?;
-            match self.live(&locked, key)? {
-                Some(found) => {
-                    locked.copy_value(&found, out)?;
-                    locked.touch(&found)?;
-                    true
-                }
-                None => false,
+            let place = self.find(&locked, key)?;
+            if let Some(found) = place.live() {
+                locked.copy_value(found, out)?;
+                locked.touch(found)?;
             }
+            place.live().is_some()
         } else {
             self.look(key, out)?
         };
@@ -269,19 +304,20 @@ impl Core {
     }
 
     /// Stores a value, and copies the one before; false if there was none.
+    #[inline]
     pub(super) fn insert(&self, key: Key<'_>, payload: Payload<'_>, old: &mut impl Output) -> Result<bool, MapError> {
         let locked = self.lock(key)?;
-        let found = self.live(&locked, key)?;
-        if let Some(found) = &found {
+        let place = self.find(&locked, key)?;
+        if let Some(found) = place.live() {
             locked.copy_value(found, old)?;
         }
-        self.store(&locked, key, payload)?;
-        Ok(found.is_some())
+        self.store(&locked, key, payload, &place)?;
+        Ok(place.live().is_some())
     }
 
     #[inline]
-    fn store(&self, locked: &Locked<'_>, key: Key<'_>, payload: Payload<'_>) -> Result<(), MapError> {
-        Ok(locked.store(key, payload, || self.now(), || self.peers())?)
+    fn store(&self, locked: &Locked<'_>, key: Key<'_>, payload: Payload<'_>, place: &Place) -> Result<(), MapError> {
+        Ok(locked.store(key, payload, place.found.as_ref(), || self.now(), || self.peers())?)
     }
 
     /// Stores a value unless there is one, which it then copies; true if there was.
@@ -292,27 +328,27 @@ impl Core {
         found_value: &mut impl Output,
     ) -> Result<bool, MapError> {
         let locked = self.lock(key)?;
-        match self.live(&locked, key)? {
+        let place = self.find(&locked, key)?;
+        match place.live() {
             Some(found) => {
-                locked.copy_value(&found, found_value)?;
+                locked.copy_value(found, found_value)?;
                 Ok(true)
             }
-            None => self.store(&locked, key, payload).map(|()| false),
+            None => self.store(&locked, key, payload, &place).map(|()| false),
         }
     }
 
     /// Removes an entry, and copies its value; false if there was none.
     pub(super) fn remove(&self, key: Key<'_>, old: &mut impl Output) -> Result<bool, MapError> {
         let locked = self.lock(key)?;
-        let Some(found) = locked.find(key)? else {
-            return Ok(false);
-        };
-        let expired = locked.expiry(&found)?.is_some_and(|expiry| expiry <= self.now());
-        if !expired {
-            locked.copy_value(&found, old)?;
+        let place = self.find(&locked, key)?;
+        if let Some(found) = place.live() {
+            locked.copy_value(found, old)?;
         }
-        locked.remove(&found)?;
-        Ok(!expired)
+        if let Some(found) = &place.found {
+            locked.remove(found)?;
+        }
+        Ok(place.live().is_some())
     }
 
     /// Replaces the value `current` by `new`, either of which may be none; else copies the one found, and tells whether there
@@ -325,62 +361,52 @@ impl Core {
         found_value: &mut Vec<u8>,
     ) -> Result<Result<(), bool>, MapError> {
         let locked = self.lock(key)?;
-        let found = self.live(&locked, key)?;
-        if let Some(found) = &found {
+        let place = self.find(&locked, key)?;
+        if let Some(found) = place.live() {
             locked.copy_value(found, found_value)?;
         }
-        if current != found.as_ref().map(|_| found_value.as_slice()) {
-            return Ok(Err(found.is_some()));
+        if current != place.live().map(|_| found_value.as_slice()) {
+            return Ok(Err(place.live().is_some()));
         }
-        match (new, found) {
-            (Some(value), found) => {
-                let expires = self.kept_expiry(&locked, found.as_ref())?;
-                self.store(&locked, key, Payload { value, expires })?;
+        self.turn(&locked, key, &place, new).map(Ok)
+    }
+
+    /// Puts `new`, which may be none, in the place of what was found, and keeps the time at which that expires.
+    fn turn(&self, locked: &Locked<'_>, key: Key<'_>, place: &Place, new: Option<&[u8]>) -> Result<(), MapError> {
+        match (new, &place.found) {
+            (Some(value), _) => {
+                let expires = match place.live() {
+                    Some(_) => place.expiry,
+                    None => self.expiry(),
+                };
+                self.store(locked, key, Payload { value, expires }, place)
             }
-            (None, Some(found)) => locked.remove(&found)?,
-            (None, None) => {}
-        }
-        Ok(Ok(()))
-    }
-
-    /// When what replaces `found` expires: when that did, or if there is none, after the map's own time.
-    fn kept_expiry(&self, locked: &Locked<'_>, found: Option<&Found>) -> Result<Option<u64>, MapError> {
-        match found {
-            Some(found) => Ok(locked.expiry(found)?),
-            None => Ok(self.expiry()),
+            (None, Some(found)) => Ok(locked.remove(found)?),
+            (None, None) => Ok(()),
         }
     }
 
-    /// Has `change` turn the value found into another, or none, with the lock of its shard held.
-    pub(super) fn update(
+    /// Has `change` turn the value found, which is copied to `old`, into another, or none, with the lock of its shard held.
+    #[inline]
+    pub(super) fn update<O: Output, R>(
         &self,
         key: Key<'_>,
-        change: impl FnOnce(Option<&[u8]>, &mut Vec<u8>) -> Result<bool, MapError>,
-    ) -> Result<(), MapError> {
+        mut old: O,
+        change: impl FnOnce(Option<O>, Turn<'_>) -> Result<R, MapError>,
+    ) -> Result<R, MapError> {
         let locked = self.lock(key)?;
-        let found = self.live(&locked, key)?;
-        let (mut old, mut new) = (super::bytes::Scratch::new(), super::bytes::Scratch::new());
-        if let Some(found) = &found {
-            locked.copy_value(found, &mut old.0)?;
+        let place = self.find(&locked, key)?;
+        if let Some(found) = place.live() {
+            locked.copy_value(found, &mut old)?;
         }
-        let outcome = {
-            let _inside = Inside::enter();
-            change(found.as_ref().map(|_| old.0.as_slice()), &mut new.0)
+        let turn = Turn {
+            core: self,
+            locked: &locked,
+            key,
+            place: &place,
         };
-        if !locked.is_callers() {
-            // The lock is that of the process this one was forked from.
-            core::mem::forget(locked);
-            return Err(MapError::ForeignNamespace);
-        }
-        match (outcome?, found) {
-            (true, found) => {
-                let expires = self.kept_expiry(&locked, found.as_ref())?;
-                let value = new.0.as_slice();
-                self.store(&locked, key, Payload { value, expires })
-            }
-            (false, Some(found)) => Ok(locked.remove(&found)?),
-            (false, None) => Ok(()),
-        }
+        let _inside = Inside::enter();
+        change(place.live().map(|_| old), turn)
     }
 
     /// How many entries there are that have not expired.

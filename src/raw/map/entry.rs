@@ -66,18 +66,12 @@ pub(super) fn load(words: &[AtomicU64], at: u32) -> Result<u64, Corrupt> {
     Ok(word.load(Ordering::Relaxed)) // Relaxed: the journal, or the lock, orders what is read.
 }
 
-/// Where the parts of an entry stand, told by its second word.
+/// An entry whose second word was found sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(super) block: u32,
-    /// Words of the block.
-    pub(super) size: u32,
-    pub(super) key_len: u32,
-    pub(super) flags: u64,
-    pub(super) key_at: u32,
-    pub(super) value_at: u32,
-    /// Bytes of the value, or of the part of it that the block holds.
-    pub(super) value_len: u32,
+    /// Its second word.
+    pub(super) tag: u64,
 }
 
 /// Words of an entry before its key.
@@ -101,28 +95,52 @@ impl Entry {
     /// The entry at `block`, whose second word is `tag`.
     #[inline]
     pub(super) fn of_tag(shape: &Shape, block: u32, tag: u64) -> Result<Self, Corrupt> {
-        let size = size_of_block(tag);
-        let (key_len, unused) = (tag as u32 >> 16, tag as u32 >> 8 & 0xff);
-        let key_at = block.wrapping_add(header_words(shape, tag));
-        let value_at = key_at.wrapping_add(key_len.div_ceil(8));
-        let room = block.wrapping_add(size).wrapping_sub(value_at);
+        let entry = Entry { block, tag };
+        let room = entry.room(shape);
         let sound = tag & (FREE | REST) == 0
             && block >= shape.regions_at
-            && size <= shape.region
+            && entry.size() <= shape.region
             && room <= shape.region
-            && unused <= 8 * room;
-        if !sound {
-            return Err(Corrupt);
-        }
-        Ok(Entry {
-            block,
-            size,
-            key_len,
-            flags: tag & 0xff,
-            key_at,
-            value_at,
-            value_len: 8 * room - unused,
-        })
+            && entry.unused() <= 8 * room;
+        if sound { Ok(entry) } else { Err(Corrupt) }
+    }
+
+    /// Words of the block.
+    #[inline]
+    pub(super) fn size(&self) -> u32 {
+        size_of_block(self.tag)
+    }
+
+    #[inline]
+    pub(super) fn key_len(&self) -> u32 {
+        self.tag as u32 >> 16
+    }
+
+    #[inline]
+    fn unused(&self) -> u32 {
+        self.tag as u32 >> 8 & 0xff
+    }
+
+    #[inline]
+    pub(super) fn key_at(&self, shape: &Shape) -> u32 {
+        self.block.wrapping_add(header_words(shape, self.tag))
+    }
+
+    #[inline]
+    pub(super) fn value_at(&self, shape: &Shape) -> u32 {
+        self.key_at(shape).wrapping_add(self.key_len().div_ceil(8))
+    }
+
+    /// Words of the block from the value on.
+    #[inline]
+    pub(super) fn room(&self, shape: &Shape) -> u32 {
+        self.block.wrapping_add(self.size()).wrapping_sub(self.value_at(shape))
+    }
+
+    /// Bytes of the value, or of the part of it that the block holds.
+    #[inline]
+    pub(super) fn value_len(&self, shape: &Shape) -> u32 {
+        8 * self.room(shape) - self.unused()
     }
 
     #[inline]
@@ -137,14 +155,14 @@ impl Entry {
 
     /// The word before the key, which holds the first rest's number.
     #[inline]
-    fn more_at(&self) -> u32 {
-        self.key_at - 1
+    fn more_at(&self, shape: &Shape) -> u32 {
+        self.key_at(shape) - 1
     }
 
     /// When it expires, if it does.
     #[inline]
     pub(super) fn expiry(&self, words: &[AtomicU64], shape: &Shape) -> Result<Option<u64>, Corrupt> {
-        if self.flags & EXPIRES == 0 {
+        if self.tag & EXPIRES == 0 {
             return Ok(None);
         }
         load(words, self.expires_at(shape)).map(Some)
@@ -152,41 +170,41 @@ impl Entry {
 
     /// The first rest of the value, or 0.
     #[inline]
-    pub(super) fn more(&self, words: &[AtomicU64]) -> Result<u32, Corrupt> {
-        if self.flags & EXTENDED == 0 {
+    pub(super) fn more(&self, words: &[AtomicU64], shape: &Shape) -> Result<u32, Corrupt> {
+        if self.tag & EXTENDED == 0 {
             return Ok(0);
         }
-        Ok(load(words, self.more_at())? as u32)
+        Ok(load(words, self.more_at(shape))? as u32)
     }
 
     /// Whether its key is this one.
     #[inline]
-    pub(super) fn has_key(&self, words: &[AtomicU64], key: &[u8]) -> Result<bool, Corrupt> {
-        if self.key_len as usize != key.len() {
+    pub(super) fn has_key(&self, words: &[AtomicU64], shape: &Shape, key: &[u8]) -> Result<bool, Corrupt> {
+        if self.key_len() as usize != key.len() {
             return Ok(false);
         }
+        let stored = words_from(words, self.key_at(shape), key.len())?;
         let whole = key.chunks_exact(8);
         let rest = whole.remainder();
-        let mut at = self.key_at;
-        for chunk in whole {
-            if load(words, at)? != word_of(chunk) {
-                return Ok(false);
-            }
-            at += 1;
+        // Relaxed: as in `load`.
+        let mut pairs = stored.iter().map(|word| word.load(Ordering::Relaxed)).zip(whole);
+        if pairs.any(|(word, chunk)| word != word_of(chunk)) {
+            return Ok(false);
         }
-        Ok(rest.is_empty() || load(words, at)? == word_of(rest))
+        let last = stored.last().map_or(0, |word| word.load(Ordering::Relaxed));
+        Ok(rest.is_empty() || last == word_of(rest))
     }
 
     /// Appends the key to `out`.
-    pub(super) fn copy_key(&self, words: &[AtomicU64], out: &mut impl Output) -> Result<(), Corrupt> {
-        append(words, self.key_at, self.key_len as usize, out)
+    pub(super) fn copy_key(&self, words: &[AtomicU64], shape: &Shape, out: &mut impl Output) -> Result<(), Corrupt> {
+        append(words, self.key_at(shape), self.key_len() as usize, out)
     }
 
     /// Appends the whole value to `out`.
     #[inline]
     pub(super) fn copy_value(&self, words: &[AtomicU64], shape: &Shape, out: &mut impl Output) -> Result<(), Corrupt> {
-        append(words, self.value_at, self.value_len as usize, out)?;
-        let mut rest = self.more(words)?;
+        append(words, self.value_at(shape), self.value_len(shape) as usize, out)?;
+        let mut rest = self.more(words, shape)?;
         let mut left = shape.words;
         while rest != 0 {
             let part = Rest::at(words, shape, rest)?;
@@ -228,6 +246,9 @@ impl Rest {
 /// Up to eight bytes as a word, filled up with zeros.
 #[inline]
 pub(super) fn word_of(bytes: &[u8]) -> u64 {
+    if let Ok(word) = bytes.try_into() {
+        return u64::from_ne_bytes(word);
+    }
     let mut word = [0; 8];
     word[..bytes.len()].copy_from_slice(bytes);
     u64::from_ne_bytes(word)
@@ -236,9 +257,15 @@ pub(super) fn word_of(bytes: &[u8]) -> u64 {
 /// Appends `len` bytes that begin at the word `at`.
 #[inline]
 fn append(words: &[AtomicU64], at: u32, len: usize, out: &mut impl Output) -> Result<(), Corrupt> {
-    let from = words.get(at as usize..).and_then(|words| words.get(..len.div_ceil(8)));
-    out.append(from.ok_or(Corrupt)?, len);
+    out.append(words_from(words, at, len)?, len);
     Ok(())
+}
+
+/// The words that hold `len` bytes, from `at` on.
+#[inline]
+fn words_from(words: &[AtomicU64], at: u32, len: usize) -> Result<&[AtomicU64], Corrupt> {
+    let at = at as usize;
+    words.get(at..at.saturating_add(len.div_ceil(8))).ok_or(Corrupt)
 }
 
 /// Where keys and values are copied to.

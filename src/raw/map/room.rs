@@ -5,22 +5,22 @@ use super::heap::free_regions;
 use super::journal::Corrupt;
 use super::shape::{halves, word};
 use super::shard::{Locked, RawMap, Refusal};
-use super::table::words_needed;
+use super::table::{Found, words_needed};
 use crate::primitive::{Deadline, Ordering, Peers};
 
 impl Locked<'_> {
-    /// Stores `payload` under `key`. Where there is too little room, what has expired makes way, and in a map that evicts
+    /// Stores `payload` under `key`, whose entry is `found` if there is one. Where there is too little room, what has expired makes way, and in a map that evicts
     /// what was used least recently.
     #[inline]
     pub(crate) fn store(
         &self,
         key: Key<'_>,
         payload: Payload<'_>,
+        found: Option<&Found>,
         now: impl Fn() -> u64,
         peers: impl Fn() -> Peers,
     ) -> Result<(), Refusal> {
-        let found = self.find(key)?;
-        if self.put(key, payload, found.as_ref())? {
+        if self.put(key, payload, found)? {
             return Ok(());
         }
         self.store_making_room(key, payload, now, peers)

@@ -213,7 +213,10 @@ pub(crate) struct Locked<'a> {
 impl Drop for Locked<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.mutex.unlock(self.owner);
+        // A child that was forked meanwhile has a copy of this, and not the lock.
+        if self.is_callers() {
+            self.mutex.unlock(self.owner);
+        }
     }
 }
 

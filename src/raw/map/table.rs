@@ -28,10 +28,12 @@ pub(crate) struct Found {
 /// The entry of `key`. Without the lock it may be anything, which the journal then tells.
 #[inline]
 pub(super) fn find(words: &[AtomicU64], shape: &Shape, shard: u32, key: Key<'_>) -> Result<Option<Found>, Corrupt> {
-    find_where(words, shape, shard, key.tag(), |entry| entry.has_key(words, key.bytes))
+    find_where(words, shape, shard, key.tag(), |entry| {
+        entry.has_key(words, shape, key.bytes)
+    })
 }
 
-#[inline]
+#[inline(always)]
 fn find_where(
     words: &[AtomicU64],
     shape: &Shape,
@@ -43,9 +45,13 @@ fn find_where(
     let mut block = link.of(load(words, link.at)?);
     let mut steps = 0;
     while block != 0 {
-        let (next, found_hash) = halves(load(words, block)?);
+        let Some([first, tag]) = words.get(block as usize..block as usize + 2) else {
+            return Err(Corrupt);
+        };
+        // Relaxed, here and below: the journal, or the lock, orders what is read.
+        let (next, found_hash) = halves(first.load(Ordering::Relaxed));
         if found_hash == hash {
-            let entry = Entry::at(words, shape, block)?;
+            let entry = Entry::of_tag(shape, block, tag.load(Ordering::Relaxed))?;
             if wanted(&entry)? {
                 return Ok(Some(Found { entry, link, next }));
             }
@@ -106,46 +112,49 @@ impl Locked<'_> {
     /// Overwrites the value where it stands, if it takes about the same room and few of its words change.
     fn put_in_place(&self, payload: Payload<'_>, found: &Found) -> Result<bool, Corrupt> {
         let (words, shape, entry) = (self.map.words, self.map.shape, &found.entry);
-        let room = entry.block + entry.size - entry.value_at;
-        let value_words = words_of(payload.value.len());
-        let fits = entry.flags & EXTENDED == 0
-            && (entry.flags & EXPIRES != 0) == payload.expires.is_some()
+        let (room, value_words) = (entry.room(shape), words_of(payload.value.len()));
+        let fits = entry.tag & EXTENDED == 0
+            && (entry.tag & EXPIRES != 0) == payload.expires.is_some()
             && value_words <= room
-            && room - value_words <= 1 + value_words / 2;
-        if !fits || 8 * (room - value_words) > MOST_UNUSED - 7 {
+            && room - value_words <= 1 + value_words / 2
+            && 8 * (room - value_words) <= MOST_UNUSED - 7;
+        if !fits {
             return Ok(false);
         }
-        let unused = 8 * room - payload.value.len() as u32;
-        let mut changed = [(0, 0); MOST_IN_PLACE];
-        let mut count = 0;
-        for (at, chunk) in (entry.value_at..).zip(payload.value.chunks(8)) {
-            let new = word_of(chunk);
-            if load(words, at)? != new {
-                let Some(place) = changed.get_mut(count) else {
-                    return Ok(false);
-                };
-                *place = (at, new);
-                count += 1;
+        let at = entry.value_at(shape);
+        let Some(targets) = words.get(at as usize..(at + value_words) as usize) else {
+            return Err(Corrupt);
+        };
+        let mut changed = 0;
+        let mut last = 0;
+        for (number, (target, chunk)) in targets.iter().zip(payload.value.chunks(8)).enumerate() {
+            if target.load(Ordering::Relaxed) != word_of(chunk) {
+                (changed, last) = (changed + 1, number);
             }
         }
-        let same_len = payload.value.len() as u32 == entry.value_len;
+        let same_len = payload.value.len() as u32 == entry.value_len(shape);
         let same_expiry = payload.expires == entry.expiry(words, shape)?;
-        if same_len && same_expiry && count <= 1 {
-            if let [(at, new), ..] = changed[..count] {
+        if same_len && same_expiry && changed <= 1 {
+            if let (Some(target), 1) = (targets.get(last), changed) {
+                let chunk = payload.value.chunks(8).nth(last).ok_or(Corrupt)?;
                 // One word is whole in itself: whoever reads sees the old or the new. Relaxed: nothing hangs on it.
-                words.get(at as usize).ok_or(Corrupt)?.store(new, Ordering::Relaxed);
+                target.store(word_of(chunk), Ordering::Relaxed);
                 crash_point!("map.replaced");
             }
             return Ok(true);
         }
+        if changed > MOST_IN_PLACE {
+            return Ok(false);
+        }
         let mut edit = self.edit();
-        for (at, new) in &changed[..count] {
-            edit.set(*at, *new)?;
+        for (at, chunk) in (at..).zip(payload.value.chunks(8)) {
+            if edit.get(at)? != word_of(chunk) {
+                edit.set(at, word_of(chunk))?;
+            }
         }
         if !same_len {
-            let after_free = load(words, entry.block + 1)? & super::heap::AFTER_FREE;
-            let kept = entry.flags & EXPIRES | after_free;
-            edit.set(entry.block + 1, tag(entry.size, entry.key_len, unused, kept))?;
+            let unused = 8 * room - payload.value.len() as u32;
+            edit.set(entry.block + 1, entry.tag & !(0xff << 8) | u64::from(unused) << 8)?;
         }
         if let (Some(expires), false) = (payload.expires, same_expiry) {
             edit.set(entry.expires_at(shape), expires)?;
@@ -298,7 +307,7 @@ impl Locked<'_> {
         if self.map.shape.evicts {
             take_out_of_order(edit, entry.block)?;
         }
-        let rests = entry.more(self.map.words)?;
+        let rests = entry.more(self.map.words, self.map.shape)?;
         if rests != 0 {
             edit.set_own(word::GARBAGE, u64::from(rests))?;
         }
@@ -398,7 +407,7 @@ impl RawMap<'_> {
         let (words, shape) = (self.words, self.shape);
         self.each(shard, |found| {
             if found.entry.expiry(words, shape)?.is_none_or(|expiry| expiry > now()) {
-                found.entry.copy_key(words, out)?;
+                found.entry.copy_key(words, shape, out)?;
                 ends.push(out.len());
                 found.entry.copy_value(words, shape, out)?;
                 ends.push(out.len());

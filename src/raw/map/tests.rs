@@ -32,7 +32,8 @@ impl Bench {
         let locked = self
             .map()
             .lock(self.shape.shard_of(key.hash), no_peers, Deadline::Now)?;
-        locked.store(key, Payload { value, expires: None }, || 0, no_peers)
+        let found = locked.find(key)?;
+        locked.store(key, Payload { value, expires: None }, found.as_ref(), || 0, no_peers)
     }
 
     fn get(&self, key: Key<'_>) -> Option<Vec<u8>> {

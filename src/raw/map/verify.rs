@@ -170,7 +170,7 @@ impl RawMap<'_> {
                         "{block} expires before {soonest}"
                     );
                 }
-                let mut rest = entry.more(self.words)?;
+                let mut rest = entry.more(self.words, self.shape)?;
                 while rest != 0 {
                     demand!(
                         blocks.rests.contains(&rest) && rests.insert(rest),
