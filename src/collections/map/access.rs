@@ -62,7 +62,7 @@ where
         Q: Serialize + ?Sized + 'static,
     {
         with_key::<K, Q, _>(key, |key| {
-            let mut value = Copied::of::<V>();
+            let mut value = Copied::<V>::new();
             let found = self.core.get(self.core.key(key), &mut value)?;
             found.then(|| value.decode()).transpose()
         })
@@ -126,7 +126,7 @@ where
     {
         with_key::<K, Q, _>(key, |key| {
             with_value(value, |value| {
-                let mut old = Copied::of::<V>();
+                let mut old = Copied::<V>::new();
                 let found = self
                     .core
                     .insert(self.core.key(key), Payload { value, expires }, &mut old)?;
@@ -162,7 +162,7 @@ where
         let made = make();
         let found = with_key::<K, Q, _>(key, |key| {
             with_value(&made, |value| {
-                let mut found = Copied::of::<V>();
+                let mut found = Copied::<V>::new();
                 let expires = self.core.expiry();
                 let payload = Payload { value, expires };
                 let was_there = self.core.insert_if_absent(self.core.key(key), payload, &mut found)?;
@@ -193,7 +193,7 @@ where
         Q: Serialize + ?Sized + 'static,
     {
         with_key::<K, Q, _>(key, |key| {
-            let mut old = Copied::of::<V>();
+            let mut old = Copied::<V>::new();
             let found = self.core.remove(self.core.key(key), &mut old)?;
             found.then(|| old.decode()).transpose()
         })
@@ -226,14 +226,15 @@ where
         Q: Serialize + ?Sized + 'static,
     {
         with_key::<K, Q, _>(key, |key| {
-            self.core.update(self.core.key(key), Copied::of::<V>(), |before, turn| {
-                let after = change(before.map(Copied::decode).transpose()?);
-                match &after {
-                    Some(value) => with_value(value, |value| turn.into(Some(value)))?,
-                    None => turn.into(None)?,
-                }
-                Ok(after)
-            })
+            self.core
+                .update(self.core.key(key), Copied::<V>::new(), |before, turn| {
+                    let after = change(before.map(Copied::decode).transpose()?);
+                    match &after {
+                        Some(value) => with_value(value, |value| turn.into(Some(value)))?,
+                        None => turn.into(None)?,
+                    }
+                    Ok(after)
+                })
         })
     }
 

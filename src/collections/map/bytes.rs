@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
+use std::marker::PhantomData;
 
 /// A buffer that has grown larger than this is not kept.
 const KEPT: usize = 1 << 16;
@@ -26,6 +27,13 @@ impl Scratch {
     pub(super) fn new() -> Self {
         let kept = SCRATCH.try_with(|scratch| scratch.borrow_mut().pop());
         Scratch(kept.ok().flatten().unwrap_or_default())
+    }
+}
+
+impl Scratch {
+    /// The buffer, for one who may give it back.
+    fn take(mut self) -> Vec<u8> {
+        core::mem::take(&mut self.0)
     }
 }
 
@@ -46,13 +54,13 @@ macro_rules! scalars {
     };
 }
 
-#[inline]
+#[inline(always)]
 fn is<T: ?Sized + 'static, U: ?Sized + 'static>() -> bool {
     TypeId::of::<T>() == TypeId::of::<U>()
 }
 
 /// Whether a type is one of the scalars that are stored as they are.
-#[inline]
+#[inline(always)]
 fn is_scalar<T: ?Sized + 'static>() -> bool {
     macro_rules! any {
         ($($scalar:ident)*) => { $(is::<T, $scalar>())||* };
@@ -61,13 +69,13 @@ fn is_scalar<T: ?Sized + 'static>() -> bool {
 }
 
 /// Whether a type is stored as it is.
-#[inline]
+#[inline(always)]
 fn is_plain<T: ?Sized + 'static>() -> bool {
     is_scalar::<T>() || is::<T, String>() || is::<T, str>() || is::<T, Vec<u8>>() || is::<T, [u8]>()
 }
 
 /// The bytes of a type that is stored as it is.
-#[inline]
+#[inline(always)]
 fn plain<T: ?Sized + 'static>(item: &T) -> Option<&[u8]> {
     let address = core::ptr::from_ref(item).cast::<u8>();
     if is_scalar::<T>() {
@@ -129,53 +137,58 @@ fn with_encoded<T: Serialize + ?Sized, R>(
     work(&scratch.0)
 }
 
-/// What is copied out of a map for an item of type `T`.
-pub(super) enum Copied {
-    /// A scalar.
-    Short(Short),
-    /// The very bytes of the item.
-    Own(Vec<u8>),
-    Encoded(Scratch),
+/// What is copied out of a map for an item of type `T`: a scalar, the very bytes of the item, or their encoding.
+pub(super) struct Copied<T: 'static> {
+    short: Short,
+    long: Vec<u8>,
+    item: PhantomData<fn() -> T>,
 }
 
-impl Copied {
-    #[inline]
-    pub(super) fn of<T: 'static>() -> Self {
-        if is_scalar::<T>() {
-            Copied::Short(Short::default())
-        } else if is_plain::<T>() {
-            Copied::Own(Vec::new())
-        } else {
-            Copied::Encoded(Scratch::new())
+impl<T: 'static> Copied<T> {
+    #[inline(always)]
+    pub(super) fn new() -> Self {
+        Copied {
+            short: Short::default(),
+            long: if is_plain::<T>() {
+                Vec::new()
+            } else {
+                Scratch::new().take()
+            },
+            item: PhantomData,
         }
     }
+}
 
+impl<T: DeserializeOwned + 'static> Copied<T> {
     /// The item.
-    #[inline]
-    pub(super) fn decode<T: DeserializeOwned + 'static>(self) -> Result<T, MapError> {
-        let item = match self {
-            Copied::Short(short) => short.bytes().and_then(|bytes| scalar(bytes.get(..short.len())?)),
-            Copied::Own(bytes) => owned(bytes),
-            Copied::Encoded(scratch) => encoding::decode(&scratch.0),
+    #[inline(always)]
+    pub(super) fn decode(self) -> Result<T, MapError> {
+        let item = if is_scalar::<T>() {
+            self.short
+                .bytes()
+                .and_then(|bytes| scalar(bytes.get(..self.short.len())?))
+        } else if is_plain::<T>() {
+            owned(self.long)
+        } else {
+            encoding::decode(&Scratch(self.long).0)
         };
         item.ok_or(MapError::NotDecodable)
     }
 }
 
-impl Output for Copied {
-    #[inline]
+impl<T> Output for Copied<T> {
+    #[inline(always)]
     fn clear(&mut self) {
-        match self {
-            Copied::Short(short) => short.clear(),
-            Copied::Own(bytes) | Copied::Encoded(Scratch(bytes)) => Output::clear(bytes),
-        }
+        self.short.clear();
+        self.long.clear();
     }
 
-    #[inline]
+    #[inline(always)]
     fn append(&mut self, words: &[AtomicU64], len: usize) {
-        match self {
-            Copied::Short(short) => short.append(words, len),
-            Copied::Own(bytes) | Copied::Encoded(Scratch(bytes)) => Output::append(bytes, words, len),
+        if is_scalar::<T>() {
+            self.short.append(words, len);
+        } else {
+            Output::append(&mut self.long, words, len);
         }
     }
 }
@@ -193,14 +206,14 @@ pub(super) fn decode<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, M
 }
 
 /// `value` as a `T`, if it is one.
-#[inline]
+#[inline(always)]
 fn same<U: 'static, T: 'static>(value: U) -> Option<T> {
     let mut value = Some(value);
     (&mut value as &mut dyn Any).downcast_mut::<Option<T>>()?.take()
 }
 
 /// The scalar that consists of these bytes.
-#[inline]
+#[inline(always)]
 fn scalar<T: 'static>(bytes: &[u8]) -> Option<T> {
     macro_rules! numbers {
         ($($number:ident)*) => {$(

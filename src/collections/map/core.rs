@@ -64,7 +64,7 @@ struct Place {
 
 impl Place {
     /// The entry, unless it has expired.
-    #[inline]
+    #[inline(always)]
     fn live(&self) -> Option<&Found> {
         self.found.as_ref().filter(|_| !self.expired)
     }
@@ -190,7 +190,7 @@ impl Core {
         RawMap::new(words, &self.shape)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
         Key {
             bytes,
@@ -252,19 +252,19 @@ impl Core {
         self.now().saturating_add(ttl)
     }
 
-    #[inline]
-    pub(super) fn lock(&self, key: Key<'_>) -> Result<Locked<'_>, MapError> {
-        self.lock_shard(self.shape.shard_of(key.hash))
+    #[inline(always)]
+    fn lock<'a>(&self, raw: &'a RawMap<'a>, key: Key<'_>) -> Result<Locked<'a>, MapError> {
+        self.lock_shard(raw, self.shape.shard_of(key.hash))
     }
 
-    #[inline]
-    pub(super) fn lock_shard(&self, shard: u32) -> Result<Locked<'_>, MapError> {
+    #[inline(always)]
+    fn lock_shard<'a>(&self, raw: &'a RawMap<'a>, shard: u32) -> Result<Locked<'a>, MapError> {
         Self::check_outside()?;
-        Ok(self.raw().lock(shard, || self.peers(), self.deadline())?)
+        Ok(raw.lock(shard, || self.peers(), self.deadline())?)
     }
 
     /// The entry of `key`, and whether it has expired.
-    #[inline]
+    #[inline(always)]
     fn find(&self, locked: &Locked<'_>, key: Key<'_>) -> Result<Place, MapError> {
         let found = locked.find(key)?;
         let expiry = match &found {
@@ -279,7 +279,8 @@ impl Core {
     #[inline]
     pub(super) fn get(&self, key: Key<'_>, out: &mut impl Output) -> Result<bool, MapError> {
         let hit = if self.shape.evicts {
-            let locked = self.lock(key)?;
+            let raw = self.raw();
+            let locked = self.lock(&raw, key)?;
             let place = self.find(&locked, key)?;
             if let Some(found) = place.live() {
                 locked.copy_value(found, out)?;
@@ -306,7 +307,8 @@ impl Core {
     /// Stores a value, and copies the one before; false if there was none.
     #[inline]
     pub(super) fn insert(&self, key: Key<'_>, payload: Payload<'_>, old: &mut impl Output) -> Result<bool, MapError> {
-        let locked = self.lock(key)?;
+        let raw = self.raw();
+        let locked = self.lock(&raw, key)?;
         let place = self.find(&locked, key)?;
         if let Some(found) = place.live() {
             locked.copy_value(found, old)?;
@@ -315,7 +317,7 @@ impl Core {
         Ok(place.live().is_some())
     }
 
-    #[inline]
+    #[inline(always)]
     fn store(&self, locked: &Locked<'_>, key: Key<'_>, payload: Payload<'_>, place: &Place) -> Result<(), MapError> {
         Ok(locked.store(key, payload, place.found.as_ref(), || self.now(), || self.peers())?)
     }
@@ -327,7 +329,8 @@ impl Core {
         payload: Payload<'_>,
         found_value: &mut impl Output,
     ) -> Result<bool, MapError> {
-        let locked = self.lock(key)?;
+        let raw = self.raw();
+        let locked = self.lock(&raw, key)?;
         let place = self.find(&locked, key)?;
         match place.live() {
             Some(found) => {
@@ -340,7 +343,8 @@ impl Core {
 
     /// Removes an entry, and copies its value; false if there was none.
     pub(super) fn remove(&self, key: Key<'_>, old: &mut impl Output) -> Result<bool, MapError> {
-        let locked = self.lock(key)?;
+        let raw = self.raw();
+        let locked = self.lock(&raw, key)?;
         let place = self.find(&locked, key)?;
         if let Some(found) = place.live() {
             locked.copy_value(found, old)?;
@@ -360,7 +364,8 @@ impl Core {
         new: Option<&[u8]>,
         found_value: &mut Vec<u8>,
     ) -> Result<Result<(), bool>, MapError> {
-        let locked = self.lock(key)?;
+        let raw = self.raw();
+        let locked = self.lock(&raw, key)?;
         let place = self.find(&locked, key)?;
         if let Some(found) = place.live() {
             locked.copy_value(found, found_value)?;
@@ -394,7 +399,8 @@ impl Core {
         mut old: O,
         change: impl FnOnce(Option<O>, Turn<'_>) -> Result<R, MapError>,
     ) -> Result<R, MapError> {
-        let locked = self.lock(key)?;
+        let raw = self.raw();
+        let locked = self.lock(&raw, key)?;
         let place = self.find(&locked, key)?;
         if let Some(found) = place.live() {
             locked.copy_value(found, &mut old)?;
@@ -422,11 +428,16 @@ impl Core {
         Ok(self.raw().snapshot(shard, now, out, ends, peers, self.deadline())?)
     }
 
+    /// Removes all entries of a shard.
+    pub(super) fn clear(&self, shard: u32) -> Result<(), MapError> {
+        Ok(self.lock_shard(&self.raw(), shard)?.clear()?)
+    }
+
     /// Removes what has expired, as far as no lock is in the way.
     pub(super) fn sweep_overdue(&self) {
         for shard in 0..self.shape.shards() {
             if self.raw().is_overdue(shard, || self.now()) {
-                if let Ok(locked) = self.lock_shard(shard) {
+                if let Ok(locked) = self.lock_shard(&self.raw(), shard) {
                     let _ = locked.sweep(self.now());
                 }
             }

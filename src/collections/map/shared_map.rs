@@ -236,7 +236,7 @@ impl<K, V> SharedMap<K, V> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn clear(&self) -> Result<(), MapError> {
-        (0..self.core.shape().shards()).try_for_each(|shard| Ok(self.core.lock_shard(shard)?.clear()?))
+        (0..self.core.shape().shards()).try_for_each(|shard| self.core.clear(shard))
     }
 
     /// Has the map tell the time by `clock`, in milliseconds.

@@ -93,7 +93,7 @@ impl Entry {
     }
 
     /// The entry at `block`, whose second word is `tag`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn of_tag(shape: &Shape, block: u32, tag: u64) -> Result<Self, Corrupt> {
         let entry = Entry { block, tag };
         let room = entry.room(shape);
@@ -178,11 +178,18 @@ impl Entry {
     }
 
     /// Whether its key is this one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn has_key(&self, words: &[AtomicU64], shape: &Shape, key: &[u8]) -> Result<bool, Corrupt> {
         if self.key_len() as usize != key.len() {
             return Ok(false);
         }
+        if let Ok(word) = key.try_into() {
+            return Ok(load(words, self.key_at(shape))? == u64::from_ne_bytes(word));
+        }
+        self.has_long_key(words, shape, key)
+    }
+
+    fn has_long_key(&self, words: &[AtomicU64], shape: &Shape, key: &[u8]) -> Result<bool, Corrupt> {
         let stored = words_from(words, self.key_at(shape), key.len())?;
         let whole = key.chunks_exact(8);
         let rest = whole.remainder();
@@ -201,7 +208,7 @@ impl Entry {
     }
 
     /// Appends the whole value to `out`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn copy_value(&self, words: &[AtomicU64], shape: &Shape, out: &mut impl Output) -> Result<(), Corrupt> {
         append(words, self.value_at(shape), self.value_len(shape) as usize, out)?;
         let mut rest = self.more(words, shape)?;
@@ -255,14 +262,14 @@ pub(super) fn word_of(bytes: &[u8]) -> u64 {
 }
 
 /// Appends `len` bytes that begin at the word `at`.
-#[inline]
+#[inline(always)]
 fn append(words: &[AtomicU64], at: u32, len: usize, out: &mut impl Output) -> Result<(), Corrupt> {
     out.append(words_from(words, at, len)?, len);
     Ok(())
 }
 
 /// The words that hold `len` bytes, from `at` on.
-#[inline]
+#[inline(always)]
 fn words_from(words: &[AtomicU64], at: u32, len: usize) -> Result<&[AtomicU64], Corrupt> {
     let at = at as usize;
     words.get(at..at.saturating_add(len.div_ceil(8))).ok_or(Corrupt)
@@ -282,7 +289,7 @@ impl Output for Vec<u8> {
         Vec::clear(self);
     }
 
-    #[inline]
+    #[inline(always)]
     fn append(&mut self, words: &[AtomicU64], len: usize) {
         let start = self.len();
         // Whole words first, then what is too much goes.
@@ -305,9 +312,10 @@ impl Short {
     /// The value's bytes, if it was as short.
     #[inline]
     pub(crate) fn bytes(&self) -> Option<[u8; 16]> {
-        let [first, second] = self.words.map(u64::to_ne_bytes);
-        let byte = |at: usize| if at < 8 { first[at] } else { second[at - 8] };
-        (self.len <= 16).then(|| core::array::from_fn(byte))
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.words[0].to_ne_bytes());
+        bytes[8..].copy_from_slice(&self.words[1].to_ne_bytes());
+        (self.len <= 16).then_some(bytes)
     }
 
     #[inline]
@@ -322,12 +330,12 @@ impl Output for Short {
         *self = Short::default();
     }
 
-    #[inline]
+    #[inline(always)]
     fn append(&mut self, words: &[AtomicU64], len: usize) {
-        if self.len == 0 {
-            for (mine, word) in self.words.iter_mut().zip(words) {
-                *mine = word.load(Ordering::Relaxed); // Relaxed: as in `load`.
-            }
+        // Relaxed: as in `load`.
+        if let [first, rest @ ..] = words {
+            self.words[0] = first.load(Ordering::Relaxed);
+            self.words[1] = rest.first().map_or(0, |second| second.load(Ordering::Relaxed));
         }
         self.len = self.len.saturating_add(len);
     }

@@ -48,13 +48,6 @@ pub(crate) struct Change<'a> {
 }
 
 impl<'a> Journal<'a> {
-    /// Whether a change was begun and neither published nor undone. For the holder of the lock: its owner died.
-    #[inline]
-    pub(crate) fn is_open(&self) -> bool {
-        // Relaxed: only the holder of the lock stores here.
-        self.state.load(Ordering::Relaxed) & COUNT != 0
-    }
-
     /// Begins a change. Nothing shows before its first word.
     #[inline]
     pub(crate) fn begin(self) -> Change<'a> {
@@ -71,23 +64,11 @@ impl<'a> Journal<'a> {
         self.undo(state >> COUNT_BITS, state & COUNT)
     }
 
-    /// Has `look` look at the words without the lock; `None` if somebody was changing them, and what it saw means nothing.
-    #[inline]
-    pub(crate) fn read<R>(&self, look: impl FnOnce() -> R) -> Option<R> {
-        // Acquire: pairs with the Release in `publish` and `undo`, so that the words are those it published.
-        let before = self.state.load(Ordering::Acquire);
-        if before & COUNT != 0 {
-            return None;
-        }
-        let seen = look();
-        // Acquire: pairs with the Release fence in `set`. If a word seen came from a later change, the load below sees
-        // that change's count, or what came after it (J1, J3).
-        fence(Ordering::Acquire);
-        (self.state.load(Ordering::Relaxed) == before).then_some(seen)
-    }
-
     fn undo(&self, generation: u64, count: u64) -> Result<(), Corrupt> {
         let notes = self.log.get(..2 * count as usize).ok_or(Corrupt)?;
+        // Release: pairs with the Acquire fence in `read`: who sees a word put back, perhaps to what it held between two of its
+        // changes, sees the count, though another has counted.
+        fence(Ordering::Release);
         for note in notes.chunks_exact(2).rev() {
             let at = note[0].load(Ordering::Relaxed);
             let held = note[1].load(Ordering::Relaxed);
@@ -102,6 +83,29 @@ impl<'a> Journal<'a> {
         self.state.store(rested(generation), Ordering::Release);
         Ok(())
     }
+}
+
+/// Whether a change was begun and neither published nor undone. For the holder of the lock: its owner died.
+#[inline(always)]
+pub(crate) fn is_open(state: &AtomicU64) -> bool {
+    // Relaxed: only the holder of the lock stores here.
+    state.load(Ordering::Relaxed) & COUNT != 0
+}
+
+/// Has `look` look at the words of the journal with that state, without the lock; `None` if somebody was changing them, and
+/// what it saw means nothing.
+#[inline(always)]
+pub(crate) fn read<R>(state: &AtomicU64, look: impl FnOnce() -> R) -> Option<R> {
+    // Acquire: pairs with the Release in `publish` and `undo`, so that the words are those it published.
+    let before = state.load(Ordering::Acquire);
+    if before & COUNT != 0 {
+        return None;
+    }
+    let seen = look();
+    // Acquire: pairs with the Release fences in `set` and `undo`. If a word seen came from a later change, the load below
+    // sees that change's count, or what came after it (J1, J3).
+    fence(Ordering::Acquire);
+    (state.load(Ordering::Relaxed) == before).then_some(seen)
 }
 
 impl Change<'_> {

@@ -38,7 +38,7 @@
 mod entry;
 #[cfg(not(procshare_loom))]
 mod heap;
-mod journal;
+pub(crate) mod journal;
 #[cfg(not(procshare_loom))]
 mod room;
 #[cfg(not(procshare_loom))]
@@ -50,9 +50,8 @@ mod table;
 #[cfg(all(any(test, fuzzing, feature = "crash-points"), not(procshare_loom)))]
 mod verify;
 
+#[cfg(not(procshare_loom))]
 pub(crate) use journal::Corrupt;
-#[cfg(procshare_loom)]
-pub(crate) use journal::{Change, Journal, LOG};
 #[cfg(not(procshare_loom))]
 pub(crate) use {
     entry::{Key, Output, Payload, Short},

@@ -2,7 +2,7 @@
 
 use super::entry::{Key, Payload};
 use super::heap::free_regions;
-use super::journal::Corrupt;
+use super::journal::{self, Corrupt};
 use super::shape::{halves, word};
 use super::shard::{Locked, RawMap, Refusal};
 use super::table::{Found, words_needed};
@@ -11,7 +11,7 @@ use crate::primitive::{Deadline, Ordering, Peers};
 impl Locked<'_> {
     /// Stores `payload` under `key`, whose entry is `found` if there is one. Where there is too little room, what has expired makes way, and in a map that evicts
     /// what was used least recently.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn store(
         &self,
         key: Key<'_>,
@@ -110,7 +110,7 @@ impl RawMap<'_> {
         for _ in 0..TRIES {
             out.clear();
             ends.clear();
-            if let Some(copied) = self.journal(shard).read(|| self.copy_all(shard, &now, out, ends)) {
+            if let Some(copied) = journal::read(self.journal_state(shard), || self.copy_all(shard, &now, out, ends)) {
                 return Ok(copied?);
             }
         }

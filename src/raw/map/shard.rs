@@ -2,7 +2,7 @@
 
 use super::entry::{Key, Output, Rest, load};
 use super::heap::{Edit, free_claimed, free_regions};
-use super::journal::{Corrupt, Journal, LOG};
+use super::journal::{self, Corrupt, Journal, LOG};
 use super::shape::{EPOCH, Shape, halves, word};
 use super::table::{self, Found};
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers, crash_point};
@@ -74,12 +74,18 @@ impl<'a> RawMap<'a> {
         &self.words[(self.shape.shard_at(shard) + word) as usize]
     }
 
+    /// The word that tells whether a shard is being changed.
+    #[inline(always)]
+    pub(super) fn journal_state(&self, shard: u32) -> &'a AtomicU64 {
+        &self.words[(self.shape.shard_at(shard) + word::JOURNAL) as usize]
+    }
+
     #[inline]
     pub(super) fn journal(&self, shard: u32) -> Journal<'a> {
         let at = self.shape.shard_at(shard);
         let notes = (at + word::NOTES) as usize;
         Journal {
-            state: &self.words[(at + word::JOURNAL) as usize],
+            state: self.journal_state(shard),
             log: &self.words[notes..notes + 2 * LOG],
             words: self.words,
         }
@@ -97,17 +103,35 @@ impl<'a> RawMap<'a> {
         deadline: Deadline,
     ) -> Result<bool, Refusal> {
         let shard = self.shape.shard_of(key.hash);
+        match journal::read(self.journal_state(shard), || self.look(shard, key, &now, out)) {
+            Some(seen) => Ok(seen?),
+            None => self.read_on(key, now, out, peers, deadline),
+        }
+    }
+
+    /// Looks again, and locks if that does not help.
+    #[cold]
+    fn read_on(
+        &self,
+        key: Key<'_>,
+        now: impl Fn() -> u64,
+        out: &mut impl Output,
+        peers: impl FnOnce() -> Peers,
+        deadline: Deadline,
+    ) -> Result<bool, Refusal> {
+        let shard = self.shape.shard_of(key.hash);
         for _ in 0..LOOKS {
-            if let Some(seen) = self.journal(shard).read(|| self.look(shard, key, &now, out)) {
+            out.clear();
+            if let Some(seen) = journal::read(self.journal_state(shard), || self.look(shard, key, &now, out)) {
                 return Ok(seen?);
             }
-            out.clear();
         }
         let _locked = self.lock(shard, peers, deadline)?;
+        out.clear();
         Ok(self.look(shard, key, &now, out)?)
     }
 
-    #[inline]
+    #[inline(always)]
     fn look(&self, shard: u32, key: Key<'_>, now: impl Fn() -> u64, out: &mut impl Output) -> Result<bool, Corrupt> {
         let Some(found) = table::find(self.words, self.shape, shard, key)? else {
             return Ok(false);
@@ -121,9 +145,9 @@ impl<'a> RawMap<'a> {
     }
 
     /// Takes a shard's lock, and makes good what a dead holder left half-done.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn lock(
-        &self,
+        &'a self,
         shard: u32,
         peers: impl FnOnce() -> Peers,
         deadline: Deadline,
@@ -131,12 +155,12 @@ impl<'a> RawMap<'a> {
         let mutex = self.mutex(shard);
         let held = mutex.lock(peers, deadline)?;
         let locked = Locked {
-            map: *self,
+            map: self,
             shard,
             mutex,
             owner: held.owner,
         };
-        if held.inconsistent || self.journal(shard).is_open() {
+        if held.inconsistent || journal::is_open(self.journal_state(shard)) {
             locked.recover()?;
         }
         Ok(locked)
@@ -204,7 +228,7 @@ impl<'a> RawMap<'a> {
 
 /// A shard whose lock the caller holds; given back on drop.
 pub(crate) struct Locked<'a> {
-    pub(super) map: RawMap<'a>,
+    pub(super) map: &'a RawMap<'a>,
     pub(super) shard: u32,
     mutex: &'a RawMutex,
     owner: OwnerId,
@@ -267,24 +291,25 @@ impl<'a> Locked<'a> {
     }
 
     /// Whether the caller still is the process that locked: not in a child that was forked meanwhile.
+    #[inline(always)]
     pub(crate) fn is_callers(&self) -> bool {
         RawMutex::is_caller(self.owner)
     }
 
     /// The entry of `key`, expired or not.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, key: Key<'_>) -> Result<Option<Found>, Corrupt> {
         table::find(self.map.words, self.map.shape, self.shard, key)
     }
 
     /// Copies an entry's value to `out`, which is empty.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn copy_value(&self, found: &Found, out: &mut impl Output) -> Result<(), Corrupt> {
         found.entry.copy_value(self.map.words, self.map.shape, out)
     }
 
     /// When an entry expires, if it does.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn expiry(&self, found: &Found) -> Result<Option<u64>, Corrupt> {
         found.entry.expiry(self.map.words, self.map.shape)
     }

@@ -26,7 +26,7 @@ pub(crate) struct Found {
 }
 
 /// The entry of `key`. Without the lock it may be anything, which the journal then tells.
-#[inline]
+#[inline(always)]
 pub(super) fn find(words: &[AtomicU64], shape: &Shape, shard: u32, key: Key<'_>) -> Result<Option<Found>, Corrupt> {
     find_where(words, shape, shard, key.tag(), |entry| {
         entry.has_key(words, shape, key.bytes)
@@ -69,10 +69,10 @@ fn find_where(
 impl Locked<'_> {
     /// Stores `payload` under `key`, whose entry is `found` if there is one; false if there is too little room, and nothing
     /// was changed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn put(&self, key: Key<'_>, payload: Payload<'_>, found: Option<&Found>) -> Result<bool, Refusal> {
         if let Some(found) = found {
-            if self.put_in_place(payload, found)? {
+            if self.put_word(payload, found)? || self.put_in_place(payload, found)? {
                 if self.map.shape.evicts {
                     self.touch(found)?;
                 }
@@ -110,6 +110,23 @@ impl Locked<'_> {
     }
 
     /// Overwrites the value where it stands, if it takes about the same room and few of its words change.
+    /// Overwrites a value of one word, which needs no journal: whoever reads sees the old or the new.
+    #[inline(always)]
+    fn put_word(&self, payload: Payload<'_>, found: &Found) -> Result<bool, Corrupt> {
+        let (shape, entry) = (self.map.shape, &found.entry);
+        let Ok(word) = payload.value.try_into() else {
+            return Ok(false);
+        };
+        if entry.tag & (EXTENDED | EXPIRES) != 0 || payload.expires.is_some() || entry.value_len(shape) != 8 {
+            return Ok(false);
+        }
+        let target = self.map.words.get(entry.value_at(shape) as usize).ok_or(Corrupt)?;
+        // Relaxed: nothing hangs on it.
+        target.store(u64::from_ne_bytes(word), Ordering::Relaxed);
+        crash_point!("map.replaced");
+        Ok(true)
+    }
+
     fn put_in_place(&self, payload: Payload<'_>, found: &Found) -> Result<bool, Corrupt> {
         let (words, shape, entry) = (self.map.words, self.map.shape, &found.entry);
         let (room, value_words) = (entry.room(shape), words_of(payload.value.len()));
@@ -137,7 +154,7 @@ impl Locked<'_> {
         if same_len && same_expiry && changed <= 1 {
             if let (Some(target), 1) = (targets.get(last), changed) {
                 let chunk = payload.value.chunks(8).nth(last).ok_or(Corrupt)?;
-                // One word is whole in itself: whoever reads sees the old or the new. Relaxed: nothing hangs on it.
+                // As in `put_word`.
                 target.store(word_of(chunk), Ordering::Relaxed);
                 crash_point!("map.replaced");
             }

@@ -29,9 +29,8 @@ impl Bench {
     }
 
     fn insert(&self, key: Key<'_>, value: &[u8]) -> Result<(), Refusal> {
-        let locked = self
-            .map()
-            .lock(self.shape.shard_of(key.hash), no_peers, Deadline::Now)?;
+        let map = self.map();
+        let locked = map.lock(self.shape.shard_of(key.hash), no_peers, Deadline::Now)?;
         let found = locked.find(key)?;
         locked.store(key, Payload { value, expires: None }, found.as_ref(), || 0, no_peers)
     }
@@ -43,8 +42,8 @@ impl Bench {
     }
 
     fn remove(&self, key: Key<'_>) -> bool {
-        let locked = self
-            .map()
+        let map = self.map();
+        let locked = map
             .lock(self.shape.shard_of(key.hash), no_peers, Deadline::Now)
             .unwrap();
         let found = locked.find(key).unwrap();
