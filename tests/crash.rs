@@ -515,11 +515,11 @@ fn scenario(point: &'static str) -> Option<()> {
 #[test]
 fn a_process_may_die_at_every_named_point() {
     let _watchdog = watchdog();
-    // Those of queues, pipes and rings are met in `tests/crash_messages`.
-    let of_messages = ["bell.", "queue.", "seat.", "ring."];
+    // Those of queues, pipes and rings are met in `tests/crash_messages`, those of maps in `tests/crash_map`.
+    let elsewhere = ["bell.", "queue.", "seat.", "ring.", "map."];
     let points = CRASH_POINTS
         .iter()
-        .filter(|point| !of_messages.iter().any(|prefix| point.starts_with(prefix)));
+        .filter(|point| !elsewhere.iter().any(|prefix| point.starts_with(prefix)));
     for point in points.clone() {
         assert!(scenario(point).is_some(), "{point} has no scenario here");
     }
