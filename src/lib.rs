@@ -130,7 +130,7 @@ pub mod __private {
         name: &'static str,
         hash: fn(&[u8], u64) -> u64,
     ) -> crate::MapBuilder<K, V> {
-        builder.hasher(crate::collections::NamedHasher { name, hash })
+        builder.hasher(crate::collections::NamedHasher { name, hash: Some(hash) })
     }
 
     /// Checks that no word of a map is lost. Nobody may be using it.

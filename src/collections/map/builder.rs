@@ -1,7 +1,7 @@
 //! `MapBuilder<K, V>`: what a map is to be like, and the doors to one.
 
 use super::bytes::usual_bytes;
-use super::core::{Core, EntryOf, NamedHasher, XXH3, map_spec, write_map};
+use super::core::{Core, EntryOf, NamedHasher, RAPIDHASH, map_spec, write_map};
 use super::shared_map::SharedMap;
 use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
@@ -57,7 +57,7 @@ impl<K: 'static, V: 'static> MapBuilder<K, V> {
             evicts: false,
             ttl: 0,
             schema: format!("{} -> {}", std::any::type_name::<K>(), std::any::type_name::<V>()),
-            hasher: XXH3,
+            hasher: RAPIDHASH,
             entry: PhantomData,
         }
     }
@@ -213,7 +213,7 @@ impl<K: 'static, V: 'static> MapBuilder<K, V> {
     }
 
     fn adopt(&self, handle: Handle) -> Result<SharedMap<K, V>> {
-        Ok(SharedMap::of(Core::adopt(handle, self.hasher.hash)?))
+        Ok(SharedMap::of(Core::adopt(handle, self.hasher)?))
     }
 
     /// As [`adopt`](Self::adopt), if the map has that shape.

@@ -6,26 +6,50 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, MAP_FORGETS, MAP_LOCKS, Spec, text_fingerprint};
 use crate::primitive::{AtomicU64, Deadline, Ordering, Peers, boot_millis, current_owner};
 use crate::raw::map::{EPOCH, Found, Key, Locked, Output, Payload, RawMap, SEED, SHAPE_WORDS, Shape, TTL};
+use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 const _: () = assert!(MAP_FORGETS.start == EPOCH as usize && MAP_FORGETS.end == EPOCH as usize + 1);
 
-/// Hashes the bytes of a key, beginning with a seed.
-pub(crate) type Hasher = fn(&[u8], u64) -> u64;
-
-/// A hasher, and the name by which programs agree on it.
+/// A way to hash the bytes of a key beginning with a seed, and the name by which programs agree on it.
 #[derive(Clone, Copy)]
 pub(crate) struct NamedHasher {
     pub(crate) name: &'static str,
-    pub(crate) hash: Hasher,
+    /// None for the one that maps use unless told otherwise.
+    pub(crate) hash: Option<fn(&[u8], u64) -> u64>,
 }
 
-pub(super) const XXH3: NamedHasher = NamedHasher {
-    name: "xxh3",
-    hash: xxhash_rust::xxh3::xxh3_64_with_seed,
+/// Portable, and stable from version to version.
+pub(super) const RAPIDHASH: NamedHasher = NamedHasher {
+    name: "rapidhash v3",
+    hash: None,
 };
+
+/// A hasher and its seed.
+#[derive(Clone)]
+enum Hasher {
+    Rapid(RapidSecrets),
+    Other(fn(&[u8], u64) -> u64, u64),
+}
+
+impl Hasher {
+    fn new(named: NamedHasher, seed: u64) -> Self {
+        match named.hash {
+            None => Hasher::Rapid(RapidSecrets::seed(seed)),
+            Some(hash) => Hasher::Other(hash, seed),
+        }
+    }
+
+    #[inline(always)]
+    fn hash(&self, bytes: &[u8]) -> u64 {
+        match self {
+            Hasher::Rapid(secrets) => rapidhash_v3_inline::<true, false, false>(bytes, secrets),
+            Hasher::Other(hash, seed) => hash(bytes, *seed),
+        }
+    }
+}
 
 /// What a map takes and gives, and does not hold: it is neither more nor less `Send` than its handle.
 pub(super) type EntryOf<K, V> = fn(K, V) -> (K, V);
@@ -47,10 +71,9 @@ pub(super) enum Patience {
 pub(super) struct Core {
     handle: Handle,
     shape: Shape,
-    seed: u64,
+    hasher: Hasher,
     /// Milliseconds an entry lives; 0 is for ever.
     ttl: u64,
-    hash: Hasher,
     pub(super) clock: Option<Clock>,
     pub(super) patience: Patience,
 }
@@ -140,7 +163,7 @@ impl Drop for Inside {
 
 impl Core {
     /// Makes a map of a handle, if what it leads to is one.
-    pub(super) fn adopt(handle: Handle, hash: Hasher) -> Result<Self> {
+    pub(super) fn adopt(handle: Handle, hasher: NamedHasher) -> Result<Self> {
         handle.check_writable()?;
         let corrupt = |message: String| Error::new(ErrorKind::Corrupt, message).in_segment(handle.segment().label());
         if handle.bytes() < 8 * MAP_LOCKS.0 as u64 {
@@ -163,11 +186,10 @@ impl Core {
             })?;
         debug_assert_eq!(shape.lock_at(1) as usize, MAP_LOCKS.0 + MAP_LOCKS.1);
         Ok(Core {
-            seed: word(SEED),
+            hasher: Hasher::new(hasher, word(SEED)),
             ttl: word(TTL),
             handle,
             shape,
-            hash,
             clock: None,
             patience: Patience::Endless,
         })
@@ -194,7 +216,7 @@ impl Core {
     pub(super) fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
         Key {
             bytes,
-            hash: (self.hash)(bytes, self.seed),
+            hash: self.hasher.hash(bytes),
         }
     }
 
@@ -224,6 +246,7 @@ impl Core {
 
     /// Milliseconds by the map's clock: the wall clock as it was when the first who asked looked at it, going on with the
     /// time since the machine was started.
+    #[cold]
     pub(super) fn now(&self) -> u64 {
         match &self.clock {
             Some(clock) => clock(),
@@ -242,6 +265,7 @@ impl Core {
     }
 
     /// When what is stored now expires, if it does.
+    #[inline(always)]
     pub(super) fn expiry(&self) -> Option<u64> {
         (self.ttl != 0).then(|| self.now().saturating_add(self.ttl))
     }
@@ -279,14 +303,7 @@ impl Core {
     #[inline]
     pub(super) fn get(&self, key: Key<'_>, out: &mut impl Output) -> Result<bool, MapError> {
         let hit = if self.shape.evicts {
-            let raw = self.raw();
-            let locked = self.lock(&raw, key)?;
-            let place = self.find(&locked, key)?;
-            if let Some(found) = place.live() {
-                locked.copy_value(found, out)?;
-                locked.touch(found)?;
-            }
-            place.live().is_some()
+            self.get_and_touch(key, out)?
         } else {
             self.look(key, out)?
         };
@@ -295,13 +312,26 @@ impl Core {
         Ok(hit)
     }
 
+    /// Copies the value of `key` and makes it the newest.
+    #[inline(never)]
+    fn get_and_touch(&self, key: Key<'_>, out: &mut impl Output) -> Result<bool, MapError> {
+        let raw = self.raw();
+        let locked = self.lock(&raw, key)?;
+        let place = self.find(&locked, key)?;
+        if let Some(found) = place.live() {
+            locked.copy_value(found, out)?;
+            locked.touch(found)?;
+        }
+        Ok(place.live().is_some())
+    }
+
     /// As [`get`](Self::get), as if nobody had looked.
     #[inline]
     pub(super) fn look(&self, key: Key<'_>, out: &mut impl Output) -> Result<bool, MapError> {
         Self::check_outside()?;
         Ok(self
             .raw()
-            .read(key, || self.now(), out, || self.peers(), self.deadline())?)
+            .read(key, || self.now(), out, || self.peers(), || self.deadline())?)
     }
 
     /// Stores a value, and copies the one before; false if there was none.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// copies: calls take references and return values. Two keys are the same if their encodings are. The map has a fixed
 /// capacity in bytes, for all entries together; a value may be as large as what is free.
 ///
-/// Entries are spread over shards by the hash of their keys (XXH3, seeded for each map). Whoever changes an entry locks
+/// Entries are spread over shards by the hash of their keys (rapidhash, seeded for each map). Whoever changes an entry locks
 /// its shard; whoever reads looks without a lock and only waits while an entry of the same shard is being written.
 /// Encoding happens before a lock is taken and decoding afterwards, except in [`update`](Self::update).
 ///
@@ -90,7 +90,7 @@ impl<K, V> SharedMap<K, V> {
     /// Makes a map of a handle that was passed to this process.
     #[cfg(feature = "process")]
     pub(crate) fn adopt(handle: Handle) -> Result<Self> {
-        Ok(Self::of(Core::adopt(handle, super::core::XXH3.hash)?))
+        Ok(Self::of(Core::adopt(handle, super::core::RAPIDHASH)?))
     }
 
     pub(crate) fn handle(&self) -> &Handle {

@@ -97,11 +97,8 @@ impl Entry {
     pub(super) fn of_tag(shape: &Shape, block: u32, tag: u64) -> Result<Self, Corrupt> {
         let entry = Entry { block, tag };
         let room = entry.room(shape);
-        let sound = tag & (FREE | REST) == 0
-            && block >= shape.regions_at
-            && entry.size() <= shape.region
-            && room <= shape.region
-            && entry.unused() <= 8 * room;
+        let sound =
+            tag & (FREE | REST) == 0 && block >= shape.regions_at && room <= shape.region && entry.unused() <= 8 * room;
         if sound { Ok(entry) } else { Err(Corrupt) }
     }
 
@@ -189,6 +186,7 @@ impl Entry {
         self.has_long_key(words, shape, key)
     }
 
+    #[inline(never)]
     fn has_long_key(&self, words: &[AtomicU64], shape: &Shape, key: &[u8]) -> Result<bool, Corrupt> {
         let stored = words_from(words, self.key_at(shape), key.len())?;
         let whole = key.chunks_exact(8);
@@ -211,6 +209,15 @@ impl Entry {
     #[inline(always)]
     pub(super) fn copy_value(&self, words: &[AtomicU64], shape: &Shape, out: &mut impl Output) -> Result<(), Corrupt> {
         append(words, self.value_at(shape), self.value_len(shape) as usize, out)?;
+        if self.tag & EXTENDED == 0 {
+            Ok(())
+        } else {
+            self.copy_rests(words, shape, out)
+        }
+    }
+
+    #[cold]
+    fn copy_rests(&self, words: &[AtomicU64], shape: &Shape, out: &mut impl Output) -> Result<(), Corrupt> {
         let mut rest = self.more(words, shape)?;
         let mut left = shape.words;
         while rest != 0 {

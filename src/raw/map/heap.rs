@@ -113,6 +113,12 @@ impl<'a> Edit<'a> {
         Ok(())
     }
 
+    /// Writes the second word of a block that was taken; whether the one before it is free stays as it was.
+    pub(super) fn fill_tag(&self, block: u32, tag: u64) -> Result<(), Corrupt> {
+        let after_free = self.get(block + 1)? & AFTER_FREE;
+        self.fill(block + 1, tag | after_free)
+    }
+
     /// Puts another number into half a word.
     #[inline]
     pub(super) fn relink(&mut self, link: Link, number: u32) -> Result<(), Corrupt> {
@@ -260,16 +266,17 @@ impl<'a> Edit<'a> {
     // --- taking and giving back ------------------------------------------------------------------------------
 
     /// Takes a block of at least `size` words, which are not more than a region's, and tells where and how large it is. Its
-    /// second word has its size and no flags; to write its others needs no notes, but for the first.
+    /// second word has its size and no flag but `AFTER_FREE`; to write to it needs no notes.
     pub(super) fn take(&mut self, size: u32) -> Result<Option<(u32, u32)>, Corrupt> {
         if let Some(block) = self.find(size)? {
-            let total = self.take_out(block)?;
+            let total = self.free_size(block)?;
             return self.carve(block, total, size).map(Some);
         }
-        match self.claim()? {
-            Some(block) => self.carve(block, self.shape.region, size).map(Some),
-            None => Ok(None),
-        }
+        let Some(block) = self.claim()? else {
+            return Ok(None);
+        };
+        self.make_free(block, self.shape.region)?;
+        self.carve(block, self.shape.region, size).map(Some)
     }
 
     /// Takes the largest block there is, `size` words of it at most; `None` if even that has not `least`.
@@ -280,33 +287,46 @@ impl<'a> Edit<'a> {
         }
         match self.largest()? {
             Some(block) if self.free_size(block)? >= least => {
-                let total = self.take_out(block)?;
+                let total = self.free_size(block)?;
                 self.carve(block, total, total).map(Some)
             }
             _ => Ok(None),
         }
     }
 
-    /// Cuts a block of `size` words off one of `total` that is in no list.
+    /// Cuts a block of `size` words off the end of a free one of `total`, or takes the whole if too little would be left.
     fn carve(&mut self, block: u32, total: u32, size: u32) -> Result<(u32, u32), Corrupt> {
-        let rest = total - size;
-        let taken = if rest >= LEAST { size } else { total };
-        // Its words as a free block are needed if the change is undone.
-        self.change.keep(block)?;
-        self.set(block + 1, pair(taken, 0))?;
-        if rest >= LEAST {
-            self.make_free(block + size, rest)?;
+        let rest = if total - size >= LEAST { total - size } else { 0 };
+        let (taken, size) = (block + rest, total - rest);
+        // Of the words taken these tell of the free block, and are needed if the change is undone.
+        self.keep(block + total - 1)?;
+        if rest == 0 {
+            self.take_out(block)?;
+            self.keep(block)?;
+            self.set(block + 1, pair(total, 0))?;
         } else {
-            if total > LEAST {
-                self.change.keep(block + total - 1)?;
-            }
-            if let Some(follower) = self.follower(block, total) {
-                let tag = self.get(follower + 1)?;
-                self.set(follower + 1, tag & !AFTER_FREE)?;
-            }
+            self.resize_free(block, total, rest)?;
+            self.fill(taken + 1, pair(size, 0) | AFTER_FREE)?;
         }
-        self.count_free(|free| free.checked_sub(taken))?;
-        Ok((block, taken))
+        if let Some(follower) = self.follower(block, total) {
+            let tag = self.get(follower + 1)?;
+            self.set(follower + 1, tag & !AFTER_FREE)?;
+        }
+        self.count_free(|free| free.checked_sub(size))?;
+        Ok((taken, size))
+    }
+
+    /// Moves the end of a free block of `old` words, which stays in its list if that is still the right one.
+    fn resize_free(&mut self, block: u32, old: u32, new: u32) -> Result<(), Corrupt> {
+        if class_of(old) != class_of(new) {
+            self.take_out(block)?;
+            return self.make_free(block, new);
+        }
+        self.set(block + 1, pair(new, 0) | FREE)?;
+        if new > LEAST {
+            self.set(block + new - 1, pair(new, 0))?;
+        }
+        Ok(())
     }
 
     /// Gives a block back that nothing leads to.
@@ -316,30 +336,33 @@ impl<'a> Edit<'a> {
         if !self.fits_region(block, own_size) || tag & FREE != 0 {
             return Err(Corrupt);
         }
-        let (mut first, mut size) = (block, own_size);
-        let mut follower = self.follower(block, own_size);
-        if let Some(next) = follower {
+        let mut size = own_size;
+        if let Some(next) = self.follower(block, own_size) {
             if self.get(next + 1)? & FREE != 0 {
                 size += self.take_out(next)?;
-                follower = self.follower(block, size);
             }
         }
-        if tag & AFTER_FREE != 0 {
-            let before = size_of_block(self.get(block - 1)?);
-            first = block.checked_sub(before).ok_or(Corrupt)?;
-            if self.free_size(first)? != before || self.take_out(first)? != before {
-                return Err(Corrupt);
-            }
-            size += before;
-        }
-        if !self.fits_region(first, size) {
+        let before = if tag & AFTER_FREE != 0 {
+            size_of_block(self.get(block - 1)?)
+        } else {
+            0
+        };
+        let first = block.checked_sub(before).ok_or(Corrupt)?;
+        if before != 0 && self.free_size(first)? != before || !self.fits_region(first, size + before) {
             return Err(Corrupt);
         }
-        if size == self.shape.region {
+        if size + before == self.shape.region {
+            if before != 0 {
+                self.take_out(first)?;
+            }
             return self.empty_region(first, own_size);
         }
-        self.make_free(first, size)?;
-        if let Some(follower) = follower {
+        if before == 0 {
+            self.make_free(first, size)?;
+        } else {
+            self.resize_free(first, before, before + size)?;
+        }
+        if let Some(follower) = self.follower(block, size) {
             let tag = self.get(follower + 1)?;
             self.set(follower + 1, tag | AFTER_FREE)?;
         }

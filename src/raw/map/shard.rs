@@ -100,7 +100,7 @@ impl<'a> RawMap<'a> {
         now: impl Fn() -> u64,
         out: &mut impl Output,
         peers: impl FnOnce() -> Peers,
-        deadline: Deadline,
+        deadline: impl FnOnce() -> Deadline,
     ) -> Result<bool, Refusal> {
         let shard = self.shape.shard_of(key.hash);
         match journal::read(self.journal_state(shard), || self.look(shard, key, &now, out)) {
@@ -117,7 +117,7 @@ impl<'a> RawMap<'a> {
         now: impl Fn() -> u64,
         out: &mut impl Output,
         peers: impl FnOnce() -> Peers,
-        deadline: Deadline,
+        deadline: impl FnOnce() -> Deadline,
     ) -> Result<bool, Refusal> {
         let shard = self.shape.shard_of(key.hash);
         for _ in 0..LOOKS {
@@ -126,7 +126,7 @@ impl<'a> RawMap<'a> {
                 return Ok(seen?);
             }
         }
-        let _locked = self.lock(shard, peers, deadline)?;
+        let _locked = self.lock(shard, peers, deadline())?;
         out.clear();
         Ok(self.look(shard, key, &now, out)?)
     }

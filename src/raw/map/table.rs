@@ -82,6 +82,7 @@ impl Locked<'_> {
         self.put_anew(key, payload, found)
     }
 
+    #[inline(never)]
     fn put_anew(&self, key: Key<'_>, payload: Payload<'_>, found: Option<&Found>) -> Result<bool, Refusal> {
         let shape = self.map.shape;
         let longest = 8 * (shape.region - header_words(shape, EXPIRES | EXTENDED)) as usize;
@@ -127,6 +128,7 @@ impl Locked<'_> {
         Ok(true)
     }
 
+    #[inline(never)]
     fn put_in_place(&self, payload: Payload<'_>, found: &Found) -> Result<bool, Corrupt> {
         let (words, shape, entry) = (self.map.words, self.map.shape, &found.entry);
         let (room, value_words) = (entry.room(shape), words_of(payload.value.len()));
@@ -275,7 +277,7 @@ impl Locked<'_> {
         };
         let after = edit.own(word::GARBAGE)?;
         edit.fill(block, after)?;
-        edit.fill(block + 1, tag(size, 0, unused, REST))?;
+        edit.fill_tag(block, tag(size, 0, unused, REST))?;
         for (at, chunk) in (block + REST_HEADER..).zip(part[part.len() - len..].chunks(8)) {
             edit.fill(at, word_of(chunk))?;
         }
@@ -478,7 +480,7 @@ impl New<'_> {
         let unused = 8 * (self.size - used) - self.value.len() as u32;
         edit.fill(self.block, pair(next, key.tag()))?;
         let flags = self.flags;
-        edit.fill(self.block + 1, tag(self.size, key.bytes.len() as u32, unused, flags))?;
+        edit.fill_tag(self.block, tag(self.size, key.bytes.len() as u32, unused, flags))?;
         let mut at = self.block + 2 + u32::from(edit.shape.evicts);
         if let Some(expires) = expires {
             edit.fill(at, expires)?;

@@ -37,7 +37,10 @@ impl Bench {
 
     fn get(&self, key: Key<'_>) -> Option<Vec<u8>> {
         let mut out = vec![];
-        let found = self.map().read(key, || 0, &mut out, no_peers, Deadline::Now).unwrap();
+        let found = self
+            .map()
+            .read(key, || 0, &mut out, no_peers, || Deadline::Now)
+            .unwrap();
         found.then_some(out)
     }
 
