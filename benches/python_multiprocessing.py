@@ -1,10 +1,12 @@
-"""Prints nanoseconds per operation of multiprocessing's Value, Queue or Pipe.
+"""Prints nanoseconds per operation of multiprocessing's Value, Queue, Pipe or Manager().dict().
 
 Arguments: what, processes, operations.
 - value: each of the processes increments one Value under its lock, so many times. Only the loops are timed: from the
   moment the first process starts to count until the last one has finished.
 - queue: one process puts ints into a Queue of 1024 places and another gets them, from the first to the last.
 - pipe: an int goes through a Pipe to another process and comes back.
+- map: each of the processes sets the same thousand keys of a Manager().dict() to ints, so many times. Timed as
+  value.
 """
 
 import multiprocessing
@@ -83,6 +85,34 @@ def pipe(_processes, trips):
     return elapsed / trips
 
 
+def set_keys(entries, barrier, times, index, sets):
+    barrier.wait()
+    started = time.monotonic_ns()
+    for number in range(sets):
+        entries[number % 1000] = number
+    times[2 * index] = started
+    times[2 * index + 1] = time.monotonic_ns()
+
+
+def map_(processes, sets):
+    manager = CONTEXT.Manager()
+    entries = manager.dict()
+    barrier = CONTEXT.Barrier(processes)
+    times = CONTEXT.Array("q", 2 * processes, lock=False)
+    workers = [
+        CONTEXT.Process(target=set_keys, args=(entries, barrier, times, index, sets))
+        for index in range(processes)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    expected = {number % 1000: number for number in range(sets)}
+    if entries.copy() != expected:
+        sys.exit(f"{entries.copy()} is not what was set")
+    return (max(times) - min(times)) / (processes * sets)
+
+
 if __name__ == "__main__":
-    what = {"value": value, "queue": queue, "pipe": pipe}[sys.argv[1]]
+    what = {"value": value, "queue": queue, "pipe": pipe, "map": map_}[sys.argv[1]]
     print(what(int(sys.argv[2]), int(sys.argv[3])))

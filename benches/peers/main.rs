@@ -9,6 +9,7 @@
 
 mod alone;
 mod contended;
+mod maps;
 mod measure;
 mod messages;
 mod portable;
@@ -74,6 +75,16 @@ const ROWS: &[Row] = &[
     row("pipe_round_trip", 0.20, 0.01, trips::pipe_round_trip),
     row("queue_vs_python", 0.02, 0.005, python::queue),
     row("pipe_vs_python", 0.10, 0.01, python::pipe),
+    row("map_get_u64", 2.00, 1.00, maps::get_u64),
+    row("map_insert_u64", 2.50, 1.20, maps::insert_u64),
+    row("map_get_string", 2.00, 1.00, maps::get_string),
+    row("map_mixed_2p", 1.50, 0.80, maps::mixed_2p),
+    row("map_vs_python", 0.02, 0.003, python::map),
+    row("map_bytes_u64", 2.50, 2.50, maps::bytes_of_numbers),
+    row("map_bytes_string", 1.50, 1.50, maps::bytes_of_texts),
+    note("map_insert_remove_u64", maps::insert_and_remove),
+    note("map_insert_varying", maps::insert_varying),
+    note("map_get_lru", maps::get_lru),
     note("longest_wait_4p", contended::longest_wait),
     note("lock_uncontended_std", alone::lock_beside_std),
     note("lock_uncontended_robust", robust::lock),

@@ -1,6 +1,7 @@
-//! Python's `multiprocessing`: `Value` under its lock, `Queue`, `Pipe`.
+//! Python's `multiprocessing`: `Value` under its lock, `Queue`, `Pipe`, `Manager().dict()`.
 
 use crate::contended::pace;
+use crate::maps::set_in_processes;
 use crate::measure::{Effort, Measured, interleave};
 use crate::messages::through_queue;
 use crate::race::{in_processes, whole_pace};
@@ -56,4 +57,9 @@ pub(crate) fn pipe(effort: Effort) -> Option<Measured> {
     });
     echo.end();
     measured
+}
+
+pub(crate) fn map(effort: Effort) -> Option<Measured> {
+    let sets = effort.operations(1_000_000);
+    beside("map", effort, 2, 20_000, || pace(|| set_in_processes(2, sets)))
 }
