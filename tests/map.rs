@@ -315,7 +315,7 @@ fn another_hash_is_refused_and_named() {
         (ErrorKind::TypeMismatch, Some(name.as_str()))
     );
     let words = error.to_string();
-    assert!(words.contains("constant") && words.contains("xxh3"), "{words}");
+    assert!(words.contains("u32 -> u32, constant") && words.contains("u32 -> u32, rapidhash"), "{words}");
     assert_eq!(constant().open(&name).unwrap().get(&1), Ok(Some(10)));
     let usual = unique("map-hash");
     let _map = SharedMap::<u32, u32>::create(&usual, 4096).unwrap();

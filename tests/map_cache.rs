@@ -1,0 +1,301 @@
+//! `SharedMap` as a cache: what makes room for what. `map_time.rs` has what time does to entries.
+
+#![cfg(feature = "map")]
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
+mod common;
+
+use common::watchdog;
+use procshare::SharedMap;
+use proptest::prelude::*;
+use std::collections::HashMap;
+use std::thread;
+
+/// Every word of the map is accounted for.
+fn verify<K, V>(map: &SharedMap<K, V>) {
+    #[cfg(feature = "crash-points")]
+    procshare::__private::verify_map(map).unwrap();
+    #[cfg(not(feature = "crash-points"))]
+    let _ = map;
+}
+
+type Cache = SharedMap<u32, Vec<u8>>;
+
+fn cache(capacity: usize, shards: u32) -> Cache {
+    let builder = Cache::builder().capacity(capacity).shards(shards).evict_lru();
+    builder.anonymous().unwrap()
+}
+
+fn bytes(fill: u32, len: usize) -> Vec<u8> {
+    (0..len).map(|at| (fill as u8).wrapping_add(at as u8)).collect()
+}
+
+// The order by use.
+
+#[derive(Debug, Clone)]
+enum Step {
+    Insert(u32, usize),
+    Get(u32),
+    Look(u32),
+    Update(u32, usize),
+    Exchange(u32, usize),
+    GetOrInsert(u32, usize),
+    Remove(u32),
+}
+
+fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
+    let key = || 0..60u32;
+    let len = move || prop_oneof![5 => 0..most / 20, 1 => 0..most];
+    let step = prop_oneof![
+        10 => (key(), len()).prop_map(|(key, len)| Step::Insert(key, len)),
+        5 => key().prop_map(Step::Get),
+        2 => key().prop_map(Step::Look),
+        2 => (key(), len()).prop_map(|(key, len)| Step::Update(key, len)),
+        2 => (key(), len()).prop_map(|(key, len)| Step::Exchange(key, len)),
+        2 => (key(), len()).prop_map(|(key, len)| Step::GetOrInsert(key, len)),
+        1 => key().prop_map(Step::Remove),
+    ];
+    prop::collection::vec(step, 1..150)
+}
+
+/// Entries in the order of their use, the oldest first, and what became of look-ups.
+#[derive(Default)]
+struct Model {
+    entries: Vec<(u32, Vec<u8>)>,
+    hits: u64,
+    misses: u64,
+    evictions: u64,
+}
+
+impl Model {
+    fn find(&self, key: u32) -> Option<&Vec<u8>> {
+        let (_, value) = self.entries.iter().find(|(other, _)| *other == key)?;
+        Some(value)
+    }
+
+    /// As a look-up that is a use.
+    fn get(&mut self, key: u32) -> Option<Vec<u8>> {
+        let value = self.remove(key);
+        match &value {
+            Some(value) => {
+                self.entries.push((key, value.clone()));
+                self.hits += 1;
+            }
+            None => self.misses += 1,
+        }
+        value
+    }
+
+    fn remove(&mut self, key: u32) -> Option<Vec<u8>> {
+        let at = self.entries.iter().position(|(other, _)| *other == key)?;
+        Some(self.entries.remove(at).1)
+    }
+
+    /// Stores, after which the map may have removed the oldest, but none that is newer than one it has kept.
+    fn insert(&mut self, cache: &Cache, key: u32, value: Vec<u8>) -> Option<Vec<u8>> {
+        let before = self.remove(key);
+        self.entries.push((key, value));
+        let kept = |(key, _): &(u32, Vec<u8>)| cache.contains_key(key).unwrap();
+        let lost = self.entries.iter().take_while(|entry| !kept(entry)).count();
+        assert!(lost < self.entries.len(), "what was stored last is gone");
+        self.evictions += lost as u64;
+        self.entries.drain(..lost);
+        assert!(self.entries.iter().all(kept), "not the oldest went");
+        before
+    }
+}
+
+fn play(cache: &Cache, steps: &[Step]) {
+    let mut model = Model::default();
+    for (fill, step) in (0..).zip(steps) {
+        match *step {
+            Step::Insert(key, len) => {
+                let before = cache.insert(&key, &bytes(fill, len)).unwrap();
+                assert_eq!(before, model.insert(cache, key, bytes(fill, len)));
+            }
+            Step::Get(key) => assert_eq!(cache.get(&key).unwrap(), model.get(key)),
+            // These are no uses.
+            Step::Look(key) => {
+                assert_eq!(cache.contains_key(&key), Ok(model.find(key).is_some()));
+                assert_eq!(cache.iter().count(), model.entries.len());
+                let differs = cache.compare_exchange(&key, Some(&vec![0; 3000]), None).unwrap();
+                assert_eq!(differs, Err(model.find(key).cloned()));
+            }
+            Step::Update(key, len) => {
+                cache.update(&key, |_| Some(bytes(fill, len))).unwrap();
+                model.insert(cache, key, bytes(fill, len));
+            }
+            Step::Exchange(key, len) => {
+                let exchanged = cache.compare_exchange(&key, model.find(key), Some(&bytes(fill, len)));
+                assert_eq!(exchanged, Ok(Ok(())));
+                model.insert(cache, key, bytes(fill, len));
+            }
+            Step::GetOrInsert(key, len) => {
+                let got = cache.get_or_insert_with(&key, || bytes(fill, len)).unwrap();
+                if let Some(value) = model.get(key) {
+                    assert_eq!(got, value);
+                } else {
+                    model.insert(cache, key, bytes(fill, len));
+                }
+            }
+            Step::Remove(key) => assert_eq!(cache.remove(&key).unwrap(), model.remove(key)),
+        }
+        let stats = cache.stats();
+        assert_eq!((stats.entries, cache.len()), (model.entries.len(), model.entries.len()));
+        assert_eq!((stats.hits, stats.misses), (model.hits, model.misses));
+    }
+    verify(cache);
+    assert_eq!(
+        cache.to_map().unwrap(),
+        model.entries.into_iter().collect::<HashMap<_, _>>()
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn one_shard_evicts_strictly_by_use(steps in steps(3000)) {
+        play(&cache(4096, 1), &steps);
+    }
+
+    #[test]
+    fn one_shard_with_large_regions_does_too(steps in steps(20_000)) {
+        play(&cache(32 << 10, 1), &steps);
+    }
+}
+
+/// Entries of one size: as many as fit, and no room left unused.
+#[test]
+fn a_cache_holds_as_many_as_fit() {
+    let _watchdog = watchdog(60);
+    let cache = SharedMap::<u64, u64>::builder()
+        .capacity(4096)
+        .shards(1)
+        .evict_lru()
+        .anonymous()
+        .unwrap();
+    // Five words: two of its own, one of the order, key and value. Twelve to a region of 64 words.
+    let fit = 8 * 12;
+    for number in 0..10_000u64 {
+        assert_eq!(cache.insert(&number, &number), Ok(None));
+        let stats = cache.stats();
+        assert_eq!(stats.entries as u64, fit.min(number + 1));
+        assert_eq!(stats.evictions, (number + 1).saturating_sub(fit));
+        // The first is used all the time.
+        assert_eq!(cache.contains_key(&number), Ok(true));
+    }
+    let mut left: Vec<_> = cache.keys().map(Result::unwrap).collect();
+    left.sort_unstable();
+    assert!(left.into_iter().eq(10_000 - fit..10_000));
+    verify(&cache);
+}
+
+#[test]
+fn what_is_used_stays() {
+    let _watchdog = watchdog(60);
+    for shards in [1, 16] {
+        let cache = cache(1 << 16, shards);
+        cache.insert(&0, &bytes(0, 50)).unwrap();
+        for key in 1..10_000 {
+            assert_eq!(cache.get(&0), Ok(Some(bytes(0, 50))), "before {key}");
+            cache.insert(&key, &bytes(key, 50)).unwrap();
+        }
+        assert!(cache.stats().evictions > 5000);
+        verify(&cache);
+    }
+}
+
+// Several shards.
+
+#[test]
+fn several_shards_refuse_nothing_and_keep_the_newest() {
+    let _watchdog = watchdog(60);
+    for shards in [2, 8, 64] {
+        let cache = cache(1 << 18, shards);
+        let mut seed = u64::from(shards);
+        for key in 0..20_000 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let len = (seed >> 33) as usize % 300;
+            cache.insert(&key, &bytes(key, len)).unwrap();
+            // By one shard's order it is the newest, and so of the last that go.
+            assert_eq!(cache.contains_key(&key), Ok(true));
+        }
+        let stats = cache.stats();
+        assert_eq!(stats.entries as u64 + stats.evictions, 20_000);
+        let kept: Vec<_> = cache.keys().map(Result::unwrap).collect();
+        // About as many entries fit as this: the newest half of them is there, whatever their shards.
+        assert!(stats.entries > 900, "{} entries", stats.entries);
+        let newest = kept
+            .iter()
+            .filter(|key| **key >= 20_000 - stats.entries as u32 / 2)
+            .count();
+        assert!(
+            newest >= stats.entries * 45 / 100,
+            "{newest} of {} in {shards} shards",
+            stats.entries
+        );
+        verify(&cache);
+    }
+}
+
+#[test]
+fn a_large_value_evicts_as_many_as_it_needs() {
+    let _watchdog = watchdog(60);
+    const CAPACITY: usize = 1 << 16;
+    for percent in [1, 10, 30, 60, 90] {
+        let cache = cache(CAPACITY, 1);
+        (0..2000).for_each(|key| drop(cache.insert(&key, &bytes(key, 104)).unwrap()));
+        let before = cache.stats();
+        // Three words of its own, and one of the key.
+        let each = before.bytes_used / before.entries;
+        assert_eq!(each, 104 + 32);
+        let large = bytes(7, CAPACITY * percent / 100);
+        cache.insert(&u32::MAX, &large).unwrap();
+        assert!(cache.get(&u32::MAX).unwrap() == Some(large));
+        let lost = (before.entries + 1 - cache.len()) * each;
+        // In parts it takes two words for each; the oldest lie side by side, but for where others begin.
+        let most = before.bytes_free + lost;
+        assert!(
+            lost <= CAPACITY * percent / 100 * 21 / 20 + 2 * each,
+            "{lost} of {most} bytes for {percent} %"
+        );
+        assert_eq!(
+            cache.contains_key(&1999),
+            Ok(percent < 90 || cache.len() > 1),
+            "the newest goes last"
+        );
+        verify(&cache);
+    }
+}
+
+#[test]
+fn look_ups_are_counted() {
+    let _watchdog = watchdog(60);
+    for evicts in [false, true] {
+        let builder = Cache::builder().capacity(4096);
+        let builder = if evicts { builder.evict_lru() } else { builder };
+        let map = builder.anonymous().unwrap();
+        let counts = || (map.stats().hits, map.stats().misses);
+        map.insert(&1, &vec![]).unwrap();
+        assert_eq!(
+            (map.get(&1), map.get(&2), counts()),
+            (Ok(Some(vec![])), Ok(None), (1, 1))
+        );
+        map.get_or_insert_with(&1, Vec::new).unwrap();
+        map.get_or_insert_with(&3, Vec::new).unwrap();
+        assert_eq!(counts(), (2, 2));
+        // Nothing else is a look-up.
+        map.contains_key(&1).unwrap();
+        map.update(&1, |value| value).unwrap();
+        map.compare_exchange(&9, None, None).unwrap().unwrap();
+        map.remove(&1).unwrap();
+        assert_eq!((map.iter().count(), counts()), (1, (2, 2)));
+        thread::scope(|scope| {
+            for _ in 0..20 {
+                scope.spawn(|| (0..100).for_each(|key| drop(map.clone().get(&(key % 4)).unwrap())));
+            }
+        });
+        assert_eq!(counts(), (2 + 20 * 25, 2 + 20 * 75));
+    }
+}
