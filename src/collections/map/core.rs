@@ -290,7 +290,10 @@ impl Core {
     /// The entry of `key`, and whether it has expired.
     #[inline(always)]
     fn find(&self, locked: &Locked<'_>, key: Key<'_>) -> Result<Place, MapError> {
-        let found = locked.find(key)?;
+        self.place_of(locked, locked.find(key)?)
+    }
+
+    fn place_of(&self, locked: &Locked<'_>, found: Option<Found>) -> Result<Place, MapError> {
         let expiry = match &found {
             Some(found) => locked.expiry(found)?,
             None => None,
@@ -339,11 +342,29 @@ impl Core {
     pub(super) fn insert(&self, key: Key<'_>, payload: Payload<'_>, old: &mut impl Output) -> Result<bool, MapError> {
         let raw = self.raw();
         let locked = self.lock(&raw, key)?;
-        let place = self.find(&locked, key)?;
+        let found = locked.find(key)?;
+        if let Some(found) = &found {
+            if locked.replace_word(payload, found, old)? {
+                return Ok(true);
+            }
+        }
+        self.insert_at(&locked, key, payload, found, old)
+    }
+
+    #[inline(never)]
+    fn insert_at(
+        &self,
+        locked: &Locked<'_>,
+        key: Key<'_>,
+        payload: Payload<'_>,
+        found: Option<Found>,
+        old: &mut impl Output,
+    ) -> Result<bool, MapError> {
+        let place = self.place_of(locked, found)?;
         if let Some(found) = place.live() {
             locked.copy_value(found, old)?;
         }
-        self.store(&locked, key, payload, &place)?;
+        self.store(locked, key, payload, &place)?;
         Ok(place.live().is_some())
     }
 

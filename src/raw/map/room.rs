@@ -1,8 +1,7 @@
 //! Making room: what has expired goes first, then what was used least recently, here and in other shards.
 
 use super::entry::{Key, Payload};
-use super::heap::free_regions;
-use super::journal::{self, Corrupt};
+use super::journal;
 use super::shape::{halves, word};
 use super::shard::{Locked, RawMap, Refusal};
 use super::table::{Found, words_needed};
@@ -69,8 +68,8 @@ impl Locked<'_> {
 }
 
 impl RawMap<'_> {
-    /// Evicts entries of the shard that has most regions, except one, until one of these is free. The caller holds the lock
-    /// of that one, and so waits for no other.
+    /// Evicts entries of the shard that has most regions, except one, until it has given one up; false if there were none to
+    /// evict. The caller holds the lock of that one, and so waits for no other.
     fn empty_a_region(&self, except: u32, peers: &impl Fn() -> Peers) -> Result<bool, Refusal> {
         let regions = |shard: &u32| halves(self.own(*shard, word::ROOM).load(Ordering::Relaxed)).0; // Relaxed: a hint.
         let largest = (0..self.shape.shards())
@@ -82,16 +81,11 @@ impl RawMap<'_> {
         let Ok(locked) = self.lock(other, peers, Deadline::Now) else {
             return Ok(false);
         };
-        self.evict_until_free(&locked).map_err(Refusal::from)
-    }
-
-    fn evict_until_free(&self, locked: &Locked<'_>) -> Result<bool, Corrupt> {
-        while free_regions(self.shape, self.words) == 0 {
-            if !locked.evict_oldest()? {
-                return Ok(false);
-            }
+        let (before, mut evicted) = (regions(&other), false);
+        while regions(&other) >= before && locked.evict_oldest()? {
+            evicted = true;
         }
-        Ok(true)
+        Ok(evicted)
     }
 
     /// Copies all entries of a shard that have not expired, as they were at one moment: keys and values to `out`, one after

@@ -1,8 +1,8 @@
 //! Chains of entries, their order by use, and what is done to them under a shard's lock.
 
 use super::entry::{
-    EXPIRES, EXTENDED, Entry, Key, LONGEST_KEY, MOST_UNUSED, Payload, REST, REST_HEADER, header_words, load, tag,
-    word_of, words_of,
+    EXPIRES, EXTENDED, Entry, Key, LONGEST_KEY, MOST_UNUSED, Output, Payload, REST, REST_HEADER, header_words, load,
+    tag, word_of, words_of,
 };
 use super::heap::Edit;
 use super::journal::Corrupt;
@@ -72,7 +72,7 @@ impl Locked<'_> {
     #[inline(always)]
     pub(super) fn put(&self, key: Key<'_>, payload: Payload<'_>, found: Option<&Found>) -> Result<bool, Refusal> {
         if let Some(found) = found {
-            if self.put_word(payload, found)? || self.put_in_place(payload, found)? {
+            if self.replace_word(payload, found, &mut ())? || self.put_in_place(payload, found)? {
                 if self.map.shape.evicts {
                     self.touch(found)?;
                 }
@@ -111,17 +111,26 @@ impl Locked<'_> {
     }
 
     /// Overwrites the value where it stands, if it takes about the same room and few of its words change.
-    /// Overwrites a value of one word, which needs no journal: whoever reads sees the old or the new.
+    /// Overwrites a value of one word, which it first copies to `old`; false if it is not one, or the new one is not.
+    ///
+    /// That needs no journal: one word is whole in itself, and whoever reads sees the old or the new.
     #[inline(always)]
-    fn put_word(&self, payload: Payload<'_>, found: &Found) -> Result<bool, Corrupt> {
+    pub(crate) fn replace_word(
+        &self,
+        payload: Payload<'_>,
+        found: &Found,
+        old: &mut impl Output,
+    ) -> Result<bool, Corrupt> {
         let (shape, entry) = (self.map.shape, &found.entry);
         let Ok(word) = payload.value.try_into() else {
             return Ok(false);
         };
-        if entry.tag & (EXTENDED | EXPIRES) != 0 || payload.expires.is_some() || entry.value_len(shape) != 8 {
+        let alike = entry.tag & (EXTENDED | EXPIRES) == 0 && payload.expires.is_none() && entry.value_len(shape) == 8;
+        if !alike || shape.evicts {
             return Ok(false);
         }
         let target = self.map.words.get(entry.value_at(shape) as usize).ok_or(Corrupt)?;
+        old.append(core::slice::from_ref(target), 8);
         // Relaxed: nothing hangs on it.
         target.store(u64::from_ne_bytes(word), Ordering::Relaxed);
         crash_point!("map.replaced");
@@ -156,7 +165,7 @@ impl Locked<'_> {
         if same_len && same_expiry && changed <= 1 {
             if let (Some(target), 1) = (targets.get(last), changed) {
                 let chunk = payload.value.chunks(8).nth(last).ok_or(Corrupt)?;
-                // As in `put_word`.
+                // As in `replace_word`.
                 target.store(word_of(chunk), Ordering::Relaxed);
                 crash_point!("map.replaced");
             }
