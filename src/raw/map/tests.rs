@@ -128,6 +128,6 @@ proptest! {
 
     #[test]
     fn it_does_when_it_keeps_an_order(steps in steps()) {
-        play(&Bench::new(32 << 10, 64, 4, true), &steps, u64::MAX);
+        play(&Bench::new(512 << 10, 64, 4, true), &steps, u64::MAX);
     }
 }
