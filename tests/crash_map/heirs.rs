@@ -1,8 +1,11 @@
 //! Deaths of those who make good what a dead process left, and of those who hold a lock without changing anything.
 
+use crate::forked::{Child, Others};
+use crate::points_of_the_map;
 use crate::role::{Role, watchdog};
 use crate::stage::{SHARDS, Stage, Tally, alone, content, key, open_as_victim, scenario};
-use crate::{forked::Others, points_of_the_map};
+use procshare::MapError;
+use std::time::{Duration, Instant};
 
 pub(crate) const ROLES: &[(&str, Role)] = &[
     ("take over", |arguments| {
@@ -132,4 +135,36 @@ fn a_process_may_die_inside_a_closure() {
         stage.goes_on(role);
     }
     tally.report(&others);
+}
+
+/// Has a process die as it gives a region back that others want, and tells what comes of an insert that takes one.
+fn insert_beside_the_dead(name: &str, point: &str, check: impl FnOnce(Result<(), MapError>)) {
+    let stage = Stage::new(scenario(name));
+    assert!(stage.kills("act", point), "{point}");
+    let child = Child::fork(|| check(stage.map.insert(&key(1, 1), &vec![1; 40]).map(drop)));
+    let began = Instant::now();
+    while !child.is_zombie() && began.elapsed() < Duration::from_secs(2) {
+        std::thread::yield_now();
+    }
+    assert!(child.is_zombie(), "{name}, {point}: the insert does not end");
+    child.finish();
+}
+
+/// Until somebody asks for the shard of the dead the region may be that shard's; then others evict another.
+#[test]
+fn who_evicts_does_not_wait_for_a_region_the_dead_has_freed() {
+    let (_watchdog, _alone) = (watchdog(), alone());
+    for point in ["map.published:1", "map.freed:1"] {
+        let name = "give back the only free region where others evict";
+        insert_beside_the_dead(name, point, |stored| assert_eq!(stored, Ok(()), "{name}, {point}"));
+    }
+}
+
+/// As for `Full`: it is not said while what is said to be free would do.
+#[test]
+fn a_region_that_the_dead_has_freed_serves_others() {
+    let (_watchdog, _alone) = (watchdog(), alone());
+    insert_beside_the_dead("give back the only free region", "map.freed:1", |stored| {
+        assert_eq!(stored, Ok(()), "a region is free");
+    });
 }

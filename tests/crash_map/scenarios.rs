@@ -37,6 +37,7 @@ fn some(map: &Map) {
             put(map, shard, number, &value(number, 16 + 8 * number));
         }
         map.remove(&key(shard, 2)).expect("it is whole");
+        put(map, shard, 20, &value(20, 8));
     }
 }
 
@@ -85,6 +86,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     one_step("insert and claim a region", some, |map| {
         put(map, 0, 10, &value(10, 400))
     }),
+    one_step("replace a value of one word", some, |map| {
+        put(map, 0, 20, &value(21, 8))
+    }),
     one_step("replace one word", some, |map| put(map, 0, 5, &changed(5, 56, &[9]))),
     one_step("replace several words", some, |map| {
         put(map, 0, 5, &changed(5, 56, &[0, 9, 55]))
@@ -118,6 +122,22 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             map.remove(&key(0, 1)).expect("it is whole");
         },
     ),
+    Scenario {
+        build: |builder| builder.shards(4),
+        ..one_step("give back the only free region", first_alone, |map| {
+            map.remove(&key(0, 1)).expect("it is whole");
+        })
+    },
+    Scenario {
+        build: |builder| builder.shards(4).evict_lru(),
+        ..one_step(
+            "give back the only free region where others evict",
+            first_alone,
+            |map| {
+                map.remove(&key(0, 1)).expect("it is whole");
+            },
+        )
+    },
     one_step("update", some, |map| {
         map.update(&key(0, 3), |_| Some(value(33, 40))).expect("it is whole");
     }),
@@ -188,5 +208,13 @@ fn scattered(map: &Map) {
     full(map, 0..2);
     for number in (0..16).step_by(2) {
         map.remove(&key(0, number)).expect("it is whole");
+    }
+}
+
+/// An entry in the first shard, and all other regions the third's, which has asked for one more.
+fn first_alone(map: &Map) {
+    put(map, 0, 1, &value(1, 40));
+    for number in 0..70 {
+        let _ = map.insert(&key(2, number), &value(number, 96));
     }
 }

@@ -1,10 +1,11 @@
 //! A process that is stopped, or dead and not yet found out, holds up nobody but those who want what it holds.
 
-use crate::forked::Others;
+use crate::forked::{Child, Others};
 use crate::role::{Actor, Role, say, watchdog};
 use crate::stage::{Map, Stage, Tally, alone, content, key, open_as_victim, scenario, value};
-use procshare::__private::verify_map;
+use procshare::__private::{map_with_clock, verify_map};
 use procshare::MapError;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const SHORT: Duration = Duration::from_millis(50);
@@ -159,4 +160,23 @@ fn who_died_holds_up_its_shard_only() {
         stage.is_whole(point);
     }
     tally.report(&others);
+}
+
+/// A hint waits for nobody, whether or not something is overdue.
+#[test]
+fn len_does_not_wait_for_who_is_stopped() {
+    let (_watchdog, _alone) = (watchdog(), alone());
+    let stage = Stage::new(scenario("sweep"));
+    let actor = stopped_in_a_change(&stage);
+    let later = map_with_clock(stage.map.clone(), Arc::new(|| 1 << 40));
+    let asking = Child::fork(|| {
+        let _ = (later.len(), later.is_empty(), later.stats());
+    });
+    let began = Instant::now();
+    while !asking.is_zombie() && began.elapsed() < Duration::from_secs(2) {
+        std::thread::yield_now();
+    }
+    let is_over = asking.is_zombie();
+    drop(actor);
+    assert!(is_over, "len, is_empty or stats waits for a lock");
 }
