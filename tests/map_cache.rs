@@ -270,6 +270,50 @@ fn a_large_value_evicts_as_many_as_it_needs() {
 }
 
 #[test]
+fn a_value_larger_than_a_shards_share_takes_from_other_shards() {
+    let _watchdog = watchdog(60);
+    for (shards, percents) in [(4, [30, 60, 90]), (16, [10, 50, 90])] {
+        let cache = cache(1 << 20, shards);
+        for key in 0..30_000 {
+            cache.insert(&key, &bytes(key, 40)).unwrap();
+        }
+        for (key, percent) in (100_000..).zip(percents) {
+            let large = bytes(key, (1 << 20) * percent / 100);
+            cache.insert(&key, &large).unwrap();
+            assert!(
+                cache.get(&key).unwrap() == Some(large),
+                "{percent} % in {shards} shards"
+            );
+            verify(&cache);
+        }
+        // The small ones come back.
+        for key in 0..30_000 {
+            cache.insert(&key, &bytes(key, 40)).unwrap();
+        }
+        let stats = cache.stats();
+        assert!(stats.entries > 9000, "{} entries in {shards} shards", stats.entries);
+        verify(&cache);
+    }
+}
+
+/// When it begins, some regions are nobody's: fewer than the value needs.
+#[test]
+fn a_value_takes_what_is_free_and_some_of_other_shards() {
+    let _watchdog = watchdog(60);
+    let cache = cache(1 << 20, 16);
+    let mut key = 0;
+    while cache.stats().bytes_free > 200_000 {
+        cache.insert(&key, &bytes(key, 40)).unwrap();
+        key += 1;
+    }
+    assert_eq!(cache.stats().evictions, 0);
+    let large = bytes(1, 400_000);
+    cache.insert(&u32::MAX, &large).unwrap();
+    assert!(cache.get(&u32::MAX).unwrap() == Some(large));
+    verify(&cache);
+}
+
+#[test]
 fn look_ups_are_counted() {
     let _watchdog = watchdog(60);
     for evicts in [false, true] {

@@ -5,8 +5,8 @@
 
 mod common;
 
-use common::{Flag, child, watchdog};
-use procshare::{Process, SharedAtomic, SharedMap};
+use common::{Flag, child, kill, state_of, wait_until, watchdog};
+use procshare::{MapError, Process, SharedAtomic, SharedMap};
 use serde::de::DeserializeOwned;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -240,6 +240,48 @@ fn values_of_a_cache_are_never_torn() {
         .anonymous()
         .unwrap();
     read_while_replacing(&map, 64, 8_000);
+}
+
+/// Gives all words of a value of some words another number, in its place.
+fn change_all_words(map: SharedMap<u64, Vec<u8>>) {
+    for number in 1u64.. {
+        map.insert(&1, &number.to_ne_bytes().repeat(16)).unwrap();
+    }
+}
+
+#[procshare::test]
+fn a_stopped_writer_shows_no_half_of_a_change() {
+    let _watchdog = watchdog(60);
+    let map = SharedMap::<u64, Vec<u8>>::with_capacity(4096).unwrap();
+    map.insert(&1, &vec![0; 8 * 16]).unwrap();
+    let writer = child(change_all_words, (map.clone(),));
+    let signal = |signal| {
+        // SAFETY: two numbers; the child is not reaped, so its number is still its own.
+        assert_eq!(unsafe { libc::kill(writer.id() as i32, signal) }, 0);
+    };
+    let reader = map.without_waiting();
+    let (mut whole, mut blocked) = (0, 0);
+    while whole < 100 || blocked < 20 {
+        signal(libc::SIGSTOP);
+        wait_until(|| state_of(writer.id()) == Some('T'));
+        match reader.get(&1) {
+            Ok(value) => {
+                let value = value.unwrap();
+                assert_eq!(value, value[..8].repeat(16));
+                assert_eq!(reader.to_map(), Ok(HashMap::from([(1, value)])));
+                whole += 1;
+            }
+            // The value is half-way.
+            Err(MapError::WouldBlock) => blocked += 1,
+            Err(other) => panic!("{other}"),
+        }
+        signal(libc::SIGCONT);
+        let before = reader.get(&1);
+        wait_until(|| reader.get(&1) != before);
+    }
+    kill(writer);
+    assert!(map.get(&1).unwrap().is_some());
+    verify(&map);
 }
 
 #[procshare::test]
