@@ -52,7 +52,7 @@ impl Random {
 ///
 /// Relaxed throughout: each word stands for itself, and who is killed has stored it or not.
 struct Ledger {
-    /// Whether the storm is over, the longest wait, and calls that returned.
+    /// Whether the storm is over, the longest wait, calls that returned, and how many of them found no room.
     words: SharedAtomicArray<AtomicU64>,
     /// For each worker and counter, how often it has begun to count, and how often that has returned.
     begun: SharedAtomicArray<AtomicU64>,
@@ -66,7 +66,7 @@ impl Ledger {
     fn new() -> Self {
         let words = |count| SharedAtomicArray::new(count).unwrap();
         Ledger {
-            words: words(3),
+            words: words(4),
             begun: words(WORKERS * COUNTERS),
             returned: words(WORKERS * COUNTERS),
             wanted: words(WORKERS * OWN),
@@ -343,7 +343,16 @@ fn cache_on_and_on(name: &str, ledger: &Ledger) {
             5 => map.update(&key, |found| found.map(|found| item(key.0, key.1, found.2 + 1))),
             _ => map.get(&key),
         });
-        version_of(key, found.unwrap());
+        match found {
+            Ok(found) => {
+                version_of(key, found);
+            }
+            // Whoever has nothing to evict, and meets others in the shards that have.
+            Err(MapError::Full { .. }) => {
+                ledger.words[3].fetch_add(1, Relaxed);
+            }
+            Err(error) => panic!("{error}"),
+        }
         if call % STAY == 0 {
             map = open(name);
         }
@@ -366,6 +375,13 @@ fn a_map_that_evicts_loses_no_bytes() {
     for (key, found) in entries {
         version_of(key, Some(found));
     }
+    let refused = ledger.words[3].load(Relaxed);
+    println!("{} evictions; {refused} calls found no room", map.stats().evictions);
     assert!(map.stats().evictions > 0, "nothing had to make room");
+    assert!(
+        refused * 100 < ledger.calls(),
+        "{refused} of {} calls found no room",
+        ledger.calls()
+    );
     loses_no_bytes(&map);
 }
