@@ -22,7 +22,6 @@ pub(super) mod word {
     use super::LOG;
 
     pub(crate) const LOCK: u32 = 0;
-    pub(crate) const JOURNAL: u32 = 2;
     /// Entries.
     pub(crate) const LEN: u32 = 3;
     /// `[ regions:32 | free words in them:32 ]`.
@@ -32,8 +31,10 @@ pub(super) mod word {
     /// No entry expires before; 0 if none expires at all.
     pub(crate) const SOONEST: u32 = 6;
     pub(crate) const EVICTIONS: u32 = 7;
+    /// On another line than the lock: who only reads does not miss it whenever somebody locks.
+    pub(crate) const JOURNAL: u32 = 8;
     /// The first of the blocks that nothing leads to any more, or nothing yet.
-    pub(crate) const GARBAGE: u32 = 8;
+    pub(crate) const GARBAGE: u32 = 2;
     /// Which lists of free blocks are not empty.
     pub(crate) const CLASSES: u32 = 9;
     /// First blocks of the lists, two to a word.
