@@ -102,7 +102,7 @@ impl<K: 'static, V: 'static> MapBuilder<K, V> {
 
     /// Sets the number of shards: a power of two up to 64.
     ///
-    /// By default one for each 64 KiB of capacity. A map of one shard evicts strictly by age.
+    /// By default one for each 128 KiB of capacity. A map of one shard evicts strictly by age.
     ///
     /// # Examples
     ///

@@ -114,8 +114,13 @@ impl Entry {
     }
 
     #[inline]
-    fn unused(&self) -> u32 {
+    pub(super) fn unused(&self) -> u32 {
         self.tag as u32 >> 8 & 0xff
+    }
+
+    #[inline]
+    pub(super) fn flags(&self) -> u64 {
+        self.tag & (EXPIRES | EXTENDED)
     }
 
     #[inline]

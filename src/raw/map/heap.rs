@@ -279,6 +279,26 @@ impl<'a> Edit<'a> {
         self.carve(block, self.shape.region, size).map(Some)
     }
 
+    /// As [`take`](Self::take), of the blocks the shard has, and not of the region that begins at `avoided`.
+    pub(super) fn take_outside(&mut self, size: u32, avoided: u32) -> Result<Option<(u32, u32)>, Corrupt> {
+        let mut classes = self.own(word::CLASSES)? & (u64::MAX << class_of(size));
+        while classes != 0 {
+            let mut block = self.head(classes.trailing_zeros())?;
+            for _ in 0..TRIES {
+                if block == 0 {
+                    break;
+                }
+                let total = self.free_size(block)?;
+                if total >= size && block - self.shape.in_region(block) != avoided {
+                    return self.carve(block, total, size).map(Some);
+                }
+                block = halves(self.get(block)?).1;
+            }
+            classes &= classes - 1;
+        }
+        Ok(None)
+    }
+
     /// Takes the largest block there is, `size` words of it at most; `None` if even that has not `least`.
     pub(super) fn take_large(&mut self, least: u32, size: u32) -> Result<Option<(u32, u32)>, Corrupt> {
         let size = size.min(self.shape.region);

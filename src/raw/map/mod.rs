@@ -37,6 +37,8 @@
 #[cfg(not(procshare_loom))]
 mod entry;
 #[cfg(not(procshare_loom))]
+mod gather;
+#[cfg(not(procshare_loom))]
 mod heap;
 pub(crate) mod journal;
 #[cfg(not(procshare_loom))]

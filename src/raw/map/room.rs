@@ -1,15 +1,23 @@
-//! Making room: what has expired goes first, then what was used least recently, here and in other shards.
+//! Making room: what has expired goes first; then entries of other shards move together, or what was used least recently
+//! goes, here and there.
+//!
+//! The caller holds its own shard's lock meanwhile, and asks for others' for a moment each: two that want each other's go
+//! on to the next.
 
-use super::entry::{Key, Payload};
-use super::journal;
-use super::shape::{halves, word};
+use super::entry::{Key, Payload, REST_HEADER};
+use super::shape::{Shape, halves, word};
 use super::shard::{Locked, RawMap, Refusal};
 use super::table::{Found, words_needed};
 use crate::primitive::{Deadline, Ordering, Peers};
+use core::time::Duration;
+
+/// How long to wait for another shard's lock.
+const SHORTLY: Duration = Duration::from_millis(1);
+/// A shard is asked to move its entries together if so many regions' worth of its words are free.
+const SCATTERED: u32 = 2;
 
 impl Locked<'_> {
-    /// Stores `payload` under `key`, whose entry is `found` if there is one. Where there is too little room, what has expired makes way, and in a map that evicts
-    /// what was used least recently.
+    /// Stores `payload` under `key`, whose entry is `found` if there is one. Where there is too little room, room is made.
     #[inline(always)]
     pub(crate) fn store(
         &self,
@@ -35,9 +43,8 @@ impl Locked<'_> {
     ) -> Result<(), Refusal> {
         let shape = self.map.shape;
         let needed = words_needed(shape, key, payload);
-        if self.map.is_overdue(self.shard, &now) {
-            self.sweep(now())?;
-        } else if let (Some(found), true) = (self.find(key)?, shape.evicts) {
+        self.map.sweep_overdue(self, now, &peers)?;
+        if let (Some(found), true) = (self.find(key)?, shape.evicts) {
             // What is to be replaced goes last.
             self.touch(&found)?;
         }
@@ -46,8 +53,13 @@ impl Locked<'_> {
             if self.put(key, payload, found.as_ref())? {
                 return Ok(());
             }
-            let fits = 8 * needed < shape.capacity();
-            if !(shape.evicts && fits && self.evict_for(needed, &peers)?) {
+            let progress = fits(shape, needed)
+                && if shape.evicts {
+                    self.evict_for(needed, &peers)?
+                } else {
+                    self.map.gather_elsewhere(self.shard, &peers)?
+                };
+            if !progress {
                 return Err(Refusal::Full {
                     needed: 8 * needed,
                     free: 8 * self.free_words()?,
@@ -56,7 +68,7 @@ impl Locked<'_> {
         }
     }
 
-    /// Frees some room, in this shard if it has so much in all, else in the largest.
+    /// Frees some room, in this shard if it has so much in all, else in another.
     fn evict_for(&self, needed: u64, peers: &impl Fn() -> Peers) -> Result<bool, Refusal> {
         let (regions, _) = halves(self.own(word::ROOM)?);
         let own = u64::from(regions) * u64::from(self.map.shape.region);
@@ -67,25 +79,78 @@ impl Locked<'_> {
     }
 }
 
+/// Whether an entry of so many words would fit into an empty map, in as many parts as it takes.
+fn fits(shape: &Shape, needed: u64) -> bool {
+    let rests = needed / u64::from(shape.region - REST_HEADER) + 1;
+    needed + 1 + rests * u64::from(REST_HEADER) <= shape.capacity() / 8
+}
+
 impl RawMap<'_> {
-    /// Evicts entries of the shard that has most regions, except one, until it has given one up; false if there were none to
-    /// evict. The caller holds the lock of that one, and so waits for no other.
-    fn empty_a_region(&self, except: u32, peers: &impl Fn() -> Peers) -> Result<bool, Refusal> {
-        let regions = |shard: &u32| halves(self.own(*shard, word::ROOM).load(Ordering::Relaxed)).0; // Relaxed: a hint.
-        let largest = (0..self.shape.shards())
-            .filter(|shard| *shard != except)
-            .max_by_key(regions);
-        let Some(other) = largest else {
-            return Ok(false);
-        };
-        let Ok(locked) = self.lock(other, peers, Deadline::Now) else {
-            return Ok(false);
-        };
-        let (before, mut evicted) = (regions(&other), false);
-        while regions(&other) >= before && locked.evict_oldest()? {
-            evicted = true;
+    /// A shard's regions, and the words in them that are free, as a hint.
+    fn room(&self, shard: u32) -> (u32, u32) {
+        halves(self.own(shard, word::ROOM).load(Ordering::Relaxed)) // Relaxed: a hint.
+    }
+
+    /// All shards but one, those first of which `rank` is highest.
+    fn others(&self, except: u32, rank: impl Fn(u32) -> u32) -> Vec<u32> {
+        let mut others: Vec<u32> = (0..self.shape.shards()).filter(|shard| *shard != except).collect();
+        others.sort_by_key(|shard| core::cmp::Reverse(rank(*shard)));
+        others
+    }
+
+    /// Removes what has expired: in the caller's shard, and in others as far as their locks are to be had.
+    fn sweep_overdue(
+        &self,
+        own: &Locked<'_>,
+        now: impl Fn() -> u64,
+        peers: &impl Fn() -> Peers,
+    ) -> Result<(), Refusal> {
+        for shard in 0..self.shape.shards() {
+            if !self.is_overdue(shard, &now) {
+                continue;
+            }
+            if shard == own.shard {
+                own.sweep(now())?;
+            } else if let Ok(locked) = self.lock(shard, peers, Deadline::after(SHORTLY)) {
+                locked.sweep(now())?;
+            }
         }
-        Ok(evicted)
+        Ok(())
+    }
+
+    /// Has a shard move its entries together until it gives a region up; false if there is none that can.
+    fn gather_elsewhere(&self, except: u32, peers: &impl Fn() -> Peers) -> Result<bool, Refusal> {
+        for shard in self.others(except, |shard| self.room(shard).1) {
+            if self.room(shard).1 < SCATTERED * self.shape.region {
+                return Ok(false);
+            }
+            if let Ok(locked) = self.lock(shard, peers, Deadline::after(SHORTLY)) {
+                if locked.gather()? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Evicts entries of the shard that has most regions, or the next, until it has given one up; false if there were none
+    /// to evict.
+    fn empty_a_region(&self, except: u32, peers: &impl Fn() -> Peers) -> Result<bool, Refusal> {
+        for shard in self.others(except, |shard| self.room(shard).0) {
+            let (before, mut evicted) = (self.room(shard).0, false);
+            if before == 0 {
+                break;
+            }
+            if let Ok(locked) = self.lock(shard, peers, Deadline::after(SHORTLY)) {
+                while self.room(shard).0 >= before && locked.evict_oldest()? {
+                    evicted = true;
+                }
+            }
+            if evicted {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Copies all entries of a shard that have not expired, as they were at one moment: keys and values to `out`, one after
@@ -99,15 +164,6 @@ impl RawMap<'_> {
         peers: impl FnOnce() -> Peers,
         deadline: Deadline,
     ) -> Result<(), Refusal> {
-        /// How often to try without the lock, which others would have to wait for.
-        const TRIES: usize = 3;
-        for _ in 0..TRIES {
-            out.clear();
-            ends.clear();
-            if let Some(copied) = journal::read(self.journal_state(shard), || self.copy_all(shard, &now, out, ends)) {
-                return Ok(copied?);
-            }
-        }
         let _locked = self.lock(shard, peers, deadline)?;
         out.clear();
         ends.clear();

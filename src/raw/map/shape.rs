@@ -52,6 +52,8 @@ const LARGEST_REGION: u64 = 1 << 16;
 const MOST_SHARDS: u64 = 64;
 /// Regions a shard has on the average: what it leaves unused of its last one is a small part.
 const REGIONS_PER_SHARD: u64 = 16;
+/// Words of a shard on the average: 128 KiB, unless there would be too many shards.
+const SHARE: u64 = 1 << 14;
 /// Numbers of words fit into 32 bits.
 const MOST_WORDS: u64 = u32::MAX as u64;
 
@@ -82,8 +84,8 @@ impl Shape {
         }
         let largest_power = |number: u64| 1 << number.max(1).ilog2();
         let shards = match shards {
-            Some(shards) => u64::from(shards),
-            None => largest_power(words / (REGIONS_PER_SHARD * 512)).min(MOST_SHARDS),
+            Some(shards) => u64::from(shards.max(1)),
+            None => largest_power(words / SHARE).min(MOST_SHARDS),
         };
         let region = largest_power(words / (shards * REGIONS_PER_SHARD)).clamp(LEAST_REGION, LARGEST_REGION);
         let regions = words.div_ceil(region).max(shards);

@@ -21,7 +21,7 @@ const LONG_CHAIN: u64 = 32;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Found {
     pub(super) entry: Entry,
-    link: Link,
+    pub(super) link: Link,
     next: u32,
 }
 
@@ -131,8 +131,8 @@ impl Locked<'_> {
         }
         let target = self.map.words.get(entry.value_at(shape) as usize).ok_or(Corrupt)?;
         old.append(core::slice::from_ref(target), 8);
-        // Relaxed: nothing hangs on it.
-        target.store(u64::from_ne_bytes(word), Ordering::Relaxed);
+        // Release: pairs with the Acquire fence of who reads without the lock, for what its writer did before.
+        target.store(u64::from_ne_bytes(word), Ordering::Release);
         crash_point!("map.replaced");
         Ok(true)
     }
@@ -162,11 +162,11 @@ impl Locked<'_> {
         }
         let same_len = payload.value.len() as u32 == entry.value_len(shape);
         let same_expiry = payload.expires == entry.expiry(words, shape)?;
-        if same_len && same_expiry && changed <= 1 {
+        if same_len && same_expiry && (changed == 0 || changed == 1 && value_words == 1) {
             if let (Some(target), 1) = (targets.get(last), changed) {
                 let chunk = payload.value.chunks(8).nth(last).ok_or(Corrupt)?;
                 // As in `replace_word`.
-                target.store(word_of(chunk), Ordering::Relaxed);
+                target.store(word_of(chunk), Ordering::Release);
                 crash_point!("map.replaced");
             }
             return Ok(true);
@@ -363,16 +363,21 @@ impl Locked<'_> {
 
     /// Removes the entry that was used least recently; false if there is none.
     pub(crate) fn evict_oldest(&self) -> Result<bool, Corrupt> {
-        let (words, shape) = (self.map.words, self.map.shape);
         let (_, oldest) = halves(self.own(word::AGES)?);
         if oldest == 0 {
             return Ok(false);
         }
-        let (_, hash) = halves(load(words, oldest)?);
-        let same = |entry: &Entry| Ok(entry.block == oldest);
-        let found = find_where(words, shape, self.shard, hash, same)?.ok_or(Corrupt)?;
+        let found = self.find_block(oldest)?;
         self.remove_counted(&found, true)?;
         Ok(true)
+    }
+
+    /// The entry that stands at `block`.
+    pub(super) fn find_block(&self, block: u32) -> Result<Found, Corrupt> {
+        let (words, shape) = (self.map.words, self.map.shape);
+        let (_, hash) = halves(load(words, block)?);
+        let same = |entry: &Entry| Ok(entry.block == block);
+        find_where(words, shape, self.shard, hash, same)?.ok_or(Corrupt)
     }
 
     /// Makes an entry the newest by use.
@@ -391,17 +396,17 @@ impl Locked<'_> {
 
     /// Removes what has expired.
     pub(crate) fn sweep(&self, now: u64) -> Result<(), Corrupt> {
-        let mut soonest = u64::MAX;
+        let mut soonest = None;
         self.each(|found| {
             match found.entry.expiry(self.map.words, self.map.shape)? {
                 Some(expiry) if expiry <= now => return Ok(true),
-                Some(expiry) => soonest = soonest.min(expiry),
+                Some(expiry) => soonest = Some(soonest.map_or(expiry, |soonest: u64| soonest.min(expiry))),
                 None => {}
             }
             Ok(false)
         })?;
         let mut edit = self.edit();
-        edit.set_own(word::SOONEST, if soonest == u64::MAX { 0 } else { soonest })?;
+        edit.set_own(word::SOONEST, soonest.map_or(0, |soonest| soonest.max(1)))?;
         edit.publish();
         Ok(())
     }
@@ -534,14 +539,21 @@ fn take_out_of_order(edit: &mut Edit<'_>, block: u32) -> Result<(), Corrupt> {
     if (newer == 0) != (newest == block) || (older == 0) != (oldest == block) {
         return Err(Corrupt);
     }
+    join_order(edit, newer, older, older, newer)
+}
+
+/// Has what is newer than a place in the order know `below`, and what is older know `above`; the ends of the order stand in
+/// for what is not there.
+pub(super) fn join_order(edit: &mut Edit<'_>, newer: u32, older: u32, below: u32, above: u32) -> Result<(), Corrupt> {
     if newer != 0 {
-        edit.relink(ages(edit, newer, false)?, older)?;
+        edit.relink(ages(edit, newer, false)?, below)?;
     }
     if older != 0 {
-        edit.relink(ages(edit, older, true)?, newer)?;
+        edit.relink(ages(edit, older, true)?, above)?;
     }
-    let newest = if newer == 0 { older } else { newest };
-    let oldest = if older == 0 { newer } else { oldest };
+    let (newest, oldest) = halves(edit.own(word::AGES)?);
+    let newest = if newer == 0 { below } else { newest };
+    let oldest = if older == 0 { above } else { oldest };
     edit.set_own(word::AGES, pair(newest, oldest))
 }
 
