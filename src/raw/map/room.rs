@@ -5,6 +5,7 @@
 //! on to the next.
 
 use super::entry::{Key, Payload, REST_HEADER};
+use super::journal;
 use super::shape::{Shape, halves, word};
 use super::shard::{Locked, RawMap, Refusal};
 use super::table::{Found, words_needed};
@@ -164,6 +165,19 @@ impl RawMap<'_> {
         peers: impl FnOnce() -> Peers,
         deadline: Deadline,
     ) -> Result<(), Refusal> {
+        /// How often to try without the lock, which others would have to wait for.
+        const TRIES: usize = 4;
+        for _ in 0..TRIES {
+            out.clear();
+            ends.clear();
+            // Acquire: pairs with the Release in `overwrite`.
+            let writes = self.own(shard, word::WRITES).load(Ordering::Acquire);
+            let copied = journal::read(self.journal_state(shard), || self.copy_all(shard, &now, out, ends));
+            // Relaxed: `read` fences after the copy.
+            if let (Some(copied), true) = (copied, self.own(shard, word::WRITES).load(Ordering::Relaxed) == writes) {
+                return Ok(copied?);
+            }
+        }
         let _locked = self.lock(shard, peers, deadline)?;
         out.clear();
         ends.clear();

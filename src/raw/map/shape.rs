@@ -22,6 +22,8 @@ pub(super) mod word {
     use super::LOG;
 
     pub(crate) const LOCK: u32 = 0;
+    /// How many values were overwritten without the journal.
+    pub(crate) const WRITES: u32 = 2;
     /// Entries.
     pub(crate) const LEN: u32 = 3;
     /// `[ regions:32 | free words in them:32 ]`.
@@ -34,7 +36,7 @@ pub(super) mod word {
     /// On another line than the lock: who only reads does not miss it whenever somebody locks.
     pub(crate) const JOURNAL: u32 = 8;
     /// The first of the blocks that nothing leads to any more, or nothing yet.
-    pub(crate) const GARBAGE: u32 = 2;
+    pub(crate) const GARBAGE: u32 = 10;
     /// Which lists of free blocks are not empty.
     pub(crate) const CLASSES: u32 = 9;
     /// First blocks of the lists, two to a word.

@@ -8,7 +8,7 @@ use super::heap::Edit;
 use super::journal::Corrupt;
 use super::shape::{Link, Shape, halves, pair, word};
 use super::shard::{Locked, RawMap, Refusal};
-use crate::primitive::{AtomicU64, Ordering, crash_point};
+use crate::primitive::{AtomicU64, Ordering, crash_point, fence};
 
 /// A value is overwritten in its place if no more than so many of its words differ.
 const MOST_IN_PLACE: usize = 24;
@@ -110,7 +110,6 @@ impl Locked<'_> {
         Ok(false)
     }
 
-    /// Overwrites the value where it stands, if it takes about the same room and few of its words change.
     /// Overwrites a value of one word, which it first copies to `old`; false if it is not one, or the new one is not.
     ///
     /// That needs no journal: one word is whole in itself, and whoever reads sees the old or the new.
@@ -131,12 +130,24 @@ impl Locked<'_> {
         }
         let target = self.map.words.get(entry.value_at(shape) as usize).ok_or(Corrupt)?;
         old.append(core::slice::from_ref(target), 8);
-        // Release: pairs with the Acquire fence of who reads without the lock, for what its writer did before.
-        target.store(u64::from_ne_bytes(word), Ordering::Release);
-        crash_point!("map.replaced");
+        self.overwrite(target, u64::from_ne_bytes(word));
         Ok(true)
     }
 
+    /// Puts another word in the place of a value of one word.
+    #[inline(always)]
+    fn overwrite(&self, target: &AtomicU64, word: u64) {
+        let writes = self.map.own(self.shard, word::WRITES);
+        // Relaxed: only the holder of the lock stores here.
+        writes.store(writes.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        // Release: pairs with the Acquire fence in `snapshot`: who sees the word sees the count.
+        fence(Ordering::Release);
+        // Release: pairs with the Acquire fence of who reads without the lock, for what this process did before.
+        target.store(word, Ordering::Release);
+        crash_point!("map.replaced");
+    }
+
+    /// Overwrites the value where it stands, if it takes about the same room and few of its words change.
     #[inline(never)]
     fn put_in_place(&self, payload: Payload<'_>, found: &Found) -> Result<bool, Corrupt> {
         let (words, shape, entry) = (self.map.words, self.map.shape, &found.entry);
@@ -165,9 +176,7 @@ impl Locked<'_> {
         if same_len && same_expiry && (changed == 0 || changed == 1 && value_words == 1) {
             if let (Some(target), 1) = (targets.get(last), changed) {
                 let chunk = payload.value.chunks(8).nth(last).ok_or(Corrupt)?;
-                // As in `replace_word`.
-                target.store(word_of(chunk), Ordering::Release);
-                crash_point!("map.replaced");
+                self.overwrite(target, word_of(chunk));
             }
             return Ok(true);
         }
