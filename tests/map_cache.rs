@@ -6,7 +6,7 @@
 mod common;
 
 use common::watchdog;
-use procshare::SharedMap;
+use procshare::{MapError, SharedMap};
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::thread;
@@ -310,6 +310,53 @@ fn a_value_takes_what_is_free_and_some_of_other_shards() {
     let large = bytes(1, 400_000);
     cache.insert(&u32::MAX, &large).unwrap();
     assert!(cache.get(&u32::MAX).unwrap() == Some(large));
+    verify(&cache);
+}
+
+#[test]
+fn what_can_never_fit_evicts_nothing() {
+    let _watchdog = watchdog(60);
+    for shards in [1, 4] {
+        let cache = cache(1 << 16, shards);
+        for key in 0..5000 {
+            cache.insert(&key, &bytes(key, 40)).unwrap();
+        }
+        let before = (cache.to_map().unwrap(), cache.stats());
+        // Nearly the whole capacity, of which the parts' headers take some; and more than that.
+        for len in [(1 << 16) - 64, 1 << 16, 1 << 20] {
+            match cache.insert(&1, &vec![0; len]) {
+                Err(MapError::Full { needed, .. }) => assert!(needed > len),
+                outcome => panic!("{len} bytes: {outcome:?}"),
+            }
+            assert_eq!(
+                cache.stats().entries,
+                before.1.entries,
+                "{len} bytes in {shards} shards"
+            );
+            assert!(cache.to_map().unwrap() == before.0);
+        }
+        verify(&cache);
+    }
+}
+
+/// Each shard has about one region, and the others' locks are often held.
+#[test]
+fn threads_that_store_at_once_are_refused_nothing() {
+    let _watchdog = watchdog(60);
+    let cache = cache(8 * 512, 8);
+    thread::scope(|scope| {
+        for thread in 0..4 {
+            let cache = &cache;
+            scope.spawn(move || {
+                for number in 0..5000 {
+                    let key = thread * 100_000 + number;
+                    cache.insert(&key, &bytes(key, key as usize % 300)).unwrap();
+                }
+            });
+        }
+    });
+    let stats = cache.stats();
+    assert_eq!(stats.entries as u64 + stats.evictions, 20_000);
     verify(&cache);
 }
 

@@ -148,6 +148,7 @@ fn absurd_capacities_are_refused() {
         builder().capacity(511),
         builder().capacity(32 << 30),
         builder().capacity(usize::MAX),
+        builder().shards(0),
         builder().shards(3),
         builder().shards(128),
         builder().shards(u32::MAX),

@@ -167,6 +167,14 @@ fn a_map_that_is_four_fifths_full_never_refuses() {
 }
 
 #[test]
+fn a_map_of_many_shards_that_is_four_fifths_full_never_refuses() {
+    let _watchdog = watchdog(600);
+    let [_, builders @ ..] = builders();
+    let refused = builders.map(|(name, builder)| refused_at_four_fifths(name, &builder));
+    assert_eq!(refused, [0, 0]);
+}
+
+#[test]
 fn a_map_can_be_filled_nearly_up() {
     let _watchdog = watchdog(60);
     for (name, builder) in builders() {

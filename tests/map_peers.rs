@@ -242,6 +242,76 @@ fn values_of_a_cache_are_never_torn() {
     read_while_replacing(&map, 64, 8_000);
 }
 
+const LONG: usize = 2000;
+
+/// Changes the first word of a long value, then its last, and so on: one word at a time.
+fn change_words_in_turn(map: SharedMap<u64, Vec<u8>>, stop: Stop) {
+    let mut value = vec![0; 8 * LONG];
+    for number in 1u64.. {
+        value[..8].copy_from_slice(&number.to_ne_bytes());
+        map.insert(&1, &value).unwrap();
+        value[8 * LONG - 8..].copy_from_slice(&number.to_ne_bytes());
+        map.insert(&1, &value).unwrap();
+        if is_up(&stop) {
+            return;
+        }
+    }
+}
+
+/// A value of which one word differs may be overwritten in place, by one store; two such changes still are two.
+#[procshare::test]
+fn changes_of_single_words_are_seen_in_their_order() {
+    let _watchdog = watchdog(60);
+    let map = SharedMap::<u64, Vec<u8>>::builder().shards(1).anonymous().unwrap();
+    map.insert(&1, &vec![0; 8 * LONG]).unwrap();
+    let stop = Stop::new(0).unwrap();
+    let writer = child(change_words_in_turn, (map.clone(), stop.clone()));
+    let word = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().unwrap());
+    let mut torn = 0;
+    for _ in 0..10_000 {
+        let value = map.get(&1).unwrap().unwrap();
+        let (first, last) = (word(&value[..8]), word(&value[8 * LONG - 8..]));
+        if first != last && first != last + 1 {
+            torn += 1;
+        }
+    }
+    raise(&stop);
+    writer.join().unwrap();
+    assert_eq!(torn, 0, "of 10000 values read there never were so many");
+}
+
+/// Changes entry after entry of one shard.
+fn change_entries_in_turn(map: SharedMap<u64, u64>, keys: u64, stop: Stop) {
+    for number in 1u64.. {
+        map.extend((0..keys).map(|key| (key, number))).unwrap();
+        if is_up(&stop) {
+            return;
+        }
+    }
+}
+
+#[procshare::test]
+fn a_shard_is_shown_as_at_one_moment() {
+    let _watchdog = watchdog(60);
+    const KEYS: u64 = 200;
+    let map = SharedMap::<u64, u64>::builder().shards(1).anonymous().unwrap();
+    map.extend((0..KEYS).map(|key| (key, 0))).unwrap();
+    let stop = Stop::new(0).unwrap();
+    let writer = child(change_entries_in_turn, (map.clone(), KEYS, stop.clone()));
+    let mut wrong = 0;
+    for _ in 0..500 {
+        let entries = map.to_map().unwrap();
+        // Those that come first are one ahead, or none.
+        let numbers: Vec<_> = (0..KEYS).map(|key| entries[&key]).collect();
+        let one_moment =
+            numbers.windows(2).all(|pair| pair[0] >= pair[1]) && numbers[0] - numbers[KEYS as usize - 1] <= 1;
+        wrong += u32::from(!one_moment);
+    }
+    raise(&stop);
+    writer.join().unwrap();
+    assert_eq!(wrong, 0, "of 500 copies never were so");
+}
+
 /// Gives all words of a value of some words another number, in its place.
 fn change_all_words(map: SharedMap<u64, Vec<u8>>) {
     for number in 1u64.. {
