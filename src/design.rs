@@ -10,7 +10,7 @@
 //! ```text
 //! floor 5  src/process/      spawn a child, hand it its arguments, take its result
 //! floor 4  src/messages/     SharedQueue, pipe, ring: items and handles, over channels and seats
-//! floor 3  src/collections/  SharedValue, SharedArray, SharedCounter, SharedAtomic, FrozenArray
+//! floor 3  src/collections/  SharedValue, SharedArray, SharedCounter, SharedAtomic, FrozenArray, SharedMap
 //! floor 2  src/segment/      create, attach, lifetime, placing objects
 //! floor 1  src/layout/       what the bytes mean   |   src/raw/  state machines in shared memory
 //! floor 0  src/primitive/    the only door to atomics, futexes, owner ids, liveness
@@ -57,6 +57,7 @@
 //! | queue | one channel |
 //! | pipe | two channels of the same size |
 //! | ring | tail, head, two bells (a line of 64 each), seats, slots (a power of two of them) |
+//! | map | see below |
 //!
 //! | channel | bytes |
 //! |---|---|
@@ -71,6 +72,20 @@
 //! to whole units. A seat is an owner as in a lock word, with a ticket's number in the thread's place, and `[ both:16 |
 //! consumer:16 | producer:16 | either:16 ]`, the number of handles in each role. Queues and pipes have no structural
 //! schema: they record a name, by default that of the Rust type.
+//!
+//! | map | words |
+//! |---|---|
+//! | header | `[ shards:32 \| evicts:32 ]`, `[ words of a region:32 \| regions:32 ]`, chains of a shard, seed of the hash, epoch of the clock, hint where a region is free, milliseconds an entry lives, 0 |
+//! | tallies | 16 lines of hits and misses |
+//! | shards | 176 words each: raw mutex (2), overwrites, entries, `[ regions:32 \| free words:32 ]`, `[ newest:32 \| oldest:32 ]`, soonest expiry, evictions; journal, which size lists are not empty, garbage, 5 unused; 64 list heads, two to a word; 64 notes of two words |
+//! | owners | one for each region: `[ shard + 1:32 \| owned:32 ]`, 0 is free |
+//! | chains | for each shard the same number, two to a word; filled up to a line |
+//! | regions | a power of two of words each; blocks fill them, see `raw/map/heap.rs` and `raw/map/entry.rs` |
+//!
+//! Words of a map are numbered from its first, in 32 bits; 0 leads nowhere. A key's hash is rapidhash (version 3) with the
+//! map's seed: its upper half chooses the shard, its lower half the chain, and the entry keeps the lower half. Scalars,
+//! strings and byte vectors are stored as they are, all other types as postcard encodes them. A map's schema is the names
+//! of its types, or what the user says, and the name of the hash.
 //!
 //! A raw mutex is two words. The first says who holds it: `[ start:10 | PID:22 | inconsistent | - | image:8 | TID:22
 //! ]`, 0 is free. The second is a bell: `[ stamp:32 | count:31 | raised ]`, whose low half is the futex that waiters
@@ -92,6 +107,8 @@
 //! | N1–N3 | `raw/ring.rs` | each end stores its own word only |
 //! | S1–S4 | `raw/seats.rs` | changed under a lock, by one store; freed by their owner or on proof; a role never is nowhere while it moves |
 //! | W1 | `raw/waiting.rs` | "nobody is left" is believed after one more look for what they left |
+//! | P1–P4 | `raw/map/mod.rs` | a shard's words are changed by its lock's holder only; blocks fill regions; entries are whole before a chain leads to them |
+//! | J1–J3 | `raw/map/journal.rs` | noted before it changes; undone backwards; freed memory is reused in a later change only |
 //! | L1–L3 | `raw/latch.rs` | only the owner writes, only the slot that is not current, version last |
 //! | D1–D3 | `layout/directory.rs` | entries are whole before a bucket leads to them; everything read is checked |
 //! | T1–T2 | `segment/lifetime.rs` | names go only under the exclusive lock; no lock is ever upgraded |
@@ -103,6 +120,10 @@
 //! | lock word, Release, in `unlock` | Acquire of the compare-exchange in `lock` | what the holder wrote |
 //! | version, Release, in `publish` | Acquire load in `try_read` | the slot |
 //! | fence, Release, before the slot is written | fence, Acquire, after it is copied | that a newer version is seen if a newer word was |
+//! | journal of a shard, Release, in `publish` and `undo` | Acquire load in `read` | all words of the change |
+//! | fence, Release, before a word under the journal changes | fence, Acquire, after they are looked at | that a newer count is seen if a newer word was |
+//! | value of one word, Release | fence, Acquire, after it is looked at | what its writer did before; the count of overwrites |
+//! | owner of a region, Release, when it is freed | Acquire of the compare-exchange that claims it | that its last shard's changes came first |
 //! | bucket, Release | relaxed load and Acquire fence | entry and object |
 //! | tail of a queue or ring, Release | Acquire load by who takes | the records |
 //! | head of a queue or ring, Release | Acquire load by who puts | that they were copied out |
@@ -174,6 +195,29 @@
 //! away from the other side. So when it has seen news it lets more gather, up to 64 pauses, as long as that brings more
 //! than one item. Both rules are in `primitive/polls.rs`.
 //!
+//! # Entries of a map
+//!
+//! A map is made of shards, each with a lock, a journal, and memory of its own. A change notes what a word holds, counts the
+//! note, and changes the word; one store publishes all of it. Whoever takes a shard's lock from the dead puts the noted
+//! words back, in as many steps as were taken, however large the map. The other way, noting what is to be done and doing it
+//! again after a death, costs as much to write, but each look at a word during the change would have to search the notes.
+//!
+//! Who only reads takes no lock: it looks at the journal's word before and after, as at a value's version, and looks again
+//! if somebody changed the shard; after some attempts it takes the lock. So a stopped or long-running `update` holds up no
+//! reader, and a writer that is stopped inside a change holds up those of its shard only. A value of one word is
+//! overwritten by one store, without the journal, and counted beside the lock, for who copies whole shards.
+//!
+//! Memory is handed to shards in regions, claimed and given back by one compare-exchange or store each, so that no
+//! change covers words of two shards, and no death holds up another shard. Within its regions a shard keeps free blocks in lists by
+//! size, and joins them with their neighbours when they are given back. What fits into no single block is stored in parts. When
+//! a shard finds no room and there is no free region left, it asks others, those with most to spare first, to move
+//! entries together until they can give one up; in a map that evicts, to evict. It holds its own lock meanwhile, and so
+//! waits for theirs for a millisecond each.
+//!
+//! An `update` runs its closure with the shard's lock held, and no map can be used inside: two that used each other's keys
+//! would wait for one another. The clock that entries expire by is the wall clock as the first process that asked saw it,
+//! going on with the time since the machine was started, so that setting the wall clock moves nothing.
+//!
 //! # Lifetime
 //!
 //! Each attachment of a named segment holds a shared `flock` through an open file description of its own, which lives
@@ -222,6 +266,13 @@
 //! | `seat.counted`, `seat.taken`, `seat.turned`, `seat.redeemed` | the seats' lock, counts of a seat that is its own or free | nobody: its seats are freed |
 //! | `seat.freed` | the seats' lock | it has left |
 //! | `seat.ticket` | the seats' lock, a ticket in its own name | nobody: ticket and seat are freed |
+//! | `map.noted`, `map.changed` | a shard's lock, words half changed | the map as it was; the words are put back |
+//! | `map.published` | a shard's lock | the change |
+//! | `map.undone`, `map.recovered` | a shard's lock, words half put back; or garbage not freed | the map as it was; the next goes on with it |
+//! | `map.replaced` | a shard's lock | the new value of one word |
+//! | `map.claimed` | a shard's lock, a region without blocks | the region is free again |
+//! | `map.freed` | a shard's lock; nobody was told of the free region | it is found when the shard is locked next |
+//! | `map.part` | a shard's lock, parts of a value nothing leads to | no such value; the parts are freed |
 //! | `reset.locks`, `reset.stamped` | a file of an earlier start of the machine, half reset | the next opener resets it from the beginning |
 //!
 //! # Children
@@ -250,6 +301,8 @@
 //!   the parent has locked.
 //! - With [`allow_user`](crate::SegmentBuilder::allow_user) the last to leave may lack the right to remove the name;
 //!   its owner's `create` or `clean` does.
+//! - A child forked inside the closure of a map's `update` has not got the lock, and its changes are refused.
+//! - `clear`, `retain` and `extend` of a map are as many steps as there are entries: whoever dies inside has taken some.
 //! - Items of a queue that a consumer has taken die with it: there is no acknowledgement.
 //! - An `exec` of a process that holds a seat is noticed when somebody has waited for it for about a tenth of a second,
 //!   or a few times that.

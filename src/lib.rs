@@ -1,4 +1,4 @@
-//! Shared-memory values, queues, pipes and child processes that survive any kill.
+//! Shared-memory values, queues, pipes, dictionaries and child processes that survive any kill.
 //!
 //! > **Kill any process at any instruction. No survivor hangs, no value is torn, nothing is left behind.**
 //!
@@ -35,12 +35,14 @@
 //! | a number without a lock | [`SharedAtomic`], [`SharedAtomicArray`] | nothing to notice |
 //! | much data, changed in place | [`SharedArray`] | everybody is told until somebody recovers |
 //! | much data that never changes again | [`FrozenArray`] | nothing to notice |
+//! | values under keys; a cache | [`SharedMap`] | an entry is stored, changed or removed as a whole, or not |
 //! | many objects under names in one place | [`Segment`] | an object is there whole, or not at all |
 //! | messages from many to many | [`SharedQueue`] | an item is delivered or not; nobody left is `Disconnected` |
 //! | a talk between two | [`pipe`](fn@pipe) | the same |
 //! | a stream of plain values from one to one | [`ring`](fn@ring) | the same |
 //!
-//! Queues and pipes come with the feature `messages`, child processes with `process`; both are on by default.
+//! Dictionaries come with the feature `map`, queues and pipes with `messages`, child processes with `process`; all are on
+//! by default.
 //!
 //! Limits: Linux, 64-bit; peers share one user id (or name the one they trust), one PID namespace and one time
 //! namespace; sizes are fixed at creation. Peers must cooperate: they may crash, be killed, be old builds, but whoever may

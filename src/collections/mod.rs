@@ -7,7 +7,7 @@
 //! | a number without a lock, for statistics | [`SharedAtomic`], [`SharedAtomicArray`] |
 //! | much data, changed in place | [`SharedArray`] |
 //! | much data that never changes again | [`FrozenArray`] |
-//! | values under keys; a cache | `SharedMap` |
+//! | values under keys; a cache | [`SharedMap`] |
 
 mod array;
 mod array_guard;
