@@ -124,6 +124,7 @@
 //! | fence, Release, before a word under the journal changes | fence, Acquire, after they are looked at | that a newer count is seen if a newer word was |
 //! | value of one word, Release | fence, Acquire, after it is looked at | what its writer did before; the count of overwrites |
 //! | owner of a region, Release, when it is freed | Acquire of the compare-exchange that claims it | that its last shard's changes came first |
+//! | hint where a region is free, Release | Acquire load by who looks for one | that it is |
 //! | bucket, Release | relaxed load and Acquire fence | entry and object |
 //! | tail of a queue or ring, Release | Acquire load by who takes | the records |
 //! | head of a queue or ring, Release | Acquire load by who puts | that they were copied out |

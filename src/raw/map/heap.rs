@@ -429,8 +429,9 @@ impl<'a> Edit<'a> {
 }
 
 /// Takes a free region for a shard, if there is one.
-fn claim_region(shape: &Shape, words: &[AtomicU64], shard: u32) -> Option<u32> {
-    let hint = words[HINT as usize].load(Ordering::Relaxed);
+pub(crate) fn claim_region(shape: &Shape, words: &[AtomicU64], shard: u32) -> Option<u32> {
+    // Acquire: pairs with the Release in `reopen`: who sees the hint sees the region free.
+    let hint = words[HINT as usize].load(Ordering::Acquire);
     let (changes, start) = halves(hint);
     if start == NONE {
         return None;
@@ -445,7 +446,7 @@ fn claim_region(shape: &Shape, words: &[AtomicU64], shard: u32) -> Option<u32> {
         // Acquire: pairs with the Release in `free_region`, so that its last owner's stores come before ours.
         let taken = owner.compare_exchange(0, claimed_by(shard), Ordering::Acquire, Ordering::Relaxed);
         if taken.is_ok() {
-            // Relaxed, here and below: a hint; whoever frees a region changes it, so that a fruitless look at the owners before
+            // Relaxed, here and below: whoever frees a region changes the hint, so that a fruitless look at the owners before
             // that is not taken for the last word.
             let next = pair(changes, region + 1);
             let _ = words[HINT as usize].compare_exchange(hint, next, Ordering::Relaxed, Ordering::Relaxed);
@@ -458,7 +459,7 @@ fn claim_region(shape: &Shape, words: &[AtomicU64], shard: u32) -> Option<u32> {
 }
 
 /// Puts a region that no block stands in back into the pool. The caller's shard has claimed it.
-fn free_region(shape: &Shape, words: &[AtomicU64], region: u32) {
+pub(crate) fn free_region(shape: &Shape, words: &[AtomicU64], region: u32) {
     // Release: pairs with the Acquire in `claim_region`.
     owners(shape, words)[region as usize].store(0, Ordering::Release);
     crash_point!("map.freed");
@@ -470,7 +471,8 @@ fn reopen(words: &[AtomicU64], region: u32) {
     let mut hint = words[HINT as usize].load(Ordering::Relaxed);
     loop {
         let next = pair(halves(hint).0.wrapping_add(1), region);
-        match words[HINT as usize].compare_exchange(hint, next, Ordering::Relaxed, Ordering::Relaxed) {
+        // Release: pairs with the Acquire in `claim_region`.
+        match words[HINT as usize].compare_exchange(hint, next, Ordering::Release, Ordering::Relaxed) {
             Ok(_) => return,
             Err(now) => hint = now,
         }

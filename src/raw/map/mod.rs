@@ -38,13 +38,11 @@
 mod entry;
 #[cfg(not(procshare_loom))]
 mod gather;
-#[cfg(not(procshare_loom))]
-mod heap;
+pub(crate) mod heap;
 pub(crate) mod journal;
 #[cfg(not(procshare_loom))]
 mod room;
-#[cfg(not(procshare_loom))]
-mod shape;
+pub(crate) mod shape;
 #[cfg(not(procshare_loom))]
 mod shard;
 #[cfg(not(procshare_loom))]

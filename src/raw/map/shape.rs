@@ -118,6 +118,23 @@ impl Shape {
         })
     }
 
+    /// The shape of a map that consists of a header and owners.
+    #[cfg(procshare_loom)]
+    pub(crate) fn of_owners(regions: u32) -> Self {
+        let end = HEADER_WORDS as u32 + regions;
+        Shape {
+            shards: 2,
+            region: LEAST_REGION as u32,
+            regions,
+            buckets: 2,
+            evicts: false,
+            owners_at: HEADER_WORDS as u32,
+            buckets_at: end,
+            regions_at: end,
+            words: end,
+        }
+    }
+
     /// The words by which [`of_words`](Self::of_words) finds the shape again.
     pub(crate) fn to_words(self) -> [u64; SHAPE_WORDS] {
         [

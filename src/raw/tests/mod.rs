@@ -7,6 +7,7 @@ mod journal;
 mod latch;
 mod mutex;
 mod queue;
+mod regions;
 mod ring;
 mod seats;
 
