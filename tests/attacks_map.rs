@@ -35,13 +35,13 @@ const EPOCH: u64 = 4;
 const SHARDS_AT: u64 = 136;
 const SHARD_WORDS: u64 = 176;
 const LOCK: u64 = 0;
-const JOURNAL: u64 = 2;
 const LEN: u64 = 3;
 const ROOM: u64 = 4;
 const AGES: u64 = 5;
 const SOONEST: u64 = 6;
-const GARBAGE: u64 = 8;
+const JOURNAL: u64 = 8;
 const CLASSES: u64 = 9;
+const GARBAGE: u64 = 10;
 const HEADS: std::ops::Range<u64> = 16..48;
 const NOTES: u64 = 48;
 const OWNERS: std::ops::Range<u64> = SHARDS_AT + 2 * SHARD_WORDS..SHARDS_AT + 2 * SHARD_WORDS + 16;
@@ -95,7 +95,7 @@ impl Forge {
         let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
         let mut before = vec![0; object.bytes as usize];
         file.read_exact_at(&mut before, object.offset).unwrap();
-        Forge {
+        let forge = Forge {
             map: map.with_timeout(SHORT),
             file,
             at: object.offset,
@@ -103,7 +103,27 @@ impl Forge {
             before,
             _segment: segment,
             _folder: folder,
-        }
+        };
+        forge.check_places();
+        forge
+    }
+
+    /// Things still stand where this file believes them to.
+    fn check_places(&self) {
+        let own = |word| self.word(SHARDS_AT + word);
+        let lens = own(LEN) + self.word(SHARDS_AT + SHARD_WORDS + LEN);
+        assert_eq!(lens, self.map.iter().count() as u64);
+        assert!(
+            own(JOURNAL) >> 16 > 20 && own(JOURNAL) as u16 == 0,
+            "many changes were made"
+        );
+        assert_eq!((own(LOCK), own(GARBAGE)), (0, 0));
+        assert!(own(ROOM) >> 32 > 1 && own(CLASSES) != 0);
+        assert!(
+            OWNERS
+                .map(|owner| self.word(owner))
+                .all(|owner| matches!(owner >> 32, 0..=2))
+        );
     }
 
     fn word(&self, at: u64) -> u64 {
@@ -385,6 +405,14 @@ fn forged_numbers_do_no_harm() {
             forge.put(forge.block_of(NEEDLE) + 2, newer << 32 | older);
         });
     }
+    is_found_out(
+        "ages that lead before the first word, which looks like an entry",
+        evicting,
+        |forge| {
+            forge.put(forge.block_of(NEEDLE) + 2, u64::MAX);
+            forge.put(0, 10 << 32);
+        },
+    );
     does_no_harm("ages that lead back", evicting, |forge| {
         let block = forge.block_of(NEEDLE);
         forge.put(block + 2, block << 32 | block);
@@ -574,7 +602,7 @@ fn never_torn(kind: &str, value_len: usize, read: impl Fn(&SharedMap<u8, Vec<u8>
         let word = |value: &[u8]| u64::from_ne_bytes(value.try_into().unwrap());
         let began = Instant::now();
         let mut torn = None;
-        while torn.is_none() && began.elapsed() < SOON {
+        while torn.is_none() && began.elapsed() < SOON / 10 {
             let found = read(&map);
             let (first, last) = (word(&found[..8]), word(&found[value_len - 8..]));
             if first != last && first != last + 1 {

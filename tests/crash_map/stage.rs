@@ -22,7 +22,7 @@ pub(crate) const REGION: usize = 512;
 /// What the survivor's clock says, and did when the map was filled.
 const EARLY: u64 = 1000;
 /// Where the journal of the first shard stands in a map, in words, and how many words a shard takes.
-const JOURNAL: u64 = 136 + 2;
+const JOURNAL: u64 = 136 + 8;
 const SHARD_WORDS: u64 = 176;
 
 /// A call on a map during which a child dies.
@@ -180,7 +180,12 @@ impl Stage {
         let objects = self.segment.objects().expect("it is whole");
         let map = objects.iter().find(|object| object.name == "map").expect("it is there");
         let at = map.offset + 8 * (JOURNAL + u64::from(shard) * SHARD_WORDS);
-        word_at(&file_of(&self.folder.0, "shared"), at) as u16 != 0
+        let journal = word_at(&file_of(&self.folder.0, "shared"), at);
+        assert!(
+            journal >> 16 > 5,
+            "it does not stand there: no map was ever filled by so few changes"
+        );
+        journal as u16 != 0
     }
 
     /// The child has outlived its scenario, which did as much as it does in the twin.
