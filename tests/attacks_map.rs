@@ -339,6 +339,29 @@ fn forged_sizes_are_found_out() {
     });
 }
 
+/// Such regions are given back; whoever looks for some to empty must not take one for success.
+#[test]
+fn a_region_that_is_all_free_does_no_harm() {
+    let _frame = frame();
+    let evicting: fn(Builder) -> Builder = |builder| builder.evict_lru();
+    for kind in [usual, evicting] {
+        does_no_harm("a free region that has an owner", kind, |forge| {
+            // The second shard has all, the first wants one.
+            forge.map.clear().unwrap();
+            for number in 0..100 {
+                let _ = forge.map.insert(format!("1 fill {number}").as_bytes(), &vec![1; 90]);
+            }
+            for number in (0..100).filter(|number| number % 4 != 0) {
+                forge.map.remove(format!("1 fill {number}").as_bytes()).unwrap();
+            }
+            let first = forge.words - REGION;
+            forge.put(first, 0);
+            forge.put(first + 1, REGION << 32 | 1);
+            forge.put(first + REGION - 1, REGION << 32);
+        });
+    }
+}
+
 #[test]
 fn forged_lists_of_free_blocks_are_found_out() {
     let _frame = frame();

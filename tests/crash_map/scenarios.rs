@@ -185,6 +185,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             |map| put(map, 0, 90, &value(90, 200)),
         )
     },
+    one_step("have another shard move together", thinned, |map| {
+        put(map, 0, 90, &value(90, 200))
+    }),
     Scenario {
         kind: Kind::Removals,
         ..one_step("clear", parts_among_some, |map| map.clear().expect("it is whole"))
@@ -216,5 +219,13 @@ fn first_alone(map: &Map) {
     put(map, 0, 1, &value(1, 40));
     for number in 0..70 {
         let _ = map.insert(&key(2, number), &value(number, 96));
+    }
+}
+
+/// All regions are the second shard's, with an entry or two in each.
+fn thinned(map: &Map) {
+    full(map, 1..2);
+    for number in (0..64).filter(|number| number % 4 != 1 && number % 12 != 0) {
+        map.remove(&key(1, number)).expect("it is whole");
     }
 }
