@@ -120,7 +120,7 @@ pub mod __private {
     #[cfg(feature = "map")]
     pub fn map_with_clock<K, V>(
         map: crate::SharedMap<K, V>,
-        clock: std::sync::Arc<dyn Fn() -> u64 + Send + Sync>,
+        clock: std::sync::Arc<dyn Fn() -> u64 + Send + Sync + std::panic::UnwindSafe + std::panic::RefUnwindSafe>,
     ) -> crate::SharedMap<K, V> {
         map.with_clock(clock)
     }

@@ -1,9 +1,9 @@
 //! One entry at a time: looking it up, storing it, changing it, removing it.
 
 use super::bytes::{Copied, Scratch, decode, with_key, with_value};
+use super::core::Life;
 use super::error::MapError;
 use super::shared_map::SharedMap;
-use crate::raw::map::Payload;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::borrow::Borrow;
@@ -92,7 +92,7 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized + 'static,
     {
-        self.insert_expiring(key, value, self.core.expiry())
+        self.insert_living(key, value, Life::Usual)
     }
 
     /// Stores `value` under `key` for `ttl`, and returns the value before.
@@ -116,20 +116,18 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized + 'static,
     {
-        self.insert_expiring(key, value, Some(self.core.expiry_after(ttl)))
+        self.insert_living(key, value, Life::For(ttl))
     }
 
     #[inline]
-    fn insert_expiring<Q>(&self, key: &Q, value: &V, expires: Option<u64>) -> Result<Option<V>, MapError>
+    fn insert_living<Q>(&self, key: &Q, value: &V, life: Life) -> Result<Option<V>, MapError>
     where
         Q: Serialize + ?Sized + 'static,
     {
         with_key::<K, Q, _>(key, |key| {
             with_value(value, |value| {
                 let mut old = Copied::<V>::new();
-                let found = self
-                    .core
-                    .insert(self.core.key(key), Payload { value, expires }, &mut old)?;
+                let found = self.core.insert(self.core.key(key), value, life, &mut old)?;
                 found.then(|| old.decode()).transpose()
             })
         })
@@ -163,9 +161,7 @@ where
         let found = with_key::<K, Q, _>(key, |key| {
             with_value(&made, |value| {
                 let mut found = Copied::<V>::new();
-                let expires = self.core.expiry();
-                let payload = Payload { value, expires };
-                let was_there = self.core.insert_if_absent(self.core.key(key), payload, &mut found)?;
+                let was_there = self.core.insert_if_absent(self.core.key(key), value, &mut found)?;
                 was_there.then(|| found.decode()).transpose()
             })
         })?;

@@ -216,13 +216,29 @@ impl<K: 'static, V: 'static> MapBuilder<K, V> {
         Ok(SharedMap::of(Core::adopt(handle, self.hasher)?))
     }
 
-    /// As [`adopt`](Self::adopt), if the map has that shape.
+    /// As [`adopt`](Self::adopt), if the map is like that.
     fn adopt_equal(&self, handle: Handle, shape: &Shape) -> Result<SharedMap<K, V>> {
         let map = self.adopt(handle)?;
-        let (expected, found) = (shape.capacity(), map.core.shape().capacity());
-        if expected != found {
+        let refuse = |kind, message| Err(Error::new(kind, message).in_segment(map.handle().segment().label()));
+        let found = map.core.shape();
+        if shape.capacity() != found.capacity() {
+            let (expected, found) = (shape.capacity(), found.capacity());
             let message = format!("expected a map of {expected} bytes, found one of {found}");
-            return Err(Error::new(ErrorKind::LengthMismatch, message).in_segment(map.handle().segment().label()));
+            return refuse(ErrorKind::LengthMismatch, message);
+        }
+        let manner = |evicts: bool, ttl: u64| {
+            let full = if evicts { "evicts" } else { "refuses" };
+            let life = if ttl == 0 {
+                "for ever".to_owned()
+            } else {
+                format!("for {ttl} ms")
+            };
+            format!("{full} when it is full and keeps entries {life}")
+        };
+        if (self.evicts, self.ttl) != (found.evicts, map.core.ttl()) {
+            let (expected, found) = (manner(self.evicts, self.ttl), manner(found.evicts, map.core.ttl()));
+            let message = format!("expected a map that {expected}, found one that {found}");
+            return refuse(ErrorKind::TypeMismatch, message);
         }
         Ok(map)
     }
@@ -350,7 +366,7 @@ impl<K: 'static, V: 'static> MapBuilder<K, V> {
 
     fn init(&self, shape: &Shape) -> impl Fn(*mut u8, bool) {
         // The standard library's keys for its hash maps are random for each process, and differ from call to call.
-        write_map(shape, self.ttl, RandomState::new().build_hasher().finish())
+        write_map(shape, self.ttl, RandomState::new().build_hasher().finish(), self.hasher)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Keys and values as bytes: scalars, strings and byte vectors as they are, all else by `serde`.
 //!
-//! Which types are stored as they are is part of the layout. Of a map whose keys are, every key that can be looked up by
-//! is stored alike: nothing but itself, or `str` and `[u8]`, can be borrowed from such a type.
+//! Which types are stored as they are is part of the layout. Of a map whose keys are, only keys that are stored alike can be
+//! looked up: the type itself, `str` for `String`, `[u8]` for `Vec<u8>`.
 
 use super::error::MapError;
 use crate::layout::encoding;
@@ -117,15 +117,20 @@ pub(super) fn with_value<V: Serialize + 'static, R>(
 
 /// Runs `work` with the bytes of a key by which an entry of a map of `K`s is looked up.
 #[inline]
-pub(super) fn with_key<K: 'static, Q: Serialize + ?Sized + 'static, R>(
+pub(super) fn with_key<K: DeserializeOwned + 'static, Q: Serialize + ?Sized + 'static, R>(
     key: &Q,
     work: impl FnOnce(&[u8]) -> Result<R, MapError>,
 ) -> Result<R, MapError> {
     if is_plain::<K>() {
-        work(plain(key).ok_or(MapError::NotEncodable)?)
-    } else {
-        with_encoded(key, work)
+        return work(plain(key).ok_or(MapError::NotEncodable)?);
     }
+    with_encoded(key, |bytes| {
+        // What is borrowed from a key may be encoded otherwise: a slice has its length before it, an array has not.
+        if !is::<K, Q>() && encoding::decode::<K>(bytes).is_none() {
+            return Err(MapError::NotEncodable);
+        }
+        work(bytes)
+    })
 }
 
 fn with_encoded<T: Serialize + ?Sized, R>(

@@ -5,9 +5,13 @@ use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, MAP_FORGETS, MAP_LOCKS, Spec, text_fingerprint};
 use crate::primitive::{AtomicU64, Deadline, Ordering, Peers, boot_millis, current_owner};
-use crate::raw::map::{EPOCH, Found, Key, Locked, Output, Payload, RawMap, SEED, SHAPE_WORDS, Shape, TTL};
+use crate::raw::Refused;
+use crate::raw::map::{
+    EPOCH, Found, Key, Locked, Output, PROOF, Payload, RawMap, Refusal, SEED, SHAPE_WORDS, Shape, TTL, Totals, World,
+};
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
 use std::cell::Cell;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -26,6 +30,9 @@ pub(super) const RAPIDHASH: NamedHasher = NamedHasher {
     name: "rapidhash v3",
     hash: None,
 };
+
+/// What every map keeps the hash of: who hashes otherwise would find nothing.
+const PROOF_TEXT: &[u8] = b"procshare";
 
 /// A hasher and its seed.
 #[derive(Clone)]
@@ -55,7 +62,7 @@ impl Hasher {
 pub(super) type EntryOf<K, V> = fn(K, V) -> (K, V);
 
 /// Tells milliseconds.
-pub(crate) type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+pub(crate) type Clock = Arc<dyn Fn() -> u64 + Send + Sync + UnwindSafe + RefUnwindSafe>;
 
 /// How long calls wait for a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +83,28 @@ pub(super) struct Core {
     ttl: u64,
     pub(super) clock: Option<Clock>,
     pub(super) patience: Patience,
+}
+
+/// How long an entry is to live.
+#[derive(Clone, Copy)]
+pub(super) enum Life {
+    /// As long as the map's entries do.
+    Usual,
+    For(Duration),
+}
+
+/// When the machine was started, by the wall clock, in milliseconds.
+fn started_at() -> u64 {
+    loop {
+        let before = boot_millis();
+        let wall = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        // Both clocks were read at one moment unless this thread was kept waiting in between.
+        if boot_millis() - before <= 1 {
+            return (wall.as_millis() as u64).saturating_sub(before);
+        }
+    }
 }
 
 /// What was found under a key.
@@ -125,15 +154,23 @@ pub(super) fn map_spec<'a>(schema: &'a String, shape: Option<&Shape>) -> Spec<'a
 }
 
 /// Writes an empty map: its header, and zeros up to its regions, whose content does not matter.
-pub(super) fn write_map(shape: &Shape, ttl: u64, seed: u64) -> impl Fn(*mut u8, bool) {
+pub(super) fn write_map(shape: &Shape, ttl: u64, seed: u64, hasher: NamedHasher) -> impl Fn(*mut u8, bool) {
     let (shape, before_regions) = (*shape, (shape.bytes() - shape.capacity()) as usize);
+    let proof = Hasher::new(hasher, seed).hash(PROOF_TEXT);
     move |address, memory_is_zero| {
         if !memory_is_zero {
             // SAFETY: the object has so many bytes and more (`map_spec`), and nobody else has its address yet.
             unsafe { address.write_bytes(0, before_regions) };
         }
         let [first, second, third] = shape.to_words();
-        for (at, word) in [(0, first), (1, second), (2, third), (SEED, seed), (TTL, ttl)] {
+        for (at, word) in [
+            (0, first),
+            (1, second),
+            (2, third),
+            (SEED, seed),
+            (TTL, ttl),
+            (PROOF, proof),
+        ] {
             // SAFETY: the object begins with a header of eight words, aligned to a line, and nobody else has its address yet.
             unsafe { address.cast::<u64>().wrapping_add(at).write(word) };
         }
@@ -184,9 +221,15 @@ impl Core {
                     "no map of {shards} shards in {bytes} bytes has the shape {words:x?}"
                 ))
             })?;
+        let hasher = Hasher::new(hasher, word(SEED));
+        let (expected, found) = (hasher.hash(PROOF_TEXT), word(PROOF));
+        if expected != found {
+            let message = format!("its keys were hashed otherwise: expected {expected:x}, found {found:x}");
+            return Err(Error::new(ErrorKind::TypeMismatch, message).in_segment(handle.segment().label()));
+        }
         debug_assert_eq!(shape.lock_at(1) as usize, MAP_LOCKS.0 + MAP_LOCKS.1);
         Ok(Core {
-            hasher: Hasher::new(hasher, word(SEED)),
+            hasher,
             ttl: word(TTL),
             handle,
             shape,
@@ -197,6 +240,11 @@ impl Core {
 
     pub(super) fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// Milliseconds an entry lives; 0 is for ever.
+    pub(super) fn ttl(&self) -> u64 {
+        self.ttl
     }
 
     pub(super) fn shape(&self) -> &Shape {
@@ -251,14 +299,7 @@ impl Core {
         match &self.clock {
             Some(clock) => clock(),
             None => {
-                let wall = || {
-                    SystemTime::now()
-                        .duration_since(SystemTime::UNIX_EPOCH)
-                        .unwrap_or_default()
-                };
-                let epoch = self
-                    .raw()
-                    .epoch(|| (wall().as_millis() as u64).saturating_sub(boot_millis()));
+                let epoch = self.raw().epoch(started_at);
                 epoch.saturating_add(boot_millis())
             }
         }
@@ -266,14 +307,15 @@ impl Core {
 
     /// When what is stored now expires, if it does.
     #[inline(always)]
-    pub(super) fn expiry(&self) -> Option<u64> {
-        (self.ttl != 0).then(|| self.now().saturating_add(self.ttl))
-    }
-
-    /// When what is stored now and lives for `ttl` expires.
-    pub(super) fn expiry_after(&self, ttl: Duration) -> u64 {
-        let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-        self.now().saturating_add(ttl)
+    fn expiry(&self, life: Life) -> Option<u64> {
+        match life {
+            Life::Usual if self.ttl == 0 => None,
+            Life::Usual => Some(self.now().saturating_add(self.ttl)),
+            Life::For(ttl) => Some(
+                self.now()
+                    .saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
+            ),
+        }
     }
 
     #[inline(always)]
@@ -290,10 +332,10 @@ impl Core {
     /// The entry of `key`, and whether it has expired.
     #[inline(always)]
     fn find(&self, locked: &Locked<'_>, key: Key<'_>) -> Result<Place, MapError> {
-        self.place_of(locked, locked.find(key)?)
+        Ok(self.place_of(locked, locked.find(key)?)?)
     }
 
-    fn place_of(&self, locked: &Locked<'_>, found: Option<Found>) -> Result<Place, MapError> {
+    fn place_of(&self, locked: &Locked<'_>, found: Option<Found>) -> Result<Place, Refusal> {
         let expiry = match &found {
             Some(found) => locked.expiry(found)?,
             None => None,
@@ -315,11 +357,16 @@ impl Core {
         Ok(hit)
     }
 
-    /// Copies the value of `key` and makes it the newest.
+    /// Copies the value of `key` and makes it the newest, if nobody is in the way: nobody waits to look.
     #[inline(never)]
     fn get_and_touch(&self, key: Key<'_>, out: &mut impl Output) -> Result<bool, MapError> {
+        Self::check_outside()?;
         let raw = self.raw();
-        let locked = self.lock(&raw, key)?;
+        let shard = self.shape.shard_of(key.hash);
+        let locked = match raw.lock(shard, || self.peers(), Deadline::Now) {
+            Err(Refusal::Lock(Refused::WouldBlock)) => return self.look(key, out),
+            locked => locked?,
+        };
         let place = self.find(&locked, key)?;
         if let Some(found) = place.live() {
             locked.copy_value(found, out)?;
@@ -339,16 +386,35 @@ impl Core {
 
     /// Stores a value, and copies the one before; false if there was none.
     #[inline]
-    pub(super) fn insert(&self, key: Key<'_>, payload: Payload<'_>, old: &mut impl Output) -> Result<bool, MapError> {
+    pub(super) fn insert(
+        &self,
+        key: Key<'_>,
+        value: &[u8],
+        life: Life,
+        old: &mut impl Output,
+    ) -> Result<bool, MapError> {
         let raw = self.raw();
         let locked = self.lock(&raw, key)?;
         let found = locked.find(key)?;
+        let expires = self.expiry(life);
         if let Some(found) = &found {
-            if locked.replace_word(payload, found, old)? {
+            if locked.replace_word(Payload { value, expires }, found, old)? {
                 return Ok(true);
             }
         }
-        self.insert_at(&locked, key, payload, found, old)
+        match self.insert_at(&locked, key, Payload { value, expires }, found, old) {
+            Err(Refusal::Busy { .. }) => {
+                drop(locked);
+                self.persist(|| {
+                    old.clear();
+                    let locked = self.lock(&raw, key)?;
+                    let found = locked.find(key)?;
+                    let expires = self.expiry(life);
+                    Ok(self.insert_at(&locked, key, Payload { value, expires }, found, old))
+                })
+            }
+            outcome => Ok(outcome?),
+        }
     }
 
     #[inline(never)]
@@ -359,7 +425,7 @@ impl Core {
         payload: Payload<'_>,
         found: Option<Found>,
         old: &mut impl Output,
-    ) -> Result<bool, MapError> {
+    ) -> Result<bool, Refusal> {
         let place = self.place_of(locked, found)?;
         if let Some(found) = place.live() {
             locked.copy_value(found, old)?;
@@ -369,27 +435,52 @@ impl Core {
     }
 
     #[inline(always)]
-    fn store(&self, locked: &Locked<'_>, key: Key<'_>, payload: Payload<'_>, place: &Place) -> Result<(), MapError> {
-        Ok(locked.store(key, payload, place.found.as_ref(), || self.now(), || self.peers())?)
+    fn store(&self, locked: &Locked<'_>, key: Key<'_>, payload: Payload<'_>, place: &Place) -> Result<(), Refusal> {
+        let (now, peers) = (|| self.now(), || self.peers());
+        let world = || World {
+            now: &now,
+            peers: &peers,
+            waits: self.patience != Patience::None,
+        };
+        locked.store(key, payload, place.found.as_ref(), world)
+    }
+
+    /// Tries again while shards that have room to give are locked: those who hold them may want this one's.
+    #[cold]
+    fn persist(&self, mut attempt: impl FnMut() -> Result<Result<bool, Refusal>, MapError>) -> Result<bool, MapError> {
+        const ATTEMPTS: u32 = 64;
+        for _ in 1..ATTEMPTS {
+            match attempt()? {
+                Err(Refusal::Busy { .. }) if self.patience != Patience::None => std::thread::yield_now(),
+                outcome => return Ok(outcome?),
+            }
+        }
+        Ok(attempt()??)
     }
 
     /// Stores a value unless there is one, which it then copies; true if there was.
     pub(super) fn insert_if_absent(
         &self,
         key: Key<'_>,
-        payload: Payload<'_>,
+        value: &[u8],
         found_value: &mut impl Output,
     ) -> Result<bool, MapError> {
         let raw = self.raw();
-        let locked = self.lock(&raw, key)?;
-        let place = self.find(&locked, key)?;
-        match place.live() {
-            Some(found) => {
-                locked.copy_value(found, found_value)?;
-                Ok(true)
+        self.persist(|| {
+            let locked = self.lock(&raw, key)?;
+            let place = self.find(&locked, key)?;
+            match place.live() {
+                Some(found) => {
+                    locked.copy_value(found, found_value)?;
+                    Ok(Ok(true))
+                }
+                None => {
+                    let expires = self.expiry(Life::Usual);
+                    let stored = self.store(&locked, key, Payload { value, expires }, &place);
+                    Ok(stored.map(|()| false))
+                }
             }
-            None => self.store(&locked, key, payload, &place).map(|()| false),
-        }
+        })
     }
 
     /// Removes an entry, and copies its value; false if there was none.
@@ -433,9 +524,9 @@ impl Core {
             (Some(value), _) => {
                 let expires = match place.live() {
                     Some(_) => place.expiry,
-                    None => self.expiry(),
+                    None => self.expiry(Life::Usual),
                 };
-                self.store(locked, key, Payload { value, expires }, place)
+                Ok(self.store(locked, key, Payload { value, expires }, place)?)
             }
             (None, Some(found)) => Ok(locked.remove(found)?),
             (None, None) => Ok(()),
@@ -469,7 +560,13 @@ impl Core {
     /// How many entries there are that have not expired.
     pub(super) fn len(&self) -> usize {
         self.sweep_overdue();
-        self.raw().len() as usize
+        self.raw().len(|| self.peers()) as usize
+    }
+
+    /// What the map holds without what has expired.
+    pub(super) fn totals(&self) -> Totals {
+        self.sweep_overdue();
+        self.raw().totals(|| self.peers())
     }
 
     /// Copies a shard's entries.
@@ -479,16 +576,25 @@ impl Core {
         Ok(self.raw().snapshot(shard, now, out, ends, peers, self.deadline())?)
     }
 
-    /// Removes all entries of a shard.
+    /// Removes all entries of a shard, as many as there are now.
     pub(super) fn clear(&self, shard: u32) -> Result<(), MapError> {
-        Ok(self.lock_shard(&self.raw(), shard)?.clear()?)
+        let raw = self.raw();
+        let mut left = raw.entries(shard);
+        while left > 0 {
+            match self.lock_shard(&raw, shard)?.clear_some()? {
+                0 => break,
+                removed => left = left.saturating_sub(removed),
+            }
+        }
+        Ok(())
     }
 
     /// Removes what has expired, as far as no lock is in the way.
-    pub(super) fn sweep_overdue(&self) {
+    fn sweep_overdue(&self) {
+        let raw = self.raw();
         for shard in 0..self.shape.shards() {
-            if self.raw().is_overdue(shard, || self.now()) {
-                if let Ok(locked) = self.lock_shard(&self.raw(), shard) {
+            if !INSIDE.get() && raw.is_overdue(shard, || self.now()) {
+                if let Ok(locked) = raw.lock(shard, || self.peers(), Deadline::Now) {
                     let _ = locked.sweep(self.now());
                 }
             }

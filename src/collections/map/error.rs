@@ -77,7 +77,7 @@ impl From<Refusal> for MapError {
             Refusal::Lock(Refused::WouldDeadlock) => MapError::WouldDeadlock,
             Refusal::Lock(Refused::Foreign) => MapError::ForeignNamespace,
             Refusal::Corrupt => MapError::Corrupt,
-            Refusal::Full { needed, free } => MapError::Full {
+            Refusal::Full { needed, free } | Refusal::Busy { needed, free } => MapError::Full {
                 needed: needed as usize,
                 free: free as usize,
             },

@@ -214,8 +214,7 @@ impl<K, V> SharedMap<K, V> {
     /// ```
     #[must_use]
     pub fn stats(&self) -> MapStats {
-        self.core.sweep_overdue();
-        MapStats::of(self.core.raw().totals())
+        MapStats::of(self.core.totals())
     }
 
     /// Removes all entries, one after the other.

@@ -1,10 +1,10 @@
 //! All entries: storing many, showing, removing and copying what there is.
 
 use super::bytes::{decode, with_key, with_value};
+use super::core::Life;
 use super::entries::MapEntries;
 use super::error::MapError;
 use super::shared_map::SharedMap;
-use crate::raw::map::Payload;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
@@ -32,11 +32,9 @@ where
     /// ```
     pub fn extend(&self, entries: impl IntoIterator<Item = (K, V)>) -> Result<(), MapError> {
         for (key, value) in entries {
-            let expires = self.core.expiry();
             with_key::<K, K, _>(&key, |key| {
                 with_value(&value, |value| {
-                    self.core
-                        .insert(self.core.key(key), Payload { value, expires }, &mut ())
+                    self.core.insert(self.core.key(key), value, Life::Usual, &mut ())
                 })
             })?;
         }

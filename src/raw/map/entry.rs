@@ -22,6 +22,8 @@ pub(super) const REST: u64 = 16;
 pub(crate) const LONGEST_KEY: usize = u16::MAX as usize;
 /// The most bytes a block leaves unused at its end.
 pub(super) const MOST_UNUSED: u32 = u8::MAX as u32;
+/// The fewest words of a rest of a value that are worth the two of its header.
+pub(super) const LEAST_REST: u32 = 4;
 /// Words of a rest before its part of the value.
 pub(super) const REST_HEADER: u32 = 2;
 
@@ -114,13 +116,8 @@ impl Entry {
     }
 
     #[inline]
-    pub(super) fn unused(&self) -> u32 {
+    fn unused(&self) -> u32 {
         self.tag as u32 >> 8 & 0xff
-    }
-
-    #[inline]
-    pub(super) fn flags(&self) -> u64 {
-        self.tag & (EXPIRES | EXTENDED)
     }
 
     #[inline]
@@ -147,18 +144,18 @@ impl Entry {
 
     #[inline]
     pub(super) fn ages_at(&self) -> u32 {
-        self.block + 2
+        self.block.wrapping_add(2)
     }
 
     #[inline]
     pub(super) fn expires_at(&self, shape: &Shape) -> u32 {
-        self.block + 2 + u32::from(shape.evicts)
+        self.block.wrapping_add(2 + u32::from(shape.evicts))
     }
 
     /// The word before the key, which holds the first rest's number.
     #[inline]
-    fn more_at(&self, shape: &Shape) -> u32 {
-        self.key_at(shape) - 1
+    pub(super) fn more_at(&self, shape: &Shape) -> u32 {
+        self.key_at(shape).wrapping_sub(1)
     }
 
     /// When it expires, if it does.

@@ -1,9 +1,9 @@
-//! Moving a shard's entries together, so that a region of its own becomes free for others.
+//! Moving what a shard holds together, so that a region of its own becomes free.
 
-use super::entry::{Entry, MOST_UNUSED, REST, load, tag};
-use super::heap::{Edit, FREE, owned_by, size_of_block};
+use super::entry::{EXTENDED, Entry, MOST_UNUSED, REST, Rest, load, tag};
+use super::heap::{AFTER_FREE, Edit, FREE, LEAST, owned_by, size_of_block};
 use super::journal::Corrupt;
-use super::shape::halves;
+use super::shape::{Link, halves};
 use super::shard::Locked;
 use super::table::join_order;
 
@@ -11,30 +11,31 @@ use super::table::join_order;
 struct Tenants {
     /// The region's first word.
     first: u32,
-    entries: Vec<u32>,
+    blocks: Vec<u32>,
     words: u32,
 }
 
 impl Locked<'_> {
-    /// Empties the region with the fewest words in use by moving its entries, each in a change of its own, into blocks that
-    /// are free elsewhere in the shard; false if they do not fit there. Values in parts stay where they are.
+    /// Empties the region with the fewest words in use by moving its blocks, each in a change of its own, to places that are
+    /// free elsewhere in the shard; false if they do not fit there.
     pub(super) fn gather(&self) -> Result<bool, Corrupt> {
         let shape = self.map.shape;
+        self.free_garbage()?;
         let mut least: Option<Tenants> = None;
         for region in 0..shape.regions {
-            if load(self.map.words, shape.owners_at + region)? != owned_by(self.shard) {
+            let home = shape.evicts && region == self.shard;
+            if home || load(self.map.words, shape.owners_at + region)? != owned_by(self.shard) {
                 continue;
             }
             let tenants = self.tenants(shape.regions_at + region * shape.region)?;
-            let words = tenants.as_ref().map_or(u32::MAX, |tenants| tenants.words);
-            if words < least.as_ref().map_or(u32::MAX, |least| least.words) {
-                least = tenants;
+            if least.as_ref().is_none_or(|least| tenants.words < least.words) {
+                least = Some(tenants);
             }
         }
         let Some(tenants) = least else {
             return Ok(false);
         };
-        for block in tenants.entries {
+        for block in tenants.blocks {
             if !self.relocate(block, tenants.first)? {
                 return Ok(false);
             }
@@ -42,65 +43,89 @@ impl Locked<'_> {
         Ok(true)
     }
 
-    /// The entries of a region, or none if there are parts of values in it.
-    fn tenants(&self, first: u32) -> Result<Option<Tenants>, Corrupt> {
+    /// What a region holds.
+    fn tenants(&self, first: u32) -> Result<Tenants, Corrupt> {
         let (words, shape) = (self.map.words, self.map.shape);
         let mut tenants = Tenants {
             first,
-            entries: Vec::new(),
+            blocks: Vec::new(),
             words: 0,
         };
         let mut at = first;
         while at < first + shape.region {
             let tag = load(words, at + 1)?;
             let size = size_of_block(tag);
-            if size < 2 || size > first + shape.region - at {
+            if size < LEAST || size > first + shape.region - at {
                 return Err(Corrupt);
             }
-            if tag & REST != 0 {
-                return Ok(None);
-            }
             if tag & FREE == 0 {
-                tenants.entries.push(at);
+                tenants.blocks.push(at);
                 tenants.words += size;
             }
             at += size;
         }
-        Ok(Some(tenants))
+        Ok(tenants)
     }
 
-    /// Moves an entry to a free block outside the region that begins at `avoided`; false if there is none.
+    /// Moves a block to a free one outside the region that begins at `avoided`; false if there is none.
     fn relocate(&self, block: u32, avoided: u32) -> Result<bool, Corrupt> {
         let (words, shape) = (self.map.words, self.map.shape);
-        let found = self.find_block(block)?;
-        let entry = &found.entry;
+        let old = load(words, block + 1)?;
+        let link = if old & REST != 0 {
+            self.link_to_rest(block)?
+        } else {
+            self.find_block(block)?.link
+        };
         let mut edit = self.edit();
-        let Some((target, size)) = edit.take_outside(entry.size(), avoided)? else {
+        let Some((target, size)) = edit.take_outside(size_of_block(old), avoided)? else {
             edit.abandon();
             return Ok(false);
         };
-        let unused = 8 * (size - entry.size()) + entry.unused();
+        let unused = 8 * (size - size_of_block(old)) + (old as u32 >> 8 & 0xff);
         if unused > MOST_UNUSED {
             edit.abandon();
             return Ok(false);
         }
-        for at in 2..entry.size() {
+        edit.fill(target, load(words, block)?)?;
+        edit.fill_tag(target, tag(size, old as u32 >> 16, unused, old & 0xff & !AFTER_FREE))?;
+        for at in 2..size_of_block(old) {
             edit.fill(target + at, load(words, block + at)?)?;
         }
-        edit.fill(target, load(words, block)?)?;
-        edit.fill_tag(target, tag(size, entry.key_len(), unused, entry.flags()))?;
-        edit.relink(found.link, target)?;
-        if shape.evicts {
-            follow_order(&mut edit, entry, target)?;
+        edit.relink(link, target)?;
+        if shape.evicts && old & REST == 0 {
+            follow_order(&mut edit, block, target)?;
         }
         edit.give_back(block)?;
         edit.publish();
         Ok(true)
     }
+
+    /// What leads to a rest of a value: its entry, or another rest.
+    fn link_to_rest(&self, block: u32) -> Result<Link, Corrupt> {
+        let (words, shape) = (self.map.words, self.map.shape);
+        let mut found = None;
+        self.map.each(self.shard, |candidate| {
+            let entry = &candidate.entry;
+            if found.is_none() && entry.tag & EXTENDED != 0 {
+                let mut at = entry.more_at(shape);
+                let mut left = shape.words;
+                let mut rest = entry.more(words, shape)?;
+                while rest != 0 && rest != block {
+                    let part = Rest::at(words, shape, rest)?;
+                    left = left.checked_sub(part.size).ok_or(Corrupt)?;
+                    (at, rest) = (rest, part.next);
+                }
+                found = (rest == block).then_some(Link { at, high: false });
+            }
+            Ok(false)
+        })?;
+        found.ok_or(Corrupt)
+    }
 }
 
 /// Has an entry's neighbours by age know that it moves.
-fn follow_order(edit: &mut Edit<'_>, entry: &Entry, target: u32) -> Result<(), Corrupt> {
+fn follow_order(edit: &mut Edit<'_>, block: u32, target: u32) -> Result<(), Corrupt> {
+    let entry = Entry::of_tag(edit.shape, block, edit.get(block + 1)?)?;
     let (newer, older) = halves(edit.get(entry.ages_at())?);
     join_order(edit, newer, older, target, target)
 }

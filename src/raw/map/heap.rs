@@ -162,7 +162,7 @@ impl<'a> Edit<'a> {
 
     /// The size of the free block at `block`.
     fn free_size(&self, block: u32) -> Result<u32, Corrupt> {
-        let tag = self.get(block + 1)?;
+        let tag = self.get(block.wrapping_add(1))?;
         let size = size_of_block(tag);
         let sound = tag & FREE != 0 && self.fits_region(block, size);
         sound.then_some(size).ok_or(Corrupt)
@@ -299,6 +299,22 @@ impl<'a> Edit<'a> {
         Ok(None)
     }
 
+    /// Words of values that the shard's free blocks hold, as rests.
+    pub(super) fn usable(&self, least: u32, header: u32) -> Result<u64, Corrupt> {
+        let mut usable = 0;
+        let mut left = self.shape.words;
+        for class in 0..CLASS_COUNT {
+            let mut block = self.head(class)?;
+            while block != 0 {
+                let size = self.free_size(block)?;
+                left = left.checked_sub(size).ok_or(Corrupt)?;
+                usable += if size >= least { u64::from(size - header) } else { 0 };
+                block = halves(self.get(block)?).1;
+            }
+        }
+        Ok(usable)
+    }
+
     /// Takes the largest block there is, `size` words of it at most; `None` if even that has not `least`.
     pub(super) fn take_large(&mut self, least: u32, size: u32) -> Result<Option<(u32, u32)>, Corrupt> {
         let size = size.min(self.shape.region);
@@ -351,7 +367,7 @@ impl<'a> Edit<'a> {
 
     /// Gives a block back that nothing leads to.
     pub(super) fn give_back(&mut self, block: u32) -> Result<(), Corrupt> {
-        let tag = self.get(block + 1)?;
+        let tag = self.get(block.wrapping_add(1))?;
         let own_size = size_of_block(tag);
         if !self.fits_region(block, own_size) || tag & FREE != 0 {
             return Err(Corrupt);
@@ -428,34 +444,38 @@ impl<'a> Edit<'a> {
     }
 }
 
+/// Whether a shard may have a region. In a map that evicts the first ones are set aside, one for each shard: else a shard
+/// that comes late would have nothing of its own to evict.
+fn is_for(shape: &Shape, shard: u32, region: u32) -> bool {
+    !shape.evicts || region >= shape.shards() || region == shard
+}
+
 /// Takes a free region for a shard, if there is one.
 pub(crate) fn claim_region(shape: &Shape, words: &[AtomicU64], shard: u32) -> Option<u32> {
+    let owners = owners(shape, words);
+    let take = |region: u32| {
+        let owner = &owners[region as usize];
+        // Acquire: pairs with the Release in `free_region`, so that its last owner's stores come before ours.
+        let swap = || owner.compare_exchange(0, claimed_by(shard), Ordering::Acquire, Ordering::Relaxed);
+        owner.load(Ordering::Relaxed) == 0 && swap().is_ok()
+    };
+    if shape.evicts && take(shard) {
+        return Some(shard);
+    }
     // Acquire: pairs with the Release in `reopen`: who sees the hint sees the region free.
     let hint = words[HINT as usize].load(Ordering::Acquire);
     let (changes, start) = halves(hint);
     if start == NONE {
         return None;
     }
-    let owners = owners(shape, words);
     let start = start.min(shape.regions - 1);
-    for region in (start..shape.regions).chain(0..start) {
-        let owner = &owners[region as usize];
-        if owner.load(Ordering::Relaxed) != 0 {
-            continue;
-        }
-        // Acquire: pairs with the Release in `free_region`, so that its last owner's stores come before ours.
-        let taken = owner.compare_exchange(0, claimed_by(shard), Ordering::Acquire, Ordering::Relaxed);
-        if taken.is_ok() {
-            // Relaxed, here and below: whoever frees a region changes the hint, so that a fruitless look at the owners before
-            // that is not taken for the last word.
-            let next = pair(changes, region + 1);
-            let _ = words[HINT as usize].compare_exchange(hint, next, Ordering::Relaxed, Ordering::Relaxed);
-            return Some(region);
-        }
-    }
-    let none = pair(changes, NONE);
-    let _ = words[HINT as usize].compare_exchange(hint, none, Ordering::Relaxed, Ordering::Relaxed);
-    None
+    let mut looked_at = (start..shape.regions).chain(0..start);
+    let taken = looked_at.find(|region| is_for(shape, shard, *region) && take(*region));
+    // Relaxed: whoever frees a region changes the hint, so that a fruitless look at the owners before that is not taken for
+    // the last word.
+    let next = pair(changes, taken.map_or(NONE, |region| region + 1));
+    let _ = words[HINT as usize].compare_exchange(hint, next, Ordering::Relaxed, Ordering::Relaxed);
+    taken
 }
 
 /// Puts a region that no block stands in back into the pool. The caller's shard has claimed it.
@@ -490,10 +510,11 @@ pub(super) fn free_claimed(shape: &Shape, words: &[AtomicU64], shard: u32) {
     reopen(words, 0);
 }
 
-/// How many regions are free now, as a hint.
-pub(super) fn free_regions(shape: &Shape, words: &[AtomicU64]) -> u32 {
-    let free = |owner: &&AtomicU64| owner.load(Ordering::Relaxed) == 0;
-    owners(shape, words).iter().filter(free).count() as u32
+/// How many regions are free for a shard now, as a hint.
+pub(super) fn free_regions(shape: &Shape, words: &[AtomicU64], shard: u32) -> u32 {
+    let owners = owners(shape, words).iter().zip(0..);
+    let free = owners.filter(|(owner, region)| owner.load(Ordering::Relaxed) == 0 && is_for(shape, shard, *region));
+    free.count() as u32
 }
 
 fn owners<'a>(shape: &Shape, words: &'a [AtomicU64]) -> &'a [AtomicU64] {

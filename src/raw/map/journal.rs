@@ -124,6 +124,11 @@ impl Change<'_> {
         let [number, held] = self.journal.log.get(at_log..at_log + 2).ok_or(Corrupt)? else {
             return Err(Corrupt);
         };
+        if self.count == 0 {
+            // Release, without a partner: a note must not be made before the last change is published, whose undoing would
+            // take it for its own.
+            fence(Ordering::Release);
+        }
         number.store(u64::from(at), Ordering::Relaxed);
         held.store(word.load(Ordering::Relaxed), Ordering::Relaxed);
         crash_point!("map.noted");

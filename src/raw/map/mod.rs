@@ -55,7 +55,8 @@ pub(crate) use journal::Corrupt;
 #[cfg(not(procshare_loom))]
 pub(crate) use {
     entry::{Key, Output, Payload, Short},
-    shape::{EPOCH, SEED, SHAPE_WORDS, Shape, TTL},
+    room::World,
+    shape::{EPOCH, PROOF, SEED, SHAPE_WORDS, Shape, TTL},
     shard::{Locked, RawMap, Refusal, Totals},
     table::Found,
 };

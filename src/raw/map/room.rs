@@ -1,12 +1,13 @@
-//! Making room: what has expired goes first; then entries of other shards move together, or what was used least recently
-//! goes, here and there.
+//! Making room: what has expired goes first; then entries move together, or what was used least recently goes, here and in
+//! other shards.
 //!
 //! The caller holds its own shard's lock meanwhile, and asks for others' for a moment each: two that want each other's go
-//! on to the next.
+//! on to the next, and if that was all, begin again without their own.
 
 use super::entry::{Key, Payload, REST_HEADER};
-use super::journal;
-use super::shape::{Shape, halves, word};
+use super::heap::free_regions;
+use super::journal::{self, Corrupt};
+use super::shape::{halves, word};
 use super::shard::{Locked, RawMap, Refusal};
 use super::table::{Found, words_needed};
 use crate::primitive::{Deadline, Ordering, Peers};
@@ -14,37 +15,57 @@ use core::time::Duration;
 
 /// How long to wait for another shard's lock.
 const SHORTLY: Duration = Duration::from_millis(1);
-/// A shard is asked to move its entries together if so many regions' worth of its words are free.
+/// Entries are moved together in a shard if so many regions' worth of its words are free.
 const SCATTERED: u32 = 2;
+
+/// How making room sees the world: what time it is, who is alive, and whether it may wait.
+pub(crate) struct World<'a> {
+    pub(crate) now: &'a dyn Fn() -> u64,
+    pub(crate) peers: &'a dyn Fn() -> Peers,
+    pub(crate) waits: bool,
+}
+
+impl World<'_> {
+    fn lock<'m>(&self, map: &'m RawMap<'m>, shard: u32) -> Option<Locked<'m>> {
+        let deadline = if self.waits {
+            Deadline::after(SHORTLY)
+        } else {
+            Deadline::Now
+        };
+        map.lock(shard, self.peers, deadline).ok()
+    }
+}
+
+/// What came of looking for room.
+enum Progress {
+    Some,
+    None,
+    /// None, but not all shards could be asked.
+    Busy,
+}
 
 impl Locked<'_> {
     /// Stores `payload` under `key`, whose entry is `found` if there is one. Where there is too little room, room is made.
     #[inline(always)]
-    pub(crate) fn store(
+    pub(crate) fn store<'w>(
         &self,
         key: Key<'_>,
         payload: Payload<'_>,
         found: Option<&Found>,
-        now: impl Fn() -> u64,
-        peers: impl Fn() -> Peers,
+        world: impl FnOnce() -> World<'w>,
     ) -> Result<(), Refusal> {
         if self.put(key, payload, found)? {
             return Ok(());
         }
-        self.store_making_room(key, payload, now, peers)
+        self.store_making_room(key, payload, &world())
     }
 
     #[cold]
-    fn store_making_room(
-        &self,
-        key: Key<'_>,
-        payload: Payload<'_>,
-        now: impl Fn() -> u64,
-        peers: impl Fn() -> Peers,
-    ) -> Result<(), Refusal> {
+    fn store_making_room(&self, key: Key<'_>, payload: Payload<'_>, world: &World<'_>) -> Result<(), Refusal> {
         let shape = self.map.shape;
         let needed = words_needed(shape, key, payload);
-        self.map.sweep_overdue(self, now, &peers)?;
+        self.free_garbage()?;
+        self.sweep_overdue(world)?;
         if let (Some(found), true) = (self.find(key)?, shape.evicts) {
             // What is to be replaced goes last.
             self.touch(&found)?;
@@ -54,36 +75,72 @@ impl Locked<'_> {
             if self.put(key, payload, found.as_ref())? {
                 return Ok(());
             }
-            let progress = fits(shape, needed)
-                && if shape.evicts {
-                    self.evict_for(needed, &peers)?
-                } else {
-                    self.map.gather_elsewhere(self.shard, &peers)?
-                };
-            if !progress {
-                return Err(Refusal::Full {
-                    needed: 8 * needed,
-                    free: 8 * self.free_words()?,
-                });
+            let progress = if fits(needed, shape.region, shape.reach()) {
+                self.make_some_room(needed, found.as_ref(), world)?
+            } else {
+                Progress::None
+            };
+            let needed = 8 * needed;
+            // What is free in scraps too small for this entry is not free for it.
+            let free = || Ok::<_, Refusal>(self.usable_bytes()?.min(needed.saturating_sub(8)));
+            match progress {
+                Progress::Some => {}
+                Progress::None => return Err(Refusal::Full { needed, free: free()? }),
+                Progress::Busy => return Err(Refusal::Busy { needed, free: free()? }),
             }
         }
     }
 
-    /// Frees some room, in this shard if it has so much in all, else in another.
-    fn evict_for(&self, needed: u64, peers: &impl Fn() -> Peers) -> Result<bool, Refusal> {
-        let (regions, _) = halves(self.own(word::ROOM)?);
-        let own = u64::from(regions) * u64::from(self.map.shape.region);
-        if own >= 2 * needed && self.evict_oldest()? {
-            return Ok(true);
+    /// Does one thing that makes room for an entry of so many words, whose predecessor is `found`.
+    fn make_some_room(&self, needed: u64, found: Option<&Found>, world: &World<'_>) -> Result<Progress, Refusal> {
+        let shape = self.map.shape;
+        if !shape.evicts {
+            let (_, free) = halves(self.own(word::ROOM)?);
+            if free >= SCATTERED * shape.region && u64::from(free) > needed && self.gather()? {
+                return Ok(Progress::Some);
+            }
+            return self.map.make_room_elsewhere(self.shard, world);
         }
-        Ok(self.map.empty_a_region(self.shard, peers)? || self.evict_oldest()?)
+        let (regions, _) = halves(self.own(word::ROOM)?);
+        let own = u64::from(regions) * u64::from(shape.region);
+        let is_last = found.is_some_and(|found| self.is_oldest(found));
+        // The entry itself goes only if all that is left of its shard is enough.
+        let may_evict = if is_last {
+            fits(needed, shape.region, own)
+        } else {
+            own >= 2 * needed
+        };
+        if may_evict && self.evict_oldest()? {
+            return Ok(Progress::Some);
+        }
+        match self.map.make_room_elsewhere(self.shard, world)? {
+            Progress::Some => Ok(Progress::Some),
+            none if is_last => Ok(none),
+            none => Ok(if self.evict_oldest()? { Progress::Some } else { none }),
+        }
+    }
+
+    /// Removes what has expired: in this shard, and in others as far as their locks are to be had.
+    fn sweep_overdue(&self, world: &World<'_>) -> Result<(), Refusal> {
+        for shard in 0..self.map.shape.shards() {
+            if !self.map.is_overdue(shard, world.now) {
+                continue;
+            }
+            if shard == self.shard {
+                self.sweep((world.now)())?;
+            } else if let Some(locked) = world.lock(self.map, shard) {
+                // A shard that is corrupt gives nothing; who uses it is told.
+                let _ = locked.sweep((world.now)());
+            }
+        }
+        Ok(())
     }
 }
 
-/// Whether an entry of so many words would fit into an empty map, in as many parts as it takes.
-fn fits(shape: &Shape, needed: u64) -> bool {
-    let rests = needed / u64::from(shape.region - REST_HEADER) + 1;
-    needed + 1 + rests * u64::from(REST_HEADER) <= shape.capacity() / 8
+/// Whether an entry of `needed` words fits into `capacity` words of empty regions, in as many parts as it takes.
+fn fits(needed: u64, region: u32, capacity: u64) -> bool {
+    let rests = needed / u64::from(region - REST_HEADER) + 1;
+    needed + 1 + rests * u64::from(REST_HEADER) <= capacity
 }
 
 impl RawMap<'_> {
@@ -92,66 +149,42 @@ impl RawMap<'_> {
         halves(self.own(shard, word::ROOM).load(Ordering::Relaxed)) // Relaxed: a hint.
     }
 
-    /// All shards but one, those first of which `rank` is highest.
-    fn others(&self, except: u32, rank: impl Fn(u32) -> u32) -> Vec<u32> {
+    /// Has another shard give up a region, beginning with those that have most to spare. Whoever died with a shard's lock is
+    /// found on the way, and what he had taken is free again.
+    fn make_room_elsewhere(&self, except: u32, world: &World<'_>) -> Result<Progress, Refusal> {
         let mut others: Vec<u32> = (0..self.shape.shards()).filter(|shard| *shard != except).collect();
-        others.sort_by_key(|shard| core::cmp::Reverse(rank(*shard)));
-        others
-    }
-
-    /// Removes what has expired: in the caller's shard, and in others as far as their locks are to be had.
-    fn sweep_overdue(
-        &self,
-        own: &Locked<'_>,
-        now: impl Fn() -> u64,
-        peers: &impl Fn() -> Peers,
-    ) -> Result<(), Refusal> {
-        for shard in 0..self.shape.shards() {
-            if !self.is_overdue(shard, &now) {
+        let spare = |shard: &u32| {
+            let (regions, free) = self.room(*shard);
+            core::cmp::Reverse(if self.shape.evicts { regions } else { free })
+        };
+        others.sort_by_key(spare);
+        let mut progress = Progress::None;
+        for shard in others {
+            let (before, free) = (self.room(shard).0, free_regions(self.shape, self.words, except));
+            let worth = self.is_held(shard)
+                || if self.shape.evicts {
+                    before > 1
+                } else {
+                    self.is_scattered(shard)
+                };
+            if !worth {
                 continue;
             }
-            if shard == own.shard {
-                own.sweep(now())?;
-            } else if let Ok(locked) = self.lock(shard, peers, Deadline::after(SHORTLY)) {
-                locked.sweep(now())?;
+            let Some(locked) = world.lock(self, shard) else {
+                progress = Progress::Busy;
+                continue;
+            };
+            // A shard that is corrupt gives nothing; who uses it is told.
+            let given = locked.give_up_a_region().unwrap_or(false);
+            if given || free_regions(self.shape, self.words, except) > free {
+                return Ok(Progress::Some);
             }
         }
-        Ok(())
+        Ok(progress)
     }
 
-    /// Has a shard move its entries together until it gives a region up; false if there is none that can.
-    fn gather_elsewhere(&self, except: u32, peers: &impl Fn() -> Peers) -> Result<bool, Refusal> {
-        for shard in self.others(except, |shard| self.room(shard).1) {
-            if self.room(shard).1 < SCATTERED * self.shape.region {
-                return Ok(false);
-            }
-            if let Ok(locked) = self.lock(shard, peers, Deadline::after(SHORTLY)) {
-                if locked.gather()? {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
-    }
-
-    /// Evicts entries of the shard that has most regions, or the next, until it has given one up; false if there were none
-    /// to evict.
-    fn empty_a_region(&self, except: u32, peers: &impl Fn() -> Peers) -> Result<bool, Refusal> {
-        for shard in self.others(except, |shard| self.room(shard).0) {
-            let (before, mut evicted) = (self.room(shard).0, false);
-            if before == 0 {
-                break;
-            }
-            if let Ok(locked) = self.lock(shard, peers, Deadline::after(SHORTLY)) {
-                while self.room(shard).0 >= before && locked.evict_oldest()? {
-                    evicted = true;
-                }
-            }
-            if evicted {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+    fn is_scattered(&self, shard: u32) -> bool {
+        self.room(shard).1 >= SCATTERED * self.shape.region
     }
 
     /// Copies all entries of a shard that have not expired, as they were at one moment: keys and values to `out`, one after
@@ -182,5 +215,24 @@ impl RawMap<'_> {
         out.clear();
         ends.clear();
         Ok(self.copy_all(shard, &now, out, ends)?)
+    }
+}
+
+impl Locked<'_> {
+    /// Moves entries together, or evicts, until a region is free.
+    fn give_up_a_region(&self) -> Result<bool, Corrupt> {
+        loop {
+            if self.map.is_scattered(self.shard) && self.gather()? {
+                return Ok(true);
+            }
+            let before = self.map.room(self.shard).0;
+            // The last region is set aside for this shard: none would be the better for it.
+            if !self.map.shape.evicts || before <= 1 || !self.evict_oldest()? {
+                return Ok(false);
+            }
+            if self.map.room(self.shard).0 < before {
+                return Ok(true);
+            }
+        }
     }
 }

@@ -6,6 +6,8 @@ use super::journal::LOG;
 pub(crate) const SHAPE_WORDS: usize = 3;
 /// A word of the header: what hashes begin with.
 pub(crate) const SEED: usize = 3;
+/// A word of the header: what the hash makes of a text that all know.
+pub(crate) const PROOF: usize = 7;
 /// A word of the header: milliseconds that an entry lives unless its writer says otherwise; 0 is for ever.
 pub(crate) const TTL: usize = 6;
 /// A word of the header: when, by the wall clock, the machine was started, in milliseconds; 0 if nobody has asked yet.
@@ -168,6 +170,17 @@ impl Shape {
     /// Bytes of the regions: what entries have room in.
     pub(crate) fn capacity(&self) -> u64 {
         u64::from(self.regions) * u64::from(self.region) * 8
+    }
+
+    /// Words of the regions that one shard may have: in a map that evicts not those set aside for others.
+    pub(super) fn reach(&self) -> u64 {
+        let others = if self.evicts { self.shards - 1 } else { 0 };
+        u64::from(self.regions - others) * u64::from(self.region)
+    }
+
+    /// The most entries there can be.
+    pub(super) fn most_entries(&self) -> u64 {
+        self.capacity() / 16
     }
 
     pub(crate) fn shards(&self) -> u32 {

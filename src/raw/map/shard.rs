@@ -1,15 +1,18 @@
 //! A shard's lock and what comes with it: reading without it, taking it, making good what a dead holder left.
 
-use super::entry::{Key, Output, Rest, load};
+use super::entry::{Key, LEAST_REST, Output, REST_HEADER, Rest, load};
 use super::heap::{Edit, free_claimed, free_regions};
 use super::journal::{self, Corrupt, Journal, LOG};
 use super::shape::{EPOCH, Shape, halves, word};
 use super::table::{self, Found};
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers, crash_point};
 use crate::raw::{RawMutex, Refused};
+use core::time::Duration;
 
 /// How often to look without the lock before taking it.
-const LOOKS: u32 = 16;
+const LOOKS: u32 = 32;
+/// How long to wait for a shard that is half changed, to tell how much is in it.
+const SETTLED_WITHIN: Duration = Duration::from_millis(50);
 
 /// Why a call on the map did not do what it was to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +21,11 @@ pub(crate) enum Refusal {
     Corrupt,
     /// Bytes an entry takes, and bytes that are free for it.
     Full {
+        needed: u64,
+        free: u64,
+    },
+    /// As `Full`, but shards that may have room to give were locked.
+    Busy {
         needed: u64,
         free: u64,
     },
@@ -67,6 +75,11 @@ impl<'a> RawMap<'a> {
 
     fn mutex(&self, shard: u32) -> &'a RawMutex {
         RawMutex::in_words(self.words, self.shape.lock_at(shard) as usize)
+    }
+
+    /// Whether somebody holds a shard's lock, perhaps dead.
+    pub(super) fn is_held(&self, shard: u32) -> bool {
+        self.mutex(shard).owner().is_some()
     }
 
     /// A word of a shard's own.
@@ -160,7 +173,7 @@ impl<'a> RawMap<'a> {
             mutex,
             owner: held.owner,
         };
-        if held.inconsistent || journal::is_open(self.journal_state(shard)) {
+        if held.inconsistent || journal::is_open(self.journal_state(shard)) || locked.has_garbage() {
             locked.recover()?;
         }
         Ok(locked)
@@ -174,11 +187,34 @@ impl<'a> RawMap<'a> {
         self.words[at as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Words of a shard's own as they were at one moment, if somebody dead left them half changed made good.
+    fn settled<const COUNT: usize>(
+        &self,
+        shard: u32,
+        words: [u32; COUNT],
+        peers: impl FnOnce() -> Peers,
+    ) -> [u64; COUNT] {
+        let look = || words.map(|word| self.own(shard, word).load(Ordering::Relaxed));
+        for _ in 0..LOOKS {
+            // Relaxed: `read` fences.
+            if let Some(seen) = journal::read(self.journal_state(shard), look) {
+                return seen;
+            }
+        }
+        // Whoever is stopped in the middle of a change may have it as he left it.
+        let _locked = self.lock(shard, peers, Deadline::after(SETTLED_WITHIN));
+        look()
+    }
+
     /// How many entries there are, those that have expired and nobody has looked for included.
-    pub(crate) fn len(&self) -> u64 {
-        // Relaxed, here and below: hints.
-        let of_shard = |shard| self.own(shard, word::LEN).load(Ordering::Relaxed);
+    pub(crate) fn len(&self, peers: impl Fn() -> Peers) -> u64 {
+        let of_shard = |shard| self.settled(shard, [word::LEN], &peers)[0];
         (0..self.shape.shards).map(of_shard).fold(0, u64::saturating_add)
+    }
+
+    /// Entries of a shard, as a hint.
+    pub(crate) fn entries(&self, shard: u32) -> u64 {
+        self.own(shard, word::LEN).load(Ordering::Relaxed)
     }
 
     /// Whether entries of a shard may have expired.
@@ -187,16 +223,14 @@ impl<'a> RawMap<'a> {
         soonest != 0 && soonest <= now()
     }
 
-    pub(crate) fn totals(&self) -> Totals {
-        let mut totals = Totals {
-            entries: self.len(),
-            ..Totals::default()
-        };
+    pub(crate) fn totals(&self, peers: impl Fn() -> Peers) -> Totals {
+        let mut totals = Totals::default();
         let region = u64::from(self.shape.region);
         for shard in 0..self.shape.shards {
-            let (regions, free) = halves(self.own(shard, word::ROOM).load(Ordering::Relaxed));
+            let [len, room, evictions] = self.settled(shard, [word::LEN, word::ROOM, word::EVICTIONS], &peers);
+            let (regions, free) = halves(room);
+            totals.entries = totals.entries.saturating_add(len);
             totals.used += 8 * (u64::from(regions) * region).saturating_sub(u64::from(free));
-            let evictions = self.own(shard, word::EVICTIONS).load(Ordering::Relaxed);
             totals.evictions = totals.evictions.wrapping_add(evictions);
         }
         totals.free = self.shape.capacity().saturating_sub(totals.used);
@@ -245,36 +279,61 @@ impl Drop for Locked<'_> {
 }
 
 impl<'a> Locked<'a> {
-    /// Undoes what was half-done, and frees what nothing leads to.
+    /// Undoes what was half-done, and frees what nothing leads to; if that is much, some of it.
     #[cold]
     fn recover(&self) -> Result<(), Corrupt> {
+        /// Parts of values that are freed at once: a matter of a millisecond.
+        const AT_ONCE: u32 = 4096;
         self.map.journal(self.shard).recover()?;
         crash_point!("map.recovered");
         free_claimed(self.map.shape, self.map.words, self.shard);
-        self.free_garbage()?;
+        for _ in 0..AT_ONCE {
+            if !self.free_one()? {
+                break;
+            }
+        }
         self.mutex.mark_consistent();
         Ok(())
     }
 
-    /// Frees blocks that nothing leads to any more, each in a change of its own.
+    #[inline(always)]
+    fn has_garbage(&self) -> bool {
+        // Relaxed: only the holder of the lock stores here.
+        self.map.own(self.shard, word::GARBAGE).load(Ordering::Relaxed) != 0
+    }
+
+    /// Frees all blocks that nothing leads to any more.
+    #[inline]
     pub(super) fn free_garbage(&self) -> Result<(), Corrupt> {
-        loop {
-            let mut edit = self.edit();
-            let block = edit.own(word::GARBAGE)? as u32;
-            if block == 0 {
-                return Ok(());
-            }
-            let rest = Rest::at(self.map.words, self.map.shape, block)?;
-            edit.set_own(word::GARBAGE, u64::from(rest.next))?;
-            edit.give_back(block)?;
-            edit.publish();
+        while self.has_garbage() && self.free_one()? {}
+        Ok(())
+    }
+
+    /// Frees a block that nothing leads to any more, in a change of its own; false if there is none.
+    fn free_one(&self) -> Result<bool, Corrupt> {
+        let mut edit = self.edit();
+        let block = edit.own(word::GARBAGE)? as u32;
+        if block == 0 {
+            return Ok(false);
         }
+        let rest = Rest::at(self.map.words, self.map.shape, block)?;
+        edit.set_own(word::GARBAGE, u64::from(rest.next))?;
+        edit.give_back(block)?;
+        edit.publish();
+        Ok(true)
     }
 
     #[inline]
     pub(super) fn edit(&self) -> Edit<'a> {
         let journal = self.map.journal(self.shard);
         Edit::new(journal.begin(), self.map.shape, self.shard, self.map.words)
+    }
+
+    /// Bytes that a value could have now, in as many parts as there are free blocks.
+    pub(super) fn usable_bytes(&self) -> Result<u64, Corrupt> {
+        let pool = u64::from(free_regions(self.map.shape, self.map.words, self.shard));
+        let own = self.edit().usable(LEAST_REST, REST_HEADER)?;
+        Ok(8 * (own + pool * u64::from(self.map.shape.region - REST_HEADER)))
     }
 
     /// A word of the shard's own.
@@ -286,7 +345,7 @@ impl<'a> Locked<'a> {
     /// Words that are free for this shard: its own, and those of regions that are nobody's.
     pub(super) fn free_words(&self) -> Result<u64, Corrupt> {
         let (_, own) = halves(self.own(word::ROOM)?);
-        let pool = u64::from(free_regions(self.map.shape, self.map.words));
+        let pool = u64::from(free_regions(self.map.shape, self.map.words, self.shard));
         Ok(u64::from(own) + pool * u64::from(self.map.shape.region))
     }
 

@@ -1,8 +1,8 @@
 //! Chains of entries, their order by use, and what is done to them under a shard's lock.
 
 use super::entry::{
-    EXPIRES, EXTENDED, Entry, Key, LONGEST_KEY, MOST_UNUSED, Output, Payload, REST, REST_HEADER, header_words, load,
-    tag, word_of, words_of,
+    EXPIRES, EXTENDED, Entry, Key, LEAST_REST, LONGEST_KEY, MOST_UNUSED, Output, Payload, REST, REST_HEADER,
+    header_words, load, tag, word_of, words_of,
 };
 use super::heap::Edit;
 use super::journal::Corrupt;
@@ -12,8 +12,6 @@ use crate::primitive::{AtomicU64, Ordering, crash_point, fence};
 
 /// A value is overwritten in its place if no more than so many of its words differ.
 const MOST_IN_PLACE: usize = 24;
-/// The fewest words of a rest of a value that are worth the two of its header.
-const LEAST_REST: u32 = 4;
 /// Chains longer than this are compared with the number of entries.
 const LONG_CHAIN: u64 = 32;
 
@@ -59,7 +57,7 @@ fn find_where(
         link = Link { at: block, high: true };
         block = next;
         steps += 1;
-        if steps > LONG_CHAIN && steps > load(words, shape.shard_at(shard) + word::LEN)? {
+        if steps > LONG_CHAIN && steps > load(words, shape.shard_at(shard) + word::LEN)?.min(shape.most_entries()) {
             return Err(Corrupt);
         }
     }
@@ -91,6 +89,13 @@ impl Locked<'_> {
             return Err(Refusal::KeyTooLong { most });
         }
         let needed = words_needed(shape, key, payload);
+        if needed > u64::from(shape.words) {
+            return Ok(false);
+        }
+        if found.is_some_and(|found| found.entry.tag & EXTENDED != 0) {
+            // Its rests will be the garbage.
+            self.free_garbage()?;
+        }
         if needed <= u64::from(shape.region) && self.put_whole(key, payload, found, needed as u32)? {
             return Ok(true);
         }
@@ -154,7 +159,7 @@ impl Locked<'_> {
         let (room, value_words) = (entry.room(shape), words_of(payload.value.len()));
         let fits = entry.tag & EXTENDED == 0
             && (entry.tag & EXPIRES != 0) == payload.expires.is_some()
-            && value_words <= room
+            && payload.value.len() <= 8 * room as usize
             && room - value_words <= 1 + value_words / 2
             && 8 * (room - value_words) <= MOST_UNUSED - 7;
         if !fits {
@@ -235,6 +240,7 @@ impl Locked<'_> {
     /// | one change makes the first block an entry and the garbage its rests | the entry |
     fn put_in_parts(&self, key: Key<'_>, payload: Payload<'_>, found: Option<&Found>) -> Result<bool, Corrupt> {
         let shape = self.map.shape;
+        self.free_garbage()?;
         let flags = EXTENDED | if payload.expires.is_some() { EXPIRES } else { 0 };
         let header = header_words(shape, flags) + key.words();
         let Some((block, size)) =
@@ -346,6 +352,9 @@ impl Locked<'_> {
         }
         let rests = entry.more(self.map.words, self.map.shape)?;
         if rests != 0 {
+            if edit.own(word::GARBAGE)? != 0 {
+                return Err(Corrupt);
+            }
             edit.set_own(word::GARBAGE, u64::from(rests))?;
         }
         edit.give_back(entry.block)
@@ -357,6 +366,10 @@ impl Locked<'_> {
     }
 
     fn remove_counted(&self, found: &Found, evicted: bool) -> Result<(), Corrupt> {
+        if found.entry.tag & EXTENDED != 0 {
+            // Its rests will be the garbage.
+            self.free_garbage()?;
+        }
         let mut edit = self.edit();
         edit.relink(found.link, found.next)?;
         self.discard(&mut edit, &found.entry)?;
@@ -379,6 +392,12 @@ impl Locked<'_> {
         let found = self.find_block(oldest)?;
         self.remove_counted(&found, true)?;
         Ok(true)
+    }
+
+    /// Whether no entry was used before this one.
+    pub(super) fn is_oldest(&self, found: &Found) -> bool {
+        self.own(word::AGES)
+            .is_ok_and(|ages| halves(ages).1 == found.entry.block)
     }
 
     /// The entry that stands at `block`.
@@ -420,9 +439,22 @@ impl Locked<'_> {
         Ok(())
     }
 
-    /// Removes all entries, one after the other.
-    pub(crate) fn clear(&self) -> Result<(), Corrupt> {
-        self.each(|_| Ok(true))
+    /// Removes some entries, one after the other, and tells how many that were.
+    pub(crate) fn clear_some(&self) -> Result<u64, Corrupt> {
+        /// So few that others need not wait for long.
+        const AT_ONCE: u64 = 64;
+        let mut removed = 0;
+        self.map
+            .each(self.shard, |found| {
+                if removed == AT_ONCE {
+                    return Err(Corrupt);
+                }
+                self.remove(found)?;
+                removed += 1;
+                Ok(true)
+            })
+            .or_else(|corrupt| if removed == AT_ONCE { Ok(()) } else { Err(corrupt) })?;
+        Ok(removed)
     }
 
     /// Shows each entry to `look`, and removes it if that says so.
@@ -453,15 +485,22 @@ impl RawMap<'_> {
                 ends.push(out.len());
                 found.entry.copy_value(words, shape, out)?;
                 ends.push(out.len());
+                if out.len() as u64 > shape.bytes() {
+                    return Err(Corrupt);
+                }
             }
             Ok(false)
         })
     }
 
     /// Shows each entry of a shard to `visit`, which tells whether it has removed it.
-    fn each(&self, shard: u32, mut visit: impl FnMut(&Found) -> Result<bool, Corrupt>) -> Result<(), Corrupt> {
+    pub(super) fn each(
+        &self,
+        shard: u32,
+        mut visit: impl FnMut(&Found) -> Result<bool, Corrupt>,
+    ) -> Result<(), Corrupt> {
         let (words, shape) = (self.words, self.shape);
-        let mut left = load(words, shape.shard_at(shard) + word::LEN)?;
+        let mut left = load(words, shape.shard_at(shard) + word::LEN)?.min(shape.most_entries());
         for bucket in 0..shape.buckets {
             let mut link = shape.chain(shard, bucket);
             loop {
@@ -543,7 +582,7 @@ fn make_newest(edit: &mut Edit<'_>, block: u32) -> Result<(), Corrupt> {
 
 /// Takes a block out of its shard's order.
 fn take_out_of_order(edit: &mut Edit<'_>, block: u32) -> Result<(), Corrupt> {
-    let (newer, older) = halves(edit.get(block + 2)?);
+    let (newer, older) = halves(edit.get(block.wrapping_add(2))?);
     let (newest, oldest) = halves(edit.own(word::AGES)?);
     if (newer == 0) != (newest == block) || (older == 0) != (oldest == block) {
         return Err(Corrupt);

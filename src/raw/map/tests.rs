@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
-use super::{Key, Payload, RawMap, Refusal, Shape};
+use super::{Key, Payload, RawMap, Refusal, Shape, World};
 use crate::primitive::{AtomicU64, Deadline, Peers};
 use proptest::prelude::*;
 use std::collections::HashMap;
@@ -32,7 +32,12 @@ impl Bench {
         let map = self.map();
         let locked = map.lock(self.shape.shard_of(key.hash), no_peers, Deadline::Now)?;
         let found = locked.find(key)?;
-        locked.store(key, Payload { value, expires: None }, found.as_ref(), || 0, no_peers)
+        let world = || World {
+            now: &|| 0,
+            peers: &no_peers,
+            waits: false,
+        };
+        locked.store(key, Payload { value, expires: None }, found.as_ref(), world)
     }
 
     fn get(&self, key: Key<'_>) -> Option<Vec<u8>> {
@@ -101,7 +106,7 @@ fn play(bench: &Bench, steps: &[Step], bits: u64) {
         }
         assert_eq!(bench.get(key), model.get(&bytes).cloned());
         bench.map().verify().unwrap();
-        assert_eq!(bench.map().len(), model.len() as u64);
+        assert_eq!(bench.map().len(no_peers), model.len() as u64);
     }
     for (bytes, value) in &model {
         assert_eq!(bench.get(key_of(bytes, bits)).as_ref(), Some(value));
