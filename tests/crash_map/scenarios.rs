@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// Longer than an entry in one block can be.
 const IN_PARTS: usize = 3 * REGION;
+/// Regions of a map.
+const REGIONS: usize = BYTES / REGION;
 const TTL: Duration = Duration::from_millis(10_000);
 /// When what was stored at the beginning lives, and when it does not any more.
 const SOON: u64 = 5_000;
@@ -41,15 +43,23 @@ fn some(map: &Map) {
     }
 }
 
-/// As many entries in a shard as fit, each of a fourth of a region or less.
-fn full(map: &Map, shards: std::ops::Range<u32>) {
-    let count = (BYTES / 128) as u32 / shards.len() as u32;
-    for number in 0..count as usize {
-        for shard in shards.clone() {
-            put(map, shard, number, &value(number, 128 - 24 - 8));
-        }
+/// So many regions full of entries in a shard, each of a fourth of a region or less.
+fn fill(map: &Map, shard: u32, regions: usize) {
+    for number in 0..4 * regions {
+        put(map, shard, number, &value(number, REGION / 4 - 32));
     }
     assert_eq!(map.stats().evictions, 0);
+}
+
+/// Half of the regions are full of each shard's entries.
+fn full(map: &Map) {
+    (0..2).for_each(|shard| fill(map, shard, REGIONS / 2));
+}
+
+/// One region is the first shard's, all others are the second's.
+fn nearly_all_the_second_s(map: &Map) {
+    fill(map, 0, 1);
+    fill(map, 1, REGIONS - 1);
 }
 
 fn parts_among_some(map: &Map) {
@@ -174,17 +184,18 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         build: evicting,
         kind: Kind::Evictions,
-        ..one_step("evict", |map| full(map, 0..2), |map| put(map, 0, 90, &value(90, 200)))
+        ..one_step("evict", full, |map| put(map, 0, 90, &value(90, 200)))
     },
     Scenario {
         build: evicting,
         kind: Kind::Evictions,
-        ..one_step(
-            "evict from another shard",
-            |map| full(map, 1..2),
-            |map| put(map, 0, 90, &value(90, 200)),
-        )
+        ..one_step("evict from another shard", nearly_all_the_second_s, |map| {
+            put(map, 0, 90, &value(90, 300))
+        })
     },
+    one_step("have another shard move parts together", thinned_beside_parts, |map| {
+        put(map, 0, 90, &value(90, 200))
+    }),
     one_step("have another shard move together", thinned, |map| {
         put(map, 0, 90, &value(90, 200))
     }),
@@ -208,7 +219,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 
 /// A full map of which every other entry of a shard was removed: no free block is large.
 fn scattered(map: &Map) {
-    full(map, 0..2);
+    full(map);
     for number in (0..16).step_by(2) {
         map.remove(&key(0, number)).expect("it is whole");
     }
@@ -224,8 +235,17 @@ fn first_alone(map: &Map) {
 
 /// All regions are the second shard's, with an entry or two in each.
 fn thinned(map: &Map) {
-    full(map, 1..2);
+    fill(map, 1, REGIONS);
     for number in (0..64).filter(|number| number % 4 != 1 && number % 12 != 0) {
+        map.remove(&key(1, number)).expect("it is whole");
+    }
+}
+
+/// As before, but the region with the fewest words in use has the end of a long value in it, and nothing else.
+fn thinned_beside_parts(map: &Map) {
+    fill(map, 1, REGIONS - 4);
+    put(map, 1, 95, &value(95, IN_PARTS));
+    for number in (0..4 * (REGIONS - 4)).filter(|number| number % 4 >= 2) {
         map.remove(&key(1, number)).expect("it is whole");
     }
 }

@@ -155,6 +155,12 @@ impl Stage {
         let before = content(&map);
         (scenario.act)(&map_with_clock(twin.clone(), Arc::new(move || scenario.clock)));
         let after = content(&twin);
+        let evicts = before.keys().any(|key| !after.contains_key(key));
+        assert!(
+            evicts || scenario.kind == Kind::OneStep,
+            "{}: nothing goes",
+            scenario.name
+        );
         Stage {
             scenario,
             map,
