@@ -1,7 +1,8 @@
 //! `MapBuilder<K, V>`: what a map is to be like, and the doors to one.
 
 use super::bytes::usual_bytes;
-use super::core::{Core, EntryOf, NamedHasher, RAPIDHASH, map_spec, write_map};
+use super::core::{Core, EntryOf, map_spec, write_map};
+use super::hasher::{NamedHasher, RAPIDHASH};
 use super::shared_map::SharedMap;
 use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};

@@ -1,6 +1,7 @@
 //! `Core`: what of a map does not depend on the types of keys and values.
 
 use super::error::MapError;
+use super::hasher::{Hasher, NamedHasher, PROOF_TEXT};
 use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, MAP_FORGETS, MAP_LOCKS, Spec, text_fingerprint};
@@ -9,54 +10,12 @@ use crate::raw::Refused;
 use crate::raw::map::{
     EPOCH, Found, Key, Locked, Output, PROOF, Payload, RawMap, Refusal, SEED, SHAPE_WORDS, Shape, TTL, Totals, World,
 };
-use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
 use std::cell::Cell;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 const _: () = assert!(MAP_FORGETS.start == EPOCH as usize && MAP_FORGETS.end == EPOCH as usize + 1);
-
-/// A way to hash the bytes of a key beginning with a seed, and the name by which programs agree on it.
-#[derive(Clone, Copy)]
-pub(crate) struct NamedHasher {
-    pub(crate) name: &'static str,
-    /// None for the one that maps use unless told otherwise.
-    pub(crate) hash: Option<fn(&[u8], u64) -> u64>,
-}
-
-/// Portable, and stable from version to version.
-pub(super) const RAPIDHASH: NamedHasher = NamedHasher {
-    name: "rapidhash v3",
-    hash: None,
-};
-
-/// What every map keeps the hash of: who hashes otherwise would find nothing.
-const PROOF_TEXT: &[u8] = b"procshare";
-
-/// A hasher and its seed.
-#[derive(Clone)]
-enum Hasher {
-    Rapid(RapidSecrets),
-    Other(fn(&[u8], u64) -> u64, u64),
-}
-
-impl Hasher {
-    fn new(named: NamedHasher, seed: u64) -> Self {
-        match named.hash {
-            None => Hasher::Rapid(RapidSecrets::seed(seed)),
-            Some(hash) => Hasher::Other(hash, seed),
-        }
-    }
-
-    #[inline(always)]
-    fn hash(&self, bytes: &[u8]) -> u64 {
-        match self {
-            Hasher::Rapid(secrets) => rapidhash_v3_inline::<true, false, false>(bytes, secrets),
-            Hasher::Other(hash, seed) => hash(bytes, *seed),
-        }
-    }
-}
 
 /// What a map takes and gives, and does not hold: it is neither more nor less `Send` than its handle.
 pub(super) type EntryOf<K, V> = fn(K, V) -> (K, V);
@@ -576,15 +535,12 @@ impl Core {
         Ok(self.raw().snapshot(shard, now, out, ends, peers, self.deadline())?)
     }
 
-    /// Removes all entries of a shard, as many as there are now.
+    /// Removes the entries of a shard, some at a time.
     pub(super) fn clear(&self, shard: u32) -> Result<(), MapError> {
         let raw = self.raw();
-        let mut left = raw.entries(shard);
-        while left > 0 {
-            match self.lock_shard(&raw, shard)?.clear_some()? {
-                0 => break,
-                removed => left = left.saturating_sub(removed),
-            }
+        let mut bucket = Some(0);
+        while let Some(from) = bucket {
+            bucket = self.lock_shard(&raw, shard)?.clear_some(from)?;
         }
         Ok(())
     }

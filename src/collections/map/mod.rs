@@ -6,13 +6,14 @@ mod bytes;
 mod core;
 mod entries;
 mod error;
+mod hasher;
 mod shared_map;
 mod stats;
 mod whole;
 
-pub(crate) use self::core::NamedHasher;
 pub use builder::MapBuilder;
 pub use entries::MapEntries;
 pub use error::MapError;
+pub(crate) use hasher::NamedHasher;
 pub use shared_map::SharedMap;
 pub use stats::MapStats;

@@ -90,7 +90,7 @@ impl<K, V> SharedMap<K, V> {
     /// Makes a map of a handle that was passed to this process.
     #[cfg(feature = "process")]
     pub(crate) fn adopt(handle: Handle) -> Result<Self> {
-        Ok(Self::of(Core::adopt(handle, super::core::RAPIDHASH)?))
+        Ok(Self::of(Core::adopt(handle, super::hasher::RAPIDHASH)?))
     }
 
     pub(crate) fn handle(&self) -> &Handle {

@@ -3,9 +3,9 @@
 use super::entry::{EXTENDED, Entry, MOST_UNUSED, REST, Rest, load, tag};
 use super::heap::{AFTER_FREE, Edit, FREE, LEAST, owned_by, size_of_block};
 use super::journal::Corrupt;
+use super::order::join_order;
 use super::shape::{Link, halves};
 use super::shard::Locked;
-use super::table::join_order;
 
 /// What stands in a region.
 struct Tenants {
@@ -28,7 +28,9 @@ impl Locked<'_> {
                 continue;
             }
             let tenants = self.tenants(shape.regions_at + region * shape.region)?;
-            if least.as_ref().is_none_or(|least| tenants.words < least.words) {
+            // A region that is all free does not stay a shard's, unless something is corrupt.
+            let fewer = least.as_ref().is_none_or(|least| tenants.words < least.words);
+            if fewer && tenants.words > 0 {
                 least = Some(tenants);
             }
         }

@@ -41,6 +41,8 @@ mod gather;
 pub(crate) mod heap;
 pub(crate) mod journal;
 #[cfg(not(procshare_loom))]
+mod order;
+#[cfg(not(procshare_loom))]
 mod room;
 pub(crate) mod shape;
 #[cfg(not(procshare_loom))]

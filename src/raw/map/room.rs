@@ -15,8 +15,8 @@ use core::time::Duration;
 
 /// How long to wait for another shard's lock.
 const SHORTLY: Duration = Duration::from_millis(1);
-/// Entries are moved together in a shard if so many regions' worth of its words are free.
-const SCATTERED: u32 = 2;
+/// Entries are moved together in a shard if so many words are free for each eight of a region.
+const SCATTERED: u32 = 9;
 
 /// How making room sees the world: what time it is, who is alive, and whether it may wait.
 pub(crate) struct World<'a> {
@@ -81,8 +81,11 @@ impl Locked<'_> {
                 Progress::None
             };
             let needed = 8 * needed;
-            // What is free in scraps too small for this entry is not free for it.
-            let free = || Ok::<_, Refusal>(self.usable_bytes()?.min(needed.saturating_sub(8)));
+            let free = || match 8 * self.free_words()? {
+                free if free < needed => Ok::<_, Refusal>(free),
+                // What is free in scraps too small for this entry is not free for it.
+                _ => Ok(self.usable_bytes()?.min(needed - 8)),
+            };
             match progress {
                 Progress::Some => {}
                 Progress::None => return Err(Refusal::Full { needed, free: free()? }),
@@ -95,18 +98,18 @@ impl Locked<'_> {
     fn make_some_room(&self, needed: u64, found: Option<&Found>, world: &World<'_>) -> Result<Progress, Refusal> {
         let shape = self.map.shape;
         if !shape.evicts {
-            let (_, free) = halves(self.own(word::ROOM)?);
-            if free >= SCATTERED * shape.region && u64::from(free) > needed && self.gather()? {
+            let (_, free) = self.map.room(self.shard);
+            if self.map.is_scattered(self.shard) && u64::from(free) > needed && self.gather()? {
                 return Ok(Progress::Some);
             }
             return self.map.make_room_elsewhere(self.shard, world);
         }
-        let (regions, _) = halves(self.own(word::ROOM)?);
-        let own = u64::from(regions) * u64::from(shape.region);
+        let own = u64::from(self.map.room(self.shard).0) * u64::from(shape.region);
         let is_last = found.is_some_and(|found| self.is_oldest(found));
-        // The entry itself goes only if all that is left of its shard is enough.
+        // The entry itself goes only if what will then be free is enough.
         let may_evict = if is_last {
-            fits(needed, shape.region, own)
+            let pool = u64::from(free_regions(shape, self.map.words, self.shard));
+            fits(needed, shape.region, own + pool * u64::from(shape.region))
         } else {
             own >= 2 * needed
         };
@@ -184,7 +187,7 @@ impl RawMap<'_> {
     }
 
     fn is_scattered(&self, shard: u32) -> bool {
-        self.room(shard).1 >= SCATTERED * self.shape.region
+        self.room(shard).1 >= SCATTERED * (self.shape.region / 8)
     }
 
     /// Copies all entries of a shard that have not expired, as they were at one moment: keys and values to `out`, one after

@@ -55,7 +55,10 @@ const LEAST_REGION: u64 = 64;
 const LARGEST_REGION: u64 = 1 << 16;
 const MOST_SHARDS: u64 = 64;
 /// Regions a shard has on the average: what it leaves unused of its last one is a small part.
-const REGIONS_PER_SHARD: u64 = 16;
+const REGIONS_PER_SHARD: u64 = 32;
+/// Rather fewer than that, but not than these, than that a key of some thousand bytes does not fit into one.
+const FEWEST_REGIONS: u64 = 16;
+const USUAL_REGION: u64 = 512;
 /// Words of a shard on the average: 128 KiB, unless there would be too many shards.
 const SHARE: u64 = 1 << 14;
 /// Numbers of words fit into 32 bits.
@@ -91,7 +94,9 @@ impl Shape {
             Some(shards) => u64::from(shards.max(1)),
             None => largest_power(words / SHARE).min(MOST_SHARDS),
         };
-        let region = largest_power(words / (shards * REGIONS_PER_SHARD)).clamp(LEAST_REGION, LARGEST_REGION);
+        let share = words / shards;
+        let region = largest_power((share / REGIONS_PER_SHARD).max(USUAL_REGION.min(share / FEWEST_REGIONS)));
+        let region = region.clamp(LEAST_REGION, LARGEST_REGION);
         let regions = words.div_ceil(region).max(shards);
         let entries = (regions * region * 8).div_ceil(entry.max(16));
         let buckets = entries.div_ceil(shards).next_multiple_of(2);

@@ -5,11 +5,11 @@ use super::heap::{Edit, free_claimed, free_regions};
 use super::journal::{self, Corrupt, Journal, LOG};
 use super::shape::{EPOCH, Shape, halves, word};
 use super::table::{self, Found};
-use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers, crash_point};
+use crate::primitive::{AtomicU64, Backoff, Deadline, Ordering, OwnerId, Peers, crash_point};
 use crate::raw::{RawMutex, Refused};
 use core::time::Duration;
 
-/// How often to look without the lock before taking it.
+/// How often to look for a moment between two changes.
 const LOOKS: u32 = 32;
 /// How long to wait for a shard that is half changed, to tell how much is in it.
 const SETTLED_WITHIN: Duration = Duration::from_millis(50);
@@ -133,7 +133,8 @@ impl<'a> RawMap<'a> {
         deadline: impl FnOnce() -> Deadline,
     ) -> Result<bool, Refusal> {
         let shard = self.shape.shard_of(key.hash);
-        for _ in 0..LOOKS {
+        let mut backoff = Backoff::new();
+        while backoff.spin() {
             out.clear();
             if let Some(seen) = journal::read(self.journal_state(shard), || self.look(shard, key, &now, out)) {
                 return Ok(seen?);
@@ -210,11 +211,6 @@ impl<'a> RawMap<'a> {
     pub(crate) fn len(&self, peers: impl Fn() -> Peers) -> u64 {
         let of_shard = |shard| self.settled(shard, [word::LEN], &peers)[0];
         (0..self.shape.shards).map(of_shard).fold(0, u64::saturating_add)
-    }
-
-    /// Entries of a shard, as a hint.
-    pub(crate) fn entries(&self, shard: u32) -> u64 {
-        self.own(shard, word::LEN).load(Ordering::Relaxed)
     }
 
     /// Whether entries of a shard may have expired.

@@ -6,6 +6,7 @@ use super::entry::{
 };
 use super::heap::Edit;
 use super::journal::Corrupt;
+use super::order::{make_newest, take_out_of_order};
 use super::shape::{Link, Shape, halves, pair, word};
 use super::shard::{Locked, RawMap, Refusal};
 use crate::primitive::{AtomicU64, Ordering, crash_point, fence};
@@ -365,7 +366,7 @@ impl Locked<'_> {
         self.remove_counted(found, false)
     }
 
-    fn remove_counted(&self, found: &Found, evicted: bool) -> Result<(), Corrupt> {
+    pub(super) fn remove_counted(&self, found: &Found, evicted: bool) -> Result<(), Corrupt> {
         if found.entry.tag & EXTENDED != 0 {
             // Its rests will be the garbage.
             self.free_garbage()?;
@@ -383,43 +384,12 @@ impl Locked<'_> {
         self.free_garbage()
     }
 
-    /// Removes the entry that was used least recently; false if there is none.
-    pub(crate) fn evict_oldest(&self) -> Result<bool, Corrupt> {
-        let (_, oldest) = halves(self.own(word::AGES)?);
-        if oldest == 0 {
-            return Ok(false);
-        }
-        let found = self.find_block(oldest)?;
-        self.remove_counted(&found, true)?;
-        Ok(true)
-    }
-
-    /// Whether no entry was used before this one.
-    pub(super) fn is_oldest(&self, found: &Found) -> bool {
-        self.own(word::AGES)
-            .is_ok_and(|ages| halves(ages).1 == found.entry.block)
-    }
-
     /// The entry that stands at `block`.
     pub(super) fn find_block(&self, block: u32) -> Result<Found, Corrupt> {
         let (words, shape) = (self.map.words, self.map.shape);
         let (_, hash) = halves(load(words, block)?);
         let same = |entry: &Entry| Ok(entry.block == block);
         find_where(words, shape, self.shard, hash, same)?.ok_or(Corrupt)
-    }
-
-    /// Makes an entry the newest by use.
-    #[inline]
-    pub(crate) fn touch(&self, found: &Found) -> Result<(), Corrupt> {
-        let (newest, _) = halves(self.own(word::AGES)?);
-        if newest == found.entry.block {
-            return Ok(());
-        }
-        let mut edit = self.edit();
-        take_out_of_order(&mut edit, found.entry.block)?;
-        make_newest(&mut edit, found.entry.block)?;
-        edit.publish();
-        Ok(())
     }
 
     /// Removes what has expired.
@@ -439,22 +409,23 @@ impl Locked<'_> {
         Ok(())
     }
 
-    /// Removes some entries, one after the other, and tells how many that were.
-    pub(crate) fn clear_some(&self) -> Result<u64, Corrupt> {
+    /// Removes the entries of some chains from one on, and tells where to go on.
+    pub(crate) fn clear_some(&self, from: u32) -> Result<Option<u32>, Corrupt> {
         /// So few that others need not wait for long.
-        const AT_ONCE: u64 = 64;
+        const AT_ONCE: u32 = 64;
         let mut removed = 0;
-        self.map
-            .each(self.shard, |found| {
-                if removed == AT_ONCE {
-                    return Err(Corrupt);
-                }
-                self.remove(found)?;
-                removed += 1;
-                Ok(true)
-            })
-            .or_else(|corrupt| if removed == AT_ONCE { Ok(()) } else { Err(corrupt) })?;
-        Ok(removed)
+        for bucket in from..self.map.shape.buckets {
+            self.map
+                .each_of_chain(self.map.shape.chain(self.shard, bucket), |found| {
+                    removed += 1;
+                    self.remove(found)?;
+                    Ok(true)
+                })?;
+            if removed >= AT_ONCE {
+                return Ok(Some(bucket + 1));
+            }
+        }
+        Ok(None)
     }
 
     /// Shows each entry to `look`, and removes it if that says so.
@@ -499,24 +470,35 @@ impl RawMap<'_> {
         shard: u32,
         mut visit: impl FnMut(&Found) -> Result<bool, Corrupt>,
     ) -> Result<(), Corrupt> {
-        let (words, shape) = (self.words, self.shape);
-        let mut left = load(words, shape.shard_at(shard) + word::LEN)?.min(shape.most_entries());
+        let shape = self.shape;
+        let mut left = load(self.words, shape.shard_at(shard) + word::LEN)?.min(shape.most_entries());
         for bucket in 0..shape.buckets {
-            let mut link = shape.chain(shard, bucket);
-            loop {
-                let block = link.of(load(words, link.at)?);
-                if block == 0 {
-                    break;
-                }
-                let entry = Entry::at(words, shape, block)?;
-                let (next, _) = halves(load(words, block)?);
+            self.each_of_chain(shape.chain(shard, bucket), |found| {
                 left = left.checked_sub(1).ok_or(Corrupt)?;
-                if !visit(&Found { entry, link, next })? {
-                    link = Link { at: block, high: true };
-                }
-            }
+                visit(found)
+            })?;
         }
         Ok(())
+    }
+
+    /// As [`each`](Self::each), of one chain, which has an end if `visit` sees to it.
+    fn each_of_chain(
+        &self,
+        chain: Link,
+        mut visit: impl FnMut(&Found) -> Result<bool, Corrupt>,
+    ) -> Result<(), Corrupt> {
+        let mut link = chain;
+        loop {
+            let block = link.of(load(self.words, link.at)?);
+            if block == 0 {
+                return Ok(());
+            }
+            let entry = Entry::at(self.words, self.shape, block)?;
+            let (next, _) = halves(load(self.words, block)?);
+            if !visit(&Found { entry, link, next })? {
+                link = Link { at: block, high: true };
+            }
+        }
     }
 }
 
@@ -568,50 +550,6 @@ fn in_rest(size: u32, len: usize) -> usize {
     } else {
         len - (len - room).next_multiple_of(8)
     }
-}
-
-/// Makes a block the newest of its shard's order; it is not in it.
-fn make_newest(edit: &mut Edit<'_>, block: u32) -> Result<(), Corrupt> {
-    let (newest, oldest) = halves(edit.own(word::AGES)?);
-    edit.set(block + 2, pair(0, newest))?;
-    if newest != 0 {
-        edit.relink(ages(edit, newest, true)?, block)?;
-    }
-    edit.set_own(word::AGES, pair(block, if oldest == 0 { block } else { oldest }))
-}
-
-/// Takes a block out of its shard's order.
-fn take_out_of_order(edit: &mut Edit<'_>, block: u32) -> Result<(), Corrupt> {
-    let (newer, older) = halves(edit.get(block.wrapping_add(2))?);
-    let (newest, oldest) = halves(edit.own(word::AGES)?);
-    if (newer == 0) != (newest == block) || (older == 0) != (oldest == block) {
-        return Err(Corrupt);
-    }
-    join_order(edit, newer, older, older, newer)
-}
-
-/// Has what is newer than a place in the order know `below`, and what is older know `above`; the ends of the order stand in
-/// for what is not there.
-pub(super) fn join_order(edit: &mut Edit<'_>, newer: u32, older: u32, below: u32, above: u32) -> Result<(), Corrupt> {
-    if newer != 0 {
-        edit.relink(ages(edit, newer, false)?, below)?;
-    }
-    if older != 0 {
-        edit.relink(ages(edit, older, true)?, above)?;
-    }
-    let (newest, oldest) = halves(edit.own(word::AGES)?);
-    let newest = if newer == 0 { below } else { newest };
-    let oldest = if older == 0 { above } else { oldest };
-    edit.set_own(word::AGES, pair(newest, oldest))
-}
-
-/// The half of an entry's word that tells its neighbour in the order.
-fn ages(edit: &Edit<'_>, block: u32, high: bool) -> Result<Link, Corrupt> {
-    let entry = Entry::of_tag(edit.shape, block, edit.get(block.wrapping_add(1))?)?;
-    Ok(Link {
-        at: entry.ages_at(),
-        high,
-    })
 }
 
 /// Has the shard know that an entry expires then.
