@@ -108,6 +108,12 @@ impl Doorbell {
         ending
     }
 
+    /// Whether anybody may be sleeping, as a hint.
+    #[cfg(all(feature = "map", not(procshare_loom)))]
+    pub(super) fn is_raised(&self) -> bool {
+        self.bell.load(Ordering::Relaxed) & RAISED != 0
+    }
+
     /// The word, whose upper half is a stamp's.
     pub(super) fn word(&self) -> &AtomicU64 {
         &self.bell

@@ -180,6 +180,12 @@ impl RawMutex {
         self.bell.reset();
     }
 
+    /// Whether somebody sleeps until the lock is free, as a hint.
+    #[cfg(all(feature = "map", not(procshare_loom)))]
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.bell.is_raised()
+    }
+
     /// Who holds the lock now, as a hint.
     #[cfg(not(procshare_loom))]
     pub(crate) fn owner(&self) -> Option<OwnerId> {

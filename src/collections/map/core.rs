@@ -52,6 +52,9 @@ pub(super) enum Life {
     For(Duration),
 }
 
+/// As long as it takes to wake somebody up.
+const AFTER_YOU: Duration = Duration::from_micros(300);
+
 /// When the machine was started, by the wall clock, in milliseconds.
 fn started_at() -> u64 {
     loop {
@@ -540,7 +543,14 @@ impl Core {
         let raw = self.raw();
         let mut bucket = Some(0);
         while let Some(from) = bucket {
-            bucket = self.lock_shard(&raw, shard)?.clear_some(from)?;
+            let locked = self.lock_shard(&raw, shard)?;
+            bucket = locked.clear_some(from)?;
+            let wanted = locked.is_wanted();
+            drop(locked);
+            if wanted {
+                // Who is woken now would else come too late every time.
+                std::thread::sleep(AFTER_YOU);
+            }
         }
         Ok(())
     }

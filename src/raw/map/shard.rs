@@ -11,6 +11,8 @@ use core::time::Duration;
 
 /// How often to look for a moment between two changes.
 const LOOKS: u32 = 32;
+/// As often before waiting for the lock, for as long as changes are made.
+const MANY_LOOKS: u32 = 1 << 10;
 /// How long to wait for a shard that is half changed, to tell how much is in it.
 const SETTLED_WITHIN: Duration = Duration::from_millis(50);
 
@@ -133,11 +135,19 @@ impl<'a> RawMap<'a> {
         deadline: impl FnOnce() -> Deadline,
     ) -> Result<bool, Refusal> {
         let shard = self.shape.shard_of(key.hash);
-        let mut backoff = Backoff::new();
-        while backoff.spin() {
+        let state = self.journal_state(shard);
+        // While one change follows the other there is a moment between them; only who stands still holds us up.
+        let (mut backoff, mut before) = (Backoff::new(), 0);
+        for _ in 0..MANY_LOOKS {
             out.clear();
-            if let Some(seen) = journal::read(self.journal_state(shard), || self.look(shard, key, &now, out)) {
+            if let Some(seen) = journal::read(state, || self.look(shard, key, &now, out)) {
                 return Ok(seen?);
+            }
+            let now = state.load(Ordering::Relaxed); // Relaxed: a hint.
+            if now != before {
+                (backoff, before) = (Backoff::new(), now);
+            } else if !backoff.spin() {
+                break;
             }
         }
         let _locked = self.lock(shard, peers, deadline())?;
@@ -349,6 +359,11 @@ impl<'a> Locked<'a> {
     #[inline(always)]
     pub(crate) fn is_callers(&self) -> bool {
         RawMutex::is_caller(self.owner)
+    }
+
+    /// Whether somebody sleeps until the lock is free.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.mutex.is_wanted()
     }
 
     /// The entry of `key`, expired or not.
