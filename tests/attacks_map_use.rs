@@ -3,6 +3,9 @@
 #![cfg(all(feature = "crash-points", feature = "map"))]
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+mod common;
+
+use common::watchdog;
 use procshare::__private::{map_with_clock, map_with_hasher, verify_map};
 use procshare::{MapBuilder, MapError, SharedMap};
 use std::borrow::Borrow;
@@ -51,15 +54,15 @@ fn name(what: &str) -> String {
 /// Plays the victim, when started by [`kill`].
 #[test]
 fn victim() {
-    let Ok(name) = std::env::var("ATTACK2_NAME") else {
+    let Ok(name) = std::env::var("PROCSHARE_ATTACK_NAME") else {
         return;
     };
     let builder = |shards| sharded::<Vec<u8>>(shards, 1 << 16);
-    let map = match std::env::var("ATTACK2_DOES").unwrap().as_str() {
+    let map = match std::env::var("PROCSHARE_ATTACK_DOES").unwrap().as_str() {
         "insert" => builder(2).open(&name).unwrap(),
         other => unreachable!("{other}"),
     };
-    let length = std::env::var("ATTACK2_LENGTH").unwrap().parse().unwrap();
+    let length = std::env::var("PROCSHARE_ATTACK_LENGTH").unwrap().parse().unwrap();
     let _ = map.insert("0 victim", &vec![1; length]);
 }
 
@@ -67,9 +70,9 @@ fn kill(name: &str, does: &str, length: usize, at: &str) -> bool {
     use std::os::unix::process::ExitStatusExt;
     let status = Command::new("/proc/self/exe")
         .args(["--exact", "victim", "--nocapture"])
-        .env("ATTACK2_NAME", name)
-        .env("ATTACK2_DOES", does)
-        .env("ATTACK2_LENGTH", length.to_string())
+        .env("PROCSHARE_ATTACK_NAME", name)
+        .env("PROCSHARE_ATTACK_DOES", does)
+        .env("PROCSHARE_ATTACK_LENGTH", length.to_string())
         .env("PROCSHARE_CRASH_AT", at)
         .stdout(std::process::Stdio::null())
         .status()
@@ -80,6 +83,7 @@ fn kill(name: &str, does: &str, length: usize, at: &str) -> bool {
 /// what a dead holder of shard 0 had taken is nobody's until somebody happens to lock shard 0.
 #[test]
 fn a_death_in_one_shard_does_not_fill_the_map_for_others() {
+    let _watchdog = watchdog(120);
     let name = name("garbage");
     let map = sharded::<Vec<u8>>(2, 1 << 16).create(&name).unwrap();
     // 64 KiB in 16 regions or more: the last part is taken, the entry not yet made.
@@ -93,21 +97,15 @@ fn a_death_in_one_shard_does_not_fill_the_map_for_others() {
         let _ = map.remove("0 victim").unwrap();
         passage += 1;
     }
-    let stats = map.stats();
-    eprintln!("after the death, passage {passage}: {stats:?}");
     let outcome = map.insert("1 other", &vec![1; 6000]);
-    let used = map.stats().bytes_used;
     let _ = map.remove("0 victim").unwrap();
-    eprintln!(
-        "outcome {outcome:?}, used {used}, after touching shard 0: {:?}",
-        map.stats()
-    );
     assert_eq!(outcome, Ok(None));
 }
 
 /// `len` and `stats` read words of a change that a dead process left open, for as long as nobody locks the shard.
 #[test]
 fn len_and_stats_are_right_after_a_death() {
+    let _watchdog = watchdog(120);
     let mut wrong = vec![];
     for passage in 1..40 {
         let name = format!("{}-{passage}", name("len"));
@@ -132,6 +130,7 @@ fn len_and_stats_are_right_after_a_death() {
 /// keys must lie in one block, and a map of one shard never moves its entries together.
 #[test]
 fn small_entries_removed_leave_room_for_one_with_a_longer_key() {
+    let _watchdog = watchdog(120);
     let map = sharded::<Vec<u8>>(1, 1 << 16).anonymous().unwrap();
     let mut count = 0;
     while map.insert(&format!("{count:08}"), &vec![7; 8]).is_ok() {
@@ -145,9 +144,10 @@ fn small_entries_removed_leave_room_for_one_with_a_longer_key() {
     assert_eq!(outcome, Ok(None), "{free} of 65536 bytes are free");
 }
 
-/// PASSES: in a map of several shards others' regions are gathered.
+/// in a map of several shards others' regions are gathered.
 #[test]
 fn at_eighty_per_cent_full_a_longer_key_fits() {
+    let _watchdog = watchdog(120);
     let map = SharedMap::<String, ()>::with_capacity(1 << 20).unwrap();
     let mut count = 0;
     while map.insert(&format!("{count:08}"), &()).is_ok() {
@@ -166,6 +166,7 @@ fn at_eighty_per_cent_full_a_longer_key_fits() {
 /// a value in parts pins every region it has a part in; other shards starve in a map that is mostly free.
 #[test]
 fn parts_of_a_value_do_not_starve_other_shards() {
+    let _watchdog = watchdog(120);
     let map = sharded::<Vec<u8>>(2, 1 << 16).anonymous().unwrap();
     let mut count = 0;
     while map.insert(&format!("0{count:07}"), &vec![7; 32]).is_ok() {
@@ -191,6 +192,7 @@ fn parts_of_a_value_do_not_starve_other_shards() {
 /// "a value may be as large as what is free".
 #[test]
 fn a_value_of_half_of_what_is_free_fits() {
+    let _watchdog = watchdog(120);
     let map = SharedMap::<u64, Vec<u8>>::with_capacity(4 << 20).unwrap();
     let mut count = 0;
     while map.insert(&count, &vec![7; 64]).is_ok() {
@@ -207,6 +209,7 @@ fn a_value_of_half_of_what_is_free_fits() {
 /// Full says that what is needed is free.
 #[test]
 fn full_never_says_that_there_is_enough() {
+    let _watchdog = watchdog(120);
     let map = sharded::<Vec<u8>>(1, 8192).anonymous().unwrap();
     let mut odd = vec![];
     for length in 7800..8192 {
@@ -224,6 +227,7 @@ fn full_never_says_that_there_is_enough() {
 /// one peer inside an update makes a map that evicts refuse eight bytes, whatever the patience.
 #[test]
 fn a_map_that_evicts_refuses_nothing_small() {
+    let _watchdog = watchdog(120);
     let map = sharded::<Vec<u8>>(2, 1 << 16).evict_lru().anonymous().unwrap();
     for number in 0..2000 {
         map.insert(&format!("0{number:07}"), &vec![7; 8]).unwrap();
@@ -240,6 +244,7 @@ fn a_map_that_evicts_refuses_nothing_small() {
 /// an update that is refused has thrown the entry away.
 #[test]
 fn a_refused_update_changes_nothing() {
+    let _watchdog = watchdog(120);
     let map = sharded::<Vec<u8>>(2, 1 << 16).evict_lru().anonymous().unwrap();
     map.insert("1 mine", &vec![1; 100]).unwrap();
     for number in 0..2000 {
@@ -260,6 +265,7 @@ fn a_refused_update_changes_nothing() {
 /// to give 40 bytes to another shard, nearly all entries of the first are evicted.
 #[test]
 fn one_small_entry_evicts_few() {
+    let _watchdog = watchdog(120);
     let map = sharded::<Vec<u8>>(2, 1 << 20).evict_lru().anonymous().unwrap();
     let mut count = 0;
     while map.stats().evictions == 0 {
@@ -284,6 +290,7 @@ fn one_small_entry_evicts_few() {
 /// "whoever reads sees the value before, without waiting" - not in a map that evicts.
 #[test]
 fn readers_do_not_wait_for_an_update() {
+    let _watchdog = watchdog(120);
     let map = sharded::<Vec<u8>>(2, 1 << 16).evict_lru().anonymous().unwrap();
     map.insert("0 a", &vec![1]).unwrap();
     map.insert("0 b", &vec![2]).unwrap();
@@ -297,6 +304,7 @@ fn readers_do_not_wait_for_an_update() {
 /// "returns a handle whose calls do not wait for a lock".
 #[test]
 fn without_waiting_does_not_wait() {
+    let _watchdog = watchdog(120);
     let map = sharded::<Vec<u8>>(16, 1 << 18).anonymous().unwrap();
     let all: Vec<_> = (1..16u8).map(|shard| format!("{}", char::from(b'0' + shard))).collect();
     for round in 0..200 {
@@ -332,6 +340,7 @@ fn without_waiting_does_not_wait() {
 /// A slice can be borrowed from an array, and is encoded otherwise.
 #[test]
 fn an_array_is_not_looked_up_by_its_slice() {
+    let _watchdog = watchdog(120);
     let map = SharedMap::<[u8; 4], u32>::with_capacity(4096).unwrap();
     map.insert(&[1, 2, 3, 4], &7).unwrap();
     assert_eq!(map.get::<[u8]>(&[1, 2, 3, 4]), Err(MapError::NotEncodable));
@@ -340,6 +349,7 @@ fn an_array_is_not_looked_up_by_its_slice() {
 /// and what is stored under a slice cannot be listed.
 #[test]
 fn what_is_stored_by_a_slice_can_be_listed() {
+    let _watchdog = watchdog(120);
     let map = SharedMap::<[u8; 4], u32>::with_capacity(4096).unwrap();
     let stored = map.insert::<[u8]>(&[1, 2, 3, 4], &7);
     assert!(stored.is_err() || map.to_map().is_ok(), "{:?}", map.to_map());
@@ -348,6 +358,7 @@ fn what_is_stored_by_a_slice_can_be_listed() {
 /// lengths are cut to 32 bits where a value is overwritten in its place.
 #[test]
 fn a_value_of_34_gigabytes_is_refused() {
+    let _watchdog = watchdog(120);
     let map = SharedMap::<u64, Vec<u8>>::with_capacity(4096).unwrap();
     map.insert(&1, &vec![1; 8]).unwrap();
     let length = (1usize << 35) + 8;
@@ -367,6 +378,7 @@ fn a_value_of_34_gigabytes_is_refused() {
 /// a time to live that ends while the lock is waited for has ended before the entry is stored.
 #[test]
 fn an_entry_lives_as_long_as_was_said_from_when_it_is_stored() {
+    let _watchdog = watchdog(120);
     let map = sharded::<Vec<u8>>(2, 1 << 16).anonymous().unwrap();
     let now = Arc::new(AtomicU64::new(1000));
     let clock = Arc::clone(&now);
@@ -374,7 +386,8 @@ fn an_entry_lives_as_long_as_was_said_from_when_it_is_stored() {
     let (end, thread) = hold(&map, "0");
     let (other, asked) = (map.clone(), Arc::clone(&now));
     let waiter = thread::spawn(move || other.insert_with_ttl("0 x", &vec![1], Duration::from_millis(50)));
-    thread::sleep(Duration::from_millis(100));
+    // Perhaps it waits for the lock by now; the entry must live in any case.
+    thread::yield_now();
     asked.store(1100, Relaxed);
     drop(end);
     thread.join().unwrap();
@@ -387,6 +400,7 @@ fn an_entry_lives_as_long_as_was_said_from_when_it_is_stored() {
 /// who asks for a cache is given a map that is none, and is not told.
 #[test]
 fn open_or_create_does_not_ignore_what_was_asked_for() {
+    let _watchdog = watchdog(120);
     let name = name("settings");
     let _plain = SharedMap::<u64, u64>::open_or_create(&name, 4096).unwrap();
     let cache = SharedMap::<u64, u64>::builder()
@@ -401,6 +415,7 @@ fn open_or_create_does_not_ignore_what_was_asked_for() {
 /// FAILS to compile if uncommented: the test-only clock takes `UnwindSafe` from the type.
 #[test]
 fn handles_are_unwind_safe() {
+    let _watchdog = watchdog(120);
     fn unwind_safe<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
     unwind_safe::<procshare::SharedCounter>();
     // unwind_safe::<SharedMap<u64, u64>>();
@@ -409,6 +424,7 @@ fn handles_are_unwind_safe() {
 /// hints wait for as long as a stranger's closure takes.
 #[test]
 fn len_does_not_wait_for_an_update() {
+    let _watchdog = watchdog(120);
     let map = sharded::<Vec<u8>>(2, 1 << 16).anonymous().unwrap();
     let map = map_with_clock(map, Arc::new(|| 1000));
     map.insert_with_ttl("0 x", &vec![1], Duration::ZERO).unwrap();
@@ -439,12 +455,13 @@ impl Borrow<Lent> for String {
 /// a reader waits for the removal of all entries of its shard, not for one copy.
 #[test]
 fn a_reader_waits_for_one_entry_only() {
+    let _watchdog = watchdog(120);
     let map = SharedMap::<u64, u64>::builder()
-        .capacity(32 << 20)
+        .capacity(6 << 20)
         .shards(1)
         .anonymous()
         .unwrap();
-    for number in 0..900_000 {
+    for number in 0..150_000 {
         map.insert(&number, &number).unwrap();
     }
     let other = map.clone();
@@ -459,11 +476,10 @@ fn a_reader_waits_for_one_entry_only() {
     let mut longest = Duration::ZERO;
     while !clearing.is_finished() {
         let began = Instant::now();
-        let _ = map.get(&899_999).unwrap();
+        let _ = map.get(&149_999).unwrap();
         longest = longest.max(began.elapsed());
     }
     let took = clearing.join().unwrap();
-    eprintln!("clear took {took:?}, a get {longest:?}");
     assert!(
         longest < Duration::from_millis(100),
         "clear took {took:?}, a get {longest:?}"
@@ -473,11 +489,12 @@ fn a_reader_waits_for_one_entry_only() {
 /// what is to be freed after a death has no bound: the next access takes longer than 100 ms.
 #[test]
 fn recovery_is_short_even_of_a_fragmented_value() {
+    let _watchdog = watchdog(120);
     let name = name("parts");
     let map = SharedMap::<String, Vec<u8>>::builder()
-        .capacity(512 << 20)
+        .capacity(24 << 20)
         .shards(1)
-        .entries(8 << 20);
+        .entries(3 << 17);
     let map = map.create(&name).unwrap();
     let mut count = 0;
     while map.insert(&format!("{count:08}"), &vec![7; 8]).is_ok() {
@@ -486,33 +503,31 @@ fn recovery_is_short_even_of_a_fragmented_value() {
     for number in (0..count).step_by(2) {
         map.remove(&format!("{number:08}")).unwrap();
     }
-    let parts = count / 2;
-    assert!(kill_in_parts(&name, 6_000_000));
+    assert!(kill_in_parts(&name, 250_000));
     let began = Instant::now();
     assert_eq!(map.get("00000001"), Ok(Some(vec![7; 8])));
     let took = began.elapsed();
     let began = Instant::now();
     let _ = map.insert("00000001", &vec![8; 8]).unwrap();
     let took_too = began.elapsed();
-    eprintln!("{parts} parts, first read after {took:?}, first write after {took_too:?}");
     assert!(took.max(took_too) < Duration::from_millis(100), "{took:?} {took_too:?}");
 }
 
 /// Plays the victim of [`kill_in_parts`].
 #[test]
 fn victim_in_parts() {
-    let Ok(name) = std::env::var("ATTACK2_PARTS") else {
+    let Ok(name) = std::env::var("PROCSHARE_ATTACK_PARTS") else {
         return;
     };
     let map = SharedMap::<String, Vec<u8>>::open(&name).unwrap();
-    let _ = map.insert("x", &vec![1; 120 << 20]);
+    let _ = map.insert("x", &vec![1; 5 << 20]);
 }
 
 fn kill_in_parts(name: &str, passage: usize) -> bool {
     use std::os::unix::process::ExitStatusExt;
     let status = Command::new("/proc/self/exe")
         .args(["--exact", "victim_in_parts", "--nocapture"])
-        .env("ATTACK2_PARTS", name)
+        .env("PROCSHARE_ATTACK_PARTS", name)
         .env("PROCSHARE_CRASH_AT", format!("map.part:{passage}"))
         .stdout(std::process::Stdio::null())
         .status()
@@ -523,6 +538,7 @@ fn kill_in_parts(name: &str, passage: usize) -> bool {
 /// a chain that leads back has `iter` take the memory of thousands of maps.
 #[test]
 fn a_chain_that_leads_back_takes_no_more_memory_than_the_map() {
+    let _watchdog = watchdog(120);
     use std::os::unix::fs::FileExt;
     let path = std::env::temp_dir().join(name("cycle"));
     let segment = procshare::Segment::create_file(&path, 4 << 20).unwrap();
@@ -555,8 +571,9 @@ fn a_chain_that_leads_back_takes_no_more_memory_than_the_map() {
 /// How long inserts into a full map take, with entries that expire or not: prints.
 #[test]
 fn a_full_cache_whose_entries_expire_is_about_as_fast() {
+    let _watchdog = watchdog(120);
     let time = |ttl: Option<u64>| {
-        let builder = SharedMap::<u64, u64>::builder().capacity(8 << 20).evict_lru();
+        let builder = SharedMap::<u64, u64>::builder().capacity(1 << 20).evict_lru();
         let builder = match ttl {
             Some(ttl) => builder.time_to_live(Duration::from_millis(ttl)),
             None => builder,
@@ -565,25 +582,25 @@ fn a_full_cache_whose_entries_expire_is_about_as_fast() {
         let clock = Arc::clone(&now);
         let map = map_with_clock(builder.anonymous().unwrap(), Arc::new(move || clock.load(Relaxed)));
         let mut began = Instant::now();
-        for number in 0..300_000u64 {
-            if number == 260_000 {
+        for number in 0..40_000u64 {
+            if number == 34_000 {
                 began = Instant::now();
             }
             // Ten entries per millisecond.
             now.store(1000 + number / 10, Relaxed);
             map.insert(&number, &number).unwrap();
         }
-        began.elapsed() / 40_000
+        began.elapsed() / 6_000
     };
-    // It has room for some 170 000 entries: they expire shortly before they would be evicted.
-    let (without, with, never) = (time(None), time(Some(14_000)), time(Some(10_000_000)));
-    eprintln!("an insert takes {without:?} without, {with:?} with a time to live, {never:?} with a long one");
+    // It has room for some 21 000 entries: they expire shortly before they would be evicted.
+    let (without, with) = (time(None), time(Some(1_750)));
     assert!(with < 10 * without, "{without:?}, {with:?}");
 }
 
-/// PASSES: keys and values of no bytes.
+/// keys and values of no bytes.
 #[test]
 fn keys_and_values_of_no_bytes() {
+    let _watchdog = watchdog(120);
     let map = SharedMap::<(), ()>::with_capacity(512).unwrap();
     assert_eq!(map.insert(&(), &()), Ok(None));
     assert_eq!(map.insert(&(), &()), Ok(Some(())));
@@ -596,9 +613,10 @@ fn keys_and_values_of_no_bytes() {
     assert_eq!(wide.get(&u128::MAX), Ok(Some(i128::MIN)));
 }
 
-/// PASSES: writers of a map that evicts are in each other's way for a moment only.
+/// writers of a map that evicts are in each other's way for a moment only.
 #[test]
 fn writers_of_a_map_that_evicts_do_not_refuse_each_other() {
+    let _watchdog = watchdog(120);
     let map = SharedMap::<u64, Vec<u8>>::builder()
         .capacity(1 << 18)
         .shards(2)
@@ -610,7 +628,7 @@ fn writers_of_a_map_that_evicts_do_not_refuse_each_other() {
             let map = map.clone();
             thread::spawn(move || {
                 let (mut full, mut longest) = (0, Duration::ZERO);
-                for number in 0..3000u64 {
+                for number in 0..600u64 {
                     let began = Instant::now();
                     let length = if number % 4 == thread { 120_000 } else { 100 };
                     match map.insert(&(number * 4 + thread), &vec![1; length]) {
@@ -624,15 +642,15 @@ fn writers_of_a_map_that_evicts_do_not_refuse_each_other() {
         })
         .collect();
     let outcomes: Vec<(i32, Duration)> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
-    eprintln!("refused of 3000 each, longest call: {outcomes:?}");
     assert!(outcomes.iter().all(|(full, _)| *full == 0), "{outcomes:?}");
 }
 
-/// PASSES: regions go from shard to shard while others read.
+/// regions go from shard to shard while others read.
 #[test]
 fn nobody_reads_what_another_shard_makes_of_a_region() {
+    let _watchdog = watchdog(120);
     let map = sharded::<Vec<u8>>(2, 4096).anonymous().unwrap();
-    let end = Instant::now() + Duration::from_secs(8);
+    let end = Instant::now() + Duration::from_secs(2);
     let writers = ["0", "1"].map(|shard| {
         let map = map.clone();
         thread::spawn(move || {
@@ -673,9 +691,10 @@ fn nobody_reads_what_another_shard_makes_of_a_region() {
             seen
         })
     });
-    let written = writers.map(|writer| writer.join().unwrap());
+    let written = writers.map(|writer| writer.join().unwrap().0);
+    assert!(written.iter().all(|written| *written > 0), "{written:?}");
     let seen = readers.map(|reader| reader.join().unwrap());
-    eprintln!("written, refused {written:?}, read {seen:?}");
+    assert!(seen.iter().all(|seen| *seen > 0), "{seen:?}");
     verify_map(&map).unwrap();
     map.clear().unwrap();
     assert_eq!(map.stats().bytes_used, 0);
@@ -684,6 +703,7 @@ fn nobody_reads_what_another_shard_makes_of_a_region() {
 /// what is compared at open is the hash's name, which the programmer may forget to change.
 #[test]
 fn a_hash_that_differs_is_found_out_at_open() {
+    let _watchdog = watchdog(120);
     fn other(bytes: &[u8], seed: u64) -> u64 {
         hash(bytes, seed).rotate_left(7) ^ 1
     }
@@ -701,6 +721,7 @@ fn a_hash_that_differs_is_found_out_at_open() {
 /// `Borrow` can be implemented for `String` by anybody.
 #[test]
 fn what_is_no_str_is_not_looked_up_among_strings() {
+    let _watchdog = watchdog(120);
     let map = SharedMap::<String, u64>::with_capacity(4096).unwrap();
     map.insert("a", &1).unwrap();
     let key = "a".to_owned();
@@ -711,6 +732,7 @@ fn what_is_no_str_is_not_looked_up_among_strings() {
 /// `len` and `stats` cannot say `WouldDeadlock`: inside an update they count what has expired, which they do not remove there.
 #[test]
 fn inside_an_update_what_has_expired_is_counted() {
+    let _watchdog = watchdog(120);
     let map = sharded::<Vec<u8>>(2, 1 << 16).anonymous().unwrap();
     let map = map_with_clock(map, Arc::new(|| 1000));
     map.insert_with_ttl("0 x", &vec![1], Duration::ZERO).unwrap();

@@ -486,6 +486,11 @@ pub(crate) fn free_region(shape: &Shape, words: &[AtomicU64], region: u32) {
     reopen(words, region);
 }
 
+/// How often a region was freed, or found to be free.
+pub(super) fn freed_so_far(words: &[AtomicU64]) -> u32 {
+    halves(words[HINT as usize].load(Ordering::Relaxed)).0
+}
+
 /// Has claims look at `region` first.
 fn reopen(words: &[AtomicU64], region: u32) {
     let mut hint = words[HINT as usize].load(Ordering::Relaxed);

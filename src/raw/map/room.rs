@@ -5,7 +5,7 @@
 //! on to the next, and if that was all, begin again without their own.
 
 use super::entry::{Key, Payload, REST_HEADER};
-use super::heap::free_regions;
+use super::heap::{free_regions, freed_so_far};
 use super::journal::{self, Corrupt};
 use super::shape::{halves, word};
 use super::shard::{Locked, RawMap, Refusal};
@@ -163,13 +163,13 @@ impl RawMap<'_> {
         others.sort_by_key(spare);
         let mut progress = Progress::None;
         for shard in others {
-            let (before, free) = (self.room(shard).0, free_regions(self.shape, self.words, except));
-            let worth = self.is_held(shard)
-                || if self.shape.evicts {
-                    before > 1
-                } else {
-                    self.is_scattered(shard)
-                };
+            let freed = freed_so_far(self.words);
+            let gives = if self.shape.evicts {
+                self.room(shard).0 > 1
+            } else {
+                self.is_scattered(shard)
+            };
+            let worth = gives || self.is_held(shard);
             if !worth {
                 continue;
             }
@@ -179,7 +179,7 @@ impl RawMap<'_> {
             };
             // A shard that is corrupt gives nothing; who uses it is told.
             let given = locked.give_up_a_region().unwrap_or(false);
-            if given || free_regions(self.shape, self.words, except) > free {
+            if given || freed_so_far(self.words) != freed {
                 return Ok(Progress::Some);
             }
         }
