@@ -75,7 +75,7 @@
 //!
 //! | map | words |
 //! |---|---|
-//! | header | `[ shards:32 \| evicts:32 ]`, `[ words of a region:32 \| regions:32 ]`, chains of a shard, seed of the hash, epoch of the clock, hint where a region is free, milliseconds an entry lives, 0 |
+//! | header | `[ shards:32 \| evicts:32 ]`, `[ words of a region:32 \| regions:32 ]`, chains of a shard, seed of the hash, epoch of the clock, hint where a region is free, milliseconds an entry lives, hash of a known text |
 //! | tallies | 16 lines of hits and misses |
 //! | shards | 176 words each: raw mutex (2), overwrites, entries, `[ regions:32 \| free words:32 ]`, `[ newest:32 \| oldest:32 ]`, soonest expiry, evictions; journal, which size lists are not empty, garbage, 5 unused; 64 list heads, two to a word; 64 notes of two words |
 //! | owners | one for each region: `[ shard + 1:32 \| owned:32 ]`, 0 is free |
@@ -213,7 +213,9 @@
 //! size, and joins them with their neighbours when they are given back. What fits into no single block is stored in parts. When
 //! a shard finds no room and there is no free region left, it asks others, those with most to spare first, to move
 //! entries together until they can give one up; in a map that evicts, to evict. It holds its own lock meanwhile, and so
-//! waits for theirs for a millisecond each.
+//! waits for theirs for a millisecond each; if that was not enough it lets go of its own and begins again. A shard whose
+//! holder died is found on the way. In a map that evicts each shard has one region set aside, so that none comes too late.
+//! What a value in parts leaves behind is garbage, freed some thousand parts at a time by those who lock the shard next.
 //!
 //! An `update` runs its closure with the shard's lock held, and no map can be used inside: two that used each other's keys
 //! would wait for one another. The clock that entries expire by is the wall clock as the first process that asked saw it,

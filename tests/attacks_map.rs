@@ -339,6 +339,17 @@ fn forged_sizes_are_found_out() {
     });
 }
 
+/// All regions are the second shard's, with an entry in four left: the first wants one.
+fn scattered(forge: &Forge) {
+    forge.map.clear().unwrap();
+    for number in 0..100 {
+        let _ = forge.map.insert(format!("1 fill {number}").as_bytes(), &vec![1; 90]);
+    }
+    for number in (0..100).filter(|number| number % 4 != 0) {
+        forge.map.remove(format!("1 fill {number}").as_bytes()).unwrap();
+    }
+}
+
 /// Such regions are given back; whoever looks for some to empty must not take one for success.
 #[test]
 fn a_region_that_is_all_free_does_no_harm() {
@@ -346,19 +357,34 @@ fn a_region_that_is_all_free_does_no_harm() {
     let evicting: fn(Builder) -> Builder = |builder| builder.evict_lru();
     for kind in [usual, evicting] {
         does_no_harm("a free region that has an owner", kind, |forge| {
-            // The second shard has all, the first wants one.
-            forge.map.clear().unwrap();
-            for number in 0..100 {
-                let _ = forge.map.insert(format!("1 fill {number}").as_bytes(), &vec![1; 90]);
-            }
-            for number in (0..100).filter(|number| number % 4 != 0) {
-                forge.map.remove(format!("1 fill {number}").as_bytes()).unwrap();
-            }
+            scattered(forge);
             let first = forge.words - REGION;
             forge.put(first, 0);
             forge.put(first + 1, REGION << 32 | 1);
             forge.put(first + REGION - 1, REGION << 32);
         });
+    }
+}
+
+/// Entries can be moved out of such a region, which is then all free and nobody notices.
+#[test]
+fn free_blocks_that_do_not_join_do_no_harm() {
+    let _frame = frame();
+    let evicting: fn(Builder) -> Builder = |builder| builder.evict_lru();
+    for kind in [usual, evicting] {
+        for every in 1..6 {
+            does_no_harm("what stands behind a free block does not say so", kind, |forge| {
+                scattered(forge);
+                let mut at = forge.words - CAPACITY / 8;
+                while at < forge.words {
+                    let tag = forge.word(at + 1);
+                    if tag & 1 == 0 && at / REGION % every == 0 {
+                        forge.put(at + 1, tag & !2);
+                    }
+                    at += (tag >> 32).clamp(2, REGION);
+                }
+            });
+        }
     }
 }
 

@@ -39,6 +39,9 @@ where
 
     /// Returns the value under `key`.
     ///
+    /// A key can be looked up by what is borrowed from it and encoded alike: a `String` by a `str`, a `Vec` by a slice, but
+    /// not an array by a slice.
+    ///
     /// # Errors
     ///
     /// [`NotEncodable`](MapError::NotEncodable), [`NotDecodable`](MapError::NotDecodable), [`Corrupt`](MapError::Corrupt),
@@ -236,7 +239,8 @@ where
 
     /// Replaces the value under `key` by `new` if it is `current`, where `None` stands for no entry.
     ///
-    /// Values are compared as they are encoded. An entry that was there keeps the time at which it expires.
+    /// Values are compared as they are encoded, so that equal values of a type without an order of its own, such as a
+    /// `HashMap`, may differ. An entry that was there keeps the time at which it expires.
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@ use std::fmt;
 
 /// Tells why a map did not do what it was asked to.
 ///
-/// The map is then as it was. It converts into [`Error`], so that `?` works in functions that return the crate's
+/// The map is then as it was, unless the call says otherwise. It converts into [`Error`], so that `?` works in functions that return the crate's
 /// [`Result`](crate::Result).
 ///
 /// # Examples
@@ -28,9 +28,9 @@ use std::fmt;
 pub enum MapError {
     /// There is too little room.
     Full {
-        /// Bytes that the entry takes.
+        /// Bytes that the entry takes, in one piece.
         needed: usize,
-        /// Bytes that are free for it.
+        /// Bytes that are free for it: those of its shard, and of no shard, if they are not scattered in scraps.
         free: usize,
     },
     /// The encoded key is longer than keys may be in this map.

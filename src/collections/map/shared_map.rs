@@ -14,21 +14,25 @@ use std::time::{Duration, Instant};
 ///
 /// Keys and values are anything `serde` can encode: strings, vectors, structs, enums, maps in maps. What is stored are
 /// copies: calls take references and return values. Two keys are the same if their encodings are. The map has a fixed
-/// capacity in bytes, for all entries together; a value may be as large as what is free.
+/// capacity in bytes, for all entries together. A value may be nearly as large as what is free: each shard but the value's
+/// own may keep back what does not fill a region, some 4 KiB in maps of up to 8 MiB; a map of one shard keeps back nothing.
+/// A key takes up to about 4,000 bytes, less in maps of less than 64 KiB a shard.
 ///
-/// Entries are spread over shards by the hash of their keys (rapidhash, seeded for each map). Whoever changes an entry locks
-/// its shard; whoever reads looks without a lock and only waits while an entry of the same shard is being written.
+/// Entries are spread over shards by the hash of their keys (rapidhash, seeded for each map). Whoever changes an entry
+/// locks its shard; whoever reads looks without a lock and only waits while an entry of the same shard is being written.
 /// Encoding happens before a lock is taken and decoding afterwards, except in [`update`](Self::update).
 ///
-/// Every call refers to one moment, but [`iter`](Self::iter) and what is built on it. No call can be used inside the closure
-/// of an `update`: it returns [`WouldDeadlock`](MapError::WouldDeadlock) there.
+/// What concerns one entry is done at one moment; [`clear`](Self::clear), [`extend`](Self::extend),
+/// [`retain`](Self::retain) and [`iter`](Self::iter) take many. Inside the closure of an `update` no call can be made: it
+/// returns [`WouldDeadlock`](MapError::WouldDeadlock) there, except [`len`](Self::len), [`is_empty`](Self::is_empty) and
+/// [`stats`](Self::stats), which then count what has expired too.
 ///
 /// # As a cache
 ///
-/// A map [`MapBuilder::evict_lru`] was called for makes room for new entries by removing what was used least recently. Each shard
-/// keeps an order of its own, so it is about the oldest of the map. Reading an entry then takes the shard's lock. Any
-/// map's entries may have a time to live, see [`MapBuilder::time_to_live`]. An entry that has expired is as good as
-/// removed.
+/// A map [`MapBuilder::evict_lru`] was called for makes room for new entries by removing what was used least recently. Each
+/// shard keeps an order of its own, so it is about the oldest of the map. Reading an entry notes its use, unless somebody
+/// holds the shard's lock just then. Any map's entries may have a time to live, see [`MapBuilder::time_to_live`]. An entry
+/// that has expired is as good as removed.
 ///
 /// # What happens on death
 ///
@@ -38,7 +42,7 @@ use std::time::{Duration, Instant};
 ///
 /// # Waiting
 ///
-/// A lock is held for as long as it takes to copy an entry, or to run an `update`'s closure.
+/// A lock is held while an entry is copied, or an `update`'s closure runs; in a full map also while entries make room.
 /// [`with_timeout`](Self::with_timeout), [`with_deadline`](Self::with_deadline) and
 /// [`without_waiting`](Self::without_waiting) give handles all of whose calls give up in time.
 ///
@@ -152,7 +156,7 @@ impl<K, V> SharedMap<K, V> {
         self.with_patience(Patience::None)
     }
 
-    /// Returns how many bytes there are for entries.
+    /// Returns how many bytes there are for entries: what was asked for, rounded up.
     ///
     /// An entry takes 16 bytes, key and value each rounded up to eight, eight more in a map that evicts, and eight more if it
     /// expires.
@@ -316,8 +320,8 @@ impl<K: 'static, V: 'static> SharedMap<K, V> {
     ///
     /// # Errors
     ///
-    /// As [`create`](Self::create) and [`open`](Self::open), and [`LengthMismatch`](crate::ErrorKind::LengthMismatch) if it
-    /// has another capacity.
+    /// As [`create`](Self::create) and [`open`](Self::open), [`LengthMismatch`](crate::ErrorKind::LengthMismatch) if it has
+    /// another capacity, [`TypeMismatch`](crate::ErrorKind::TypeMismatch) if it evicts, or its entries have a time to live.
     ///
     /// # Examples
     ///

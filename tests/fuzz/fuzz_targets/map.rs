@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use procshare::__private::map_with_clock;
+use procshare::__private::{map_with_clock, map_with_hasher};
 use procshare::{MapBuilder, MapError, Segment, SharedMap};
 use std::fs::{File, OpenOptions};
 use std::ops::Range;
@@ -64,7 +64,7 @@ fuzz_target!(|bytes: &[u8]| {
     let clock = u64::from(kind & 0x7f) * 50;
     let at_that_time = |map: Map| map_with_clock(map, Arc::new(move || clock));
     use_all(&at_that_time(real.map.clone()));
-    if let Ok(map) = real.segment.open_map("map") {
+    if let Ok(map) = builder().open_in(&real.segment, "map") {
         use_all(&at_that_time(map));
     }
     let mut now = vec![0; real.whole.len()];
@@ -75,6 +75,19 @@ fuzz_target!(|bytes: &[u8]| {
         "written behind the map"
     );
 });
+
+/// The same in every process, so that an input does the same again.
+fn hash(bytes: &[u8], _seed: u64) -> u64 {
+    bytes.iter().fold(7, |hash, byte| {
+        (hash ^ u64::from(*byte))
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(23)
+    })
+}
+
+fn builder() -> Builder {
+    map_with_hasher(SharedMap::builder(), "the same everywhere", hash)
+}
 
 fn key(number: u8) -> Vec<u8> {
     vec![number; 1 + usize::from(number) % 20]
@@ -100,7 +113,7 @@ impl Real {
     fn new(kind: fn(Builder) -> Builder) -> procshare::Result<Real> {
         let path = std::env::temp_dir().join(format!("procshare-fuzz-map-{}", std::process::id()));
         let segment = Segment::create_file(&path, 64 << 10)?;
-        let builder = kind(SharedMap::builder()).capacity(CAPACITY).shards(SHARDS as u32);
+        let builder = kind(builder()).capacity(CAPACITY).shards(SHARDS as u32);
         let map = map_with_clock(builder.place_in(&segment, "map")?, Arc::new(|| 1000));
         segment.array::<u8>("after", 8192)?.fill(FOREIGN).expect("it is whole");
         fill(&map)?;
