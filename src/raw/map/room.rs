@@ -148,7 +148,7 @@ fn fits(needed: u64, region: u32, capacity: u64) -> bool {
 
 impl RawMap<'_> {
     /// A shard's regions, and the words in them that are free, as a hint.
-    fn room(&self, shard: u32) -> (u32, u32) {
+    pub(super) fn room(&self, shard: u32) -> (u32, u32) {
         halves(self.own(shard, word::ROOM).load(Ordering::Relaxed)) // Relaxed: a hint.
     }
 
