@@ -16,6 +16,8 @@
 //! | owned | `[ shard + 1 \| 1 ]` | the shard's holder, in a change | claimed | as above |
 //! | claimed | | the same, when the change is published | free | as above |
 //!
+//! In a map that evicts the first regions are set aside, one for each shard, and no other claims them.
+//!
 //! | state of a block | shown by | moved by | to |
 //! |---|---|---|---|
 //! | free | `FREE`; it is in its size's list | a change | entry, rest, or part of a larger free block |
