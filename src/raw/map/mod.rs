@@ -25,7 +25,7 @@
 //! | rest of an entry | the entry's `more`, or another rest's | the change that removes the entry | garbage |
 //! | garbage | the shard's `GARBAGE`, or another rest's `more` | a change for each | free, or the entry's rest |
 //!
-//! Every change is one of the journal's: whoever dies has made it or not, and the next holder of that shard's lock has
+//! Every change is one of the journal's, but that of a value of one word, which is one store: whoever dies has made it or not, and the next holder of that shard's lock has
 //! it undone in as many steps as it had. No two shards share a word but those of owners and header, and no change covers
 //! those of others; so a death holds up its own shard only.
 //!
