@@ -1,4 +1,4 @@
-//! What a full house, long closures, deaths elsewhere and odd keys did to maps: each of these went wrong once.
+//! What a full house, long closures, deaths elsewhere and odd keys did to maps. Each test says what went wrong once.
 
 #![cfg(all(feature = "crash-points", feature = "map"))]
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
@@ -80,7 +80,7 @@ fn kill(name: &str, does: &str, length: usize, at: &str) -> bool {
     status.signal() == Some(9)
 }
 
-/// what a dead holder of shard 0 had taken is nobody's until somebody happens to lock shard 0.
+/// What a dead holder of shard 0 had taken is nobody's until somebody happens to lock shard 0.
 #[test]
 fn a_death_in_one_shard_does_not_fill_the_map_for_others() {
     let _watchdog = watchdog(120);
@@ -127,7 +127,7 @@ fn len_and_stats_are_right_after_a_death() {
 
 // --- room --------------------------------------------------------------------------------------------------
 
-/// keys must lie in one block, and a map of one shard never moves its entries together.
+/// Keys must lie in one block, and a map of one shard never moves its entries together.
 #[test]
 fn small_entries_removed_leave_room_for_one_with_a_longer_key() {
     let _watchdog = watchdog(120);
@@ -144,7 +144,7 @@ fn small_entries_removed_leave_room_for_one_with_a_longer_key() {
     assert_eq!(outcome, Ok(None), "{free} of 65536 bytes are free");
 }
 
-/// in a map of several shards others' regions are gathered.
+/// In a map of several shards others' regions are gathered.
 #[test]
 fn at_eighty_per_cent_full_a_longer_key_fits() {
     let _watchdog = watchdog(120);
@@ -163,7 +163,7 @@ fn at_eighty_per_cent_full_a_longer_key_fits() {
     assert_eq!(refused, 0, "{stats:?}");
 }
 
-/// a value in parts pins every region it has a part in; other shards starve in a map that is mostly free.
+/// A value in parts pins every region it has a part in; other shards starve in a map that is mostly free.
 #[test]
 fn parts_of_a_value_do_not_starve_other_shards() {
     let _watchdog = watchdog(120);
@@ -189,7 +189,7 @@ fn parts_of_a_value_do_not_starve_other_shards() {
     assert_eq!(outcome, Ok(None), "{length} bytes were stored, {stats:?}");
 }
 
-/// "a value may be as large as what is free".
+/// "A value may be as large as what is free".
 #[test]
 fn a_value_of_half_of_what_is_free_fits() {
     let _watchdog = watchdog(120);
@@ -224,7 +224,7 @@ fn full_never_says_that_there_is_enough() {
 
 // --- eviction ----------------------------------------------------------------------------------------------
 
-/// one peer inside an update makes a map that evicts refuse eight bytes, whatever the patience.
+/// One peer inside an update makes a map that evicts refuse eight bytes, whatever the patience.
 #[test]
 fn a_map_that_evicts_refuses_nothing_small() {
     let _watchdog = watchdog(120);
@@ -241,7 +241,7 @@ fn a_map_that_evicts_refuses_nothing_small() {
     assert_eq!(outcome, Ok(None), "after {took:?}");
 }
 
-/// an update that is refused has thrown the entry away.
+/// An update that is refused has thrown the entry away.
 #[test]
 fn a_refused_update_changes_nothing() {
     let _watchdog = watchdog(120);
@@ -262,7 +262,7 @@ fn a_refused_update_changes_nothing() {
     );
 }
 
-/// to give 40 bytes to another shard, nearly all entries of the first are evicted.
+/// To give 40 bytes to another shard, nearly all entries of the first are evicted.
 #[test]
 fn one_small_entry_evicts_few() {
     let _watchdog = watchdog(120);
@@ -287,7 +287,7 @@ fn one_small_entry_evicts_few() {
     );
 }
 
-/// "whoever reads sees the value before, without waiting" - not in a map that evicts.
+/// "Whoever reads sees the value before, without waiting" - not in a map that evicts.
 #[test]
 fn readers_do_not_wait_for_an_update() {
     let _watchdog = watchdog(120);
@@ -301,7 +301,7 @@ fn readers_do_not_wait_for_an_update() {
     assert_eq!(outcome, Ok(Some(vec![2])));
 }
 
-/// "returns a handle whose calls do not wait for a lock".
+/// "Returns a handle whose calls do not wait for a lock".
 #[test]
 fn without_waiting_does_not_wait() {
     let _watchdog = watchdog(120);
@@ -346,7 +346,7 @@ fn an_array_is_not_looked_up_by_its_slice() {
     assert_eq!(map.get::<[u8]>(&[1, 2, 3, 4]), Err(MapError::NotEncodable));
 }
 
-/// and what is stored under a slice cannot be listed.
+/// And what is stored under a slice cannot be listed.
 #[test]
 fn what_is_stored_by_a_slice_can_be_listed() {
     let _watchdog = watchdog(120);
@@ -355,7 +355,7 @@ fn what_is_stored_by_a_slice_can_be_listed() {
     assert!(stored.is_err() || map.to_map().is_ok(), "{:?}", map.to_map());
 }
 
-/// lengths are cut to 32 bits where a value is overwritten in its place.
+/// Lengths are cut to 32 bits where a value is overwritten in its place.
 #[test]
 fn a_value_of_34_gigabytes_is_refused() {
     let _watchdog = watchdog(120);
@@ -375,7 +375,7 @@ fn a_value_of_34_gigabytes_is_refused() {
 
 // --- time --------------------------------------------------------------------------------------------------
 
-/// a time to live that ends while the lock is waited for has ended before the entry is stored.
+/// A time to live that ends while the lock is waited for has ended before the entry is stored.
 #[test]
 fn an_entry_lives_as_long_as_was_said_from_when_it_is_stored() {
     let _watchdog = watchdog(120);
@@ -397,7 +397,7 @@ fn an_entry_lives_as_long_as_was_said_from_when_it_is_stored() {
 
 // --- doors -------------------------------------------------------------------------------------------------
 
-/// who asks for a cache is given a map that is none, and is not told.
+/// Who asks for a cache is given a map that is none, and is not told.
 #[test]
 fn open_or_create_does_not_ignore_what_was_asked_for() {
     let _watchdog = watchdog(120);
@@ -412,16 +412,16 @@ fn open_or_create_does_not_ignore_what_was_asked_for() {
     cache.extend((0..1000).map(|number| (number, number))).unwrap();
 }
 
-/// FAILS to compile if uncommented: the test-only clock takes `UnwindSafe` from the type.
+/// Handles may be used after a panic.
 #[test]
 fn handles_are_unwind_safe() {
     let _watchdog = watchdog(120);
     fn unwind_safe<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
     unwind_safe::<procshare::SharedCounter>();
-    // unwind_safe::<SharedMap<u64, u64>>();
+    unwind_safe::<SharedMap<u64, u64>>();
 }
 
-/// hints wait for as long as a stranger's closure takes.
+/// Hints wait for as long as a stranger's closure takes.
 #[test]
 fn len_does_not_wait_for_an_update() {
     let _watchdog = watchdog(120);
@@ -452,7 +452,7 @@ impl Borrow<Lent> for String {
 
 // --- second batch ------------------------------------------------------------------------------------------
 
-/// a reader waits for the removal of all entries of its shard, not for one copy.
+/// A reader waits for the removal of all entries of its shard, not for one copy.
 #[test]
 fn a_reader_waits_for_one_entry_only() {
     let _watchdog = watchdog(120);
@@ -486,7 +486,7 @@ fn a_reader_waits_for_one_entry_only() {
     );
 }
 
-/// what is to be freed after a death has no bound: the next access takes longer than 100 ms.
+/// What is to be freed after a death has no bound: the next access takes longer than 100 ms.
 #[test]
 fn recovery_is_short_even_of_a_fragmented_value() {
     let _watchdog = watchdog(120);
@@ -535,7 +535,7 @@ fn kill_in_parts(name: &str, passage: usize) -> bool {
     status.signal() == Some(9)
 }
 
-/// a chain that leads back has `iter` take the memory of thousands of maps.
+/// A chain that leads back has `iter` take the memory of thousands of maps.
 #[test]
 fn a_chain_that_leads_back_takes_no_more_memory_than_the_map() {
     let _watchdog = watchdog(120);
@@ -568,7 +568,7 @@ fn a_chain_that_leads_back_takes_no_more_memory_than_the_map() {
     );
 }
 
-/// How long inserts into a full map take, with entries that expire or not: prints.
+/// Inserts into a full map take about as long whether entries expire or not.
 #[test]
 fn a_full_cache_whose_entries_expire_is_about_as_fast() {
     let _watchdog = watchdog(120);
@@ -597,7 +597,7 @@ fn a_full_cache_whose_entries_expire_is_about_as_fast() {
     assert!(with < 10 * without, "{without:?}, {with:?}");
 }
 
-/// keys and values of no bytes.
+/// Keys and values of no bytes.
 #[test]
 fn keys_and_values_of_no_bytes() {
     let _watchdog = watchdog(120);
@@ -613,7 +613,7 @@ fn keys_and_values_of_no_bytes() {
     assert_eq!(wide.get(&u128::MAX), Ok(Some(i128::MIN)));
 }
 
-/// writers of a map that evicts are in each other's way for a moment only.
+/// Writers of a map that evicts are in each other's way for a moment only.
 #[test]
 fn writers_of_a_map_that_evicts_do_not_refuse_each_other() {
     let _watchdog = watchdog(120);
@@ -645,7 +645,7 @@ fn writers_of_a_map_that_evicts_do_not_refuse_each_other() {
     assert!(outcomes.iter().all(|(full, _)| *full == 0), "{outcomes:?}");
 }
 
-/// regions go from shard to shard while others read.
+/// Regions go from shard to shard while others read.
 #[test]
 fn nobody_reads_what_another_shard_makes_of_a_region() {
     let _watchdog = watchdog(120);
@@ -700,7 +700,7 @@ fn nobody_reads_what_another_shard_makes_of_a_region() {
     assert_eq!(map.stats().bytes_used, 0);
 }
 
-/// what is compared at open is the hash's name, which the programmer may forget to change.
+/// What is compared at open is the hash's name, which the programmer may forget to change.
 #[test]
 fn a_hash_that_differs_is_found_out_at_open() {
     let _watchdog = watchdog(120);
