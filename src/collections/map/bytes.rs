@@ -25,26 +25,28 @@ pub(super) struct Scratch(pub(super) Vec<u8>);
 
 impl Scratch {
     pub(super) fn new() -> Self {
-        let kept = SCRATCH.try_with(|scratch| scratch.borrow_mut().pop());
-        Scratch(kept.ok().flatten().unwrap_or_default())
-    }
-}
-
-impl Scratch {
-    /// The buffer, for one who may give it back.
-    fn take(mut self) -> Vec<u8> {
-        core::mem::take(&mut self.0)
+        Scratch(scratch())
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let mut buffer = core::mem::take(&mut self.0);
-        if buffer.capacity() <= KEPT {
-            buffer.clear();
-            // A thread that is ending keeps none.
-            let _ = SCRATCH.try_with(|scratch| scratch.borrow_mut().push(buffer));
-        }
+        keep(core::mem::take(&mut self.0));
+    }
+}
+
+/// A buffer of this thread's, if it keeps one.
+fn scratch() -> Vec<u8> {
+    let kept = SCRATCH.try_with(|scratch| scratch.borrow_mut().pop());
+    kept.ok().flatten().unwrap_or_default()
+}
+
+/// Keeps a buffer for this thread.
+fn keep(mut buffer: Vec<u8>) {
+    if buffer.capacity() <= KEPT {
+        buffer.clear();
+        // A thread that is ending keeps none.
+        let _ = SCRATCH.try_with(|scratch| scratch.borrow_mut().push(buffer));
     }
 }
 
@@ -154,11 +156,7 @@ impl<T: 'static> Copied<T> {
     pub(super) fn new() -> Self {
         Copied {
             short: Short::default(),
-            long: if is_plain::<T>() {
-                Vec::new()
-            } else {
-                Scratch::new().take()
-            },
+            long: if is_plain::<T>() { Vec::new() } else { scratch() },
             item: PhantomData,
         }
     }
@@ -167,17 +165,27 @@ impl<T: 'static> Copied<T> {
 impl<T: DeserializeOwned + 'static> Copied<T> {
     /// The item.
     #[inline(always)]
-    pub(super) fn decode(self) -> Result<T, MapError> {
+    pub(super) fn decode(mut self) -> Result<T, MapError> {
         let item = if is_scalar::<T>() {
             self.short
                 .bytes()
                 .and_then(|bytes| scalar(bytes.get(..self.short.len())?))
         } else if is_plain::<T>() {
-            owned(self.long)
+            owned(core::mem::take(&mut self.long))
         } else {
-            encoding::decode(&Scratch(self.long).0)
+            encoding::decode(&self.long)
         };
         item.ok_or(MapError::NotDecodable)
+    }
+}
+
+/// The buffer is kept whether there was an item or not.
+impl<T> Drop for Copied<T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if !is_plain::<T>() {
+            keep(core::mem::take(&mut self.long));
+        }
     }
 }
 

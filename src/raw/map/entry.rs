@@ -55,6 +55,14 @@ pub(crate) struct Payload<'a> {
     pub(crate) expires: Option<u64>,
 }
 
+impl Payload<'_> {
+    /// The flags of an entry that holds it in one block.
+    #[inline]
+    pub(super) fn flags(&self) -> u64 {
+        if self.expires.is_some() { EXPIRES } else { 0 }
+    }
+}
+
 /// Words that hold so many bytes.
 #[inline]
 pub(super) fn words_of(bytes: usize) -> u32 {

@@ -1,4 +1,4 @@
-//! Chains of entries, their order by use, and what is done to them under a shard's lock.
+//! Chains of entries, and what is done to them under a shard's lock.
 
 use super::entry::{
     EXPIRES, EXTENDED, Entry, Key, LEAST_REST, LONGEST_KEY, MOST_UNUSED, Output, Payload, REST, REST_HEADER,
@@ -170,20 +170,13 @@ impl Locked<'_> {
         let Some(targets) = words.get(at as usize..(at + value_words) as usize) else {
             return Err(Corrupt);
         };
-        let mut changed = 0;
-        let mut last = 0;
-        for (number, (target, chunk)) in targets.iter().zip(payload.value.chunks(8)).enumerate() {
-            if target.load(Ordering::Relaxed) != word_of(chunk) {
-                (changed, last) = (changed + 1, number);
-            }
-        }
+        let pairs = targets.iter().zip(payload.value.chunks(8));
+        let differs = |(target, chunk): &(&AtomicU64, &[u8])| target.load(Ordering::Relaxed) != word_of(chunk);
+        let changed = pairs.filter(differs).count();
         let same_len = payload.value.len() as u32 == entry.value_len(shape);
         let same_expiry = payload.expires == entry.expiry(words, shape)?;
-        if same_len && same_expiry && (changed == 0 || changed == 1 && value_words == 1) {
-            if let (Some(target), 1) = (targets.get(last), changed) {
-                let chunk = payload.value.chunks(8).nth(last).ok_or(Corrupt)?;
-                self.overwrite(target, word_of(chunk));
-            }
+        if let (true, true, [target]) = (same_len, same_expiry, targets) {
+            self.overwrite(target, word_of(payload.value));
             return Ok(true);
         }
         if changed > MOST_IN_PLACE {
@@ -220,11 +213,10 @@ impl Locked<'_> {
             edit.abandon();
             return Ok(false);
         };
-        let flags = if payload.expires.is_some() { EXPIRES } else { 0 };
         let entry = New {
             block,
             size,
-            flags,
+            flags: payload.flags(),
             first_rest: 0,
             value: payload.value,
         };
@@ -242,7 +234,7 @@ impl Locked<'_> {
     fn put_in_parts(&self, key: Key<'_>, payload: Payload<'_>, found: Option<&Found>) -> Result<bool, Corrupt> {
         let shape = self.map.shape;
         self.free_garbage()?;
-        let flags = EXTENDED | if payload.expires.is_some() { EXPIRES } else { 0 };
+        let flags = EXTENDED | payload.flags();
         let header = header_words(shape, flags) + key.words();
         let Some((block, size)) =
             self.take_garbage(header, header.saturating_add(words_of(payload.value.len())), &[])?
@@ -504,8 +496,7 @@ impl RawMap<'_> {
 
 /// Words that an entry takes in one block.
 pub(super) fn words_needed(shape: &Shape, key: Key<'_>, payload: Payload<'_>) -> u64 {
-    let flags = if payload.expires.is_some() { EXPIRES } else { 0 };
-    u64::from(header_words(shape, flags) + key.words()) + payload.value.len().div_ceil(8) as u64
+    u64::from(header_words(shape, payload.flags()) + key.words()) + payload.value.len().div_ceil(8) as u64
 }
 
 /// An entry to be: its block, and what of its value that holds.
