@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::{child, unique, watchdog};
+use common::{child, unique, verify, watchdog};
 use procshare::__private::map_with_hasher;
 use procshare::{ErrorKind, MapBuilder, MapEntries, MapError, Segment, SharedMap};
 use proptest::prelude::*;
@@ -20,14 +20,6 @@ use std::hash::Hash;
 use std::thread;
 
 type Nested = Option<BTreeMap<String, Vec<u32>>>;
-
-/// Every word of the map is accounted for.
-fn verify<K, V>(map: &SharedMap<K, V>) {
-    #[cfg(feature = "crash-points")]
-    procshare::__private::verify_map(map).unwrap();
-    #[cfg(not(feature = "crash-points"))]
-    let _ = map;
-}
 
 fn text(fill: u8, len: usize) -> String {
     char::from(b'a' + fill % 26).to_string().repeat(len)

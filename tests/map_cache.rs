@@ -5,19 +5,11 @@
 
 mod common;
 
-use common::watchdog;
+use common::{verify, watchdog};
 use procshare::{MapError, SharedMap};
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::thread;
-
-/// Every word of the map is accounted for.
-fn verify<K, V>(map: &SharedMap<K, V>) {
-    #[cfg(feature = "crash-points")]
-    procshare::__private::verify_map(map).unwrap();
-    #[cfg(not(feature = "crash-points"))]
-    let _ = map;
-}
 
 type Cache = SharedMap<u32, Vec<u8>>;
 

@@ -3,11 +3,14 @@
 #![cfg(feature = "process")]
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+#[path = "common/bomb.rs"]
+mod bomb;
 mod common;
 #[path = "common/forked.rs"]
 mod forked;
 
-use common::{unique, watchdog};
+use bomb::Bomb;
+use common::{unique, verify, watchdog};
 use forked::Child;
 use procshare::{Error, ErrorKind, MapError, Process, Segment, SharedMap};
 use serde::{Deserialize, Serialize};
@@ -16,14 +19,6 @@ use std::fs::File;
 use std::os::fd::FromRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-
-/// Every word of the map is accounted for.
-fn verify<K, V>(map: &SharedMap<K, V>) {
-    #[cfg(feature = "crash-points")]
-    procshare::__private::verify_map(map).unwrap();
-    #[cfg(not(feature = "crash-points"))]
-    let _ = map;
-}
 
 type Blobs = SharedMap<String, Vec<u8>>;
 
@@ -447,25 +442,6 @@ fn a_key_of_another_type_is_not_found() {
     );
     // Four letters are a number too.
     assert_eq!(numbers.get(&u32::from_ne_bytes(*b"text")), Ok(Some(2)));
-}
-
-/// Panics when it is encoded, or decoded, if it holds such a number.
-#[derive(Debug, PartialEq)]
-struct Bomb(u8);
-
-impl Serialize for Bomb {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        assert_ne!(self.0, 1, "explodes");
-        serializer.serialize_u8(self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Bomb {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = u8::deserialize(deserializer)?;
-        assert_ne!(number, 2, "explodes");
-        Ok(Bomb(number))
-    }
 }
 
 fn panics<R>(call: impl FnOnce() -> R) -> bool {

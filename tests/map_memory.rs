@@ -7,19 +7,11 @@
 
 mod common;
 
-use common::watchdog;
+use common::{verify, watchdog};
 use procshare::{MapBuilder, MapError, Segment, SharedMap};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
-
-/// Every word of the map is accounted for.
-fn verify<K, V>(map: &SharedMap<K, V>) {
-    #[cfg(feature = "crash-points")]
-    procshare::__private::verify_map(map).unwrap();
-    #[cfg(not(feature = "crash-points"))]
-    let _ = map;
-}
 
 type Blobs = SharedMap<u32, Vec<u8>>;
 

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Flag, child, kill, state_of, wait_until, watchdog};
+use common::{Flag, child, kill, state_of, verify, wait_until, watchdog};
 use procshare::{MapError, Process, SharedAtomic, SharedMap};
 use serde::de::DeserializeOwned;
 use std::collections::{HashMap, HashSet};
@@ -13,14 +13,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const PEERS: u64 = 4;
-
-/// Every word of the map is accounted for.
-fn verify<K, V>(map: &SharedMap<K, V>) {
-    #[cfg(feature = "crash-points")]
-    procshare::__private::verify_map(map).unwrap();
-    #[cfg(not(feature = "crash-points"))]
-    let _ = map;
-}
 
 /// Numbers that look random, the same for each seed.
 struct Random(u64);

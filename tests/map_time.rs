@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::watchdog;
+use common::{verify, watchdog};
 use procshare::__private::map_with_clock;
 use procshare::{MapBuilder, SharedMap};
 use proptest::prelude::*;
@@ -13,14 +13,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-/// Every word of the map is accounted for.
-fn verify<K, V>(map: &SharedMap<K, V>) {
-    #[cfg(feature = "crash-points")]
-    procshare::__private::verify_map(map).unwrap();
-    #[cfg(not(feature = "crash-points"))]
-    let _ = map;
-}
 
 type Map = SharedMap<u32, Vec<u8>>;
 

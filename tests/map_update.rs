@@ -7,7 +7,7 @@ mod common;
 #[path = "common/forked.rs"]
 mod forked;
 
-use common::{Flag, child, watchdog, while_waiting};
+use common::{Flag, child, verify, watchdog, while_waiting};
 use forked::{Child, Pipe};
 use procshare::__private::map_with_clock;
 use procshare::{MapError, SharedMap};
@@ -19,14 +19,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const SHORT: Duration = Duration::from_millis(5);
-
-/// Every word of the map is accounted for.
-fn verify<K, V>(map: &SharedMap<K, V>) {
-    #[cfg(feature = "crash-points")]
-    procshare::__private::verify_map(map).unwrap();
-    #[cfg(not(feature = "crash-points"))]
-    let _ = map;
-}
 
 /// Everything that can be refused is.
 fn assert_refused(map: &SharedMap<u32, String>) {

@@ -3,8 +3,11 @@
 #![cfg(feature = "process")]
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+#[path = "common/bomb.rs"]
+mod bomb;
 mod common;
 
+use bomb::Bomb;
 use common::{alone, unique, watchdog, while_waiting};
 use procshare::{Capacity, Error, ErrorKind, RecvError, SendError, SharedQueue};
 use serde::{Deserialize, Serialize};
@@ -257,25 +260,6 @@ fn what_cannot_be_encoded_comes_back() {
         Err(SendError::NotEncodable(vec![bad, good]))
     );
     assert_eq!((queue.len(), queue.get(), queue.get()), (2, Ok(good), Ok(good)));
-}
-
-/// Panics when it is encoded, or decoded, if it holds such a number.
-#[derive(Debug, PartialEq)]
-struct Bomb(u8);
-
-impl Serialize for Bomb {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        assert_ne!(self.0, 1, "explodes");
-        serializer.serialize_u8(self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Bomb {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = u8::deserialize(deserializer)?;
-        assert_ne!(number, 2, "explodes");
-        Ok(Bomb(number))
-    }
 }
 
 #[test]

@@ -7,6 +7,8 @@
 
 #[path = "common/forked.rs"]
 mod forked;
+#[path = "common/storm.rs"]
+mod storm;
 
 use forked::{Child, End, Others, frame_for, now, unique};
 use procshare::__private::verify_map;
@@ -14,6 +16,7 @@ use procshare::{MapError, Segment, SharedAtomicArray, SharedMap};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
+use storm::{Random, length, limit};
 
 /// Nobody may wait longer for a call to end, whoever is killed.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -26,27 +29,6 @@ const COUNTERS: usize = 6;
 const OWN: usize = 24;
 /// Calls after which a worker gives its handle back and opens another.
 const STAY: u64 = 200;
-
-fn length(usual: u64) -> Duration {
-    let seconds = std::env::var("PROCSHARE_STORM_SECONDS").map(|text| text.parse().unwrap());
-    Duration::from_secs(seconds.unwrap_or(usual))
-}
-
-fn limit() -> Duration {
-    length(3) * 2 + Duration::from_secs(40)
-}
-
-/// Random enough to meet every moment; the seed is the time.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
-}
 
 /// What all processes of a storm write down. Each word has one writer at a time, or is only ever raised.
 ///

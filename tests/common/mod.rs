@@ -27,6 +27,15 @@ pub(crate) fn watchdog(seconds: u64) -> Watchdog {
     Watchdog(alive)
 }
 
+/// Every word of the map is accounted for.
+#[cfg(feature = "map")]
+pub(crate) fn verify<K, V>(map: &procshare::SharedMap<K, V>) {
+    #[cfg(feature = "crash-points")]
+    procshare::__private::verify_map(map).unwrap();
+    #[cfg(not(feature = "crash-points"))]
+    let _ = map;
+}
+
 /// A name no other test, process or thread uses.
 pub(crate) fn unique(what: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
