@@ -1,9 +1,8 @@
 //! `Entry`: the functions a child can run, and how one is named in another process.
 
 use super::mailbox::Answer;
-use super::transfer;
+use super::transfer::{self, Arrivals};
 use crate::error::{Error, ErrorKind};
-use crate::segment::Segment;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::Any;
@@ -94,7 +93,7 @@ entries!(A B C D E G H I J K L);
 entries!(A B C D E G H I J K L M);
 
 /// What a child runs: decodes the arguments, calls one function with them, encodes what it returns.
-pub(super) type Trampoline = fn(&[u8], Vec<Segment>) -> Answer;
+pub(super) type Trampoline = fn(&[u8], Arrivals) -> Answer;
 
 /// The trampoline of a function.
 pub(super) fn trampoline<F, Args, R>(_function: F) -> Trampoline
@@ -123,13 +122,13 @@ pub(super) unsafe fn trampoline_at(address: *const ()) -> Trampoline {
     unsafe { mem::transmute::<*const (), Trampoline>(address) }
 }
 
-fn run<F, Args, R>(arguments: &[u8], segments: Vec<Segment>) -> Answer
+fn run<F, Args, R>(arguments: &[u8], arrivals: Arrivals) -> Answer
 where
     F: Entry<Args, Output = R>,
     Args: DeserializeOwned,
     R: Serialize,
 {
-    let arguments = match catch_unwind(|| transfer::unpack::<Args>(arguments, segments)) {
+    let arguments = match catch_unwind(AssertUnwindSafe(|| transfer::unpack::<Args>(arguments, arrivals))) {
         Ok(Ok(arguments)) => arguments,
         Ok(Err(error)) => return refusal(&error),
         Err(payload) => return Answer::Panicked(message(payload)),

@@ -2,9 +2,8 @@
 
 use super::call::{Trampoline, trampoline_at};
 use super::mailbox::{Answer, Mailbox};
-use super::transfer::{Passed, PassedSegment};
+use super::transfer::{Arrivals, Passed, PassedSegment};
 use crate::error::{Error, ErrorKind, Result};
-use crate::segment::Segment;
 use crate::sys::executable::Executable;
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::spawn;
@@ -128,6 +127,7 @@ pub(super) struct Errand {
     /// Where in it the trampoline begins.
     pub(super) function: u64,
     pub(super) segments: Vec<PassedSegment>,
+    pub(super) files: Vec<Passed>,
     /// What the standard output will be.
     pub(super) stdout: Option<Passed>,
     /// Names the parent, if the child ends with it.
@@ -138,7 +138,7 @@ pub(super) struct Errand {
 fn run(mailbox: &Mailbox) -> ! {
     keep_name();
     let answer = match prepare(mailbox) {
-        Ok(work) => (work.function)(&work.arguments, work.segments),
+        Ok(work) => (work.function)(&work.arguments, work.arrivals),
         Err(error) => Answer::NotStarted(error.to_string()),
     };
     let code = answer.exit_code();
@@ -164,7 +164,7 @@ fn keep_name() {
 struct Work {
     function: Trampoline,
     arguments: Vec<u8>,
-    segments: Vec<Segment>,
+    arrivals: Arrivals,
 }
 
 fn prepare(mailbox: &Mailbox) -> Result<Work> {
@@ -176,6 +176,11 @@ fn prepare(mailbox: &Mailbox) -> Result<Work> {
     let stdout = errand.stdout.as_ref().map(Passed::take).transpose()?;
     let parent = errand.parent.as_ref().map(Passed::take).transpose()?;
     let taken: Vec<_> = errand.segments.into_iter().map(PassedSegment::take).collect();
+    let files = errand
+        .files
+        .iter()
+        .map(|file| file.take().map(Some))
+        .collect::<Result<_>>()?;
     let function = find_function(errand.executable, errand.function)?;
     if let Some(parent) = parent {
         end_with(parent)?;
@@ -187,7 +192,7 @@ fn prepare(mailbox: &Mailbox) -> Result<Work> {
     Ok(Work {
         function,
         arguments,
-        segments,
+        arrivals: Arrivals { segments, files },
     })
 }
 

@@ -134,6 +134,7 @@ fn launch(way: Way, function: Trampoline, arguments: &[u8], luggage: &Luggage, d
         executable: executable.id,
         function,
         segments: luggage.table(),
+        files: luggage.files().map_err(|error| failure("fstat", error))?,
         stdout: stdout.as_ref().map(describe).transpose()?,
         parent: parent.as_ref().map(describe).transpose()?,
     };

@@ -21,6 +21,7 @@ use serde::ser::{self, Serialize, Serializer};
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A descriptor that a child inherits, as it is told of it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -79,18 +80,40 @@ impl TakenSegment {
     }
 }
 
-/// What travels with a child's arguments: segments, which stay attached here until it has inherited them, and seats
-/// set aside for it, which are taken back if it is not started.
+/// What arrived with the arguments of this process.
 #[derive(Default)]
-pub(super) struct Luggage {
+pub(crate) struct Arrivals {
+    pub(crate) segments: Vec<Segment>,
+    /// Each is taken once.
+    pub(crate) files: Vec<Option<OwnedFd>>,
+}
+
+/// A descriptor among the arguments of a child: of a file that is no segment.
+#[derive(Debug, Clone)]
+pub(crate) struct Descriptor(pub(crate) Arc<OwnedFd>);
+
+/// What travels with a child's arguments: segments, which stay attached here until it has inherited them, other files,
+/// and seats set aside for it, which are taken back if it is not started.
+#[derive(Default)]
+pub(crate) struct Luggage {
     segments: Vec<(Segment, Passed)>,
+    files: Vec<Descriptor>,
     seats: Vec<Reservation>,
 }
 
 impl Luggage {
     /// The descriptors the child must inherit.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.segments.iter().map(|(segment, _)| segment.fd().as_fd())
+        let segments = self.segments.iter().map(|(segment, _)| segment.fd().as_fd());
+        segments.chain(self.files.iter().map(|Descriptor(file)| file.as_fd()))
+    }
+
+    /// The files the child must be told of.
+    pub(super) fn files(&self) -> std::io::Result<Vec<Passed>> {
+        self.files
+            .iter()
+            .map(|Descriptor(file)| Passed::describe(file))
+            .collect()
     }
 
     /// What the child must be told.
@@ -144,7 +167,7 @@ enum Direction {
     /// The arguments of a child.
     Out(Luggage),
     /// The arguments of this process.
-    In(Vec<Segment>),
+    In(Arrivals),
     /// The result of this process.
     Back,
 }
@@ -204,9 +227,9 @@ pub(super) fn pack<T: Serialize>(arguments: &T) -> Result<(Vec<u8>, Luggage)> {
     }
 }
 
-/// Decodes the arguments of this process, whose handles lie in these segments.
-pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8], segments: Vec<Segment>) -> Result<T> {
-    let (outcome, end) = transfer(Direction::In(segments), || postcard::from_bytes(bytes));
+/// Decodes the arguments of this process, whose handles lie in the segments that arrived.
+pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8], arrivals: Arrivals) -> Result<T> {
+    let (outcome, end) = transfer(Direction::In(arrivals), || postcard::from_bytes(bytes));
     outcome.map_err(|error| explain("the arguments cannot be decoded", &error, end))
 }
 
@@ -252,7 +275,7 @@ fn place_of(segment: &Segment) -> Result<u32, String> {
 fn arrived<T>(place: u32, open: impl FnOnce(&Segment) -> Result<T>) -> Result<T, String> {
     with_direction(|direction| {
         let segments: &[Segment] = match direction {
-            Direction::In(segments) => segments,
+            Direction::In(arrivals) => &arrivals.segments,
             Direction::Out(_) | Direction::Back => return Err(refusal()),
         };
         let segment = segments
@@ -272,6 +295,33 @@ impl<'de> Deserialize<'de> for Segment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let place = u32::deserialize(deserializer)?;
         arrived(place, |segment| Ok(segment.clone())).map_err(de::Error::custom)
+    }
+}
+
+impl Serialize for Descriptor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let place = with_direction(|direction| match direction {
+            Direction::Out(luggage) => {
+                luggage.files.push(self.clone());
+                Ok(luggage.files.len() - 1)
+            }
+            Direction::In(_) | Direction::Back => Err(refusal()),
+        });
+        place.map_err(ser::Error::custom)?.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Descriptor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let place = usize::deserialize(deserializer)?;
+        let file = with_direction(|direction| match direction {
+            Direction::In(arrivals) => {
+                let file = arrivals.files.get_mut(place).and_then(Option::take);
+                file.ok_or_else(|| Error::new(ErrorKind::Encoding, format!("no file {place} among the arguments")))
+            }
+            Direction::Out(_) | Direction::Back => Err(refusal()),
+        });
+        Ok(Descriptor(Arc::new(file.map_err(de::Error::custom)?)))
     }
 }
 
