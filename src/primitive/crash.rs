@@ -68,6 +68,13 @@ pub const CRASH_POINTS: &[&str] = &[
     "map.part",
     "map.undone",
     "map.recovered",
+    "board.ready",
+    "board.claimed",
+    "board.finishing",
+    "board.finished",
+    "board.told",
+    "board.asleep",
+    "board.awake",
 ];
 
 /// Dies here if the environment asks for this point.

@@ -7,6 +7,8 @@
 //! - R3. It opens with its states, who may move it, and what happens if that party dies there.
 //! - R4. Its words are a peer's bytes: any value read from them is checked before it is used as an index or an id.
 
+#[cfg(any(feature = "process", procshare_loom))]
+pub(crate) mod board;
 mod doorbell;
 mod latch;
 #[cfg(any(feature = "map", procshare_loom))]

@@ -1,0 +1,428 @@
+//! `RawBoard`: jobs one process posts for others to take, without a lock anybody could die with.
+//!
+//! A job lies in a slot. The poster writes it, gives the slot the next position, and moves `tail` past that; workers take
+//! positions in order, each by one compare-exchange on the slot's own word, which also says who has it. So a job is with
+//! its poster, or up for anybody, or with one worker, and never between two.
+//!
+//! | state of a slot | moved by | to | if that party dies there |
+//! |---|---|---|---|
+//! | free | the poster, who alone knows it | ready | the workers end with the poster |
+//! | ready at a position | a worker, by compare-exchange | taken by it | a job taken by a dead worker, see below |
+//! | | the poster, by compare-exchange | free: cancelled | |
+//! | taken by a worker | that worker, when the results are whole | done by it | the poster, told of its death by the kernel, finds the slot by its name, takes what results there are, and posts the rest anew |
+//! | done by a worker | the poster, when it has the results | free | |
+//!
+//! | word | moved by | says | if that party dies there |
+//! |---|---|---|---|
+//! | `tail` | the poster | positions given out | |
+//! | `head` | whoever finds its position taken, by compare-exchange | none below it is ready | the next who looks moves it |
+//! | `done` bits | a worker, after its slot | slots to look at | the poster looks at all slots of a dead worker |
+//! | a worker's bell | the worker: asleep; the poster: rung | whether to wake it | the poster rings another |
+//! | `alarm` | the poster: when to wake it; a worker: rung | whether to wake the poster | the poster is woken by the worker's death |
+//!
+//! # Invariants
+//!
+//! - W1. The words and bytes of a job are whole before its slot is ready, and its results before it is done.
+//! - W2. A position's place in `ring` is written anew only once `head` has passed it.
+//! - W3. A worker says that it sleeps before it looks for a job the last time, and the poster looks for sleepers after it
+//!   has posted: one of them sees the other (each has a full fence between). The same holds for the poster's sleep and
+//!   the workers' `done` bits.
+
+use crate::primitive::{AtomicU64, Ordering, Padded, Wait, crash_point, fence, futex};
+
+/// Words of `done`, and so a limit for the slots.
+pub(crate) const DONE_WORDS: usize = 8;
+/// Most slots a board can have.
+pub(crate) const MOST_SLOTS: usize = 64 * DONE_WORDS;
+/// Most workers a board can tell apart.
+pub(crate) const MOST_WORKERS: usize = 1 << 16;
+
+const READY: u64 = 1;
+const TAKEN: u64 = 2;
+const DONE: u64 = 3;
+
+const AWAKE: u64 = 0;
+const ASLEEP: u64 = 1;
+
+/// The words of a board before those of its workers, ring and slots. All zeros is an empty one.
+#[repr(C)]
+pub(crate) struct BoardWords {
+    front: Padded<Front>,
+    head: Padded<AtomicU64>,
+    /// 0 while the poster is awake; else one more than how few ready jobs are worth waking it for.
+    alarm: Padded<AtomicU64>,
+    done: Padded<[AtomicU64; DONE_WORDS]>,
+}
+
+#[repr(C)]
+struct Front {
+    tail: AtomicU64,
+    /// Not zero once nothing will be posted any more.
+    closing: AtomicU64,
+}
+
+/// The words of one slot.
+#[repr(C, align(64))]
+pub(crate) struct RawSlot {
+    /// `[ position:40 | worker:16 | phase:8 ]`; zero is free.
+    state: AtomicU64,
+    /// What the poster says of the job: written while the slot is free.
+    pub(crate) job: [AtomicU64; 6],
+    /// How far the worker is: how many items it has begun, and two words for the bytes of its results.
+    pub(crate) begun: AtomicU64,
+    pub(crate) written: AtomicU64,
+    pub(crate) flushed: AtomicU64,
+    /// When the item under way was begun, if anybody wants to know.
+    pub(crate) begun_at: AtomicU64,
+    /// How many of its results are failures.
+    pub(crate) failed: AtomicU64,
+}
+
+#[cfg(not(procshare_loom))]
+const _: () = assert!(size_of::<BoardWords>() == 4 * 64 && size_of::<RawSlot>() == 2 * 64);
+
+/// A board whose words lie in these places.
+#[derive(Clone, Copy)]
+pub(crate) struct RawBoard<'a> {
+    words: &'a BoardWords,
+    /// One for each worker.
+    bells: &'a [Padded<AtomicU64>],
+    /// One for each slot.
+    ring: &'a [AtomicU64],
+    slots: &'a [RawSlot],
+}
+
+/// There is no room for another position.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+fn state(position: u64, worker: usize, phase: u64) -> u64 {
+    position << 24 | (worker as u64) << 8 | phase
+}
+
+fn phase_of(state: u64) -> u64 {
+    state & 0xff
+}
+
+fn worker_of(state: u64) -> usize {
+    (state >> 8 & 0xffff) as usize
+}
+
+impl<'a> RawBoard<'a> {
+    /// A board of as many workers as there are bells, and as many slots as `ring` and `slots` have.
+    pub(crate) fn new(
+        words: &'a BoardWords,
+        bells: &'a [Padded<AtomicU64>],
+        ring: &'a [AtomicU64],
+        slots: &'a [RawSlot],
+    ) -> Self {
+        debug_assert!(ring.len() == slots.len() && slots.len() <= MOST_SLOTS && bells.len() <= MOST_WORKERS);
+        RawBoard {
+            words,
+            bells,
+            ring,
+            slots,
+        }
+    }
+
+    pub(crate) fn slot(&self, at: usize) -> &'a RawSlot {
+        &self.slots[at]
+    }
+
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn workers(&self) -> usize {
+        self.bells.len()
+    }
+
+    fn place(&self, position: u64) -> &'a AtomicU64 {
+        &self.ring[(position % self.ring.len() as u64) as usize]
+    }
+
+    /// Moves `head` on past positions that are not ready, and tells where it stands.
+    fn pass(&self) -> u64 {
+        loop {
+            let head = self.words.head.load(Ordering::Acquire);
+            // Acquire: pairs with the Release in `post`, so that the position's place and slot are seen.
+            let tail = self.words.front.tail.load(Ordering::Acquire);
+            if head == tail || self.ready_at(head).is_some() {
+                return head;
+            }
+            self.pass_one(head);
+        }
+    }
+
+    fn pass_one(&self, head: u64) {
+        // Release: pairs with the Acquire of the poster in `pass` (W2). Whoever fails was told by another.
+        let next = head.wrapping_add(1);
+        let _ = self
+            .words
+            .head
+            .compare_exchange(head, next, Ordering::Release, Ordering::Relaxed);
+    }
+
+    /// The slot that is ready at that position.
+    fn ready_at(&self, position: u64) -> Option<usize> {
+        // Relaxed: ordered by `tail`. If it was written anew meanwhile, no slot there is ready at this position (W2).
+        let at = self.place(position).load(Ordering::Relaxed) as usize;
+        let slot = self.slots.get(at)?;
+        (slot.state.load(Ordering::Relaxed) == state(position, 0, READY)).then_some(at)
+    }
+
+    /// Posts a free slot's job. Only the poster calls this.
+    ///
+    /// # Errors
+    /// [`Full`] if too many positions lie between the first that is ready and this one.
+    pub(crate) fn post(&self, at: usize) -> Result<(), Full> {
+        // Relaxed: this is the only process that moves it.
+        let position = self.words.front.tail.load(Ordering::Relaxed);
+        if position.wrapping_sub(self.words.head.load(Ordering::Acquire)) >= self.ring.len() as u64
+            && position.wrapping_sub(self.pass()) >= self.ring.len() as u64
+        {
+            return Err(Full);
+        }
+        // Relaxed, both: published by `tail`.
+        self.place(position).store(at as u64, Ordering::Relaxed);
+        self.slots[at].state.store(state(position, 0, READY), Ordering::Relaxed);
+        crash_point!("board.ready");
+        // Release: pairs with the Acquire in `claim` (W1).
+        self.words.front.tail.store(position.wrapping_add(1), Ordering::Release);
+        Ok(())
+    }
+
+    /// How many positions may be ready, as a hint.
+    pub(crate) fn unclaimed(&self) -> u64 {
+        let head = self.words.head.load(Ordering::Relaxed);
+        self.words.front.tail.load(Ordering::Relaxed).saturating_sub(head)
+    }
+
+    /// Whether a job is ready.
+    pub(crate) fn has_ready(&self) -> bool {
+        self.pass() != self.words.front.tail.load(Ordering::Relaxed)
+    }
+
+    /// Takes a slot back that nobody has begun.
+    pub(crate) fn cancel(&self, at: usize) -> bool {
+        let slot = &self.slots[at];
+        let found = slot.state.load(Ordering::Relaxed);
+        // Relaxed: nothing was written by anybody else.
+        phase_of(found) == READY
+            && slot
+                .state
+                .compare_exchange(found, 0, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// Takes the first job that is ready.
+    pub(crate) fn claim(&self, worker: usize) -> Option<usize> {
+        loop {
+            let head = self.words.head.load(Ordering::Acquire);
+            // Acquire: pairs with the Release in `post` (W1).
+            let tail = self.words.front.tail.load(Ordering::Acquire);
+            if head == tail {
+                return None;
+            }
+            let Some(at) = self.ready_at(head) else {
+                self.pass_one(head);
+                continue;
+            };
+            let (ready, taken) = (state(head, 0, READY), state(head, worker, TAKEN));
+            // Relaxed: `tail` has ordered what was written before (W1).
+            let claimed = self.slots[at]
+                .state
+                .compare_exchange(ready, taken, Ordering::Relaxed, Ordering::Relaxed);
+            if claimed.is_ok() {
+                crash_point!("board.claimed");
+                self.pass_one(head);
+                return Some(at);
+            }
+        }
+    }
+
+    /// Says that a claimed slot's results are whole; tells whether its poster has to be woken.
+    #[must_use]
+    pub(crate) fn finish(&self, at: usize) -> bool {
+        let slot = &self.slots[at];
+        let taken = slot.state.load(Ordering::Relaxed); // Relaxed: this worker's own store.
+        crash_point!("board.finishing");
+        // Release: pairs with the Acquire in `is_done` (W1).
+        slot.state.store(taken - TAKEN + DONE, Ordering::Release);
+        crash_point!("board.finished");
+        // Release: whoever takes the bit sees the state.
+        self.words.done[at / 64].fetch_or(1 << (at % 64), Ordering::Release);
+        crash_point!("board.told");
+        fence(Ordering::SeqCst); // W3; its partner is in `doze`.
+        self.must_wake()
+    }
+
+    /// Whether a worker that finds nothing to do has to wake the poster: it was not worth it while there were positions
+    /// ahead, and those have turned out to be cancelled.
+    #[must_use]
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.words.done.iter().any(|word| word.load(Ordering::Relaxed) != 0) && self.must_wake()
+    }
+
+    fn must_wake(&self) -> bool {
+        let alarm = self.words.alarm.load(Ordering::Relaxed);
+        alarm != AWAKE
+            && self.unclaimed() < alarm
+            && self
+                .words
+                .alarm
+                .compare_exchange(alarm, AWAKE, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// Calls `each` with every slot that was reported done since the last time. Only the poster calls this.
+    pub(crate) fn collect(&self, mut each: impl FnMut(usize)) {
+        for (number, word) in self.words.done.iter().enumerate() {
+            if word.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            // Acquire: pairs with the Release in `finish`.
+            let mut bits = word.swap(0, Ordering::Acquire);
+            while bits != 0 {
+                let at = number * 64 + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                if at < self.slots.len() && self.is_done(at) {
+                    each(at);
+                }
+            }
+        }
+    }
+
+    /// Whether a slot's results are whole. A bit may outlive the job it was set for.
+    pub(crate) fn is_done(&self, at: usize) -> bool {
+        // Acquire: pairs with the Release in `finish` (W1).
+        phase_of(self.slots[at].state.load(Ordering::Acquire)) == DONE
+    }
+
+    /// Who has or had the slot's job; `None` if nobody has taken it.
+    pub(crate) fn worker_of(&self, at: usize) -> Option<usize> {
+        let found = self.slots[at].state.load(Ordering::Acquire);
+        matches!(phase_of(found), TAKEN | DONE).then(|| worker_of(found))
+    }
+
+    /// Frees a slot that is done, or whose worker is dead.
+    pub(crate) fn free(&self, at: usize) {
+        self.slots[at].state.store(0, Ordering::Relaxed); // Relaxed: only the poster moves a free slot.
+    }
+
+    /// Whether nothing will be posted any more.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.words.front.closing.load(Ordering::Relaxed) != 0
+    }
+
+    /// Has workers leave that find nothing to do.
+    pub(crate) fn close(&self) {
+        self.words.front.closing.store(1, Ordering::Relaxed);
+        self.ring_all();
+    }
+
+    /// Sleeps until this worker is rung for, unless there is something to do.
+    pub(crate) fn sleep(&self, worker: usize) {
+        let bell = &self.bells[worker];
+        // Relaxed: ordered by the fence.
+        bell.store(ASLEEP, Ordering::Relaxed);
+        crash_point!("board.asleep");
+        fence(Ordering::SeqCst); // W3; its partner is in `wake_one`.
+        if self.has_ready() || self.is_closing() {
+            bell.store(AWAKE, Ordering::Relaxed);
+            return;
+        }
+        while bell.load(Ordering::Relaxed) == ASLEEP {
+            if futex::wait(bell, ASLEEP as u32, None) == Wait::Changed {
+                break;
+            }
+        }
+        crash_point!("board.awake");
+    }
+
+    /// Wakes a worker that sleeps, after a job was posted; false if none does.
+    pub(crate) fn wake_one(&self) -> bool {
+        fence(Ordering::SeqCst); // W3; its partner is in `sleep`.
+        self.bells.iter().any(|bell| self.wake(bell))
+    }
+
+    /// Wakes all workers that sleep.
+    pub(crate) fn ring_all(&self) {
+        fence(Ordering::SeqCst); // W3, as above.
+        for bell in self.bells {
+            self.wake(bell);
+        }
+    }
+
+    /// Whether a worker sleeps that nobody has rung for.
+    pub(crate) fn has_sleeper(&self) -> bool {
+        self.bells.iter().any(|bell| bell.load(Ordering::Relaxed) == ASLEEP)
+    }
+
+    fn wake(&self, bell: &AtomicU64) -> bool {
+        // Relaxed: the futex orders sleeper and waker.
+        if bell.load(Ordering::Relaxed) != ASLEEP {
+            return false;
+        }
+        let rung = bell.compare_exchange(ASLEEP, AWAKE, Ordering::Relaxed, Ordering::Relaxed);
+        if rung.is_ok() {
+            futex::wake(bell, 1);
+        }
+        rung.is_ok()
+    }
+
+    /// Makes a dead worker's seat ready for the next.
+    pub(crate) fn vacate(&self, worker: usize) {
+        self.bells[worker].store(AWAKE, Ordering::Relaxed); // Relaxed: the next begins after this.
+    }
+
+    /// Asks to be woken when a job is done and at most `few` are ready; false if one is done already, and then the poster
+    /// is awake. Only the poster calls this.
+    #[must_use]
+    pub(crate) fn doze(&self, few: u64) -> bool {
+        self.words.alarm.store(few.saturating_add(1), Ordering::Relaxed);
+        fence(Ordering::SeqCst); // W3; its partner is in `finish`.
+        let quiet = self.words.done.iter().all(|word| word.load(Ordering::Relaxed) == 0);
+        if !quiet && (few == u64::MAX || self.unclaimed() <= few) {
+            self.rouse();
+            return false;
+        }
+        true
+    }
+
+    /// The poster is awake.
+    pub(crate) fn rouse(&self) {
+        self.words.alarm.store(AWAKE, Ordering::Relaxed); // Relaxed: a worker that still sees it wakes us in vain.
+    }
+}
+
+#[cfg(procshare_loom)]
+impl BoardWords {
+    pub(crate) fn new() -> Self {
+        BoardWords {
+            front: Padded(Front {
+                tail: AtomicU64::new(0),
+                closing: AtomicU64::new(0),
+            }),
+            head: Padded(AtomicU64::new(0)),
+            alarm: Padded(AtomicU64::new(AWAKE)),
+            done: Padded(core::array::from_fn(|_| AtomicU64::new(0))),
+        }
+    }
+}
+
+#[cfg(procshare_loom)]
+impl RawSlot {
+    pub(crate) fn new() -> Self {
+        let word = || AtomicU64::new(0);
+        RawSlot {
+            state: word(),
+            job: core::array::from_fn(|_| word()),
+            begun: word(),
+            written: word(),
+            flushed: word(),
+            begun_at: word(),
+            failed: word(),
+        }
+    }
+}
