@@ -59,6 +59,8 @@ mod error;
 mod layout;
 #[cfg(not(procshare_loom))]
 mod messages;
+#[cfg(all(feature = "process", not(procshare_loom)))]
+pub mod pool;
 mod primitive;
 #[cfg(all(feature = "process", not(procshare_loom)))]
 pub mod process;
@@ -100,6 +102,7 @@ pub mod schema {
 pub use procshare_derive::Shareable;
 #[cfg(all(feature = "process", not(procshare_loom)))]
 pub use {
+    pool::{job_error::JobError, pool::Pool},
     process::{entry::init, handle::Process, join_error::JoinError},
     procshare_derive::{main, test},
 };

@@ -52,10 +52,11 @@ pub(crate) enum Kind {
     Pipe = 8,
     Ring = 9,
     Map = 10,
+    Pool = 11,
 }
 
 impl Kind {
-    const ALL: [Kind; 10] = [
+    const ALL: [Kind; 11] = [
         Kind::Value,
         Kind::Array,
         Kind::Counter,
@@ -66,6 +67,7 @@ impl Kind {
         Kind::Pipe,
         Kind::Ring,
         Kind::Map,
+        Kind::Pool,
     ];
 
     fn from_code(code: u64) -> Option<Self> {
@@ -89,7 +91,7 @@ impl Kind {
             Kind::Atomic | Kind::AtomicArray | Kind::FrozenArray => 0,
             // Their locks and seats, which whoever opens one checks against its length.
             Kind::Queue => 8 * QUEUE_FORGETS[3].end as u64,
-            Kind::Pipe | Kind::Ring => OBJECT_ALIGN,
+            Kind::Pipe | Kind::Ring | Kind::Pool => OBJECT_ALIGN,
             Kind::Map => 8 * MAP_LOCKS.0 as u64,
         }
     }
@@ -106,6 +108,7 @@ impl Kind {
             Kind::Pipe => "pipe",
             Kind::Ring => "ring",
             Kind::Map => "map",
+            Kind::Pool => "pool",
         }
     }
 }

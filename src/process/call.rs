@@ -1,8 +1,9 @@
 //! `Entry`: the functions a child can run, and how one is named in another process.
 
+use super::entry;
 use super::mailbox::Answer;
 use super::transfer::{self, Arrivals};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::Any;
@@ -93,15 +94,21 @@ entries!(A B C D E G H I J K L);
 entries!(A B C D E G H I J K L M);
 
 /// What a child runs: decodes the arguments, calls one function with them, encodes what it returns.
-pub(super) type Trampoline = fn(&[u8], Arrivals) -> Answer;
+pub(crate) type Trampoline = fn(&[u8], Arrivals) -> Answer;
 
 /// The trampoline of a function.
-pub(super) fn trampoline<F, Args, R>(_function: F) -> Trampoline
+pub(crate) fn trampoline<F, Args, R>(_function: F) -> Trampoline
 where
     F: Entry<Args, Output = R>,
     Args: DeserializeOwned,
     R: Serialize,
 {
+    assert_no_bytes::<F>();
+    run::<F, Args, R>
+}
+
+/// Refuses, at compile time, functions whose type does not say all about them.
+pub(crate) const fn assert_no_bytes<F>() {
     const {
         assert!(
             size_of::<F>() == 0,
@@ -109,7 +116,36 @@ where
              that captures nothing, and pass all else as arguments"
         );
     }
-    run::<F, Args, R>
+}
+
+/// A value of a function's type, which has no bytes.
+///
+/// # Safety
+///
+/// There has been a value of this type, in this process or in one that runs the same program.
+pub(crate) unsafe fn summon<F: Copy>() -> F {
+    assert_no_bytes::<F>();
+    // SAFETY: F has no bytes, so any aligned address holds one, and is inhabited, says the caller. F is Copy, so there may
+    // be any number of its values.
+    unsafe { NonNull::<F>::dangling().read() }
+}
+
+/// Where in the program a function begins, as another process of the same program can be told.
+pub(crate) fn offset_of(address: *const ()) -> Result<u64> {
+    entry::executable()?.offset_of(address.addr()).ok_or_else(|| {
+        let message = "the function lies in a shared library; a child can be sure of the program's own code only";
+        Error::new(ErrorKind::Spawn, message)
+    })
+}
+
+/// The address of what begins there.
+pub(crate) fn address_at(offset: u64) -> Result<*const ()> {
+    entry::executable()?.address_at(offset).ok_or_else(|| {
+        Error::new(
+            ErrorKind::Spawn,
+            "the function asked for lies outside this program's code",
+        )
+    })
 }
 
 /// The trampoline at an address this executable's parent process has taken from `trampoline`.
@@ -133,10 +169,9 @@ where
         Ok(Err(error)) => return refusal(&error),
         Err(payload) => return Answer::Panicked(message(payload)),
     };
-    // SAFETY: F has no bytes (`trampoline` asserts that), so any aligned address holds one. F is inhabited: the parent
-    // had a value of it when it took this function's address. F is Copy, so there may be any number of its values; a captured
-    // value without bytes is made anew, which the documentation of `Process::spawn` says.
-    let function = unsafe { NonNull::<F>::dangling().read() };
+    // SAFETY: the parent had a value of F when it took this function's address. A captured value without bytes is made
+    // anew, which the documentation of `Process::spawn` says.
+    let function = unsafe { summon::<F>() };
     let call = || transfer::pack_result(&function.call(arguments));
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(bytes)) => Answer::Value(bytes),
@@ -154,7 +189,7 @@ fn refusal(error: &Error) -> Answer {
 }
 
 /// The words of a panic.
-fn message(payload: Box<dyn Any + Send>) -> String {
+pub(crate) fn message(payload: Box<dyn Any + Send>) -> String {
     let payload = match payload.downcast::<String>() {
         Ok(text) => return *text,
         Err(payload) => payload,

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Handles a child process that runs one function and returns an `R`.
@@ -72,7 +73,7 @@ enum State {
     /// Nobody has asked how it ended.
     Running {
         /// `None` if somebody else was told of its end before we could ask for a descriptor.
-        pidfd: Option<OwnedFd>,
+        pidfd: Option<Arc<OwnedFd>>,
         mailbox: Mailbox,
     },
     Joined,
@@ -301,7 +302,10 @@ impl<R> Process<R> {
         Process {
             name,
             pid,
-            state: State::Running { pidfd, mailbox },
+            state: State::Running {
+                pidfd: pidfd.map(Arc::new),
+                mailbox,
+            },
             result: PhantomData,
         }
     }
@@ -430,9 +434,16 @@ impl<R> Process<R> {
         })
     }
 
+    pub(crate) fn pidfd_handle(&self) -> Option<Arc<OwnedFd>> {
+        match &self.state {
+            State::Running { pidfd, .. } => pidfd.clone(),
+            State::Joined => None,
+        }
+    }
+
     fn pidfd(&self) -> Option<&OwnedFd> {
         match &self.state {
-            State::Running { pidfd, .. } => pidfd.as_ref(),
+            State::Running { pidfd, .. } => pidfd.as_deref(),
             State::Joined => None,
         }
     }
@@ -441,7 +452,9 @@ impl<R> Process<R> {
 impl<R> Drop for Process<R> {
     fn drop(&mut self) {
         if let State::Running { pidfd: Some(pidfd), .. } = std::mem::replace(&mut self.state, State::Joined) {
-            orphans::adopt(pidfd);
+            if let Some(p) = Arc::into_inner(pidfd) {
+                orphans::adopt(p);
+            }
         }
     }
 }

@@ -29,7 +29,7 @@ const NOT_STARTED: u64 = 6;
 
 /// What a child leaves behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// It has not read its errand.
     Unread,
     /// It has read its errand, and ended before its answer.

@@ -11,14 +11,25 @@
 //! | how a child ends | as a value: its result, or a [`JoinError`](crate::JoinError) |
 //! | what if the parent ends first | the child runs on, unless it is a [`daemon`](Builder::daemon) |
 
-mod call;
+pub(crate) mod call;
 pub(crate) mod entry;
 pub(crate) mod handle;
 pub(crate) mod join_error;
 mod mailbox;
 mod orphans;
 mod spawn;
-mod transfer;
+pub(crate) mod transfer;
 
 pub use call::Entry;
+#[derive(Debug, Clone, Copy, Default)]
+/// X.
+pub enum StartMethod {
+    /// A.
+    #[default]
+    Spawn,
+    /// B.
+    Fork,
+    /// C.
+    ForkServer,
+}
 pub use spawn::Builder;

@@ -94,9 +94,17 @@ impl Builder {
         Args: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let function = trampoline::<F, Args, R>(function);
+        self.start(trampoline::<F, Args, R>(function), &arguments)
+    }
+
+    pub(crate) fn start_method(self, _method: super::StartMethod) -> Self {
+        self
+    }
+
+    /// Starts a child that runs a trampoline with arguments of its type.
+    pub(crate) fn start<R>(self, function: Trampoline, arguments: &impl Serialize) -> Result<Process<R>> {
         let way = entry::way()?;
-        let (bytes, mut luggage) = transfer::pack(&arguments)?;
+        let (bytes, mut luggage) = transfer::pack(arguments)?;
         let (mailbox, pid) = launch(way, function, &bytes, &luggage, self.daemon)?;
         luggage.hand_over(pid);
         let pidfd = spawn::open_child(pid).map_err(|error| {

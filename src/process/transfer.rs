@@ -10,6 +10,7 @@ use crate::collections::{
     SharedValue,
 };
 use crate::error::{Error, ErrorKind, Result};
+use crate::layout::encoding::{decode, encode};
 use crate::layout::{Kind, Shareable};
 use crate::messages::{Connection, Consumer, Parcel, Producer, Receiver, Reservation, Sender, SharedQueue, Travel};
 use crate::primitive::liveness::child_id;
@@ -42,6 +43,19 @@ impl Passed {
         })
     }
 
+    /// Opens the file it leads to in the process that describes it.
+    fn fetch(&self, process: u32) -> Result<OwnedFd> {
+        let lost = |what: String| Error::new(ErrorKind::NotTransferable, what);
+        let path = PathBuf::from(format!("/proc/{process}/fd/{}", self.number));
+        let fd = map::open_link(&path)
+            .map_err(|error| lost(format!("{} cannot be opened", path.display())).with_source(error))?;
+        let found = map::stat(fd.as_fd()).map_err(|error| lost("fstat".to_owned()).with_source(error))?;
+        if (found.dev, found.ino) != (self.dev, self.ino) {
+            return Err(lost(format!("{} leads to another file by now", path.display())));
+        }
+        Ok(fd)
+    }
+
     /// Takes it over in the child.
     pub(super) fn take(&self) -> Result<OwnedFd> {
         descriptor::take_inherited(self.number, self.dev, self.ino).ok_or_else(|| {
@@ -53,13 +67,19 @@ impl Passed {
 
 /// A segment that travels, as the child is told of it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(super) struct PassedSegment {
+pub(crate) struct PassedSegment {
     descriptor: Passed,
     /// Where it stands, if it has a name.
     path: Option<OsString>,
 }
 
 impl PassedSegment {
+    /// Whether this is the file the segment lies in.
+    fn is(&self, segment: &Segment) -> bool {
+        map::stat(segment.fd().as_fd())
+            .is_ok_and(|found| (found.dev, found.ino) == (self.descriptor.dev, self.descriptor.ino))
+    }
+
     /// Takes the descriptor over.
     pub(super) fn take(self) -> Result<TakenSegment> {
         let fd = self.descriptor.take()?;
@@ -225,6 +245,86 @@ pub(super) fn pack<T: Serialize>(arguments: &T) -> Result<(Vec<u8>, Luggage)> {
         (Ok(bytes), _) => Ok((bytes, Luggage::default())),
         (Err(error), end) => Err(explain("the arguments cannot be encoded", &error, end)),
     }
+}
+
+/// What a job that goes to a running worker has to bring along, as that is told of it.
+pub(crate) type Table = Vec<PassedSegment>;
+
+impl Luggage {
+    /// What the receiver is to fetch from this process; `None` if there is nothing.
+    pub(crate) fn to_fetch(&self) -> Option<Table> {
+        (!self.segments.is_empty()).then(|| self.table())
+    }
+}
+
+/// Encodes the arguments of some jobs one by one, all with one luggage. Calls `each` with what became of each, in order.
+pub(crate) fn pack_each<T: Serialize>(
+    items: impl IntoIterator<Item = T>,
+    mut each: impl FnMut(Result<&[u8]>),
+) -> Luggage {
+    let begun = Transfer {
+        direction: Direction::Out(Luggage::default()),
+        fault: None,
+    };
+    let _restore = Restore(TRANSFER.replace(Some(begun)));
+    let mut buffer = Vec::new();
+    for item in items {
+        buffer.clear();
+        let encoded = encode(&item, &mut buffer);
+        each(
+            encoded
+                .map(|()| &buffer[..])
+                .map_err(|_| why_not("the arguments cannot be encoded")),
+        );
+    }
+    match TRANSFER.take() {
+        Some(Transfer {
+            direction: Direction::Out(luggage),
+            ..
+        }) => luggage,
+        _ => Luggage::default(),
+    }
+}
+
+/// What went wrong in the transfer under way, so that it can go on.
+fn why_not(what: &str) -> Error {
+    let fault = TRANSFER.with_borrow_mut(|transfer| transfer.as_mut().and_then(|transfer| transfer.fault.take()));
+    fault.unwrap_or_else(|| Error::new(ErrorKind::Encoding, what))
+}
+
+/// Fetches what a job brings along from the process that posted it, reusing what this process has attached already.
+pub(crate) fn fetch(table: &Table, poster: u32, kept: &[Segment]) -> Result<Vec<Segment>> {
+    let fetch_one = |passed: &PassedSegment| {
+        if let Some(known) = kept.iter().find(|segment| passed.is(segment)) {
+            return Ok(known.clone());
+        }
+        let fd = passed.descriptor.fetch(poster)?;
+        Segment::from_descriptor(fd, passed.path.clone().map(PathBuf::from))
+    };
+    table.iter().map(fetch_one).collect()
+}
+
+/// Does `work`, during which jobs may be decoded by [`unpack_next`], whose handles lie in these segments.
+pub(crate) fn unpacking<T>(segments: Vec<Segment>, work: impl FnOnce() -> T) -> T {
+    let begun = Transfer {
+        direction: Direction::In(Arrivals {
+            segments,
+            files: Vec::new(),
+        }),
+        fault: None,
+    };
+    let _restore = Restore(TRANSFER.replace(Some(begun)));
+    work()
+}
+
+/// Decodes the arguments of one job.
+pub(crate) fn unpack_next<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    decode(bytes).ok_or_else(|| why_not("the arguments cannot be decoded"))
+}
+
+/// Encodes the result of one job.
+pub(crate) fn pack_next<T: Serialize>(result: &T, buffer: &mut Vec<u8>) -> Result<()> {
+    encode(result, buffer).map_err(|_| why_not("the result cannot be encoded"))
 }
 
 /// Decodes the arguments of this process, whose handles lie in the segments that arrived.

@@ -129,14 +129,6 @@ impl<'a> RawBoard<'a> {
         &self.slots[at]
     }
 
-    pub(crate) fn slots(&self) -> usize {
-        self.slots.len()
-    }
-
-    pub(crate) fn workers(&self) -> usize {
-        self.bells.len()
-    }
-
     fn place(&self, position: u64) -> &'a AtomicU64 {
         &self.ring[(position % self.ring.len() as u64) as usize]
     }

@@ -89,9 +89,18 @@ pub(crate) mod clock {
 
     /// Returns milliseconds since the first call.
     pub(crate) fn monotonic_millis() -> u64 {
+        u64::try_from(elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Returns nanoseconds since the first call.
+    #[cfg(feature = "process")]
+    pub(crate) fn monotonic_nanos() -> u64 {
+        u64::try_from(elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn elapsed() -> Duration {
         static START: OnceLock<Instant> = OnceLock::new();
-        let elapsed = START.get_or_init(Instant::now).elapsed();
-        u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+        START.get_or_init(Instant::now).elapsed()
     }
 
     /// Puts this thread to sleep for at least `duration`.
@@ -305,6 +314,12 @@ pub(crate) mod map {
 
     /// Reports `Unsupported`.
     pub(crate) fn allocate(_fd: BorrowedFd<'_>, _len: u64) -> io::Result<()> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    #[cfg(feature = "process")]
+    pub(crate) fn punch(_fd: BorrowedFd<'_>, _offset: u64, _len: u64) -> io::Result<()> {
         unsupported()
     }
 

@@ -6,23 +6,36 @@ use core::time::Duration;
 ///
 /// All processes of one time namespace read the same clock.
 pub(crate) fn monotonic_millis() -> u64 {
-    millis(libc::CLOCK_MONOTONIC)
+    let (seconds, nanoseconds) = read(libc::CLOCK_MONOTONIC);
+    millis(seconds, nanoseconds)
+}
+
+/// Returns nanoseconds of the same clock.
+#[cfg(feature = "process")]
+pub(crate) fn monotonic_nanos() -> u64 {
+    let (seconds, nanoseconds) = read(libc::CLOCK_MONOTONIC);
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
 }
 
 /// Returns milliseconds since boot, time suspended included.
 #[cfg(feature = "map")]
 pub(crate) fn boot_millis() -> u64 {
-    millis(libc::CLOCK_BOOTTIME)
+    let (seconds, nanoseconds) = read(libc::CLOCK_BOOTTIME);
+    millis(seconds, nanoseconds)
 }
 
-fn millis(clock: libc::clockid_t) -> u64 {
+fn millis(seconds: u64, nanoseconds: u64) -> u64 {
+    seconds.saturating_mul(1_000).saturating_add(nanoseconds / 1_000_000)
+}
+
+/// Seconds, and nanoseconds of the next.
+fn read(clock: libc::clockid_t) -> (u64, u64) {
     // SAFETY: every field of a timespec is an integer, for which zero is a value.
     let mut now: libc::timespec = unsafe { core::mem::zeroed() };
     // SAFETY: `now` is writable for one timespec. The call cannot fail for these clocks.
     unsafe { libc::clock_gettime(clock, &mut now) };
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
-    seconds.saturating_mul(1_000).saturating_add(nanoseconds / 1_000_000)
+    (seconds, u64::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 /// Puts this thread to sleep for at least `duration`.

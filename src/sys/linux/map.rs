@@ -292,9 +292,29 @@ pub(crate) fn reopen(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(OpenOptions::new().read(true).write(true).open(fd_path(fd))?.into())
 }
 
+/// Opens the file a link in `/proc` leads to.
+///
+/// # Errors
+/// What `open` reports.
+#[cfg(feature = "process")]
+pub(crate) fn open_link(path: &Path) -> io::Result<OwnedFd> {
+    Ok(OpenOptions::new().read(true).write(true).open(path)?.into())
+}
+
 /// Names a descriptor; of the thread, as a leader that has ended has no descriptors.
 fn fd_path(fd: BorrowedFd<'_>) -> String {
     format!("/proc/thread-self/fd/{}", fd.as_raw_fd())
+}
+
+/// Gives back the memory of a file's bytes, which read zero afterwards; the file keeps its length.
+///
+/// # Errors
+/// Whatever `fallocate` reports.
+#[cfg(feature = "process")]
+pub(crate) fn punch(fd: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
+    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    // SAFETY: the call takes numbers; the descriptor is open while it is borrowed.
+    retry(|| unsafe { libc::fallocate(fd.as_raw_fd(), mode, offset as libc::off_t, len as libc::off_t) }).map(drop)
 }
 
 /// Removes a name.

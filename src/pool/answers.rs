@@ -1,0 +1,109 @@
+//! `Answers`: how a worker writes the results of a job, so that those of finished items outlive it.
+//!
+//! | step | words | if the worker dies there |
+//! |---|---|---|
+//! | bytes go into the window | as before | the record is not published: its item was the one in hand |
+//! | the window is full: its bytes are written to the file | as before | they are in both places |
+//! | `flushed` moves on | results below it are in the file | as above; the window is written anew only afterwards |
+//! | the record is whole: `written` moves on | the record is published | its item has its result |
+//!
+//! The parent reads only after the job is done or the worker dead.
+
+use super::memory::{Memory, WINDOW};
+use super::records::{Tag, Times, put_header};
+use crate::primitive::{Ordering, crash_point};
+use crate::raw::board::RawSlot;
+use crate::sys::spawn;
+use std::io;
+
+/// The results of one claimed slot.
+pub(super) struct Answers<'a> {
+    memory: &'a Memory,
+    slot: usize,
+    words: &'a RawSlot,
+    /// Bytes so far, and how many of them are in the file.
+    at: u64,
+    flushed: u64,
+    header: Vec<u8>,
+    failed: u64,
+}
+
+impl<'a> Answers<'a> {
+    pub(super) fn new(memory: &'a Memory, slot: usize) -> Self {
+        Answers {
+            memory,
+            slot,
+            words: memory.board().slot(slot),
+            at: 0,
+            flushed: 0,
+            header: Vec::new(),
+            failed: 0,
+        }
+    }
+
+    /// Writes and publishes the record of one item.
+    pub(super) fn put(&mut self, tag: Tag, bytes: &[u8], times: Option<Times>) {
+        if let Err(error) = self.try_put(tag, bytes, times) {
+            let text = format!("a result of {} bytes: {error}", bytes.len());
+            if self.try_put(Tag::OutOfMemory, text.as_bytes(), times).is_err() {
+                spawn::exit_at_once(); // Not even that can be said: the parent will see the job's worker end.
+            }
+        }
+    }
+
+    fn try_put(&mut self, tag: Tag, bytes: &[u8], times: Option<Times>) -> io::Result<()> {
+        let start = self.at;
+        let mut header = core::mem::take(&mut self.header);
+        header.clear();
+        put_header(tag, bytes.len(), times, &mut header);
+        let written = self.append(&header).and_then(|()| self.append(bytes));
+        self.header = header;
+        if let Err(error) = written {
+            self.at = start;
+            if self.flushed > start {
+                self.set_flushed(start); // What was published is in the file, all of it.
+            }
+            return Err(error);
+        }
+        if tag != Tag::Value {
+            self.failed += 1;
+            self.words.failed.store(self.failed, Ordering::Relaxed); // Relaxed: read as `written` is.
+        }
+        crash_point!("board.answering");
+        // Release: pairs with the Acquire of the board's `is_done`, or with the kernel's news of this process's death.
+        self.words.written.store(self.at, Ordering::Release);
+        crash_point!("board.answered");
+        Ok(())
+    }
+
+    fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        loop {
+            let used = (self.at - self.flushed) as usize;
+            let room = WINDOW - used;
+            if bytes.len() <= room {
+                self.memory.write_window(self.slot, used, bytes);
+                self.at += bytes.len() as u64;
+                return Ok(());
+            }
+            if used == 0 {
+                self.memory.write_results(self.slot, bytes, self.at)?;
+                self.at += bytes.len() as u64;
+                self.set_flushed(self.at);
+                return Ok(());
+            }
+            let (first, rest) = bytes.split_at(room);
+            self.memory.write_window(self.slot, used, first);
+            self.memory.flush_window(self.slot, WINDOW, self.flushed)?;
+            self.at += room as u64;
+            crash_point!("board.spilled");
+            self.set_flushed(self.at);
+            bytes = rest;
+        }
+    }
+
+    fn set_flushed(&mut self, to: u64) {
+        self.flushed = to;
+        // Release: whoever sees the window's next bytes sees this first.
+        self.words.flushed.store(to, Ordering::Release);
+    }
+}

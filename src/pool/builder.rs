@@ -1,0 +1,267 @@
+//! `PoolBuilder`: a pool with what `Pool::new` does not offer.
+
+use super::engine::{Engine, Hire};
+use super::memory::{Memory, Shape};
+use super::pool::{Options, Pool};
+use super::worker::{Setup, work};
+use crate::error::Result;
+use crate::process::call::{self, Entry};
+use crate::process::handle::Process;
+use crate::process::{Builder, StartMethod};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::sync::Arc;
+
+/// Starts a worker by a builder.
+type Begin = Box<dyn Fn(Builder, Setup) -> Result<Process<Result<()>>> + Send + Sync>;
+
+/// Makes a [`Pool`] with what [`Pool::new`] does not offer.
+///
+/// # Examples
+///
+/// ```
+/// use procshare::Pool;
+///
+/// #[procshare::main]
+/// fn main() -> procshare::Result<()> {
+///     let pool = Pool::builder().workers(2).chunk_size(10).max_tasks_per_child(100).build()?;
+///     assert_eq!(pool.map(|a: u32| a % 7, 0..1_000).len(), 1_000);
+///     Ok(())
+/// }
+/// ```
+#[must_use = "a builder starts nothing before `build`"]
+pub struct PoolBuilder {
+    workers: Option<usize>,
+    options: Options,
+    budget: Option<u64>,
+    method: StartMethod,
+    timeline: bool,
+    begin: Begin,
+}
+
+impl Default for PoolBuilder {
+    fn default() -> Self {
+        PoolBuilder {
+            workers: None,
+            options: Options::default(),
+            budget: None,
+            method: StartMethod::default(),
+            timeline: false,
+            begin: Box::new(|builder, setup| builder.spawn(work, (setup,))),
+        }
+    }
+}
+
+/// What a worker does that is to be initialised.
+fn begin<F, Args>(setup: Setup, arguments: Args) -> Result<()>
+where
+    F: Entry<Args>,
+{
+    // SAFETY: `initializer` was given a value of F.
+    let initializer = unsafe { call::summon::<F>() };
+    initializer.call(arguments);
+    work(setup)
+}
+
+impl PoolBuilder {
+    /// Sets the number of workers; as many as this process may use processors otherwise.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     assert_eq!(procshare::Pool::builder().workers(3).build()?.workers(), 3);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// Has every worker call a function before its first job.
+    ///
+    /// So does every worker that takes the place of another. If it panics or ends the worker three times in a row, the
+    /// pool gives up: all jobs are [`NoWorkers`](crate::JobError::NoWorkers).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{Pool, SharedCounter};
+    ///
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let came = SharedCounter::new(0)?;
+    ///     let count = |came: SharedCounter| came.increment();
+    ///     let pool = Pool::builder().workers(2).initializer(count, (came.clone(),)).build()?;
+    ///     pool.close();
+    ///     pool.join();
+    ///     assert_eq!(came.get(), 2);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn initializer<F, Args>(mut self, function: F, arguments: Args) -> Self
+    where
+        F: Entry<Args>,
+        Args: Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        let _ = function;
+        call::assert_no_bytes::<F>();
+        let trampoline = call::trampoline::<_, (Setup, Args), Result<()>>(begin::<F, Args>);
+        self.begin = Box::new(move |builder, setup| builder.start(trampoline, &(setup, &arguments)));
+        self
+    }
+
+    /// Has every worker end after so many jobs, and another take its place.
+    ///
+    /// It limits what a function that leaks can leak. Every item of a map counts.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::builder().workers(1).max_tasks_per_child(1).build()?;
+    ///     let (first, second) = (pool.apply(std::process::id, ())?, pool.apply(std::process::id, ())?);
+    ///     assert_ne!(first, second);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn max_tasks_per_child(mut self, tasks: u64) -> Self {
+        assert!(tasks > 0, "a worker that may run no job is none");
+        self.budget = Some(tasks);
+        self
+    }
+
+    /// Sets how workers are started; [`StartMethod::Spawn`] otherwise.
+    ///
+    /// With [`StartMethod::Fork`] this process is forked once, as the pool is made, and that copy for each worker: they
+    /// have what was in memory then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{Pool, process::StartMethod};
+    ///
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = Pool::builder().workers(2).start_method(StartMethod::ForkServer).build()?;
+    ///     assert_eq!(pool.apply(|a: u32| a + 1, (1,)), Ok(2));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// Sets how many items of a map travel together; see [`Pool::with_chunk_size`].
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::builder().workers(2).chunk_size(100).build()?;
+    ///     assert_eq!(pool.map(|a: u32| a, 0..1_000).len(), 1_000);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn chunk_size(mut self, items: usize) -> Self {
+        self.options = self.options.chunk_size(items);
+        self
+    }
+
+    /// Sets how often a job is begun anew whose worker died; see [`Pool::with_retries`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::builder().workers(2).retries(2).build()?;
+    ///     assert_eq!(pool.apply(|a: u32| a, (7,)), Ok(7));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.options.retries = retries;
+        self
+    }
+
+    /// Keeps when each job began and ended; see [`Pool::timeline`].
+    ///
+    /// It costs two looks at the clock for each job, and the memory of its bar.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::builder().workers(2).timeline(true).build()?;
+    ///     pool.map(|a: u32| a, 0..6);
+    ///     assert_eq!(pool.timeline().bars().len(), 6);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn timeline(mut self, kept: bool) -> Self {
+        self.timeline = kept;
+        self
+    }
+
+    /// Makes the pool and starts its workers.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidCapacity`](crate::ErrorKind::InvalidCapacity) without workers or with more than 65,536,
+    /// [`NotInitialized`](crate::ErrorKind::NotInitialized) if the program never called [`init`](crate::init), and
+    /// whatever making a segment and starting processes reports.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::builder().build()?;
+    ///     assert_eq!(pool.apply(|| 42, ()), Ok(42));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn build(self) -> Result<Pool> {
+        let workers = match self.workers {
+            Some(workers) => workers,
+            None => std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        let memory = Memory::new(Shape::of_workers(workers)?)?;
+        let (begin, method) = (self.begin, self.method);
+        let hire: Hire = Box::new(move |setup| {
+            let builder = Process::builder().daemon(true).start_method(method);
+            let builder = builder.name(format!("PoolWorker-{}", setup.seat + 1));
+            begin(builder, setup)
+        });
+        let engine = Arc::new(Engine::new(memory, hire, self.budget, self.timeline)?);
+        Pool::start(engine, self.options)
+    }
+}
+
+impl fmt::Debug for PoolBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolBuilder")
+            .field("workers", &self.workers)
+            .field("options", &self.options)
+            .field("max_tasks_per_child", &self.budget)
+            .field("start_method", &self.method)
+            .field("timeline", &self.timeline)
+            .finish_non_exhaustive()
+    }
+}

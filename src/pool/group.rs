@@ -1,0 +1,203 @@
+//! `Group`: the results of jobs that were submitted together, as they arrive.
+
+use super::job_error::JobError;
+use super::records::Records;
+use crate::primitive::Deadline;
+use parking_lot::{Condvar, Mutex};
+use serde::de::DeserializeOwned;
+use std::collections::VecDeque;
+use std::task::Waker;
+
+/// What is known of some neighbouring items.
+pub(super) enum Part {
+    /// What their worker wrote of them.
+    Records {
+        first: usize,
+        count: usize,
+        bytes: Vec<u8>,
+        timed: bool,
+        worker: u32,
+    },
+    /// None of them has a result.
+    Failure {
+        first: usize,
+        count: usize,
+        error: JobError,
+    },
+}
+
+impl Part {
+    pub(super) fn first(&self) -> usize {
+        match self {
+            Part::Records { first, .. } | Part::Failure { first, .. } => *first,
+        }
+    }
+
+    /// Reads the results of its items, in their order.
+    pub(super) fn read<R: DeserializeOwned>(&self, mut each: impl FnMut(Result<R, JobError>)) {
+        match self {
+            Part::Records {
+                count,
+                bytes,
+                timed,
+                worker,
+                ..
+            } => {
+                let mut records = Records::new(bytes, *timed);
+                for _ in 0..*count {
+                    each(
+                        records
+                            .next()
+                            .map_or_else(|| Err(no_record()), |record| record.read(*worker)),
+                    );
+                }
+            }
+            Part::Failure { count, error, .. } => {
+                for _ in 0..*count {
+                    each(Err(error.clone()));
+                }
+            }
+        }
+    }
+}
+
+/// A record that was counted cannot be read: only words that were overwritten do that.
+pub(super) fn no_record() -> JobError {
+    JobError::Encoding("the worker's record of the job cannot be read".to_owned())
+}
+
+#[derive(Default)]
+struct State {
+    parts: VecDeque<Part>,
+    /// Items that have neither result nor error yet.
+    left: usize,
+    /// Items there are in all.
+    items: usize,
+    failed: usize,
+    waker: Option<Waker>,
+    /// Whether somebody waits for any part, not for all.
+    eager: bool,
+}
+
+/// The results of some items.
+pub(super) struct Group {
+    state: Mutex<State>,
+    news: Condvar,
+    /// Whether its items are waited for one by one.
+    prompt: bool,
+}
+
+impl Group {
+    /// A group of so many items.
+    pub(super) fn new(items: usize, prompt: bool) -> Self {
+        let state = State {
+            left: items,
+            items,
+            ..State::default()
+        };
+        Group {
+            state: Mutex::new(state),
+            news: Condvar::new(),
+            prompt,
+        }
+    }
+
+    /// Whether somebody is sure to wait for each part.
+    pub(super) fn is_prompt(&self) -> bool {
+        self.prompt
+    }
+
+    /// Expects so many items more.
+    pub(super) fn expect(&self, items: usize) {
+        let mut state = self.state.lock();
+        state.left += items;
+        state.items += items;
+    }
+
+    /// Takes a part in of `items` items, `failed` of which have no result.
+    pub(super) fn deliver(&self, part: Part, items: usize, failed: usize) {
+        let mut state = self.state.lock();
+        state.parts.push_back(part);
+        state.left = state.left.saturating_sub(items);
+        state.failed += failed;
+        let ended = state.left == 0;
+        let waker = if ended { state.waker.take() } else { None };
+        if ended || state.eager {
+            self.news.notify_all();
+        }
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Whether none but so many of its items have been dealt with, and none is left beside them.
+    pub(super) fn is_untouched_but(&self, items: usize) -> bool {
+        let state = self.state.lock();
+        state.left == items && state.items == items
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.state.lock().left == 0
+    }
+
+    /// Whether all have ended, and with results.
+    pub(super) fn is_successful(&self) -> bool {
+        let state = self.state.lock();
+        state.left == 0 && state.failed == 0
+    }
+
+    /// Waits until all have ended; false if the time passes first.
+    pub(super) fn wait(&self, deadline: Deadline) -> bool {
+        let mut state = self.state.lock();
+        while state.left > 0 {
+            if !self.sleep(&mut state, deadline) {
+                return state.left == 0;
+            }
+        }
+        true
+    }
+
+    fn sleep(&self, state: &mut parking_lot::MutexGuard<'_, State>, deadline: Deadline) -> bool {
+        match deadline.left() {
+            None => {
+                self.news.wait(state);
+                true
+            }
+            Some(left) => !left.is_zero() && !self.news.wait_for(state, left).timed_out(),
+        }
+    }
+
+    /// Leaves a waker to be called when all have ended; true if they have.
+    pub(super) fn poll(&self, waker: &Waker) -> bool {
+        let mut state = self.state.lock();
+        if state.left == 0 {
+            return true;
+        }
+        state.waker = Some(waker.clone());
+        false
+    }
+
+    /// Takes all parts, in the order of their items.
+    pub(super) fn take(&self) -> Vec<Part> {
+        let mut parts: Vec<_> = self.state.lock().parts.drain(..).collect();
+        parts.sort_unstable_by_key(Part::first);
+        parts
+    }
+
+    /// Waits for any part; `None` once there will be no more.
+    pub(super) fn next(&self) -> Option<Part> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(part) = state.parts.pop_front() {
+                return Some(part);
+            }
+            if state.left == 0 {
+                return None;
+            }
+            state.eager = true;
+            self.news.wait(&mut state);
+            state.eager = false;
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! `Job`: some items of one group, on their way to a worker.
+
+use super::group::Group;
+use super::job_error::JobError;
+use super::records::put_varint;
+use super::worker::Chunk;
+use crate::layout::encoding::encode;
+use crate::process::call;
+use crate::process::transfer::{self, Luggage};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Neighbouring items of a group, which one worker runs one after the other.
+pub(super) struct Job {
+    /// What lies in the slot, or will: given up once it does.
+    pub(super) bytes: Vec<u8>,
+    /// How many of the bytes tell what travels with it.
+    pub(super) head: usize,
+    /// Keeps open what the worker fetches.
+    _luggage: Arc<Luggage>,
+    /// Where in the program its function begins.
+    pub(super) function: u64,
+    pub(super) group: Arc<Group>,
+    /// The place of its first item in the group.
+    pub(super) first: usize,
+    /// Its number among all of the pool.
+    pub(super) number: u64,
+    pub(super) items: usize,
+    /// How many of its items have ended.
+    pub(super) done: usize,
+    /// How often the item after those may yet be begun anew, of how many times.
+    pub(super) retries_left: u32,
+    pub(super) retries: u32,
+}
+
+impl Job {
+    /// The items that have not ended.
+    pub(super) fn left(&self) -> usize {
+        self.items - self.done
+    }
+
+    /// The place of the next item in the group.
+    pub(super) fn next(&self) -> usize {
+        self.first + self.done
+    }
+
+    /// The number of the next item among all of the pool.
+    pub(super) fn number(&self) -> u64 {
+        self.number + self.done as u64
+    }
+
+    /// So many items have ended.
+    pub(super) fn advance(&mut self, items: usize) {
+        self.done += items;
+        self.retries_left = self.retries;
+    }
+}
+
+/// What encoding some items has come to: jobs, and items that cannot travel.
+pub(super) struct Packed {
+    pub(super) jobs: Vec<Job>,
+    /// The place of the first item in its group.
+    pub(super) first: usize,
+    pub(super) refused: Vec<(usize, JobError)>,
+}
+
+impl Packed {
+    /// Items of which none is sent.
+    pub(super) fn refused<T>(items: impl IntoIterator<Item = T>, first: usize, error: &JobError) -> Self {
+        let refused = items.into_iter().enumerate();
+        Packed {
+            jobs: Vec::new(),
+            first,
+            refused: refused.map(|(at, _)| (first + at, error.clone())).collect(),
+        }
+    }
+}
+
+/// Makes a job of neighbouring items, or several around those that cannot be encoded.
+pub(super) fn pack<Args: Serialize>(
+    chunk: Chunk,
+    items: impl IntoIterator<Item = Args>,
+    group: &Arc<Group>,
+    first: usize,
+    retries: u32,
+) -> Packed {
+    let function = match call::offset_of(chunk as *const ()) {
+        Ok(function) => function,
+        Err(error) => return Packed::refused(items, first, &JobError::Encoding(error.to_string())),
+    };
+    // Runs of encoded items, and where each begins.
+    let mut runs: Vec<(usize, usize, Vec<u8>)> = vec![];
+    let mut refused = vec![];
+    let mut place = first;
+    let luggage = transfer::pack_each(items, |encoded| {
+        match encoded {
+            Ok(bytes) => {
+                let follows = runs.last().is_some_and(|(first, items, _)| first + items == place);
+                if !follows {
+                    runs.push((place, 0, Vec::new()));
+                }
+                if let Some((_, items, run)) = runs.last_mut() {
+                    put_varint(bytes.len() as u64, run);
+                    run.extend_from_slice(bytes);
+                    *items += 1;
+                }
+            }
+            Err(error) => refused.push((place, super::refusal(&error))),
+        }
+        place += 1;
+    });
+    let mut head = Vec::new();
+    if let Some(table) = luggage.to_fetch() {
+        // Numbers and paths: nothing of it can fail to be encoded.
+        let _ = encode(&table, &mut head);
+    }
+    let luggage = Arc::new(luggage);
+    let job = |(first, items, mut bytes): (usize, usize, Vec<u8>)| {
+        if !head.is_empty() {
+            bytes.splice(0..0, head.iter().copied());
+        }
+        Job {
+            bytes,
+            head: head.len(),
+            _luggage: luggage.clone(),
+            function,
+            group: group.clone(),
+            first,
+            number: 0,
+            items,
+            done: 0,
+            retries_left: retries,
+            retries,
+        }
+    };
+    Packed {
+        jobs: runs.into_iter().map(job).collect(),
+        first,
+        refused,
+    }
+}

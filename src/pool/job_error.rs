@@ -1,0 +1,109 @@
+//! `JobError`: why a job gave no result.
+
+use crate::error::{Error, ErrorKind};
+use std::fmt;
+
+/// Tells why a job of a [`Pool`](crate::Pool) gave no result.
+///
+/// # Examples
+///
+/// ```
+/// use procshare::{JobError, Pool};
+///
+/// #[procshare::main]
+/// fn main() -> procshare::Result<()> {
+///     let pool = Pool::new(1)?;
+///     let error = pool.apply(|| std::process::exit(3), ()).map(|()| ()).unwrap_err();
+///     assert!(matches!(error, JobError::WorkerDied { code: Some(3), .. }));
+///     assert_eq!(pool.apply(|a: u8| a + 1, (1,)), Ok(2)); // by another worker
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JobError {
+    /// The function panicked with these words.
+    Panicked {
+        /// What it said.
+        message: String,
+        /// The process it ran in, which goes on.
+        worker: u32,
+    },
+    /// The worker ended while it held this job.
+    WorkerDied {
+        /// The signal that ended it.
+        signal: Option<i32>,
+        /// The status it exited with by itself.
+        code: Option<i32>,
+        /// The process that ended.
+        worker: u32,
+    },
+    /// Arguments or results could not be encoded or decoded.
+    Encoding(String),
+    /// The result holds a handle, or one among the arguments could not be passed.
+    NotTransferable(String),
+    /// Memory cannot hold the arguments or the result.
+    OutOfMemory(String),
+    /// It was cancelled before any worker began it.
+    Cancelled,
+    /// The pool was closed before.
+    Closed,
+    /// The pool was terminated, or dropped, before the job was done.
+    Terminated,
+    /// The job was not done when the time limit passed.
+    TimedOut,
+    /// The result was taken before.
+    AlreadyTaken,
+    /// No worker can be started, for this reason.
+    NoWorkers(String),
+    /// The pool belongs to the process this one was forked from.
+    ForeignProcess,
+}
+
+impl fmt::Display for JobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JobError::Panicked { message, worker } => write!(f, "the job panicked in worker {worker}: {message}"),
+            JobError::WorkerDied {
+                signal: Some(signal),
+                worker,
+                ..
+            } => write!(f, "signal {signal} ended worker {worker}, which held the job"),
+            JobError::WorkerDied {
+                code: Some(code),
+                worker,
+                ..
+            } => write!(f, "worker {worker}, which held the job, exited with status {code}"),
+            JobError::WorkerDied { worker, .. } => {
+                write!(f, "worker {worker}, which held the job, ended, nobody can tell how")
+            }
+            JobError::Encoding(text) | JobError::NotTransferable(text) | JobError::OutOfMemory(text) => {
+                f.write_str(text)
+            }
+            JobError::Cancelled => f.write_str("the job was cancelled"),
+            JobError::Closed => f.write_str("the pool is closed"),
+            JobError::Terminated => f.write_str("the pool was terminated before the job was done"),
+            JobError::TimedOut => f.write_str("the job was not done when the time limit passed"),
+            JobError::AlreadyTaken => f.write_str("the result was taken before"),
+            JobError::NoWorkers(text) => write!(f, "no worker can be started: {text}"),
+            JobError::ForeignProcess => f.write_str("the pool belongs to the process this one was forked from"),
+        }
+    }
+}
+
+impl std::error::Error for JobError {}
+
+impl From<JobError> for Error {
+    fn from(error: JobError) -> Self {
+        let kind = match &error {
+            JobError::TimedOut => ErrorKind::TimedOut,
+            JobError::Encoding(_) => ErrorKind::Encoding,
+            JobError::NotTransferable(_) => ErrorKind::NotTransferable,
+            JobError::OutOfMemory(_) => ErrorKind::OutOfMemory,
+            JobError::Closed | JobError::Terminated => ErrorKind::Closed,
+            JobError::NoWorkers(_) => ErrorKind::Spawn,
+            _ => ErrorKind::ChildFailed,
+        };
+        Error::new(kind, error.to_string())
+    }
+}

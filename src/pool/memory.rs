@@ -1,0 +1,272 @@
+//! `Memory`: where the jobs of a pool and their results lie, in the parent and in its workers.
+//!
+//! One segment holds the board (`raw::board`) and a page for each slot: the first bytes of its job, and a window through
+//! which its results are written. What is longer lies in a second memory file, whose offsets are so far apart that every
+//! slot has room for any job: a file without bytes takes no memory, and what was read is punched out again.
+
+use crate::collections::Handle;
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::{Kind, Spec, text_fingerprint};
+use crate::primitive::{AtomicU64, Padded};
+use crate::raw::board::{BoardWords, MOST_SLOTS, MOST_WORKERS, RawBoard, RawSlot};
+use crate::segment::Segment;
+use crate::sys::map::{self, AsFd, OwnedFd};
+use crate::sys::{memory, spawn};
+use std::io;
+use std::sync::Arc;
+
+/// Bytes of a job that lie in the slot's page.
+pub(super) const JOB_BYTES: usize = 1024;
+/// Bytes of results that lie in the slot's page.
+pub(super) const WINDOW: usize = PAGE - JOB_BYTES;
+const PAGE: usize = 4096;
+
+/// How far the file's parts for two jobs, or results, lie apart.
+const STRIDE: u64 = 1 << 40;
+
+/// So much is written without asking for what is left.
+const UNASKED: u64 = 1 << 20;
+
+const SCHEMA: &str = "procshare pool 1";
+
+/// How many slots and workers a pool has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Shape {
+    pub(super) slots: u32,
+    pub(super) workers: u32,
+}
+
+impl Shape {
+    /// Enough slots for workers to find jobs while the parent is busy.
+    pub(super) fn of_workers(workers: usize) -> Result<Self> {
+        if workers == 0 || workers > MOST_WORKERS {
+            let message = format!("a pool has 1 to {MOST_WORKERS} workers, not {workers}");
+            return Err(Error::new(ErrorKind::InvalidCapacity, message));
+        }
+        let slots = (4 * workers).next_power_of_two().clamp(128, MOST_SLOTS);
+        Ok(Shape {
+            slots: slots as u32,
+            workers: workers as u32,
+        })
+    }
+
+    fn bells_at(self) -> usize {
+        size_of::<BoardWords>()
+    }
+
+    fn came_at(self) -> usize {
+        self.bells_at() + self.workers as usize * size_of::<Padded<AtomicU64>>()
+    }
+
+    fn ring_at(self) -> usize {
+        self.came_at() + self.workers as usize * size_of::<AtomicU64>()
+    }
+
+    fn slots_at(self) -> usize {
+        (self.ring_at() + self.slots as usize * size_of::<AtomicU64>()).next_multiple_of(64)
+    }
+
+    fn pages_at(self) -> usize {
+        self.slots_at() + self.slots as usize * size_of::<RawSlot>()
+    }
+
+    fn bytes(self) -> usize {
+        self.pages_at() + self.slots as usize * PAGE
+    }
+
+    fn spec(self) -> Spec<'static> {
+        Spec {
+            kind: Kind::Pool,
+            fingerprint: text_fingerprint(SCHEMA),
+            schema: &SCHEMA,
+            len: u64::from(self.slots),
+            bytes: self.bytes() as u64,
+        }
+    }
+}
+
+/// The two files of a pool, mapped and open.
+pub(super) struct Memory {
+    handle: Handle,
+    shape: Shape,
+    spill: Arc<OwnedFd>,
+}
+
+impl Memory {
+    /// Makes the files of a new pool.
+    pub(super) fn new(shape: Shape) -> Result<Self> {
+        // Fresh memory is zero, which is an empty board.
+        let handle = Handle::new_alone(&shape.spec(), &|_, _| {})?;
+        let spill = map::memfd(c"procshare-pool").map_err(|error| super::os_error("memfd_create", error))?;
+        Ok(Memory {
+            handle,
+            shape,
+            spill: Arc::new(spill),
+        })
+    }
+
+    /// Finds the board in a segment that was passed to this process.
+    pub(super) fn open(segment: &Segment, shape: Shape, spill: Arc<OwnedFd>) -> Result<Self> {
+        let spec = shape.spec();
+        let handle = Handle::open_in(segment, "", &spec, Some(spec.len))?;
+        if handle.bytes() != spec.bytes {
+            let message = format!(
+                "a pool of {shape:?} takes {} bytes, found {}",
+                spec.bytes,
+                handle.bytes()
+            );
+            return Err(Error::new(ErrorKind::Corrupt, message).in_segment(segment.label()));
+        }
+        Ok(Memory { handle, shape, spill })
+    }
+
+    pub(super) fn segment(&self) -> &Segment {
+        self.handle.segment()
+    }
+
+    pub(super) fn spill(&self) -> &Arc<OwnedFd> {
+        &self.spill
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The `len` objects that stand so many bytes from the start.
+    fn array<T>(&self, at: usize, len: u32) -> &[T] {
+        let first = self.handle.address().wrapping_add(at).cast::<T>();
+        // SAFETY: the object has `shape.bytes()` bytes (`new` made it so, `open` compared), aligned to a cache line; the
+        // offsets come from `shape`, keep that alignment, and end where the next begins. What lies there is made of atomics,
+        // for which any bytes are valid, and stays mapped while the handle lives.
+        unsafe { core::slice::from_raw_parts(first, len as usize) }
+    }
+
+    /// The state machine.
+    pub(super) fn board(&self) -> RawBoard<'_> {
+        let Shape { slots, workers } = self.shape;
+        let words: &[BoardWords] = self.array(0, 1);
+        RawBoard::new(
+            &words[0],
+            self.array(self.shape.bells_at(), workers),
+            self.array(self.shape.ring_at(), slots),
+            self.array(self.shape.slots_at(), slots),
+        )
+    }
+
+    /// A word for each worker, not zero once it is ready for jobs.
+    pub(super) fn came(&self) -> &[AtomicU64] {
+        self.array(self.shape.came_at(), self.shape.workers)
+    }
+
+    /// The first byte of a slot's page, so many bytes on.
+    fn page(&self, slot: usize, at: usize) -> *mut u8 {
+        debug_assert!(slot < self.shape.slots as usize && at <= PAGE);
+        self.handle
+            .address()
+            .wrapping_add(self.shape.pages_at() + slot * PAGE + at)
+    }
+
+    /// Writes a job into a slot that is free.
+    pub(super) fn write_job(&self, slot: usize, bytes: &[u8]) -> io::Result<()> {
+        let (first, rest) = bytes.split_at(bytes.len().min(JOB_BYTES));
+        // SAFETY: the page has so many bytes for jobs, and nobody else reads or writes those of a free slot.
+        unsafe { self.page(slot, 0).copy_from_nonoverlapping(first.as_ptr(), first.len()) };
+        if rest.is_empty() {
+            return Ok(());
+        }
+        check_memory(rest.len() as u64)?;
+        spawn::write_at(self.spill.as_fd(), rest, job_offset(slot))
+    }
+
+    /// Reads `len` bytes of a job that this process has claimed.
+    pub(super) fn read_job(&self, slot: usize, len: usize, into: &mut Vec<u8>) -> io::Result<()> {
+        into.clear();
+        if len > JOB_BYTES {
+            // The length is a peer's word; the file's is the kernel's.
+            self.check_spilled(job_offset(slot), (len - JOB_BYTES) as u64)?;
+        }
+        into.resize(len, 0);
+        let first = len.min(JOB_BYTES);
+        // SAFETY: the page has so many bytes for jobs, `into` has just been given at least as many, and the poster writes
+        // none of a slot that is taken.
+        unsafe { into.as_mut_ptr().copy_from_nonoverlapping(self.page(slot, 0), first) };
+        if len > JOB_BYTES {
+            spawn::read_at(self.spill.as_fd(), &mut into[JOB_BYTES..], job_offset(slot))?;
+        }
+        Ok(())
+    }
+
+    /// Writes into the window of a slot that this process has claimed.
+    pub(super) fn write_window(&self, slot: usize, at: usize, bytes: &[u8]) {
+        assert!(at + bytes.len() <= WINDOW, "results beyond the window");
+        let to = self.page(slot, JOB_BYTES + at);
+        // SAFETY: the window has so many bytes (asserted), and the poster reads none before they are published.
+        unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+    }
+
+    /// Moves the first `len` bytes of the window into the file, as the results from `at` on.
+    pub(super) fn flush_window(&self, slot: usize, len: usize, at: u64) -> io::Result<()> {
+        let mut bytes = [0; WINDOW];
+        self.read_window(slot, &mut bytes[..len]);
+        self.write_results(slot, &bytes[..len], at)
+    }
+
+    /// Writes results into the file directly.
+    pub(super) fn write_results(&self, slot: usize, bytes: &[u8], at: u64) -> io::Result<()> {
+        check_memory(bytes.len() as u64)?;
+        spawn::write_at(self.spill.as_fd(), bytes, result_offset(slot) + at)
+    }
+
+    fn read_window(&self, slot: usize, into: &mut [u8]) {
+        assert!(into.len() <= WINDOW, "results beyond the window");
+        let from = self.page(slot, JOB_BYTES);
+        // SAFETY: the window has so many bytes (asserted), which its writer, if it lives, has published and writes no more.
+        unsafe { into.as_mut_ptr().copy_from_nonoverlapping(from, into.len()) };
+    }
+
+    /// Reads the results of a slot that is done, or whose worker is dead.
+    pub(super) fn read_results(&self, slot: usize, written: u64, flushed: u64) -> io::Result<Vec<u8>> {
+        let in_file = written.min(flushed);
+        let in_window = (written - in_file) as usize;
+        if in_window > WINDOW {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        self.check_spilled(result_offset(slot), in_file)?;
+        let mut bytes = vec![0; in_file as usize + in_window];
+        let (file, window) = bytes.split_at_mut(in_file as usize);
+        if !file.is_empty() {
+            spawn::read_at(self.spill.as_fd(), file, result_offset(slot))?;
+        }
+        self.read_window(slot, window);
+        Ok(bytes)
+    }
+
+    fn check_spilled(&self, offset: u64, len: u64) -> io::Result<()> {
+        if len > 0 && (len > STRIDE || offset + len > map::stat(self.spill.as_fd())?.len) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(())
+    }
+
+    /// Gives the memory of what a slot has in the file back.
+    pub(super) fn punch(&self, slot: usize) {
+        // What cannot be given back is written anew by the slot's next job.
+        let _ = map::punch(self.spill.as_fd(), job_offset(slot), 2 * STRIDE);
+    }
+}
+
+fn job_offset(slot: usize) -> u64 {
+    2 * slot as u64 * STRIDE
+}
+
+fn result_offset(slot: usize) -> u64 {
+    job_offset(slot) + STRIDE
+}
+
+/// Asks whether that much more memory can be had: the kernel kills somebody rather than refuse it.
+fn check_memory(len: u64) -> io::Result<()> {
+    if len > UNASKED && memory::available_memory().is_some_and(|available| available < len) {
+        return Err(io::ErrorKind::OutOfMemory.into());
+    }
+    Ok(())
+}

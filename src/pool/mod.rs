@@ -1,0 +1,60 @@
+//! Worker processes that run jobs: a killed worker fails the one job it held, and nothing else.
+//!
+//! [`Pool`](crate::Pool) is what Python calls the same: `map`, `starmap`, `imap`, `apply` and their kin. Jobs and results
+//! travel through shared memory, encoded by serde; handles of shared objects among the arguments arrive attached.
+//!
+//! | question | answer |
+//! |---|---|
+//! | which functions | those of [`Process::spawn`](crate::Process::spawn): see [`Entry`](crate::process::Entry) |
+//! | what if a job panics | it is an error with its words; the worker goes on |
+//! | what if a worker is killed, or exits | the item it held is [`WorkerDied`](crate::JobError::WorkerDied), or is begun anew if [`retries`](crate::Pool::with_retries) allow; what it had not begun runs elsewhere; another takes its place |
+//! | what if a worker is stopped | the others go on; the job it holds waits for it |
+//! | what if this process ends, in whatever way | the workers end with it, and the memory of jobs is gone |
+//! | what if results are not fetched | they wait in this process's memory; no worker waits for that |
+//! | what of a job that uses a pool | it makes its own: a pool's handle does not travel |
+
+mod answers;
+mod builder;
+mod engine;
+mod group;
+mod imap;
+mod job;
+pub(crate) mod job_error;
+mod memory;
+mod pending;
+pub(crate) mod pool;
+mod progress;
+mod records;
+mod timeline;
+mod worker;
+
+pub use builder::PoolBuilder;
+pub use imap::{Imap, ImapUnordered};
+pub use pending::Pending;
+pub use progress::Progress;
+pub use timeline::{Bar, Ending, Timeline};
+
+use crate::error::{Error, ErrorKind};
+use job_error::JobError;
+use std::io;
+
+/// What the operating system refused while a pool was made.
+fn os_error(what: &str, error: io::Error) -> Error {
+    let kind = match error.kind() {
+        io::ErrorKind::OutOfMemory => ErrorKind::OutOfMemory,
+        io::ErrorKind::Unsupported => ErrorKind::Unsupported,
+        _ if crate::sys::errno_is(&error, crate::sys::Errno::Emfile) => ErrorKind::TooManyDescriptors,
+        _ if crate::sys::errno_is(&error, crate::sys::Errno::Enfile) => ErrorKind::TooManyDescriptors,
+        _ => ErrorKind::Io,
+    };
+    Error::new(kind, what).with_source(error)
+}
+
+/// Why a job cannot be sent.
+fn refusal(error: &Error) -> JobError {
+    match error.kind() {
+        ErrorKind::NotTransferable => JobError::NotTransferable(error.to_string()),
+        ErrorKind::OutOfMemory => JobError::OutOfMemory(error.to_string()),
+        _ => JobError::Encoding(error.to_string()),
+    }
+}

@@ -1,0 +1,735 @@
+//! `Pool`: jobs in, results out.
+
+use super::builder::PoolBuilder;
+use super::engine::Engine;
+use super::group::Group;
+use super::imap::{Imap, ImapUnordered};
+use super::job::{self, Packed};
+use super::job_error::JobError;
+use super::pending::{Assemble, Pending, many, one};
+use super::progress::Progress;
+use super::timeline::Timeline;
+use super::worker::{Chunk, run_chunk};
+use crate::error::{Error, ErrorKind, Result};
+use crate::process::call::{self, Entry};
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+/// Chunks of a map for each worker, if nobody says how large they are to be: as in Python.
+const CHUNKS_PER_WORKER: usize = 4;
+
+/// How a handle of a pool sends its jobs.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Options {
+    chunk_size: Option<usize>,
+    pub(super) retries: u32,
+}
+
+impl Options {
+    #[track_caller]
+    pub(super) fn chunk_size(self, items: usize) -> Self {
+        assert!(items > 0, "a chunk has at least one item");
+        Options {
+            chunk_size: Some(items),
+            ..self
+        }
+    }
+}
+
+/// Runs jobs in worker processes.
+///
+/// A clone is another handle of the same pool. When the last one is dropped, the workers are killed, and jobs that are
+/// not done yet are [`Terminated`](JobError::Terminated); [`join`](Self::join) lets them finish instead.
+///
+/// # What happens on death
+///
+/// The item a killed worker held is [`WorkerDied`](JobError::WorkerDied), or is begun anew if
+/// [`retries`](Self::with_retries) allow; all else it was to do runs elsewhere, and another worker takes its place. If this
+/// process dies, the workers end as well.
+///
+/// # Examples
+///
+/// ```
+/// use procshare::Pool;
+///
+/// fn square(a: u64) -> u64 {
+///     a * a
+/// }
+///
+/// #[procshare::main]
+/// fn main() -> procshare::Result<()> {
+///     let pool = Pool::new(2)?;
+///     let squares = pool.map(square, 0..1_000);
+///     let total: u64 = squares.into_iter().sum::<Result<_, _>>()?;
+///     assert_eq!(total, 332_833_500);
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Pool {
+    owner: Arc<Owner>,
+    options: Options,
+}
+
+/// Ends the pool with its last handle.
+struct Owner {
+    engine: Arc<Engine>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Owner {
+    fn join_thread(&self) {
+        let thread = self.thread.lock().take();
+        // The pool's own thread may hold the last handle, in what it calls.
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // A fork child leaves its parent's workers alone.
+        if self.engine.check_home().is_ok() {
+            self.engine.terminate(JobError::Terminated);
+            self.join_thread();
+        } else {
+            core::mem::forget(self.thread.lock().take());
+        }
+    }
+}
+
+impl Pool {
+    /// Makes a pool of that many workers.
+    ///
+    /// # Errors
+    ///
+    /// As [`PoolBuilder::build`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::new(2)?;
+    ///     assert_eq!(pool.apply(|a: u32, b: u32| a + b, (40, 2))?, 42);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn new(workers: usize) -> Result<Self> {
+        Self::builder().workers(workers).build()
+    }
+
+    /// Returns a builder for what [`new`](Self::new) does not offer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::builder().build()?; // as many workers as there are processors
+    ///     assert!(pool.workers() >= 1);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::default()
+    }
+
+    /// Starts the workers and the pool's thread.
+    pub(super) fn start(engine: Arc<Engine>, options: Options) -> Result<Self> {
+        if let Err(error) = engine.start_workers() {
+            engine.terminate(JobError::Terminated);
+            return Err(error);
+        }
+        let run = {
+            let engine = engine.clone();
+            move || engine.run()
+        };
+        let thread = thread::Builder::new().name("procshare-pool".to_owned()).spawn(run);
+        let thread = thread.map_err(|error| {
+            engine.terminate(JobError::Terminated);
+            Error::new(ErrorKind::Spawn, "starting the pool's thread").with_source(error)
+        })?;
+        let owner = Owner {
+            engine,
+            thread: Mutex::new(Some(thread)),
+        };
+        Ok(Pool {
+            owner: Arc::new(owner),
+            options,
+        })
+    }
+
+    /// Returns a handle whose maps have chunks of so many items.
+    ///
+    /// A chunk travels as one and is run by one worker, which spares time where items are small. It is no unit of
+    /// failure: items end one by one, also when the worker dies. Without this, [`map`](Self::map) makes four chunks for
+    /// each worker, and [`imap`](Self::imap) chunks of one item.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::new(2)?;
+    ///     assert_eq!(pool.with_chunk_size(3).map(|a: u32| a, 0..10).len(), 10);
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use = "the handle is the one with chunks"]
+    pub fn with_chunk_size(&self, items: usize) -> Self {
+        Pool {
+            owner: self.owner.clone(),
+            options: self.options.chunk_size(items),
+        }
+    }
+
+    /// Returns a handle whose jobs are begun anew if their worker dies.
+    ///
+    /// Each item may be begun so many times more. It is for functions that may run twice: the first run can have done all
+    /// its work before it died.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{Pool, SharedCounter};
+    ///
+    /// fn dies_once(runs: SharedCounter) -> i64 {
+    ///     if runs.increment() == Ok(1) {
+    ///         std::process::abort();
+    ///     }
+    ///     runs.get()
+    /// }
+    ///
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = Pool::new(1)?.with_retries(1);
+    ///     assert_eq!(pool.apply(dies_once, (SharedCounter::new(0)?,)), Ok(2));
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use = "the handle is the one that retries"]
+    pub fn with_retries(&self, retries: u32) -> Self {
+        Pool {
+            owner: self.owner.clone(),
+            options: Options {
+                retries,
+                ..self.options
+            },
+        }
+    }
+
+    /// Calls a function with each item, and returns the results in their order.
+    ///
+    /// Waits for all. Items are taken and encoded all at once; for endless iterators there is [`imap`](Self::imap).
+    ///
+    /// # Errors
+    ///
+    /// Each item has its own: see [`JobError`]. Collect them into a `Result<Vec<_>, _>` to stop at the first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::new(2)?;
+    ///     let lengths = pool.map(|word: String| word.len(), ["kill", "any", "process"].map(String::from));
+    ///     assert_eq!(lengths, [Ok(4), Ok(3), Ok(7)]);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn map<F, T, R>(&self, function: F, items: impl IntoIterator<Item = T>) -> Vec<Result<R, JobError>>
+    where
+        F: Entry<(T,), Output = R>,
+        T: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        self.starmap(function, items.into_iter().map(|item| (item,)))
+    }
+
+    /// As [`map`](Self::map), for items that are tuples of arguments.
+    ///
+    /// # Errors
+    ///
+    /// As [`map`](Self::map).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::new(2)?;
+    ///     let powers = pool.starmap(|a: u32, b: u32| a.pow(b), [(2, 5), (3, 2), (10, 3)]);
+    ///     assert_eq!(powers, [Ok(32), Ok(9), Ok(1000)]);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn starmap<F, Args, R>(&self, function: F, items: impl IntoIterator<Item = Args>) -> Vec<Result<R, JobError>>
+    where
+        F: Entry<Args, Output = R>,
+        Args: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        let pending = self.starmap_async(function, items);
+        // In a fork child all items have failed already.
+        pending.get().unwrap_or_default()
+    }
+
+    /// As [`map`](Self::map), without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`map`](Self::map), each item its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::new(2)?;
+    ///     let squares = pool.map_async(|a: u32| a * a, 0..3);
+    ///     squares.wait();
+    ///     assert_eq!(squares.get()?, [Ok(0), Ok(1), Ok(4)]);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn map_async<F, T, R>(
+        &self,
+        function: F,
+        items: impl IntoIterator<Item = T>,
+    ) -> Pending<Vec<Result<R, JobError>>>
+    where
+        F: Entry<(T,), Output = R>,
+        T: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        self.starmap_async(function, items.into_iter().map(|item| (item,)))
+    }
+
+    /// As [`starmap`](Self::starmap), without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`map`](Self::map), each item its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::new(2)?;
+    ///     let sums = pool.starmap_async(|a: u32, b: u32| a + b, [(1, 2), (3, 4)]);
+    ///     assert_eq!(sums.get()?, [Ok(3), Ok(7)]);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn starmap_async<F, Args, R>(
+        &self,
+        function: F,
+        items: impl IntoIterator<Item = Args>,
+    ) -> Pending<Vec<Result<R, JobError>>>
+    where
+        F: Entry<Args, Output = R>,
+        Args: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        let chunk = chunk_of::<F, Args, R>(function);
+        let group = Arc::new(Group::new(0, false));
+        let items = items.into_iter();
+        match items.size_hint() {
+            (least, Some(most)) if least == most => self.send_all(chunk, items, least, &group),
+            _ => {
+                let items: Vec<_> = items.collect();
+                let count = items.len();
+                self.send_all(chunk, items.into_iter(), count, &group);
+            }
+        }
+        self.pending(group, many::<R>)
+    }
+
+    /// Returns an iterator of the results of an iterator's items, in their order.
+    ///
+    /// It is lazy on both sides: items are taken as results are fetched, up to sixteen chunks ahead for each worker, so that
+    /// an endless iterator takes constant memory.
+    ///
+    /// # Errors
+    ///
+    /// Each item has its own: see [`JobError`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::new(2)?;
+    ///     let first = pool.imap(|a: u64| a * a, 0..).find(|square| matches!(square, Ok(1_000..)));
+    ///     assert_eq!(first, Some(Ok(1024)));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn imap<F, I, R>(&self, function: F, items: I) -> Imap<I::IntoIter, R>
+    where
+        I: IntoIterator,
+        F: Entry<(I::Item,), Output = R>,
+        I::Item: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        Imap::new(self, chunk_of::<F, (I::Item,), R>(function), items.into_iter())
+    }
+
+    /// As [`imap`](Self::imap), yielding results as they come.
+    ///
+    /// # Errors
+    ///
+    /// As [`imap`](Self::imap).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::new(2)?;
+    ///     let total: u64 = pool.imap_unordered(|a: u64| a * a, 0..100).sum::<Result<_, _>>()?;
+    ///     assert_eq!(total, 328_350);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn imap_unordered<F, I, R>(&self, function: F, items: I) -> ImapUnordered<I::IntoIter, R>
+    where
+        I: IntoIterator,
+        F: Entry<(I::Item,), Output = R>,
+        I::Item: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        ImapUnordered::new(self, chunk_of::<F, (I::Item,), R>(function), items.into_iter())
+    }
+
+    /// Calls a function in a worker, and waits for its result.
+    ///
+    /// # Errors
+    ///
+    /// See [`JobError`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::new(1)?;
+    ///     assert_ne!(pool.apply(std::process::id, ())?, std::process::id());
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn apply<F, Args, R>(&self, function: F, arguments: Args) -> Result<R, JobError>
+    where
+        F: Entry<Args, Output = R>,
+        Args: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        self.submit(function, arguments).get()
+    }
+
+    /// Calls a function in a worker, without waiting: Python's name for [`submit`](Self::submit).
+    ///
+    /// # Errors
+    ///
+    /// As [`submit`](Self::submit).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::new(1)?;
+    ///     assert_eq!(pool.apply_async(|a: u32| a + 1, (41,)).get(), Ok(42));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn apply_async<F, Args, R>(&self, function: F, arguments: Args) -> Pending<R>
+    where
+        F: Entry<Args, Output = R>,
+        Args: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        self.submit(function, arguments)
+    }
+
+    /// Calls a function in a worker, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// The result tells: see [`JobError`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::new(2)?;
+    ///     let (one, two) = (pool.submit(|| 1, ()), pool.submit(|| 2, ()));
+    ///     assert_eq!(one.get()? + two.get()?, 3);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn submit<F, Args, R>(&self, function: F, arguments: Args) -> Pending<R>
+    where
+        F: Entry<Args, Output = R>,
+        Args: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        let group = Arc::new(Group::new(1, true));
+        self.send(chunk_of::<F, Args, R>(function), [arguments], &group, 0);
+        self.pending(group, one::<R>)
+    }
+
+    fn pending<R>(&self, group: Arc<Group>, assemble: Assemble<R>) -> Pending<R> {
+        Pending::new(self.owner.engine.clone(), group, assemble)
+    }
+
+    /// Sends items in chunks.
+    fn send_all<Args: Serialize>(
+        &self,
+        chunk: Chunk,
+        mut items: impl Iterator<Item = Args>,
+        count: usize,
+        group: &Arc<Group>,
+    ) {
+        let chunk_size = self.chunk_size_of(Some(count));
+        group.expect(count);
+        for first in (0..count).step_by(chunk_size) {
+            let items = items.by_ref().take(chunk_size.min(count - first));
+            self.send(chunk, items, group, first);
+        }
+    }
+
+    /// Sends items as one chunk, for which their group waits already.
+    pub(super) fn send<Args: Serialize>(
+        &self,
+        chunk: Chunk,
+        items: impl IntoIterator<Item = Args>,
+        group: &Arc<Group>,
+        first: usize,
+    ) {
+        let engine = &self.owner.engine;
+        let packed = match engine.check_home() {
+            Ok(()) => job::pack(chunk, items, group, first, self.options.retries),
+            Err(error) => Packed::refused(items, first, &error),
+        };
+        engine.submit(group, packed);
+    }
+
+    /// The size of chunks, for a map of so many items.
+    pub(super) fn chunk_size_of(&self, items: Option<usize>) -> usize {
+        let usual = items.map_or(1, |items| items.div_ceil(CHUNKS_PER_WORKER * self.workers()).max(1));
+        self.options.chunk_size.unwrap_or(usual)
+    }
+
+    pub(super) fn cancel(&self, group: &Arc<Group>) {
+        if self.owner.engine.check_home().is_ok() {
+            self.owner.engine.cancel(group);
+        }
+    }
+
+    pub(super) fn slots(&self) -> usize {
+        self.owner.engine.shape().slots as usize
+    }
+
+    /// Returns how many workers the pool has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     assert_eq!(procshare::Pool::new(2)?.workers(), 2);
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.owner.engine.shape().workers as usize
+    }
+
+    /// Returns the process ids of the workers there are now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::new(2)?;
+    ///     assert!(pool.worker_ids().contains(&pool.apply(std::process::id, ())?));
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn worker_ids(&self) -> Vec<u32> {
+        self.owner.engine.workers()
+    }
+
+    /// Returns how far the jobs are.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::new(1)?;
+    ///     pool.map(|a: u32| a, 0..5);
+    ///     assert_eq!(pool.progress().finished, 5);
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.owner.engine.progress()
+    }
+
+    /// Has a function be called whenever jobs have ended.
+    ///
+    /// The pool's own thread calls it, with several jobs' ends at once where they come fast; it takes the place of one that
+    /// was given before. Jobs go on while it runs, but nobody hears of their ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// static SEEN: AtomicU64 = AtomicU64::new(0);
+    ///
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::new(1)?;
+    ///     pool.on_progress(|progress| SEEN.store(progress.finished, Ordering::Relaxed));
+    ///     pool.map(|a: u32| a, 0..5);
+    ///     pool.close();
+    ///     pool.join();
+    ///     assert_eq!(SEEN.load(Ordering::Relaxed), 5);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn on_progress(&self, hook: impl FnMut(&Progress) + Send + 'static) {
+        self.owner.engine.watch(Box::new(hook));
+    }
+
+    /// Returns when each job began and ended, and where.
+    ///
+    /// It is empty unless the pool was built with [`timeline(true)`](PoolBuilder::timeline).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::builder().workers(1).timeline(true).build()?;
+    ///     pool.map(|a: u32| a, 0..3);
+    ///     let timeline = pool.timeline();
+    ///     assert!(timeline.bars().iter().all(|bar| bar.start <= bar.end));
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn timeline(&self) -> Timeline {
+        self.owner.engine.timeline()
+    }
+
+    /// Takes no more jobs; those that were submitted are done.
+    ///
+    /// Then the workers end. Jobs submitted later are [`Closed`](JobError::Closed).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{JobError, Pool};
+    ///
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = Pool::new(1)?;
+    ///     let answer = pool.submit(|| 42, ());
+    ///     pool.close();
+    ///     assert_eq!(pool.apply(|| 43, ()), Err(JobError::Closed));
+    ///     assert_eq!(answer.get(), Ok(42));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn close(&self) {
+        if self.owner.engine.check_home().is_ok() {
+            self.owner.engine.close();
+        }
+    }
+
+    /// Closes the pool and waits until all jobs are done and all workers have ended.
+    ///
+    /// Results nobody has fetched stay where they are: nothing waits for that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::new(2)?;
+    ///     let answers = pool.map_async(|a: u32| a + 1, 0..100);
+    ///     pool.join();
+    ///     assert!(answers.ready());
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn join(self) {
+        self.close();
+        if self.owner.engine.check_home().is_ok() {
+            self.owner.engine.wait_until_empty();
+        }
+    }
+
+    /// Kills the workers; jobs that are not done are [`Terminated`](JobError::Terminated).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{JobError, Pool};
+    ///
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = Pool::new(1)?;
+    ///     let never = pool.submit(|| loop { std::thread::park() }, ());
+    ///     pool.terminate();
+    ///     let outcome: Result<(), JobError> = never.get();
+    ///     assert_eq!(outcome, Err(JobError::Terminated));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn terminate(&self) {
+        if self.owner.engine.check_home().is_ok() {
+            self.owner.engine.terminate(JobError::Terminated);
+        }
+    }
+}
+
+/// What workers run for a function.
+fn chunk_of<F, Args, R>(_function: F) -> Chunk
+where
+    F: Entry<Args, Output = R>,
+    Args: DeserializeOwned,
+    R: Serialize,
+{
+    call::assert_no_bytes::<F>();
+    run_chunk::<F, Args, R>
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("workers", &self.workers())
+            .field("progress", &self.progress())
+            .finish()
+    }
+}

@@ -1,0 +1,183 @@
+//! What jobs and results are as bytes.
+//!
+//! ```text
+//! job:     table of what travels with it (`head` bytes of postcard, none if nothing does)
+//!          its items: length (varint), bytes
+//! results: records, one for each item: length and tag (varint: length * 8 + tag), times if the pool keeps them, bytes
+//! ```
+
+use super::job_error::JobError;
+use crate::layout::encoding::decode;
+use serde::de::DeserializeOwned;
+
+/// What a record says of its item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+pub(super) enum Tag {
+    Value = 0,
+    Panicked = 1,
+    Encoding = 2,
+    NotTransferable = 3,
+    OutOfMemory = 4,
+}
+
+impl Tag {
+    fn of_bits(bits: u64) -> Option<Self> {
+        let all = [
+            Tag::Value,
+            Tag::Panicked,
+            Tag::Encoding,
+            Tag::NotTransferable,
+            Tag::OutOfMemory,
+        ];
+        all.into_iter().find(|tag| *tag as u64 == bits)
+    }
+}
+
+/// When an item was begun and when it was done, in nanoseconds of the monotonic clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Times {
+    pub(super) begun: u64,
+    pub(super) done: u64,
+}
+
+const TIMES_BYTES: usize = 16;
+const MOST_VARINT: usize = 10;
+
+/// Appends a number, seven bits a byte, the low ones first.
+#[inline]
+pub(super) fn put_varint(mut number: u64, buffer: &mut Vec<u8>) {
+    while number >= 0x80 {
+        buffer.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    buffer.push(number as u8);
+}
+
+/// Takes such a number off the front.
+#[inline]
+pub(super) fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for at in 0..MOST_VARINT {
+        let byte = *bytes.get(at)?;
+        number |= u64::from(byte & 0x7f).checked_shl(7 * at as u32)?;
+        if byte < 0x80 {
+            *bytes = &bytes[at + 1..];
+            return Some(number);
+        }
+    }
+    None
+}
+
+/// Takes that many bytes off the front.
+#[inline]
+pub(super) fn take<'a>(bytes: &mut &'a [u8], len: u64) -> Option<&'a [u8]> {
+    let len = usize::try_from(len).ok().filter(|len| *len <= bytes.len())?;
+    let (taken, rest) = bytes.split_at(len);
+    *bytes = rest;
+    Some(taken)
+}
+
+/// Appends a record's header to `buffer`.
+#[inline]
+pub(super) fn put_header(tag: Tag, len: usize, times: Option<Times>, buffer: &mut Vec<u8>) {
+    put_varint((len as u64) << 3 | tag as u64, buffer);
+    if let Some(times) = times {
+        buffer.extend(times.begun.to_le_bytes());
+        buffer.extend(times.done.to_le_bytes());
+    }
+}
+
+/// One item's result.
+pub(super) struct Record<'a> {
+    tag: Tag,
+    pub(super) times: Times,
+    bytes: &'a [u8],
+}
+
+impl Record<'_> {
+    pub(super) fn is_failure(&self) -> bool {
+        self.tag != Tag::Value
+    }
+
+    pub(super) fn read<R: DeserializeOwned>(&self, worker: u32) -> Result<R, JobError> {
+        let text = || String::from_utf8_lossy(self.bytes).into_owned();
+        match self.tag {
+            Tag::Value => decode(self.bytes)
+                .ok_or_else(|| JobError::Encoding("the result cannot be decoded as the type it has".to_owned())),
+            Tag::Panicked => Err(JobError::Panicked {
+                message: text(),
+                worker,
+            }),
+            Tag::Encoding => Err(JobError::Encoding(text())),
+            Tag::NotTransferable => Err(JobError::NotTransferable(text())),
+            Tag::OutOfMemory => Err(JobError::OutOfMemory(text())),
+        }
+    }
+}
+
+/// The records in `bytes`, as far as they are whole.
+pub(super) struct Records<'a> {
+    bytes: &'a [u8],
+    timed: bool,
+}
+
+impl<'a> Records<'a> {
+    pub(super) fn new(bytes: &'a [u8], timed: bool) -> Self {
+        Records { bytes, timed }
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Record<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Record<'a>> {
+        let mut rest = self.bytes;
+        let header = take_varint(&mut rest)?;
+        let tag = Tag::of_bits(header & 7)?;
+        let mut times = Times::default();
+        if self.timed {
+            let (begun, done) = take(&mut rest, TIMES_BYTES as u64)?.split_at(8);
+            times.begun = u64::from_le_bytes(begun.try_into().ok()?);
+            times.done = u64::from_le_bytes(done.try_into().ok()?);
+        }
+        let bytes = take(&mut rest, header >> 3)?;
+        self.bytes = rest;
+        Some(Record { tag, times, bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_back() {
+        for number in [0, 1, 127, 128, 300, u64::from(u32::MAX), u64::MAX] {
+            let mut bytes = vec![];
+            put_varint(number, &mut bytes);
+            let mut rest = &bytes[..];
+            assert_eq!((take_varint(&mut rest), rest.len()), (Some(number), 0));
+            assert_eq!(take_varint(&mut &bytes[..bytes.len() - 1]), None);
+        }
+        assert_eq!(take_varint(&mut &[0xff; 11][..]), None);
+    }
+
+    #[test]
+    fn half_a_record_is_none() {
+        for timed in [false, true] {
+            let times = timed.then_some(Times { begun: 3, done: 9 });
+            let mut bytes = vec![];
+            put_header(Tag::Panicked, 5, times, &mut bytes);
+            bytes.extend(b"words");
+            for len in 0..bytes.len() {
+                assert!(Records::new(&bytes[..len], timed).next().is_none());
+            }
+            let record = Records::new(&bytes, timed).next().unwrap();
+            assert_eq!(record.times, times.unwrap_or_default());
+            let message = "words".to_owned();
+            assert_eq!(record.read::<u8>(7), Err(JobError::Panicked { message, worker: 7 }));
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! What a worker does: claims jobs, runs them item by item, sleeps when there are none.
+
+use super::answers::Answers;
+use super::memory::{Memory, Shape};
+use super::records::{Tag, Times, take, take_varint};
+use crate::error::{Error, ErrorKind, Result};
+use crate::primitive::{Ordering, crash_point};
+use crate::process::call::{self, Entry};
+use crate::process::transfer::{self, Descriptor, Table};
+use crate::segment::Segment;
+use crate::sys::map::AsFd;
+use crate::sys::{clock, event};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// The words that say what a slot's job is.
+pub(super) mod word {
+    /// Where in the program its function begins.
+    pub(in crate::pool) const FUNCTION: usize = 0;
+    /// How many items it has.
+    pub(in crate::pool) const ITEMS: usize = 1;
+    /// How many of them are done already.
+    pub(in crate::pool) const SKIP: usize = 2;
+    /// Its bytes, and how many of those are the table of what travels with it.
+    pub(in crate::pool) const BYTES: usize = 3;
+    pub(in crate::pool) const HEAD: usize = 4;
+}
+
+/// What a worker is told at its start.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(super) struct Setup {
+    pub(super) segment: Segment,
+    pub(super) shape: Shape,
+    pub(super) spill: Descriptor,
+    /// Wakes the parent.
+    pub(super) bell: Descriptor,
+    pub(super) seat: u32,
+    /// The parent's process id.
+    pub(super) poster: u32,
+    /// How many items it may run.
+    pub(super) budget: Option<u64>,
+    /// Whether the times of items are kept.
+    pub(super) timed: bool,
+}
+
+/// Runs the items of one job.
+pub(super) type Chunk = fn(&mut Run<'_>);
+
+/// One job under way.
+pub(super) struct Run<'a> {
+    answers: Answers<'a>,
+    words: &'a crate::raw::board::RawSlot,
+    rest: &'a [u8],
+    next: u64,
+    items: u64,
+    budget: &'a mut Option<u64>,
+    timed: bool,
+    begun_at: u64,
+}
+
+impl<'a> Run<'a> {
+    /// The next item, which thereby begins.
+    #[inline]
+    fn begin(&mut self) -> Option<&'a [u8]> {
+        if self.next == self.items || *self.budget == Some(0) {
+            return None;
+        }
+        if let Some(budget) = self.budget {
+            *budget -= 1;
+        }
+        self.next += 1;
+        if self.timed {
+            self.begun_at = clock::monotonic_nanos();
+            self.words.begun_at.store(self.begun_at, Ordering::Relaxed); // Relaxed: as below.
+        }
+        // Release: pairs as `written` does, see `Answers`.
+        self.words.begun.store(self.next, Ordering::Release);
+        crash_point!("board.begun");
+        Some(next_item(&mut self.rest).unwrap_or_default())
+    }
+
+    #[inline]
+    fn answer(&mut self, tag: Tag, bytes: &[u8]) {
+        let times = self.timed.then(|| Times {
+            begun: self.begun_at,
+            done: clock::monotonic_nanos(),
+        });
+        self.answers.put(tag, bytes, times);
+    }
+
+    /// Gives all items the same answer: nothing can be run.
+    fn refuse(&mut self, error: &Error) {
+        let (tag, text) = (tag_of(error), error.to_string());
+        while self.begin().is_some() {
+            self.answer(tag, text.as_bytes());
+        }
+    }
+}
+
+fn next_item<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let len = take_varint(rest)?;
+    take(rest, len)
+}
+
+fn tag_of(error: &Error) -> Tag {
+    match error.kind() {
+        ErrorKind::NotTransferable => Tag::NotTransferable,
+        ErrorKind::OutOfMemory => Tag::OutOfMemory,
+        _ => Tag::Encoding,
+    }
+}
+
+/// Runs a job whose function is `F`.
+pub(super) fn run_chunk<F, Args, R>(run: &mut Run<'_>)
+where
+    F: Entry<Args, Output = R>,
+    Args: DeserializeOwned,
+    R: Serialize,
+{
+    // SAFETY: the parent had a value of F when it took the address of this function for its type.
+    let function = unsafe { call::summon::<F>() };
+    let mut result = Vec::new();
+    while let Some(item) = run.begin() {
+        result.clear();
+        let work = || {
+            let arguments = transfer::unpack_next::<Args>(item)?;
+            transfer::pack_next(&function.call(arguments), &mut result)
+        };
+        match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(Ok(())) => run.answer(Tag::Value, &result),
+            Ok(Err(error)) => run.answer(tag_of(&error), error.to_string().as_bytes()),
+            Err(payload) => run.answer(Tag::Panicked, call::message(payload).as_bytes()),
+        }
+    }
+}
+
+struct Worker {
+    memory: Memory,
+    setup: Setup,
+    /// The bytes of the job in hand.
+    job: Vec<u8>,
+    /// What the last job brought along that brought anything: the next often brings the same.
+    kept: Vec<Segment>,
+}
+
+/// A worker's life.
+pub(super) fn work(setup: Setup) -> Result<()> {
+    let spill = setup.spill.0.clone();
+    let memory = Memory::open(&setup.segment, setup.shape, spill)?;
+    let seat = setup.seat as usize;
+    let came = memory.came().get(seat);
+    let came = came.ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("a pool without a seat {seat}")))?;
+    came.store(1, Ordering::Release); // Release: pairs with the Acquire of the parent, which only counts it.
+    let mut worker = Worker {
+        memory,
+        setup,
+        job: Vec::new(),
+        kept: Vec::new(),
+    };
+    while worker.setup.budget != Some(0) {
+        match worker.memory.board().claim(seat) {
+            Some(slot) => worker.run(slot),
+            None if worker.memory.board().is_closing() => break,
+            None => worker.rest(seat),
+        }
+    }
+    Ok(())
+}
+
+impl Worker {
+    fn run(&mut self, slot: usize) {
+        let Worker {
+            memory,
+            setup,
+            job,
+            kept,
+        } = self;
+        let board = memory.board();
+        let words = board.slot(slot);
+        // Relaxed: claiming the slot has ordered what its poster wrote.
+        let [_, items, skip, ..] = words.job.each_ref().map(|word| word.load(Ordering::Relaxed));
+        // From here on this job is the one in hand, whatever it takes to read it. Release: as in `Run::begin`.
+        words.begun.store(skip + 1, Ordering::Release);
+        let job = read(memory, slot, job);
+        let mut run = Run {
+            answers: Answers::new(memory, slot),
+            words,
+            rest: &[],
+            next: skip,
+            items,
+            budget: &mut setup.budget,
+            timed: setup.timed,
+            begun_at: 0,
+        };
+        match job.and_then(|job| prepare(job, setup.poster, kept)) {
+            Ok(job) => {
+                run.rest = job.items;
+                for _ in 0..skip {
+                    next_item(&mut run.rest);
+                }
+                transfer::unpacking(kept.clone(), || (job.function)(&mut run));
+            }
+            Err(error) => run.refuse(&error),
+        }
+        if board.finish(slot) {
+            self.wake_parent();
+        }
+    }
+
+    fn wake_parent(&self) {
+        // An event that cannot be signalled is one the parent has closed, being about to end.
+        let _ = event::signal(self.setup.bell.0.as_fd());
+    }
+
+    fn rest(&mut self, seat: usize) {
+        let board = self.memory.board();
+        if board.is_overdue() {
+            self.wake_parent();
+        }
+        // Nobody is to find somebody attached who does nothing.
+        self.kept.clear();
+        // What the jobs have printed is not kept back while there is nothing to do.
+        let _ = std::io::stdout().flush();
+        board.sleep(seat);
+    }
+}
+
+struct Job<'a> {
+    function: Chunk,
+    items: &'a [u8],
+}
+
+/// The bytes of a claimed job, and its words.
+struct Bytes<'a> {
+    function: u64,
+    head: &'a [u8],
+    items: &'a [u8],
+}
+
+fn read<'a>(memory: &Memory, slot: usize, into: &'a mut Vec<u8>) -> Result<Bytes<'a>> {
+    let words = memory.board().slot(slot).job.each_ref();
+    // Relaxed: claiming the slot has ordered what its poster wrote.
+    let [function, _, _, bytes, head, ..] = words.map(|word| word.load(Ordering::Relaxed));
+    let lost = |error| Error::new(ErrorKind::OutOfMemory, "reading the arguments").with_source(error);
+    memory.read_job(slot, bytes as usize, into).map_err(lost)?;
+    let mut items = &into[..];
+    let head = take(&mut items, head).ok_or_else(|| Error::new(ErrorKind::Encoding, "the job's words contradict"))?;
+    Ok(Bytes { function, head, items })
+}
+
+/// Finds the function, and fetches what the job brings along.
+fn prepare<'a>(bytes: Bytes<'a>, poster: u32, kept: &mut Vec<Segment>) -> Result<Job<'a>> {
+    if !bytes.head.is_empty() {
+        let table: Table = postcard::from_bytes(bytes.head)
+            .map_err(|error| Error::new(ErrorKind::Encoding, format!("what travels with the job: {error}")))?;
+        *kept = transfer::fetch(&table, poster, kept)?;
+    }
+    let address = call::address_at(bytes.function)?;
+    // SAFETY: the parent, which runs this very program, took the offset of a `run_chunk`; nobody else writes jobs.
+    let function = unsafe { chunk_at(address) };
+    Ok(Job {
+        function,
+        items: bytes.items,
+    })
+}
+
+/// The function at an address.
+///
+/// # Safety
+///
+/// `address` is that of a [`Chunk`].
+unsafe fn chunk_at(address: *const ()) -> Chunk {
+    // SAFETY: a function pointer is as large as an address, and the caller knows that this one's type is right.
+    unsafe { core::mem::transmute::<*const (), Chunk>(address) }
+}
