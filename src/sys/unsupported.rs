@@ -429,6 +429,33 @@ pub(crate) mod executable {
 }
 
 #[cfg(feature = "process")]
+pub(crate) mod event {
+    //! Wakes nobody.
+
+    use super::map::{BorrowedFd, OwnedFd};
+    use std::io;
+
+    fn unsupported<T>() -> io::Result<T> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Reports `Unsupported`.
+    pub(crate) fn new() -> io::Result<OwnedFd> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    pub(crate) fn signal(_fd: BorrowedFd<'_>) -> io::Result<()> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    pub(crate) fn drain(_fd: BorrowedFd<'_>) -> io::Result<()> {
+        unsupported()
+    }
+}
+
+#[cfg(feature = "process")]
 pub(crate) mod spawn {
     //! Starts no children.
 
@@ -482,6 +509,11 @@ pub(crate) mod spawn {
 
     /// Reports `Unsupported`.
     pub(crate) fn wait(_pidfd: BorrowedFd<'_>, _timeout: Option<Duration>) -> io::Result<bool> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    pub(crate) fn wait_any(_fds: &[BorrowedFd<'_>], _timeout: Option<Duration>) -> io::Result<Vec<bool>> {
         unsupported()
     }
 

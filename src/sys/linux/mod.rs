@@ -6,6 +6,8 @@ pub(crate) mod barrier;
 pub(crate) mod clock;
 pub(crate) mod descriptor;
 #[cfg(feature = "process")]
+pub(crate) mod event;
+#[cfg(feature = "process")]
 pub(crate) mod executable;
 pub(crate) mod futex;
 pub(crate) mod identity;

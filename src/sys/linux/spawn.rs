@@ -208,26 +208,39 @@ pub(crate) fn abandon(pid: u32) {
 /// # Errors
 /// Whatever `ppoll` reports.
 pub(crate) fn wait(pidfd: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
-    let mut entry = libc::pollfd {
-        fd: pidfd.as_raw_fd(),
+    Ok(wait_any(&[pidfd], timeout)?.contains(&true))
+}
+
+/// Waits until one of the descriptors can be read, or its other end is gone; says of each whether it is so.
+///
+/// All are false if the time passes first, or a signal comes. Without a time limit, signals are no reason to return. A
+/// pidfd can be read once its process has ended.
+///
+/// # Errors
+/// Whatever `ppoll` reports.
+pub(crate) fn wait_any(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
+    let entry = |fd: &BorrowedFd<'_>| libc::pollfd {
+        fd: fd.as_raw_fd(),
         events: libc::POLLIN,
         revents: 0,
     };
+    let mut entries: Vec<_> = fds.iter().map(entry).collect();
     let limit = timeout.map(|timeout| libc::timespec {
         tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: timeout.subsec_nanos().into(),
     });
     let limit_at = limit.as_ref().map_or(ptr::null(), ptr::from_ref);
+    let (first, count) = (entries.as_mut_ptr(), entries.len() as libc::nfds_t);
     loop {
-        // SAFETY: the pointers are to one writable entry, to a time or null, and to no signal mask.
-        let ready = check(unsafe { libc::ppoll(&mut entry, 1, limit_at, ptr::null()) });
-        match ready {
-            Ok(count) => return Ok(count > 0),
+        // SAFETY: the pointers are to so many writable entries, to a time or null, and to no signal mask.
+        match check(unsafe { libc::ppoll(first, count, limit_at, ptr::null()) }) {
+            Ok(_) => break,
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            Err(_) if limit.is_some() => return Ok(false),
+            Err(_) if limit.is_some() => return Ok(vec![false; fds.len()]),
             Err(_) => {}
         }
     }
+    Ok(entries.iter().map(|entry| entry.revents != 0).collect())
 }
 
 /// Takes note of how the child behind `pidfd` ended, which the kernel then forgets; `None` while it runs.

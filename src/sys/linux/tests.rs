@@ -549,3 +549,23 @@ fn an_exec_loses_the_mapping() {
     drop(child);
     assert!(!lacks_mapping(id, base));
 }
+
+#[cfg(feature = "process")]
+mod events {
+    use super::super::{event, spawn};
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    #[test]
+    fn a_signalled_event_can_be_told_from_one_that_is_not_until_it_is_drained() {
+        let (quiet, loud) = (event::new().unwrap(), event::new().unwrap());
+        let both = [quiet.as_fd(), loud.as_fd()];
+        assert_eq!(spawn::wait_any(&both, Some(Duration::ZERO)).unwrap(), [false, false]);
+        event::signal(loud.as_fd()).unwrap();
+        event::signal(loud.as_fd()).unwrap();
+        assert_eq!(spawn::wait_any(&both, None).unwrap(), [false, true]);
+        event::drain(loud.as_fd()).unwrap();
+        event::drain(loud.as_fd()).unwrap();
+        assert_eq!(spawn::wait_any(&both, Some(Duration::ZERO)).unwrap(), [false, false]);
+    }
+}
