@@ -137,8 +137,12 @@ where
     // had a value of it when it took this function's address. F is Copy, so there may be any number of its values; a captured
     // value without bytes is made anew, which the documentation of `Process::spawn` says.
     let function = unsafe { NonNull::<F>::dangling().read() };
-    let call = || transfer::pack_result(&function.call(arguments));
-    match catch_unwind(AssertUnwindSafe(call)) {
+    answer(|| function.call(arguments))
+}
+
+/// What comes of a call.
+pub(super) fn answer<R: Serialize>(call: impl FnOnce() -> R) -> Answer {
+    match catch_unwind(AssertUnwindSafe(|| transfer::pack_result(&call()))) {
         Ok(Ok(bytes)) => Answer::Value(bytes),
         Ok(Err(error)) => refusal(&error),
         Err(payload) => Answer::Panicked(message(payload)),

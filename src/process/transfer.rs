@@ -5,6 +5,7 @@
 //! to one, one descriptor travels, and the child attaches once. At any other time a handle refuses to be serialised,
 //! since its bytes would mean nothing to whoever read them.
 
+use super::passage::{Passed, PassedSegment};
 use crate::collections::{
     AtomicInteger, FrozenArray, Handle, Object, SharedArray, SharedAtomic, SharedAtomicArray, SharedCounter, SharedMap,
     SharedValue,
@@ -15,70 +16,12 @@ use crate::messages::{Connection, Consumer, Parcel, Producer, Receiver, Reservat
 use crate::primitive::liveness::child_id;
 use crate::segment::Segment;
 use crate::sys::descriptor;
-use crate::sys::map::{self, AsFd, BorrowedFd, OwnedFd};
+use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
 use serde::de::{self, Deserialize, DeserializeOwned, Deserializer};
 use serde::ser::{self, Serialize, Serializer};
 use std::cell::RefCell;
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// A descriptor that a child inherits, as it is told of it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(super) struct Passed {
-    number: i32,
-    dev: u64,
-    ino: u64,
-}
-
-impl Passed {
-    /// Describes a descriptor that the child will inherit under the same number.
-    pub(super) fn describe(fd: &OwnedFd) -> std::io::Result<Self> {
-        let stat = map::stat(fd.as_fd())?;
-        Ok(Passed {
-            number: descriptor::number(fd),
-            dev: stat.dev,
-            ino: stat.ino,
-        })
-    }
-
-    /// Takes it over in the child.
-    pub(super) fn take(&self) -> Result<OwnedFd> {
-        descriptor::take_inherited(self.number, self.dev, self.ino).ok_or_else(|| {
-            let message = format!("descriptor {} was passed but did not arrive", self.number);
-            Error::new(ErrorKind::Spawn, message)
-        })
-    }
-}
-
-/// A segment that travels, as the child is told of it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(super) struct PassedSegment {
-    descriptor: Passed,
-    /// Where it stands, if it has a name.
-    path: Option<OsString>,
-}
-
-impl PassedSegment {
-    /// Takes the descriptor over.
-    pub(super) fn take(self) -> Result<TakenSegment> {
-        let fd = self.descriptor.take()?;
-        let path = self.path.map(PathBuf::from);
-        Ok(TakenSegment { fd, path })
-    }
-}
-
-/// A segment that has arrived, not yet attached.
-pub(super) struct TakenSegment {
-    fd: OwnedFd,
-    path: Option<PathBuf>,
-}
-
-impl TakenSegment {
-    pub(super) fn attach(self) -> Result<Segment> {
-        Segment::from_descriptor(self.fd, self.path)
-    }
-}
 
 /// What arrived with the arguments of this process.
 #[derive(Default)]
