@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 /// The floors of `src/`: a file imports from its own folder and from lower floors.
-const FLOORS: [(&str, u32); 10] = [
+const FLOORS: [(&str, u32); 11] = [
     ("error", 0),
     ("sys", 0),
     ("primitive", 0),
@@ -17,7 +17,8 @@ const FLOORS: [(&str, u32); 10] = [
     ("collections", 3),
     ("messages", 4),
     ("process", 5),
-    ("design", 6),
+    ("pool", 6),
+    ("design", 7),
 ];
 
 /// What a folder may import besides itself where its floor would allow more.

@@ -33,6 +33,12 @@ impl Part {
         }
     }
 
+    pub(super) fn items(&self) -> usize {
+        match self {
+            Part::Records { count, .. } | Part::Failure { count, .. } => *count,
+        }
+    }
+
     /// Reads the results of its items, in their order.
     pub(super) fn read<R: DeserializeOwned>(&self, mut each: impl FnMut(Result<R, JobError>)) {
         match self {

@@ -1,8 +1,8 @@
 //! What a worker does: claims jobs, runs them item by item, sleeps when there are none.
 
-use super::answers::Answers;
+use super::answers::{Answers, with_room};
 use super::memory::{Memory, Shape};
-use super::records::{Tag, Times, take, take_varint};
+use super::records::{MOST_HEADER, Tag, Times, take, take_varint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{Ordering, crash_point};
 use crate::process::call::{self, Entry};
@@ -82,19 +82,23 @@ impl<'a> Run<'a> {
     }
 
     #[inline]
-    fn answer(&mut self, tag: Tag, bytes: &[u8]) {
+    fn answer(&mut self, tag: Tag, result: &mut [u8]) {
         let times = self.timed.then(|| Times {
             begun: self.begun_at,
             done: clock::monotonic_nanos(),
         });
-        self.answers.put(tag, bytes, times);
+        self.answers.put(tag, result, times);
+    }
+
+    fn explain(&mut self, tag: Tag, text: &str) {
+        self.answer(tag, &mut with_room(text.as_bytes()));
     }
 
     /// Gives all items the same answer: nothing can be run.
     fn refuse(&mut self, error: &Error) {
         let (tag, text) = (tag_of(error), error.to_string());
         while self.begin().is_some() {
-            self.answer(tag, text.as_bytes());
+            self.explain(tag, &text);
         }
     }
 }
@@ -121,17 +125,17 @@ where
 {
     // SAFETY: the parent had a value of F when it took the address of this function for its type.
     let function = unsafe { call::summon::<F>() };
-    let mut result = Vec::new();
+    let mut result = vec![0; MOST_HEADER];
     while let Some(item) = run.begin() {
-        result.clear();
+        result.truncate(MOST_HEADER);
         let work = || {
             let arguments = transfer::unpack_next::<Args>(item)?;
             transfer::pack_next(&function.call(arguments), &mut result)
         };
         match catch_unwind(AssertUnwindSafe(work)) {
-            Ok(Ok(())) => run.answer(Tag::Value, &result),
-            Ok(Err(error)) => run.answer(tag_of(&error), error.to_string().as_bytes()),
-            Err(payload) => run.answer(Tag::Panicked, call::message(payload).as_bytes()),
+            Ok(Ok(())) => run.answer(Tag::Value, &mut result),
+            Ok(Err(error)) => run.explain(tag_of(&error), &error.to_string()),
+            Err(payload) => run.explain(Tag::Panicked, &call::message(payload)),
         }
     }
 }
