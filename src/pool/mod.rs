@@ -17,14 +17,17 @@ mod answers;
 mod builder;
 mod engine;
 mod group;
+mod harvest;
 mod imap;
 mod job;
 pub(crate) mod job_error;
+mod maps;
 mod memory;
 mod pending;
 pub(crate) mod pool;
 mod progress;
 mod records;
+mod state;
 mod timeline;
 mod worker;
 
