@@ -65,6 +65,7 @@ impl Engine {
             backlog: VecDeque::new(),
             seats: (0..workers).map(|_| None).collect(),
             misfires: 0,
+            hire_after: None,
             progress: Progress::default(),
             prompt: 0,
             unaware: Unaware::No,
@@ -129,7 +130,11 @@ impl Engine {
         let mut state = self.state.lock();
         let items: usize = packed.jobs.iter().map(|job| job.items).sum();
         let number = state.progress.submitted;
-        state.progress.submitted += (items + packed.refused.len()) as u64;
+        let submitted = items + packed.refused.len();
+        state.progress.submitted += submitted as u64;
+        if group.is_prompt() {
+            state.prompt += submitted;
+        }
         for (place, error) in packed.refused {
             deliveries.push(fail(&mut state, group.clone(), place, 1, error));
         }
@@ -138,9 +143,6 @@ impl Engine {
             Phase::Closed => Some(JobError::Closed),
             Phase::Over(error) => Some(error.clone()),
         };
-        if group.is_prompt() {
-            state.prompt += items;
-        }
         for mut job in packed.jobs {
             job.number = number + (job.first - packed.first) as u64;
             match &refused {
@@ -188,7 +190,7 @@ impl Engine {
             let bytes = core::mem::take(&mut job.bytes);
             if let Err(error) = self.write(slot, &job, &bytes) {
                 state.free.push(slot);
-                self.memory.punch(slot);
+                self.memory.punch_job(slot);
                 let text = format!("arguments of {} bytes: {error}", bytes.len());
                 deliveries.push(give_up(state, &job, JobError::OutOfMemory(text)));
                 continue;
@@ -352,22 +354,20 @@ impl Engine {
             let left_over = self.wake_for_leftovers();
             self.let_go(&state);
             let (vacant, over) = (state.vacant(), state.is_over());
+            let is_complete = !state.needs_workers() || state.seats.iter().all(Option::is_some);
             drop(state);
             let news = !deliveries.is_empty();
             deliver(deliveries);
             if news {
                 self.report();
             }
-            // What has failed once is tried again when some time has passed.
-            if is_idle || !ended.is_empty() {
-                vacant.iter().for_each(|seat| self.replace(*seat));
-            }
+            vacant.into_iter().for_each(|seat| self.replace(seat));
             if over {
                 self.state.lock().is_gone = true;
                 self.empty.notify_all();
                 return;
             }
-            let nothing_new = is_idle && !news && !left_over && vacant.is_empty();
+            let nothing_new = is_idle && !news && !left_over && is_complete;
             idle_ticks = if nothing_new { idle_ticks + 1 } else { 0 };
         }
     }
@@ -414,11 +414,7 @@ impl Engine {
         };
         let mut deliveries = vec![];
         let mut state = self.state.lock();
-        state.misfires += 1;
-        if state.seats.iter().flatten().count() == 0 {
-            // Nobody is left whose end would be a reason to try again.
-            self.give_all_up(&mut state, JobError::NoWorkers(error.to_string()), &mut deliveries);
-        }
+        self.note_misfire(&mut state, error.to_string(), &mut deliveries);
         drop(state);
         deliver(deliveries);
     }

@@ -8,13 +8,17 @@ use super::records::Records;
 use super::state::{Delivery, Ended, State, fail};
 use super::timeline::{Bar, Ending};
 use super::worker::word;
-use crate::primitive::Ordering;
+use crate::primitive::{AtomicU64, Ordering};
 use crate::process::handle::Process;
 use crate::process::join_error::JoinError;
 use crate::sys::clock;
+use std::time::{Duration, Instant};
 
-/// So many workers in a row that end before they are ready are a reason to give up.
+/// So many workers in a row that end before they are ready are a reason to give up, if there is no other.
 const MISFIRES: u32 = 3;
+/// How long nobody is started after a worker that was not ready; doubled so often at most.
+const PAUSE: Duration = Duration::from_millis(5);
+const MOST_DOUBLINGS: u32 = 10;
 
 impl Engine {
     pub(super) fn collect(&self, state: &mut State, deliveries: &mut Vec<Delivery>) -> usize {
@@ -69,7 +73,7 @@ impl Engine {
             deliveries.push(self.take_records(state, &mut job, answered, bytes, worker, seat));
         }
         if flushed > 0 {
-            self.memory.punch(slot);
+            self.memory.punch_results(slot);
         }
         if let Some(ended) = status.filter(|_| !is_done && begun as usize > job.done && job.left() > 0) {
             self.lose_item(state, &mut job, slot, ended, worker, deliveries);
@@ -161,7 +165,7 @@ impl Engine {
         board.free(slot);
         if job.left() == 0 {
             if board.slot(slot).job[word::BYTES].load(Ordering::Relaxed) as usize > super::memory::JOB_BYTES {
-                self.memory.punch(slot);
+                self.memory.punch_job(slot);
             }
             state.free.push(slot);
             return;
@@ -191,10 +195,24 @@ impl Engine {
             board.vacate(seat);
             // Acquire: pairs with the Release in `work`.
             let came = self.memory.came()[seat].swap(0, Ordering::Acquire) != 0;
-            state.misfires = if came { 0 } else { state.misfires + 1 };
-            if state.misfires >= MISFIRES {
-                self.give_all_up(state, JobError::NoWorkers(ended.to_string()), deliveries);
+            if came {
+                state.misfires = 0;
+            } else {
+                self.note_misfire(state, ended.to_string(), deliveries);
             }
+        }
+    }
+
+    /// A worker could not be started, or ended before it was ready. The next is started when some time has passed; if
+    /// that was not the first and no other is there, none ever.
+    pub(super) fn note_misfire(&self, state: &mut State, why: String, deliveries: &mut Vec<Delivery>) {
+        state.misfires += 1;
+        state.hire_after = Some(Instant::now() + PAUSE * 2_u32.pow(state.misfires.min(MOST_DOUBLINGS)));
+        let came = self.memory.came().iter().zip(&state.seats);
+        // Relaxed: whether it came is all that is asked.
+        let is_there = |(came, seat): (&AtomicU64, &Option<_>)| seat.is_some() && came.load(Ordering::Relaxed) != 0;
+        if state.misfires >= MISFIRES && !came.into_iter().any(is_there) {
+            self.give_all_up(state, JobError::NoWorkers(why), deliveries);
         }
     }
 }

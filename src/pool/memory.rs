@@ -257,10 +257,15 @@ impl Memory {
         Ok(())
     }
 
-    /// Gives the memory of what a slot has in the file back.
-    pub(super) fn punch(&self, slot: usize) {
+    /// Gives the memory of a job's bytes in the file back.
+    pub(super) fn punch_job(&self, slot: usize) {
         // What cannot be given back is written anew by the slot's next job.
-        let _ = map::punch(self.spill.as_fd(), job_offset(slot), 2 * STRIDE);
+        let _ = map::punch(self.spill.as_fd(), job_offset(slot), STRIDE);
+    }
+
+    /// Gives the memory of results in the file back.
+    pub(super) fn punch_results(&self, slot: usize) {
+        let _ = map::punch(self.spill.as_fd(), result_offset(slot), STRIDE); // As above.
     }
 }
 

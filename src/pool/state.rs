@@ -11,6 +11,7 @@ use crate::process::join_error::JoinError;
 use crate::sys::map::OwnedFd;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 pub(super) enum Phase {
     Open,
@@ -30,7 +31,10 @@ pub(super) struct State {
     pub(super) again: VecDeque<usize>,
     pub(super) backlog: VecDeque<Job>,
     pub(super) seats: Vec<Option<Process<Result<()>>>>,
+    /// Workers in a row that ended before they were ready.
     pub(super) misfires: u32,
+    /// No worker is started before.
+    pub(super) hire_after: Option<Instant>,
     pub(super) progress: Progress,
     /// Items out whose results somebody waits for one by one.
     pub(super) prompt: usize,
@@ -85,8 +89,11 @@ impl State {
         !matches!(self.phase, Phase::Open) && !self.needs_workers() && self.seats.iter().all(Option::is_none)
     }
 
-    /// Seats that are to be filled.
+    /// Seats that are to be filled now.
     pub(super) fn vacant(&self) -> Vec<usize> {
+        if self.hire_after.is_some_and(|moment| Instant::now() < moment) {
+            return vec![];
+        }
         let seats = self.seats.iter().enumerate();
         let vacant = seats.filter(|(_, process)| process.is_none() && self.needs_workers());
         vacant.map(|(seat, _)| seat).collect()

@@ -45,6 +45,9 @@ pub(super) struct Setup {
     pub(super) timed: bool,
 }
 
+/// A buffer larger than this is not kept for the next job.
+const MOST_KEPT: usize = 1 << 20;
+
 /// Runs the items of one job.
 pub(super) type Chunk = fn(&mut Run<'_>);
 
@@ -208,8 +211,11 @@ impl Worker {
             }
             Err(error) => run.refuse(&error),
         }
-        if board.finish(slot) {
+        if self.memory.board().finish(slot) {
             self.wake_parent();
+        }
+        if self.job.capacity() > MOST_KEPT {
+            self.job = Vec::new();
         }
     }
 

@@ -22,9 +22,9 @@
 //!
 //! # Invariants
 //!
-//! - W1. The words and bytes of a job are whole before its slot is ready, and its results before it is done.
-//! - W2. A position's place in `ring` is written anew only once `head` has passed it.
-//! - W3. A worker says that it sleeps before it looks for a job the last time, and the poster looks for sleepers after it
+//! - C1. The words and bytes of a job are whole before its slot is ready, and its results before it is done.
+//! - C2. A position's place in `ring` is written anew only once `head` has passed it.
+//! - C3. A worker says that it sleeps before it looks for a job the last time, and the poster looks for sleepers after it
 //!   has posted: one of them sees the other (each has a full fence between). The same holds for the poster's sleep and
 //!   the workers' `done` bits.
 
@@ -147,7 +147,7 @@ impl<'a> RawBoard<'a> {
     }
 
     fn pass_one(&self, head: u64) {
-        // Release: pairs with the Acquire of the poster in `pass` (W2). Whoever fails was told by another.
+        // Release: pairs with the Acquire of the poster in `pass` (C2). Whoever fails was told by another.
         let next = head.wrapping_add(1);
         let _ = self
             .words
@@ -157,7 +157,7 @@ impl<'a> RawBoard<'a> {
 
     /// The slot that is ready at that position.
     fn ready_at(&self, position: u64) -> Option<usize> {
-        // Relaxed: ordered by `tail`. If it was written anew meanwhile, no slot there is ready at this position (W2).
+        // Relaxed: ordered by `tail`. If it was written anew meanwhile, no slot there is ready at this position (C2).
         let at = self.place(position).load(Ordering::Relaxed) as usize;
         let slot = self.slots.get(at)?;
         (slot.state.load(Ordering::Relaxed) == state(position, 0, READY)).then_some(at)
@@ -179,7 +179,7 @@ impl<'a> RawBoard<'a> {
         self.place(position).store(at as u64, Ordering::Relaxed);
         self.slots[at].state.store(state(position, 0, READY), Ordering::Relaxed);
         crash_point!("board.ready");
-        // Release: pairs with the Acquire in `claim` (W1).
+        // Release: pairs with the Acquire in `claim` (C1).
         self.words.front.tail.store(position.wrapping_add(1), Ordering::Release);
         Ok(())
     }
@@ -211,7 +211,7 @@ impl<'a> RawBoard<'a> {
     pub(crate) fn claim(&self, worker: usize) -> Option<usize> {
         loop {
             let head = self.words.head.load(Ordering::Acquire);
-            // Acquire: pairs with the Release in `post` (W1).
+            // Acquire: pairs with the Release in `post` (C1).
             let tail = self.words.front.tail.load(Ordering::Acquire);
             if head == tail {
                 return None;
@@ -221,7 +221,7 @@ impl<'a> RawBoard<'a> {
                 continue;
             };
             let (ready, taken) = (state(head, 0, READY), state(head, worker, TAKEN));
-            // Relaxed: `tail` has ordered what was written before (W1).
+            // Relaxed: `tail` has ordered what was written before (C1).
             let claimed = self.slots[at]
                 .state
                 .compare_exchange(ready, taken, Ordering::Relaxed, Ordering::Relaxed);
@@ -239,13 +239,13 @@ impl<'a> RawBoard<'a> {
         let slot = &self.slots[at];
         let taken = slot.state.load(Ordering::Relaxed); // Relaxed: this worker's own store.
         crash_point!("board.finishing");
-        // Release: pairs with the Acquire in `is_done` (W1).
+        // Release: pairs with the Acquire in `is_done` (C1).
         slot.state.store(taken - TAKEN + DONE, Ordering::Release);
         crash_point!("board.finished");
         // Release: whoever takes the bit sees the state.
         self.words.done[at / 64].fetch_or(1 << (at % 64), Ordering::Release);
         crash_point!("board.told");
-        fence(Ordering::SeqCst); // W3; its partner is in `doze`.
+        fence(Ordering::SeqCst); // C3; its partner is in `doze`.
         self.must_wake()
     }
 
@@ -287,7 +287,7 @@ impl<'a> RawBoard<'a> {
 
     /// Whether a slot's results are whole. A bit may outlive the job it was set for.
     pub(crate) fn is_done(&self, at: usize) -> bool {
-        // Acquire: pairs with the Release in `finish` (W1).
+        // Acquire: pairs with the Release in `finish` (C1).
         phase_of(self.slots[at].state.load(Ordering::Acquire)) == DONE
     }
 
@@ -319,7 +319,7 @@ impl<'a> RawBoard<'a> {
         // Relaxed: ordered by the fence.
         bell.store(ASLEEP, Ordering::Relaxed);
         crash_point!("board.asleep");
-        fence(Ordering::SeqCst); // W3; its partner is in `wake_one`.
+        fence(Ordering::SeqCst); // C3; its partner is in `wake_one`.
         if self.has_ready() || self.is_closing() {
             bell.store(AWAKE, Ordering::Relaxed);
             return;
@@ -334,13 +334,13 @@ impl<'a> RawBoard<'a> {
 
     /// Wakes a worker that sleeps, after a job was posted; false if none does.
     pub(crate) fn wake_one(&self) -> bool {
-        fence(Ordering::SeqCst); // W3; its partner is in `sleep`.
+        fence(Ordering::SeqCst); // C3; its partner is in `sleep`.
         self.bells.iter().any(|bell| self.wake(bell))
     }
 
     /// Wakes all workers that sleep.
     pub(crate) fn ring_all(&self) {
-        fence(Ordering::SeqCst); // W3, as above.
+        fence(Ordering::SeqCst); // C3, as above.
         for bell in self.bells {
             self.wake(bell);
         }
@@ -373,7 +373,7 @@ impl<'a> RawBoard<'a> {
     #[must_use]
     pub(crate) fn doze(&self, few: u64) -> bool {
         self.words.alarm.store(few.saturating_add(1), Ordering::Relaxed);
-        fence(Ordering::SeqCst); // W3; its partner is in `finish`.
+        fence(Ordering::SeqCst); // C3; its partner is in `finish`.
         let quiet = self.words.done.iter().all(|word| word.load(Ordering::Relaxed) == 0);
         if !quiet && (few == u64::MAX || self.unclaimed() <= few) {
             self.rouse();
