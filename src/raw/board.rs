@@ -30,42 +30,42 @@
 
 use crate::primitive::{AtomicU64, Ordering, Padded, Wait, crash_point, fence, futex};
 
-/// Words of `done`, and so a limit for the slots.
-pub(crate) const DONE_WORDS: usize = 8;
+/// Words of `done`, and so a limit for the slots. Models have few slots, and look at each word.
+pub(crate) const DONE_WORDS: usize = if cfg!(procshare_loom) { 1 } else { 8 };
 /// Most slots a board can have.
 pub(crate) const MOST_SLOTS: usize = 64 * DONE_WORDS;
 /// Most workers a board can tell apart.
 pub(crate) const MOST_WORKERS: usize = 1 << 16;
 
-const READY: u64 = 1;
-const TAKEN: u64 = 2;
-const DONE: u64 = 3;
+pub(super) const READY: u64 = 1;
+pub(super) const TAKEN: u64 = 2;
+pub(super) const DONE: u64 = 3;
 
-const AWAKE: u64 = 0;
-const ASLEEP: u64 = 1;
+pub(super) const AWAKE: u64 = 0;
+pub(super) const ASLEEP: u64 = 1;
 
 /// The words of a board before those of its workers, ring and slots. All zeros is an empty one.
 #[repr(C)]
 pub(crate) struct BoardWords {
-    front: Padded<Front>,
-    head: Padded<AtomicU64>,
+    pub(super) front: Padded<Front>,
+    pub(super) head: Padded<AtomicU64>,
     /// 0 while the poster is awake; else one more than how few ready jobs are worth waking it for.
-    alarm: Padded<AtomicU64>,
-    done: Padded<[AtomicU64; DONE_WORDS]>,
+    pub(super) alarm: Padded<AtomicU64>,
+    pub(super) done: Padded<[AtomicU64; DONE_WORDS]>,
 }
 
 #[repr(C)]
-struct Front {
-    tail: AtomicU64,
+pub(super) struct Front {
+    pub(super) tail: AtomicU64,
     /// Not zero once nothing will be posted any more.
-    closing: AtomicU64,
+    pub(super) closing: AtomicU64,
 }
 
 /// The words of one slot.
 #[repr(C, align(64))]
 pub(crate) struct RawSlot {
     /// `[ position:40 | worker:16 | phase:8 ]`; zero is free.
-    state: AtomicU64,
+    pub(super) state: AtomicU64,
     /// What the poster says of the job: written while the slot is free.
     pub(crate) job: [AtomicU64; 6],
     /// How far the worker is: how many items it has begun, and two words for the bytes of its results.
@@ -84,19 +84,19 @@ const _: () = assert!(size_of::<BoardWords>() == 4 * 64 && size_of::<RawSlot>() 
 /// A board whose words lie in these places.
 #[derive(Clone, Copy)]
 pub(crate) struct RawBoard<'a> {
-    words: &'a BoardWords,
+    pub(super) words: &'a BoardWords,
     /// One for each worker.
-    bells: &'a [Padded<AtomicU64>],
+    pub(super) bells: &'a [Padded<AtomicU64>],
     /// One for each slot.
-    ring: &'a [AtomicU64],
-    slots: &'a [RawSlot],
+    pub(super) ring: &'a [AtomicU64],
+    pub(super) slots: &'a [RawSlot],
 }
 
 /// There is no room for another position.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
-fn state(position: u64, worker: usize, phase: u64) -> u64 {
+pub(super) fn state(position: u64, worker: usize, phase: u64) -> u64 {
     position << 24 | (worker as u64) << 8 | phase
 }
 
@@ -137,12 +137,12 @@ impl<'a> RawBoard<'a> {
         self.bells.len()
     }
 
-    fn place(&self, position: u64) -> &'a AtomicU64 {
+    pub(super) fn place(&self, position: u64) -> &'a AtomicU64 {
         &self.ring[(position % self.ring.len() as u64) as usize]
     }
 
     /// Moves `head` on past positions that are not ready, and tells where it stands.
-    fn pass(&self) -> u64 {
+    pub(super) fn pass(&self) -> u64 {
         loop {
             let head = self.words.head.load(Ordering::Acquire);
             // Acquire: pairs with the Release in `post`, so that the position's place and slot are seen.
@@ -154,7 +154,7 @@ impl<'a> RawBoard<'a> {
         }
     }
 
-    fn pass_one(&self, head: u64) {
+    pub(super) fn pass_one(&self, head: u64) {
         // Release: pairs with the Acquire of the poster in `pass` (W2). Whoever fails was told by another.
         let next = head.wrapping_add(1);
         let _ = self
@@ -164,7 +164,7 @@ impl<'a> RawBoard<'a> {
     }
 
     /// The slot that is ready at that position.
-    fn ready_at(&self, position: u64) -> Option<usize> {
+    pub(super) fn ready_at(&self, position: u64) -> Option<usize> {
         // Relaxed: ordered by `tail`. If it was written anew meanwhile, no slot there is ready at this position (W2).
         let at = self.place(position).load(Ordering::Relaxed) as usize;
         let slot = self.slots.get(at)?;
@@ -264,7 +264,7 @@ impl<'a> RawBoard<'a> {
         self.words.done.iter().any(|word| word.load(Ordering::Relaxed) != 0) && self.must_wake()
     }
 
-    fn must_wake(&self) -> bool {
+    pub(super) fn must_wake(&self) -> bool {
         let alarm = self.words.alarm.load(Ordering::Relaxed);
         alarm != AWAKE
             && self.unclaimed() < alarm
@@ -359,7 +359,7 @@ impl<'a> RawBoard<'a> {
         self.bells.iter().any(|bell| bell.load(Ordering::Relaxed) == ASLEEP)
     }
 
-    fn wake(&self, bell: &AtomicU64) -> bool {
+    pub(super) fn wake(&self, bell: &AtomicU64) -> bool {
         // Relaxed: the futex orders sleeper and waker.
         if bell.load(Ordering::Relaxed) != ASLEEP {
             return false;
