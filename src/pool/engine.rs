@@ -26,8 +26,9 @@ use std::time::Duration;
 /// While jobs are out, the thread looks so often whether one is ready that nobody takes: the worker that was woken for it
 /// may have been stopped.
 const TICK: Duration = Duration::from_millis(20);
-/// So many ticks without news, and the thread sleeps until there are some.
+/// So many ticks without news, and they become longer, or without jobs end.
 const TICKS: u32 = 50;
+const LONG_TICK: Duration = Duration::from_millis(200);
 /// How long the thread sleeps at most while it lets finished jobs gather.
 const GATHER: Duration = Duration::from_millis(1);
 /// Starts a worker.
@@ -380,11 +381,14 @@ impl Engine {
         let (few, limit) = if gathers {
             state.unaware = Unaware::Gathering;
             (state.posted.len() as u64 / 4, Some(GATHER))
-        } else if idle_ticks >= TICKS {
+        } else if idle_ticks < TICKS {
+            (u64::MAX, Some(TICK))
+        } else if state.progress.left() > 0 {
+            // A worker may have been stopped between two steps of telling that it is done.
+            (u64::MAX, Some(LONG_TICK))
+        } else {
             state.unaware = Unaware::Asleep;
             (u64::MAX, None)
-        } else {
-            (u64::MAX, Some(TICK))
         };
         let (pidfds, ended_already) = state.descriptors();
         drop(state);

@@ -167,9 +167,11 @@ pub(super) fn work(setup: Setup) -> Result<()> {
         kept: Vec::new(),
     };
     while worker.setup.budget != Some(0) {
+        // Asked before, so that what was posted until then is seen.
+        let is_closing = worker.memory.board().is_closing();
         match worker.memory.board().claim(seat) {
             Some(slot) => worker.run(slot),
-            None if worker.memory.board().is_closing() => break,
+            None if is_closing => break,
             None => worker.rest(seat),
         }
     }

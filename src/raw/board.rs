@@ -30,42 +30,42 @@
 
 use crate::primitive::{AtomicU64, Ordering, Padded, Wait, crash_point, fence, futex};
 
-/// Words of `done`, and so a limit for the slots.
-pub(crate) const DONE_WORDS: usize = 8;
+/// Words of `done`, and so a limit for the slots. Models have few slots, and look at each word.
+pub(crate) const DONE_WORDS: usize = if cfg!(procshare_loom) { 1 } else { 8 };
 /// Most slots a board can have.
 pub(crate) const MOST_SLOTS: usize = 64 * DONE_WORDS;
 /// Most workers a board can tell apart.
 pub(crate) const MOST_WORKERS: usize = 1 << 16;
 
-const READY: u64 = 1;
-const TAKEN: u64 = 2;
-const DONE: u64 = 3;
+pub(super) const READY: u64 = 1;
+pub(super) const TAKEN: u64 = 2;
+pub(super) const DONE: u64 = 3;
 
-const AWAKE: u64 = 0;
-const ASLEEP: u64 = 1;
+pub(super) const AWAKE: u64 = 0;
+pub(super) const ASLEEP: u64 = 1;
 
 /// The words of a board before those of its workers, ring and slots. All zeros is an empty one.
 #[repr(C)]
 pub(crate) struct BoardWords {
-    front: Padded<Front>,
-    head: Padded<AtomicU64>,
+    pub(super) front: Padded<Front>,
+    pub(super) head: Padded<AtomicU64>,
     /// 0 while the poster is awake; else one more than how few ready jobs are worth waking it for.
-    alarm: Padded<AtomicU64>,
-    done: Padded<[AtomicU64; DONE_WORDS]>,
+    pub(super) alarm: Padded<AtomicU64>,
+    pub(super) done: Padded<[AtomicU64; DONE_WORDS]>,
 }
 
 #[repr(C)]
-struct Front {
-    tail: AtomicU64,
+pub(super) struct Front {
+    pub(super) tail: AtomicU64,
     /// Not zero once nothing will be posted any more.
-    closing: AtomicU64,
+    pub(super) closing: AtomicU64,
 }
 
 /// The words of one slot.
 #[repr(C, align(64))]
 pub(crate) struct RawSlot {
     /// `[ position:40 | worker:16 | phase:8 ]`; zero is free.
-    state: AtomicU64,
+    pub(super) state: AtomicU64,
     /// What the poster says of the job: written while the slot is free.
     pub(crate) job: [AtomicU64; 6],
     /// How far the worker is: how many items it has begun, and two words for the bytes of its results.
@@ -84,19 +84,19 @@ const _: () = assert!(size_of::<BoardWords>() == 4 * 64 && size_of::<RawSlot>() 
 /// A board whose words lie in these places.
 #[derive(Clone, Copy)]
 pub(crate) struct RawBoard<'a> {
-    words: &'a BoardWords,
+    pub(super) words: &'a BoardWords,
     /// One for each worker.
-    bells: &'a [Padded<AtomicU64>],
+    pub(super) bells: &'a [Padded<AtomicU64>],
     /// One for each slot.
-    ring: &'a [AtomicU64],
-    slots: &'a [RawSlot],
+    pub(super) ring: &'a [AtomicU64],
+    pub(super) slots: &'a [RawSlot],
 }
 
 /// There is no room for another position.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
-fn state(position: u64, worker: usize, phase: u64) -> u64 {
+pub(super) fn state(position: u64, worker: usize, phase: u64) -> u64 {
     position << 24 | (worker as u64) << 8 | phase
 }
 
@@ -129,12 +129,12 @@ impl<'a> RawBoard<'a> {
         &self.slots[at]
     }
 
-    fn place(&self, position: u64) -> &'a AtomicU64 {
+    pub(super) fn place(&self, position: u64) -> &'a AtomicU64 {
         &self.ring[(position % self.ring.len() as u64) as usize]
     }
 
     /// Moves `head` on past positions that are not ready, and tells where it stands.
-    fn pass(&self) -> u64 {
+    pub(super) fn pass(&self) -> u64 {
         loop {
             let head = self.words.head.load(Ordering::Acquire);
             // Acquire: pairs with the Release in `post`, so that the position's place and slot are seen.
@@ -142,13 +142,19 @@ impl<'a> RawBoard<'a> {
             if head == tail || self.ready_at(head).is_some() {
                 return head;
             }
-            self.pass_one(head);
+            self.pass_one(head, tail);
         }
     }
 
-    fn pass_one(&self, head: u64) {
+    pub(super) fn pass_one(&self, head: u64, tail: u64) {
+        let len = self.ring.len() as u64;
+        let next = if tail.wrapping_sub(head) > len {
+            // Overwritten words, which nobody is to walk through one by one: nothing so far back can be ready (C2).
+            tail.wrapping_sub(len)
+        } else {
+            head.wrapping_add(1)
+        };
         // Release: pairs with the Acquire of the poster in `pass` (C2). Whoever fails was told by another.
-        let next = head.wrapping_add(1);
         let _ = self
             .words
             .head
@@ -156,7 +162,7 @@ impl<'a> RawBoard<'a> {
     }
 
     /// The slot that is ready at that position.
-    fn ready_at(&self, position: u64) -> Option<usize> {
+    pub(super) fn ready_at(&self, position: u64) -> Option<usize> {
         // Relaxed: ordered by `tail`. If it was written anew meanwhile, no slot there is ready at this position (C2).
         let at = self.place(position).load(Ordering::Relaxed) as usize;
         let slot = self.slots.get(at)?;
@@ -217,7 +223,7 @@ impl<'a> RawBoard<'a> {
                 return None;
             }
             let Some(at) = self.ready_at(head) else {
-                self.pass_one(head);
+                self.pass_one(head, tail);
                 continue;
             };
             let (ready, taken) = (state(head, 0, READY), state(head, worker, TAKEN));
@@ -227,7 +233,7 @@ impl<'a> RawBoard<'a> {
                 .compare_exchange(ready, taken, Ordering::Relaxed, Ordering::Relaxed);
             if claimed.is_ok() {
                 crash_point!("board.claimed");
-                self.pass_one(head);
+                self.pass_one(head, tail);
                 return Some(at);
             }
         }
@@ -240,7 +246,7 @@ impl<'a> RawBoard<'a> {
         let taken = slot.state.load(Ordering::Relaxed); // Relaxed: this worker's own store.
         crash_point!("board.finishing");
         // Release: pairs with the Acquire in `is_done` (C1).
-        slot.state.store(taken - TAKEN + DONE, Ordering::Release);
+        slot.state.store(taken & !0xff | DONE, Ordering::Release);
         crash_point!("board.finished");
         // Release: whoever takes the bit sees the state.
         self.words.done[at / 64].fetch_or(1 << (at % 64), Ordering::Release);
@@ -253,10 +259,11 @@ impl<'a> RawBoard<'a> {
     /// ahead, and those have turned out to be cancelled.
     #[must_use]
     pub(crate) fn is_overdue(&self) -> bool {
+        fence(Ordering::SeqCst); // C3; its partner is in `doze`.
         self.words.done.iter().any(|word| word.load(Ordering::Relaxed) != 0) && self.must_wake()
     }
 
-    fn must_wake(&self) -> bool {
+    pub(super) fn must_wake(&self) -> bool {
         let alarm = self.words.alarm.load(Ordering::Relaxed);
         alarm != AWAKE
             && self.unclaimed() < alarm
@@ -294,7 +301,9 @@ impl<'a> RawBoard<'a> {
     /// Who has or had the slot's job; `None` if nobody has taken it.
     pub(crate) fn worker_of(&self, at: usize) -> Option<usize> {
         let found = self.slots[at].state.load(Ordering::Acquire);
-        matches!(phase_of(found), TAKEN | DONE).then(|| worker_of(found))
+        matches!(phase_of(found), TAKEN | DONE)
+            .then(|| worker_of(found))
+            .filter(|worker| *worker < self.bells.len())
     }
 
     /// Frees a slot that is done, or whose worker is dead.
@@ -304,12 +313,14 @@ impl<'a> RawBoard<'a> {
 
     /// Whether nothing will be posted any more.
     pub(crate) fn is_closing(&self) -> bool {
-        self.words.front.closing.load(Ordering::Relaxed) != 0
+        // Acquire: pairs with the Release in `close`: whoever sees it sees all that was posted before.
+        self.words.front.closing.load(Ordering::Acquire) != 0
     }
 
     /// Has workers leave that find nothing to do.
     pub(crate) fn close(&self) {
-        self.words.front.closing.store(1, Ordering::Relaxed);
+        // Release: pairs with the Acquire in `is_closing`.
+        self.words.front.closing.store(1, Ordering::Release);
         self.ring_all();
     }
 
@@ -320,7 +331,8 @@ impl<'a> RawBoard<'a> {
         bell.store(ASLEEP, Ordering::Relaxed);
         crash_point!("board.asleep");
         fence(Ordering::SeqCst); // C3; its partner is in `wake_one`.
-        if self.has_ready() || self.is_closing() {
+        // Not only for what is ready: a position that was cancelled may hide results (`is_overdue`).
+        if self.unclaimed() != 0 || self.is_closing() {
             bell.store(AWAKE, Ordering::Relaxed);
             return;
         }
@@ -351,7 +363,7 @@ impl<'a> RawBoard<'a> {
         self.bells.iter().any(|bell| bell.load(Ordering::Relaxed) == ASLEEP)
     }
 
-    fn wake(&self, bell: &AtomicU64) -> bool {
+    pub(super) fn wake(&self, bell: &AtomicU64) -> bool {
         // Relaxed: the futex orders sleeper and waker.
         if bell.load(Ordering::Relaxed) != ASLEEP {
             return false;
@@ -368,7 +380,7 @@ impl<'a> RawBoard<'a> {
         self.bells[worker].store(AWAKE, Ordering::Relaxed); // Relaxed: the next begins after this.
     }
 
-    /// Asks to be woken when a job is done and at most `few` are ready; false if one is done already, and then the poster
+    /// Asks to be woken by a worker that is done with a job while at most `few` are ready; false if one is done already, and then the poster
     /// is awake. Only the poster calls this.
     #[must_use]
     pub(crate) fn doze(&self, few: u64) -> bool {
