@@ -125,6 +125,16 @@ impl<'a> RawBoard<'a> {
         }
     }
 
+    #[cfg(procshare_loom)]
+    pub(super) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    #[cfg(procshare_loom)]
+    pub(super) fn workers(&self) -> usize {
+        self.bells.len()
+    }
+
     pub(crate) fn slot(&self, at: usize) -> &'a RawSlot {
         &self.slots[at]
     }
