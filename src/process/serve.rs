@@ -78,13 +78,17 @@ pub(super) enum Leaving {
 }
 
 /// Serves in a process that was started for it, and returns its exit status.
-pub(super) fn begin(mailbox: &Mailbox, socket: &Passed, parent: &Passed) -> i32 {
+pub(super) fn begin(mailbox: Mailbox, socket: &Passed, parent: &Passed) -> i32 {
     crash_point!("start.serving");
     let mut passage = Passage::Inherited;
     let taken = check_threads().and_then(|()| Ok((passage.take(socket)?, passage.take(parent)?)));
     match taken {
-        Ok((socket, parent)) => serve(socket, parent, Leaving::Orderly),
-        Err(error) => errand::leave(mailbox, Answer::NotStarted(error.to_string())),
+        Ok((socket, parent)) => {
+            // Its children have mailboxes of their own, and nobody else's.
+            drop(mailbox);
+            serve(socket, parent, Leaving::Orderly)
+        }
+        Err(error) => errand::leave(&mailbox, Answer::NotStarted(error.to_string())),
     }
 }
 
