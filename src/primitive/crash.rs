@@ -68,6 +68,18 @@ pub const CRASH_POINTS: &[&str] = &[
     "map.part",
     "map.undone",
     "map.recovered",
+    "start.posted",
+    "start.asked",
+    "start.made",
+    "start.named",
+    "start.born",
+    "start.begun",
+    "start.done",
+    "start.answered",
+    "start.serving",
+    "start.heard",
+    "start.cloned",
+    "start.told",
 ];
 
 /// Dies here if the environment asks for this point.

@@ -204,7 +204,6 @@ impl Builder {
     }
 
     /// Has a server of one's own make the child.
-    #[allow(dead_code, reason = "pools have servers of their own")]
     pub(crate) fn served_by(mut self, server: Arc<Server>) -> Self {
         self.route = Route::Served(server);
         self

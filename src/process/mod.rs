@@ -53,5 +53,9 @@ pub use child::{Child, active_children};
 pub use current::{Current, current};
 pub use method::StartMethod;
 pub use scope::{Scope, scope};
-#[allow(unused_imports, reason = "for pools, which have servers of their own")]
 pub(crate) use server::Server;
+
+/// A server that is a copy of this process.
+pub(crate) fn forked_server() -> crate::Result<std::sync::Arc<Server>> {
+    Server::forked()
+}

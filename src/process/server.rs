@@ -79,7 +79,6 @@ impl Server {
     ///
     /// # Errors
     /// `NotForkable`, as for the start method `Fork`.
-    #[allow(dead_code, reason = "pools have servers of their own")]
     pub(crate) fn forked() -> Result<Arc<Server>> {
         let quiet = Quiet::begin()?;
         let (own, theirs) = socket::pair().map_err(|error| failure("socketpair", error))?;
