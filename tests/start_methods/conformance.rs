@@ -7,6 +7,7 @@ use procshare::{ErrorKind, JoinError, SharedCounter};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -124,10 +125,8 @@ fn the_standard_streams_are_the_parents() {
         let files = [0, 1, 2].map(|number| {
             let file = tempfile();
             // SAFETY: the number belongs to a standard stream, which no object owns.
-            assert_eq!(
-                unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&file), number) },
-                number
-            );
+            let copied = unsafe { libc::dup2(file.as_raw_fd(), number) };
+            assert_eq!(copied, number);
             file
         });
         (&files[0]).write_all(b"asked").unwrap();

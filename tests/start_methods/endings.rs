@@ -18,17 +18,17 @@ fn every_end_is_told() {
             .spawn(|| -> () { std::process::exit(3) }, ())
             .unwrap()
             .join();
-        assert_eq!(code.map(|()| ()), Err(JoinError::Exited(3)));
+        assert_eq!(code, Err(JoinError::Exited(3)));
         let code = by(&method)
             .spawn(|| -> () { std::process::exit(0) }, ())
             .unwrap()
             .join();
-        assert_eq!(code.map(|()| ()), Err(JoinError::Exited(0)));
+        assert_eq!(code, Err(JoinError::Exited(0)));
         let aborted = by(&method)
             .spawn(|| -> () { std::process::abort() }, ())
             .unwrap()
             .join();
-        assert_eq!(aborted.map(|()| ()), Err(JoinError::Signaled(libc::SIGABRT)));
+        assert_eq!(aborted, Err(JoinError::Signaled(libc::SIGABRT)));
         for signal in [libc::SIGKILL, libc::SIGTERM] {
             let child = by(&method).spawn(stay, ()).unwrap();
             let asked = if signal == libc::SIGKILL {
@@ -37,7 +37,7 @@ fn every_end_is_told() {
                 child.terminate()
             };
             asked.unwrap();
-            assert_eq!(child.join().map(|()| ()), Err(JoinError::Signaled(signal)));
+            assert_eq!(child.join(), Err(JoinError::Signaled(signal)));
         }
     });
 }
@@ -93,7 +93,7 @@ fn active_children_are_those_that_run() {
             child.kill().unwrap();
         }
         assert!(process::active_children().is_empty());
-        assert_eq!(first.join().map(|()| ()), Err(JoinError::Signaled(libc::SIGTERM)));
+        assert_eq!(first.join(), Err(JoinError::Signaled(libc::SIGTERM)));
     });
 }
 
