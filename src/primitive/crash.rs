@@ -79,6 +79,18 @@ pub const CRASH_POINTS: &[&str] = &[
     "board.told",
     "board.asleep",
     "board.awake",
+    "start.posted",
+    "start.asked",
+    "start.made",
+    "start.named",
+    "start.born",
+    "start.begun",
+    "start.done",
+    "start.answered",
+    "start.serving",
+    "start.heard",
+    "start.cloned",
+    "start.told",
 ];
 
 /// Dies here if the environment asks for this point.
