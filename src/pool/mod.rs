@@ -14,6 +14,8 @@
 //! | what of a job that uses a pool | it makes its own: a pool's handle does not travel |
 
 mod answers;
+#[cfg(feature = "progress-bar")]
+mod bar;
 mod builder;
 mod engine;
 mod group;
@@ -25,6 +27,8 @@ mod pending;
 pub(crate) mod pool;
 mod progress;
 mod records;
+#[cfg(feature = "timeline-svg")]
+mod svg;
 mod timeline;
 mod worker;
 
