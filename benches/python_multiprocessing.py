@@ -1,4 +1,4 @@
-"""Prints nanoseconds per operation of multiprocessing's Value, Queue, Pipe or Manager().dict().
+"""Prints nanoseconds per operation of multiprocessing's Value, Queue, Pipe, Manager().dict(), Pool or Process.
 
 Arguments: what, processes, operations.
 - value: each of the processes increments one Value under its lock, so many times. Only the loops are timed: from the
@@ -7,6 +7,9 @@ Arguments: what, processes, operations.
 - pipe: an int goes through a Pipe to another process and comes back.
 - map: each of the processes sets the same thousand keys of a Manager().dict() to ints, so many times. Timed as
   value.
+- pool_task, pool_map: a Pool of so many processes squares so many ints by map, one at a time or in chunks of the usual
+  size; it has started before.
+- fork, spawn: a Process that does nothing is started and joined, so many times, by that start method.
 """
 
 import multiprocessing
@@ -113,6 +116,54 @@ def map_(processes, sets):
     return (max(times) - min(times)) / (processes * sets)
 
 
+def square(number):
+    return number * number
+
+
+def pool(processes, items, chunksize):
+    with CONTEXT.Pool(processes) as pool:
+        pool.map(square, range(100), chunksize=1)
+        started = time.monotonic_ns()
+        squares = pool.map(square, range(items), chunksize=chunksize)
+        elapsed = time.monotonic_ns() - started
+    if squares != [number * number for number in range(items)]:
+        sys.exit("the squares are wrong")
+    return elapsed / items
+
+
+def pool_task(processes, items):
+    return pool(processes, items, 1)
+
+
+def pool_map(processes, items):
+    return pool(processes, items, None)
+
+
+def nothing():
+    pass
+
+
+def start(method, starts):
+    context = multiprocessing.get_context(method)
+    started = time.monotonic_ns()
+    for _ in range(starts):
+        child = context.Process(target=nothing)
+        child.start()
+        child.join()
+        if child.exitcode != 0:
+            sys.exit(f"a child exited with {child.exitcode}")
+    return (time.monotonic_ns() - started) / starts
+
+
+def fork(_processes, starts):
+    return start("fork", starts)
+
+
+def spawn(_processes, starts):
+    return start("spawn", starts)
+
+
 if __name__ == "__main__":
-    what = {"value": value, "queue": queue, "pipe": pipe, "map": map_}[sys.argv[1]]
+    kinds = [value, queue, pipe, map_, pool_task, pool_map, fork, spawn]
+    what = {kind.__name__.rstrip("_"): kind for kind in kinds}[sys.argv[1]]
     print(what(int(sys.argv[2]), int(sys.argv[3])))

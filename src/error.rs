@@ -124,6 +124,8 @@ pub enum ErrorKind {
     NotTransferable,
     /// Arguments or results could not be encoded or decoded.
     Encoding,
+    /// This process cannot be copied: it has other threads, or holds the lock of an array.
+    NotForkable,
     /// A child could not be started.
     Spawn,
     /// A child panicked, exited or was killed.

@@ -12,6 +12,7 @@ mod contended;
 mod maps;
 mod measure;
 mod messages;
+mod pools;
 mod portable;
 mod python;
 mod race;
@@ -82,6 +83,14 @@ const ROWS: &[Row] = &[
     row("map_vs_python", 0.02, 0.003, python::map),
     row("map_bytes_u64", 2.50, 2.50, maps::bytes_of_numbers),
     row("map_bytes_string", 1.50, 1.50, maps::bytes_of_texts),
+    row("pool_task_vs_python", 0.25, 0.05, python::pool_task),
+    row("pool_map_vs_python", 0.30, 0.10, python::pool_map),
+    row("pool_vs_rayon", 1.05, 1.01, pools::beside_rayon),
+    row("spawn_vs_command", 2.00, 1.20, segments::spawn_join),
+    row("fork_vs_python", 0.30, 0.10, python::fork),
+    row("spawn_vs_python", 0.10, 0.03, python::spawn),
+    row("fork_server_start", 0.30, 0.10, pools::fork_server_start),
+    row("uppercase_files", 0.65, 0.55, pools::uppercase_files),
     note("map_insert_remove_u64", maps::insert_and_remove),
     note("map_insert_varying", maps::insert_varying),
     note("map_get_lru", maps::get_lru),

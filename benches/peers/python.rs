@@ -1,9 +1,10 @@
-//! Python's `multiprocessing`: `Value` under its lock, `Queue`, `Pipe`, `Manager().dict()`.
+//! Python's `multiprocessing`: `Value` under its lock, `Queue`, `Pipe`, `Manager().dict()`, `Pool`, `Process`.
 
 use crate::contended::pace;
 use crate::maps::set_in_processes;
 use crate::measure::{Effort, Measured, interleave};
 use crate::messages::through_queue;
+use crate::pools::{map_squares, start_and_join_alone, warm_pool};
 use crate::race::{in_processes, whole_pace};
 use crate::trips::EchoProcess;
 use std::process::{Command, Stdio};
@@ -62,4 +63,26 @@ pub(crate) fn pipe(effort: Effort) -> Option<Measured> {
 pub(crate) fn map(effort: Effort) -> Option<Measured> {
     let sets = effort.operations(1_000_000);
     beside("map", effort, 2, 20_000, || pace(|| set_in_processes(2, sets)))
+}
+
+pub(crate) fn pool_task(effort: Effort) -> Option<Measured> {
+    let items = effort.operations(200_000);
+    let pool = warm_pool().with_chunk_size(1);
+    beside("pool_task", effort, 2, 40_000, || map_squares(&pool, items))
+}
+
+pub(crate) fn pool_map(effort: Effort) -> Option<Measured> {
+    let items = effort.operations(200_000);
+    let pool = warm_pool();
+    beside("pool_map", effort, 2, 200_000, || map_squares(&pool, items))
+}
+
+pub(crate) fn fork(effort: Effort) -> Option<Measured> {
+    let starts = effort.operations(200);
+    beside("fork", effort, 1, 200, || start_and_join_alone("fork", starts))
+}
+
+pub(crate) fn spawn(effort: Effort) -> Option<Measured> {
+    let starts = effort.operations(200);
+    beside("spawn", effort, 1, 20, || start_and_join_alone("spawn", starts))
 }

@@ -46,7 +46,7 @@ impl<'a> Answers<'a> {
         if let Err(error) = self.try_put(tag, bytes, times) {
             let text = format!("a result of {} bytes: {error}", bytes.len());
             if self.try_put(Tag::OutOfMemory, text.as_bytes(), times).is_err() {
-                spawn::exit_at_once(); // Not even that can be said: the parent will see the job's worker end.
+                spawn::exit_at_once(1); // Not even that can be said: the parent will see the job's worker end.
             }
         }
     }

@@ -7,7 +7,7 @@ use super::worker::{Setup, work};
 use crate::error::Result;
 use crate::process::call::{self, Entry};
 use crate::process::handle::Process;
-use crate::process::{Builder, StartMethod};
+use crate::process::{Builder, Server, StartMethod};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -244,8 +244,14 @@ impl PoolBuilder {
         };
         let memory = Memory::new(Shape::of_workers(workers)?)?;
         let (begin, method) = (self.begin, self.method);
+        // Forked now: when a worker is to be replaced, this process has more than one thread.
+        let template = (method == StartMethod::Fork).then(Server::forked).transpose()?;
         let hire: Hire = Box::new(move |setup| {
-            let builder = Process::builder().daemon(true).start_method(method);
+            let builder = Process::builder().daemon(true);
+            let builder = match &template {
+                Some(template) => builder.served_by(template.clone()),
+                None => builder.start_method(method),
+            };
             let builder = builder.name(format!("PoolWorker-{}", setup.seat + 1));
             begin(builder, setup)
         });

@@ -700,7 +700,7 @@ impl State {
     fn descriptors(&self) -> Vec<(usize, Arc<OwnedFd>)> {
         let seats = self.seats.iter().enumerate();
         seats
-            .filter_map(|(seat, process)| Some((seat, process.as_ref()?.pidfd_handle()?)))
+            .filter_map(|(seat, process)| Some((seat, process.as_ref()?.pidfd()?)))
             .collect()
     }
 }

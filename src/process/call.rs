@@ -172,8 +172,12 @@ where
     // SAFETY: the parent had a value of F when it took this function's address. A captured value without bytes is made
     // anew, which the documentation of `Process::spawn` says.
     let function = unsafe { summon::<F>() };
-    let call = || transfer::pack_result(&function.call(arguments));
-    match catch_unwind(AssertUnwindSafe(call)) {
+    answer(|| function.call(arguments))
+}
+
+/// What comes of a call.
+pub(super) fn answer<R: Serialize>(call: impl FnOnce() -> R) -> Answer {
+    match catch_unwind(AssertUnwindSafe(|| transfer::pack_result(&call()))) {
         Ok(Ok(bytes)) => Answer::Value(bytes),
         Ok(Err(error)) => refusal(&error),
         Err(payload) => Answer::Panicked(message(payload)),

@@ -1,15 +1,14 @@
-//! Where a child begins: `init`, the entry of a test, and the errand found there.
+//! Where a child that was started anew begins: `init`, or the entry of a test.
 
-use super::call::{Trampoline, trampoline_at};
-use super::mailbox::{Answer, Mailbox};
-use super::transfer::{Arrivals, Passed, PassedSegment};
+use super::errand::{self, Task};
+use super::mailbox::Mailbox;
+use super::passage::Passage;
+use super::serve;
 use crate::error::{Error, ErrorKind, Result};
+use crate::primitive::crash_point;
 use crate::sys::executable::Executable;
-use crate::sys::map::{AsFd, OwnedFd};
-use crate::sys::spawn;
 use parking_lot::Mutex;
 use std::cell::Cell;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -18,9 +17,6 @@ use std::sync::OnceLock;
 /// It stays in the environment, which may be read by other threads while it is changed: whoever finds it without having
 /// inherited the descriptor itself begins in its own `main`.
 pub(super) const MARKER: &str = "PROCSHARE_CHILD";
-
-/// The daemon's watcher needs next to no stack.
-const WATCHER_STACK: usize = 64 * 1024;
 
 /// How a child of this program comes to its entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,37 +115,17 @@ fn enter(way: Way) {
     }
 }
 
-/// What a child is to do, but for the arguments.
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
-pub(super) struct Errand {
-    /// The executable that the parent runs.
-    pub(super) executable: u64,
-    /// Where in it the trampoline begins.
-    pub(super) function: u64,
-    pub(super) segments: Vec<PassedSegment>,
-    pub(super) files: Vec<Passed>,
-    /// What the standard output will be.
-    pub(super) stdout: Option<Passed>,
-    /// Names the parent, if the child ends with it.
-    pub(super) parent: Option<Passed>,
-}
-
 /// Runs what the mailbox asks for, and ends the process.
 fn run(mailbox: &Mailbox) -> ! {
     keep_name();
-    let answer = match prepare(mailbox) {
-        Ok(work) => (work.function)(&work.arguments, work.arrivals),
-        Err(error) => Answer::NotStarted(error.to_string()),
-    };
-    let code = answer.exit_code();
-    if let Err(error) = mailbox.answer(&answer) {
-        drop(answer);
-        // Perhaps there is memory for this at least; if not, the parent sees the exit status.
-        let text = format!("the result could not be handed over: {error}");
-        let _ = mailbox.answer(&Answer::Encoding(text));
+    crash_point!("start.born");
+    let taken = errand::take(mailbox);
+    if let Ok(taken) = &taken {
+        if let Task::Serve { socket, parent } = &taken.errand.task {
+            std::process::exit(serve::begin(mailbox, socket, parent));
+        }
     }
-    let _ = std::io::stdout().flush();
-    std::process::exit(code);
+    std::process::exit(errand::carry_out(mailbox, taken, Passage::Inherited));
 }
 
 /// Has tools that list processes call this one after its program: started from `/proc/self/exe`, it would be an `exe`.
@@ -159,80 +135,4 @@ fn keep_name() {
         // For people only; where it cannot be done, nothing is lost.
         let _ = std::fs::write("/proc/self/comm", name.as_encoded_bytes());
     }
-}
-
-struct Work {
-    function: Trampoline,
-    arguments: Vec<u8>,
-    arrivals: Arrivals,
-}
-
-fn prepare(mailbox: &Mailbox) -> Result<Work> {
-    let unreadable = |error| Error::new(ErrorKind::Spawn, "reading the arguments").with_source(error);
-    let (errand, arguments) = mailbox.take().map_err(unreadable)?;
-    let errand: Errand = postcard::from_bytes(&errand)
-        .map_err(|error| Error::new(ErrorKind::Spawn, format!("reading the errand: {error}")))?;
-    // All descriptors are taken over before anything of the program can start another process.
-    let stdout = errand.stdout.as_ref().map(Passed::take).transpose()?;
-    let parent = errand.parent.as_ref().map(Passed::take).transpose()?;
-    let taken: Vec<_> = errand.segments.into_iter().map(PassedSegment::take).collect();
-    let files = errand
-        .files
-        .iter()
-        .map(|file| file.take().map(Some))
-        .collect::<Result<_>>()?;
-    let function = find_function(errand.executable, errand.function)?;
-    if let Some(parent) = parent {
-        end_with(parent)?;
-    }
-    if let Some(stdout) = stdout {
-        restore_stdout(&stdout)?;
-    }
-    let segments = taken.into_iter().map(|taken| taken?.attach()).collect::<Result<_>>()?;
-    Ok(Work {
-        function,
-        arguments,
-        arrivals: Arrivals { segments, files },
-    })
-}
-
-fn find_function(executable_id: u64, offset: u64) -> Result<Trampoline> {
-    let own = executable()?;
-    if own.id != executable_id {
-        let message = "the parent runs another build of this program";
-        return Err(Error::new(ErrorKind::Spawn, message));
-    }
-    let address = own.address_at(offset).ok_or_else(|| {
-        Error::new(
-            ErrorKind::Spawn,
-            "the function asked for lies outside this program's code",
-        )
-    })?;
-    // SAFETY: the mailbox is a file of our own user, passed by whoever started this process, and names the build we run
-    // (compared above). `launch`, which makes such files, writes the offset of what `trampoline` returned; a parent that
-    // forges one could as well run any program in our place, and a privileged program takes no mailbox at all.
-    Ok(unsafe { trampoline_at(address) })
-}
-
-/// Ends this process when the one behind `parent` has ended, or if it already has.
-fn end_with(parent: OwnedFd) -> Result<()> {
-    let watch = move || {
-        // What cannot be watched counts as ended: a daemon without a parent is what nobody wants.
-        let _ = spawn::wait(parent.as_fd(), None);
-        spawn::exit_at_once();
-    };
-    let watcher = std::thread::Builder::new()
-        .name("procshare-daemon".to_owned())
-        .stack_size(WATCHER_STACK)
-        .spawn(watch);
-    watcher
-        .map(drop)
-        .map_err(|error| Error::new(ErrorKind::Spawn, "starting the watcher of the parent").with_source(error))
-}
-
-fn restore_stdout(stdout: &OwnedFd) -> Result<()> {
-    // What was written so far was meant for /dev/null.
-    let _ = std::io::stdout().flush();
-    spawn::become_stdout(stdout)
-        .map_err(|error| Error::new(ErrorKind::Spawn, "restoring the standard output").with_source(error))
 }

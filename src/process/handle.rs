@@ -1,25 +1,27 @@
 //! `Process<R>`: a child, and how it ends.
 
+use super::builder::Builder;
 use super::call::Entry;
+use super::child::{Child, Core};
 use super::join_error::JoinError;
-use super::mailbox::{Answer, Mailbox};
-use super::spawn::Builder;
+use super::mailbox::Answer;
 use super::{orphans, transfer};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::primitive::Deadline;
-use crate::sys::map::{AsFd, OwnedFd};
-use crate::sys::spawn::{self, End, Signal};
+use crate::sys::map::OwnedFd;
+use crate::sys::spawn::{End, Signal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::marker::PhantomData;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Handles a child process that runs one function and returns an `R`.
 ///
-/// Dropping the handle does not end the child. When that ends, it stays a zombie until this process next spawns, joins or
-/// drops one.
+/// Dropping the handle does not end the child. A thread of this crate then waits for its end, so that it does not stay a
+/// zombie.
 ///
 /// # What happens on death
 ///
@@ -63,20 +65,9 @@ use std::time::{Duration, Instant};
 /// }
 /// ```
 pub struct Process<R> {
-    name: String,
-    pid: u32,
-    state: State,
+    core: Arc<Core>,
+    joined: bool,
     result: PhantomData<fn() -> R>,
-}
-
-enum State {
-    /// Nobody has asked how it ended.
-    Running {
-        /// `None` if somebody else was told of its end before we could ask for a descriptor.
-        pidfd: Option<Arc<OwnedFd>>,
-        mailbox: Mailbox,
-    },
-    Joined,
 }
 
 impl Process<()> {
@@ -134,6 +125,42 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
         Args: Serialize + DeserializeOwned,
     {
         Builder::default().spawn(function, arguments)
+    }
+
+    /// Copies this process; the copy calls the closure, with all that it has captured.
+    ///
+    /// This needs no [`init`](crate::init). The child has this process's memory as of now, and its descriptors. The
+    /// closure is in both processes, and each drops its own: what a destructor of a captured value does outside of memory
+    /// is done twice. Of this process's other values none is dropped in the child; when the closure has returned or
+    /// panicked, the child writes out what [`print!`] has kept back and leaves at once.
+    ///
+    /// Handles of shared objects may be captured. A named segment that the child has from its parent keeps its name while
+    /// either uses it; if the child outlives all others, the name goes with the next `create` or
+    /// [`clean`](fn@crate::clean).
+    ///
+    /// # Errors
+    ///
+    /// [`NotForkable`](ErrorKind::NotForkable) if this process has more than one thread, or this thread holds the guard
+    /// of a [`SharedArray`](crate::SharedArray); [`Spawn`](ErrorKind::Spawn),
+    /// [`TooManyDescriptors`](ErrorKind::TooManyDescriptors), [`OutOfMemory`](ErrorKind::OutOfMemory),
+    /// [`Unsupported`](ErrorKind::Unsupported).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let alone = std::fs::read_to_string("/proc/self/status").is_ok_and(|status| status.contains("Threads:\t1\n"));
+    /// # if alone {
+    /// let table: Vec<u64> = (0..1_000).map(|n| n * n).collect();
+    /// let child = procshare::Process::fork(move || table.iter().sum::<u64>())?;
+    /// assert_eq!(child.join()?, 332_833_500);
+    /// # }
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn fork<F>(closure: F) -> Result<Self>
+    where
+        F: FnOnce() -> R + Send + 'static,
+    {
+        Builder::default().fork(closure)
     }
 }
 
@@ -239,17 +266,17 @@ impl<R: DeserializeOwned> Process<R> {
     }
 
     fn join_until(&mut self, deadline: Deadline) -> Result<R, JoinError> {
-        let State::Running { pidfd, mailbox } = &self.state else {
+        if self.joined {
             return Err(JoinError::AlreadyJoined);
-        };
-        let end = match pidfd {
-            Some(pidfd) => end_of(pidfd, deadline)?,
-            None => End::Unknown,
-        };
+        }
+        let end = self.core.wait(deadline).ok_or(JoinError::TimedOut)?;
+        self.joined = true;
+        // No other handle of a child joins it.
+        let mailbox = self.core.take_mailbox().ok_or(JoinError::AlreadyJoined)?;
         let answer = mailbox
             .read_answer()
             .unwrap_or_else(|error| Answer::Encoding(format!("the result cannot be read: {error}")));
-        self.state = State::Joined;
+        drop(mailbox);
         orphans::reap();
         let bytes = result_of(end, answer)?;
         transfer::unpack_result(&bytes).map_err(|error| match error.kind() {
@@ -259,23 +286,8 @@ impl<R: DeserializeOwned> Process<R> {
     }
 }
 
-/// Waits for the end, and takes note of it.
-fn end_of(pidfd: &OwnedFd, deadline: Deadline) -> Result<End, JoinError> {
-    loop {
-        if let Some(end) = spawn::reap(pidfd.as_fd()) {
-            return Ok(end);
-        }
-        let left = deadline.left();
-        if left == Some(Duration::ZERO) {
-            return Err(JoinError::TimedOut);
-        }
-        // A wait that fails is as good as a signal: the question is asked again.
-        let _ = spawn::wait(pidfd.as_fd(), left);
-    }
-}
-
 /// The encoded result, if that is how the child ended.
-fn result_of(end: End, answer: Answer) -> Result<Vec<u8>, JoinError> {
+pub(super) fn result_of(end: End, answer: Answer) -> Result<Vec<u8>, JoinError> {
     match end {
         End::Signaled(signal) => return Err(JoinError::Signaled(signal)),
         End::Exited(code) if answer == Answer::Unread => {
@@ -298,16 +310,16 @@ fn result_of(end: End, answer: Answer) -> Result<Vec<u8>, JoinError> {
 }
 
 impl<R> Process<R> {
-    pub(super) fn new(name: String, pid: u32, pidfd: Option<OwnedFd>, mailbox: Mailbox) -> Self {
+    pub(super) fn new(core: Arc<Core>) -> Self {
         Process {
-            name,
-            pid,
-            state: State::Running {
-                pidfd: pidfd.map(Arc::new),
-                mailbox,
-            },
+            core,
+            joined: false,
             result: PhantomData,
         }
+    }
+
+    pub(super) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
     /// Returns whether the child still runs.
@@ -327,10 +339,7 @@ impl<R> Process<R> {
     /// ```
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        let Some(pidfd) = self.pidfd() else {
-            return false;
-        };
-        matches!(spawn::wait(pidfd.as_fd(), Some(Duration::ZERO)), Ok(false))
+        !self.joined && self.core.is_alive()
     }
 
     /// Returns the child's process id.
@@ -348,7 +357,68 @@ impl<R> Process<R> {
     /// ```
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.pid
+        self.core.pid()
+    }
+
+    /// Returns the child's process id, as [`id`](Self::id) does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let child = procshare::Process::spawn(|| (), ())?;
+    ///     assert_eq!(child.pid(), child.id());
+    ///     child.join()?;
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.id()
+    }
+
+    /// Returns a handle of the same child that knows nothing of its result.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let process = procshare::Process::spawn(|| loop { std::thread::park() }, ())?;
+    ///     let child = process.child();
+    ///     std::thread::spawn(move || child.kill());
+    ///     assert!(process.join().map(|()| ()).is_err());
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn child(&self) -> Child {
+        Child(self.core.clone())
+    }
+
+    /// Returns how the child ended.
+    ///
+    /// `None` while it runs, and where nobody can tell: when somebody else in this process has waited for it. It can be
+    /// asked before and after a join.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let mut child = procshare::Process::spawn(|| std::process::exit(3), ())?;
+    ///     let outcome: Result<(), _> = child.join_timeout(Duration::MAX);
+    ///     assert!(outcome.is_err());
+    ///     assert_eq!(child.exit_status().and_then(|status| status.code()), Some(3));
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        self.core.exit_status()
     }
 
     /// Returns the child's name.
@@ -366,7 +436,7 @@ impl<R> Process<R> {
     /// ```
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        self.core.name()
     }
 
     /// Ends the child at once, by SIGKILL.
@@ -392,7 +462,7 @@ impl<R> Process<R> {
     /// }
     /// ```
     pub fn kill(&self) -> Result<()> {
-        self.send(Signal::Kill)
+        self.core.send(Signal::Kill)
     }
 
     /// Asks the child to end, by SIGTERM.
@@ -418,43 +488,21 @@ impl<R> Process<R> {
     /// }
     /// ```
     pub fn terminate(&self) -> Result<()> {
-        self.send(Signal::Terminate)
+        self.core.send(Signal::Terminate)
     }
+}
 
-    fn send(&self, signal: Signal) -> Result<()> {
-        let Some(pidfd) = self.pidfd() else {
-            return Ok(());
-        };
-        spawn::send(pidfd.as_fd(), signal).map_err(|error| {
-            let kind = match error.kind() {
-                std::io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
-                _ => ErrorKind::Io,
-            };
-            Error::new(kind, format!("sending a signal to {}", self.name)).with_source(error)
-        })
-    }
-
-    pub(crate) fn pidfd_handle(&self) -> Option<Arc<OwnedFd>> {
-        match &self.state {
-            State::Running { pidfd, .. } => pidfd.clone(),
-            State::Joined => None,
-        }
-    }
-
-    fn pidfd(&self) -> Option<&OwnedFd> {
-        match &self.state {
-            State::Running { pidfd, .. } => pidfd.as_deref(),
-            State::Joined => None,
-        }
+impl<R> Process<R> {
+    /// Names it until it is known to have ended.
+    pub(crate) fn pidfd(&self) -> Option<Arc<OwnedFd>> {
+        self.core.pidfd()
     }
 }
 
 impl<R> Drop for Process<R> {
     fn drop(&mut self) {
-        if let State::Running { pidfd: Some(pidfd), .. } = std::mem::replace(&mut self.state, State::Joined) {
-            if let Some(p) = Arc::into_inner(pidfd) {
-                orphans::adopt(p);
-            }
+        if !self.joined {
+            orphans::adopt(self.core.clone());
         }
     }
 }
@@ -462,8 +510,8 @@ impl<R> Drop for Process<R> {
 impl<R> fmt::Debug for Process<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Process")
-            .field("name", &self.name)
-            .field("id", &self.pid)
+            .field("name", &self.name())
+            .field("id", &self.id())
             .field("alive", &self.is_alive())
             .finish()
     }

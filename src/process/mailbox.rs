@@ -7,14 +7,19 @@
 //! | an answer | the answer | – | – | – |
 //!
 //! The state is written last, and read only after the child has ended.
+//!
+//! One word of the header is for a start by a server: the child's id, which the kernel writes while it makes the child.
 
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{descriptor, identity, map, memory, spawn};
 use std::io;
 
-/// Words: state, length of the errand or answer, length of the arguments.
-const HEADER_WORDS: usize = 3;
+/// Words: state, length of the errand or answer, length of the arguments, id of a child made by a server.
+const HEADER_WORDS: usize = 4;
 const HEADER: u64 = (HEADER_WORDS * 8) as u64;
+
+/// Byte offset of the child's id, an `i32` in the machine's own order.
+pub(super) const CHILD_AT: usize = 24;
 
 /// So much is written without asking for what is left.
 const UNASKED: u64 = 1 << 20;
@@ -111,7 +116,7 @@ impl Mailbox {
     pub(super) fn post(errand: &[u8], arguments: &[u8]) -> io::Result<Self> {
         check_memory(arguments.len() as u64)?;
         let fd = map::memfd(c"procshare-mailbox")?;
-        let lengths = [POSTED, errand.len() as u64, arguments.len() as u64];
+        let lengths = [POSTED, errand.len() as u64, arguments.len() as u64, 0];
         let mut first = Vec::with_capacity(HEADER as usize + errand.len());
         first.extend(lengths.iter().flat_map(|word| word.to_le_bytes()));
         first.extend(errand);
@@ -139,18 +144,35 @@ impl Mailbox {
         Ok(format!("{number}:{}:{}", stat.dev, stat.ino))
     }
 
+    /// A mailbox that came with a message.
+    pub(super) fn received(fd: OwnedFd) -> Self {
+        Mailbox(fd)
+    }
+
+    /// The child a server has made for it, if it has.
+    pub(super) fn child(&self) -> io::Result<Option<u32>> {
+        let mut bytes = [0; 4];
+        spawn::read_at(self.0.as_fd(), &mut bytes, CHILD_AT as u64)?;
+        Ok(Some(u32::from_ne_bytes(bytes)).filter(|pid| *pid != 0))
+    }
+
     pub(super) fn fd(&self) -> &OwnedFd {
         &self.0
     }
 
     /// Takes errand and arguments out, once: their memory is given back.
     pub(super) fn take(&self) -> io::Result<(Vec<u8>, Vec<u8>)> {
-        let [_, errand_len, arguments_len] = self.header()?;
+        let [_, errand_len, arguments_len, _] = self.header()?;
         let errand = self.part(HEADER, errand_len)?;
         let arguments = self.part(HEADER + errand_len, arguments_len)?;
         spawn::truncate(self.0.as_fd(), HEADER)?;
         self.set_state(BEGUN)?;
         Ok((errand, arguments))
+    }
+
+    /// Says that the child has begun, where it has no errand to read.
+    pub(super) fn begin(&self) -> io::Result<()> {
+        self.set_state(BEGUN)
     }
 
     /// Writes the answer, its state last.
@@ -164,11 +186,19 @@ impl Mailbox {
 
     /// Reads the answer of a child that has ended.
     pub(super) fn read_answer(&self) -> io::Result<Answer> {
-        let [state, len, _] = self.header()?;
+        let [state, len, ..] = self.header()?;
         if state == POSTED || state == BEGUN {
             return Ok(Answer::read(state, Vec::new()));
         }
         Ok(Answer::read(state, self.part(HEADER, len)?))
+    }
+
+    /// As [`read_answer`](Self::read_answer), but without the bytes of a result.
+    pub(super) fn read_verdict(&self) -> io::Result<Answer> {
+        match self.header()? {
+            [VALUE, ..] => Ok(Answer::Value(Vec::new())),
+            _ => self.read_answer(),
+        }
     }
 
     fn header(&self) -> io::Result<[u64; HEADER_WORDS]> {

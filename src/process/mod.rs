@@ -6,30 +6,51 @@
 //!
 //! | question | answer |
 //! |---|---|
-//! | which functions | plain functions and closures that capture nothing: see [`Entry`] |
-//! | what a child inherits | the environment, the standard streams, and of the descriptors that close on `exec` only its own |
+//! | which functions | plain functions and closures that capture nothing: see [`Entry`]; [`Process::fork`](crate::Process::fork) takes any closure |
+//! | what a child inherits | environment, working folder, standard streams, and of the descriptors that close on `exec` only its own |
 //! | how a child ends | as a value: its result, or a [`JoinError`](crate::JoinError) |
 //! | what if the parent ends first | the child runs on, unless it is a [`daemon`](Builder::daemon) |
+//! | what if its handle is dropped | the child runs on, and leaves no zombie |
+//!
+//! # Start methods
+//!
+//! | [`StartMethod`] | what is copied | asks of the program | a start costs | take it when |
+//! |---|---|---|---|---|
+//! | `Spawn`, unless said otherwise | nothing | [`init`](crate::init) | the program's start, about a millisecond | in doubt |
+//! | `ForkServer` | a small process with one thread | [`init`](crate::init) | a fraction of that, whatever this process's size | many children are started, or the program's start is slow |
+//! | `Fork` | this process, memory and all | one thread, no array guard held | more the larger this process is | children read what this process has computed |
+//!
+//! `Spawn` and `ForkServer` give the same results, but for what a process takes from its parent and this crate does not
+//! carry over: a child of the server has the limits, priorities, user and file-creation mask, and the ignored signals, that
+//! this process had when it first started one so. A child by `Fork` has all that this process has, other descriptors and
+//! signal handlers too; only blocked signals are let through. It leaves without running the destructors or exit handlers
+//! of its parent.
 
+mod builder;
 pub(crate) mod call;
+mod child;
+mod current;
 pub(crate) mod entry;
+mod environment;
+mod errand;
+mod fork;
 pub(crate) mod handle;
 pub(crate) mod join_error;
 mod mailbox;
+mod method;
 mod orphans;
+mod passage;
+mod scope;
+mod serve;
+mod server;
 mod spawn;
 pub(crate) mod transfer;
+mod watch;
 
+pub use builder::Builder;
 pub use call::Entry;
-#[derive(Debug, Clone, Copy, Default)]
-/// X.
-pub enum StartMethod {
-    /// A.
-    #[default]
-    Spawn,
-    /// B.
-    Fork,
-    /// C.
-    ForkServer,
-}
-pub use spawn::Builder;
+pub use child::{Child, active_children};
+pub use current::{Current, current};
+pub use method::StartMethod;
+pub use scope::{Scope, scope};
+pub(crate) use server::Server;

@@ -1,20 +1,169 @@
-//! Children nobody will join: remembered until they have ended, so that none stays a zombie.
+//! Children nobody will join: waited for by a thread of their own, so that none stays a zombie.
+//!
+//! | state | moved by | to | if that party dies there |
+//! |---|---|---|---|
+//! | no orphans, no reaper | whoever drops the handle of a running child | orphans, reaper | the whole process dies: `init` reaps |
+//! | orphans, reaper | the reaper, under the lock, when it has reaped the last | no orphans, no reaper | the same |
+//! | orphans, reaper | whoever has the process copied | orphans, no reaper | the same |
+//! | orphans, no reaper | the same, afterwards; or the next to drop, start or join a child | orphans, reaper | the same |
+//!
+//! A copy of this process has neither: its parent's orphans are not its children.
 
+use super::child::{Core, Origin};
 use crate::sys::map::{AsFd, OwnedFd};
-use crate::sys::spawn;
+use crate::sys::{event, spawn};
 use parking_lot::Mutex;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
 
-/// Descriptors of children whose handle was dropped while they ran.
-static ORPHANS: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
+/// The reaper needs little stack, but more with every debug check of the standard library.
+const STACK: usize = 128 * 1024;
 
-/// Takes a child over, unless it has ended already.
-pub(super) fn adopt(pidfd: OwnedFd) {
-    let mut orphans = ORPHANS.lock();
-    orphans.push(pidfd);
-    orphans.retain(|orphan| spawn::reap(orphan.as_fd()).is_none());
+static NURSERY: Mutex<Option<Nursery>> = Mutex::new(None);
+
+/// The orphans of one process.
+struct Nursery {
+    home: Origin,
+    orphans: Vec<Arc<Core>>,
+    reaper: Option<Reaper>,
+    /// A reaper must end although there are orphans.
+    paused: bool,
 }
 
-/// Lets go of those that have ended meanwhile.
+struct Reaper {
+    /// Signalled when it must look at the nursery again.
+    wake: Arc<OwnedFd>,
+    thread: JoinHandle<()>,
+    /// It has nothing more to do, and is about to end.
+    done: bool,
+}
+
+impl Nursery {
+    fn new() -> Self {
+        Nursery {
+            home: Origin::here(),
+            orphans: Vec::new(),
+            reaper: None,
+            paused: false,
+        }
+    }
+
+    /// Lets go of those that have ended.
+    fn reap(&mut self) {
+        self.orphans.retain(|orphan| orphan.look().is_none());
+    }
+
+    /// Has a thread wait for the orphans there are. Without one, they are reaped at the next call of this crate.
+    fn see_to_a_reaper(&mut self) {
+        if self.paused || self.orphans.is_empty() {
+            return;
+        }
+        match &self.reaper {
+            Some(reaper) if !reaper.done => {
+                let _ = event::signal(reaper.wake.as_fd());
+            }
+            _ => self.reaper = start().ok(),
+        }
+    }
+}
+
+fn start() -> std::io::Result<Reaper> {
+    let wake = Arc::new(event::new()?);
+    let woken = wake.clone();
+    let builder = Builder::new().name("procshare-reaper".to_owned()).stack_size(STACK);
+    let thread = builder.spawn(move || watch_over(&woken))?;
+    Ok(Reaper {
+        wake,
+        thread,
+        done: false,
+    })
+}
+
+fn watch_over(wake: &Arc<OwnedFd>) {
+    while let Some(orphans) = those_left(wake) {
+        let children: Vec<_> = orphans.iter().filter_map(|orphan| orphan.pidfd()).collect();
+        let children = children.iter().map(AsFd::as_fd);
+        let fds: Vec<_> = [wake.as_fd()].into_iter().chain(children).collect();
+        if spawn::wait_any(&fds, None).is_err() {
+            // No memory for the question: they are reaped at the next call of this crate.
+            retire(wake);
+            return;
+        }
+        let _ = event::drain(wake.as_fd());
+    }
+}
+
+/// Reaps, and tells whom there is to wait for; `None` once this reaper's work is done.
+fn those_left(wake: &Arc<OwnedFd>) -> Option<Vec<Arc<Core>>> {
+    let mut nursery = NURSERY.lock();
+    let nursery = nursery.as_mut()?;
+    nursery.reap();
+    let own = nursery.reaper.as_mut().filter(|reaper| Arc::ptr_eq(&reaper.wake, wake));
+    if nursery.paused || nursery.orphans.is_empty() {
+        own.into_iter().for_each(|reaper| reaper.done = true);
+        return None;
+    }
+    // Whoever started this thread holds the lock until it is entered as the reaper.
+    own.map(|_| nursery.orphans.clone())
+}
+
+fn retire(wake: &Arc<OwnedFd>) {
+    if let Some(nursery) = NURSERY.lock().as_mut() {
+        let own = nursery.reaper.as_mut().filter(|reaper| Arc::ptr_eq(&reaper.wake, wake));
+        own.into_iter().for_each(|reaper| reaper.done = true);
+    }
+}
+
+/// Takes a child over, unless it has ended already.
+pub(super) fn adopt(child: Arc<Core>) {
+    if !child.is_ours() || child.look().is_some() {
+        return;
+    }
+    let mut nursery = NURSERY.lock();
+    let here = nursery.take().filter(|nursery| nursery.home.is_here());
+    let nursery = nursery.insert(here.unwrap_or_else(Nursery::new));
+    nursery.orphans.push(child);
+    nursery.see_to_a_reaper();
+}
+
+/// Lets go of those that have ended meanwhile, where no thread does so.
 pub(super) fn reap() {
-    ORPHANS.lock().retain(|orphan| spawn::reap(orphan.as_fd()).is_none());
+    if let Some(nursery) = NURSERY.lock().as_mut().filter(|nursery| nursery.home.is_here()) {
+        if nursery.reaper.as_ref().is_none_or(|reaper| reaper.done) {
+            nursery.reap();
+            nursery.see_to_a_reaper();
+        }
+    }
+}
+
+/// Ends the reaper's thread for a while, so that this process can be copied.
+pub(super) fn pause() {
+    let reaper = {
+        let mut nursery = NURSERY.lock();
+        let Some(nursery) = nursery.as_mut().filter(|nursery| nursery.home.is_here()) else {
+            return;
+        };
+        nursery.paused = true;
+        nursery.reaper.take()
+    };
+    if let Some(reaper) = reaper {
+        // An event that cannot be signalled leaves the thread, which then is one too many.
+        if reaper.done || event::signal(reaper.wake.as_fd()).is_ok() {
+            let _ = reaper.thread.join();
+        }
+    }
+}
+
+/// Goes on waiting for orphans.
+pub(super) fn resume() {
+    if let Some(nursery) = NURSERY.lock().as_mut().filter(|nursery| nursery.home.is_here()) {
+        nursery.paused = false;
+        nursery.reap();
+        nursery.see_to_a_reaper();
+    }
+}
+
+/// This process is a copy: it has no orphans yet.
+pub(super) fn forget() {
+    *NURSERY.lock() = None;
 }

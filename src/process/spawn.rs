@@ -1,165 +1,92 @@
-//! `Builder`, and how a child is started: mailbox, descriptors, environment.
+//! The start method `Spawn`: the program's own executable begins anew.
+//!
+//! The table of what becomes of a child that is being started, by whichever method, stands in `design`.
 
-use super::call::{Entry, Trampoline, trampoline};
-use super::entry::{self, Errand, MARKER, Way};
-use super::handle::Process;
+use super::builder::{Cargo, Plan};
+use super::call::Trampoline;
+use super::child::Core;
+use super::entry::{self, Way};
+use super::environment::Environment;
+use super::errand::{Errand, Task};
 use super::mailbox::Mailbox;
 use super::orphans;
-use super::transfer::{self, Luggage, Passed};
+use super::passage::Passed;
+use super::transfer::Luggage;
 use crate::error::{Error, ErrorKind, Result};
-use crate::primitive::{AtomicU64, Ordering};
-use crate::sys::map::{AsFd, OwnedFd};
+use crate::primitive::crash_point;
+use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
+use crate::sys::surroundings::{self, Stream};
 use crate::sys::{Errno, errno_is, spawn};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::ffi::CString;
 use std::io;
-
-/// Starts a child with what [`Process::spawn`] does not offer.
-///
-/// # Examples
-///
-/// ```
-/// use procshare::Process;
-///
-/// #[procshare::main]
-/// fn main() -> procshare::Result<()> {
-///     let child = Process::builder().name("adder").daemon(true).spawn(|a: i32| a + 1, (41,))?;
-///     assert_eq!(child.name(), "adder");
-///     assert_eq!(child.join()?, 42);
-///     Ok(())
-/// }
-/// ```
-#[derive(Debug, Clone, Default)]
-#[must_use = "a builder starts nothing before `spawn`"]
-pub struct Builder {
-    name: Option<String>,
-    daemon: bool,
-}
-
-impl Builder {
-    /// Names the child, for messages; `Process-1`, `Process-2` … otherwise.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let builder = procshare::Process::builder().name("decoder");
-    /// assert!(format!("{builder:?}").contains("decoder"));
-    /// ```
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// Says whether the child ends when this process ends.
-    ///
-    /// However this process ends, the child then ends as if killed: nothing more of it runs. Without this it runs on.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// #[procshare::main]
-    /// fn main() -> procshare::Result<()> {
-    ///     let forever = || loop {
-    ///         std::thread::park();
-    ///     };
-    ///     procshare::Process::builder().daemon(true).spawn::<_, _, ()>(forever, ())?;
-    ///     Ok(()) // and the child is gone too
-    /// }
-    /// ```
-    pub fn daemon(mut self, daemon: bool) -> Self {
-        self.daemon = daemon;
-        self
-    }
-
-    /// Starts the child; see [`Process::spawn`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Process::spawn`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// #[procshare::main]
-    /// fn main() -> procshare::Result<()> {
-    ///     let child = procshare::Process::builder().spawn(|a: u32| a.pow(2), (12,))?;
-    ///     assert_eq!(child.join()?, 144);
-    ///     Ok(())
-    /// }
-    /// ```
-    pub fn spawn<F, Args, R>(self, function: F, arguments: Args) -> Result<Process<R>>
-    where
-        F: Entry<Args, Output = R>,
-        Args: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
-        self.start(trampoline::<F, Args, R>(function), &arguments)
-    }
-
-    pub(crate) fn start_method(self, _method: super::StartMethod) -> Self {
-        self
-    }
-
-    /// Starts a child that runs a trampoline with arguments of its type.
-    pub(crate) fn start<R>(self, function: Trampoline, arguments: &impl Serialize) -> Result<Process<R>> {
-        let way = entry::way()?;
-        let (bytes, mut luggage) = transfer::pack(arguments)?;
-        let (mailbox, pid) = launch(way, function, &bytes, &luggage, self.daemon)?;
-        luggage.hand_over(pid);
-        let pidfd = spawn::open_child(pid).map_err(|error| {
-            spawn::abandon(pid);
-            failure("naming the child", error)
-        })?;
-        Ok(Process::new(self.name.unwrap_or_else(next_name), pid, pidfd, mailbox))
-    }
-}
-
-fn next_name() -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    // Relaxed: numbers need only differ.
-    format!("Process-{}", NEXT.fetch_add(1, Ordering::Relaxed))
-}
+use std::sync::Arc;
 
 /// Starts a child that finds its errand in the mailbox.
-fn launch(way: Way, function: Trampoline, arguments: &[u8], luggage: &Luggage, daemon: bool) -> Result<(Mailbox, u32)> {
+pub(super) fn start(plan: Plan, mut cargo: Cargo) -> Result<Arc<Core>> {
     orphans::reap();
+    let way = entry::way()?;
+    let parent = plan.parent()?;
+    // Without a standard output there is none to hand on.
+    let stdout = way.is_noisy().then(|| surroundings::copy(Stream::Out).ok()).flatten();
+    let mut errand = errand(&plan, cargo.function, &cargo.luggage)?;
+    errand.stdout = describe(stdout.as_ref())?;
+    errand.parent = describe(parent.as_ref())?;
+    errand.folder = describe(plan.folder.as_ref())?;
+    let mailbox = post(&errand, &cargo.bytes)?;
+    let own = [stdout.as_ref(), parent.as_ref(), plan.folder.as_ref()];
+    let own = own.into_iter().flatten().map(AsFd::as_fd);
+    let keep: Vec<_> = own.chain(cargo.luggage.descriptors()).collect();
+    let pid = launch(way, &mailbox, &plan.environment, keep)?;
+    plan.started(pid, mailbox, &mut cargo.luggage)
+}
+
+/// The errand of a child that calls a function, without what the start method adds.
+pub(super) fn errand(plan: &Plan, function: Trampoline, luggage: &Luggage) -> Result<Errand> {
     let executable = entry::executable()?;
     let function = executable.offset_of((function as *const ()).addr()).ok_or_else(|| {
         let message = "the function lies in a shared library; a child can be sure of the program's own code only";
         Error::new(ErrorKind::Spawn, message)
     })?;
-    // Without a standard output there is none to hand on.
-    let stdout = if way.is_noisy() {
-        spawn::copy_stdout().ok()
-    } else {
-        None
-    };
-    let parent = daemon.then(spawn::open_self).transpose();
-    let parent = parent.map_err(|error| failure("naming this process", error))?;
-    let describe = |fd: &OwnedFd| Passed::describe(fd).map_err(|error| failure("fstat", error));
-    let errand = Errand {
-        executable: executable.id,
-        function,
+    Ok(Errand {
+        name: plan.name.clone(),
+        task: Task::Call {
+            executable: executable.id,
+            function,
+        },
         segments: luggage.table(),
         files: luggage.files().map_err(|error| failure("fstat", error))?,
-        stdout: stdout.as_ref().map(describe).transpose()?,
-        parent: parent.as_ref().map(describe).transpose()?,
-    };
-    let errand = postcard::to_stdvec(&errand)
-        .map_err(|error| Error::new(ErrorKind::Encoding, format!("the errand: {error}")))?;
+        stdout: None,
+        folder: None,
+        parent: None,
+        environment: None,
+    })
+}
+
+pub(super) fn describe(fd: Option<&OwnedFd>) -> Result<Option<Passed>> {
+    let described = fd.map(Passed::describe).transpose();
+    described.map_err(|error| failure("fstat", error))
+}
+
+/// Puts an errand and arguments into a new mailbox.
+pub(super) fn post(errand: &Errand, arguments: &[u8]) -> Result<Mailbox> {
+    let errand =
+        postcard::to_stdvec(errand).map_err(|error| Error::new(ErrorKind::Encoding, format!("the errand: {error}")))?;
     let mailbox = Mailbox::post(&errand, arguments).map_err(|error| failure("handing the arguments over", error))?;
-    let own = [Some(mailbox.fd()), stdout.as_ref(), parent.as_ref()];
-    let keep: Vec<_> = own
-        .into_iter()
-        .flatten()
-        .map(AsFd::as_fd)
-        .chain(luggage.descriptors())
-        .collect();
-    let environment = environment(&mailbox).map_err(|error| failure("fstat", error))?;
-    let pid = spawn::spawn_self(&command_line(way), &environment, &keep, way.is_noisy())
-        .map_err(|error| failure("starting /proc/self/exe", error))?;
-    Ok((mailbox, pid))
+    crash_point!("start.posted");
+    Ok(mailbox)
+}
+
+/// Starts this program anew, with the mailbox and the descriptors to keep.
+pub(super) fn launch<'a>(
+    way: Way,
+    mailbox: &'a Mailbox,
+    environment: &Environment,
+    mut keep: Vec<BorrowedFd<'a>>,
+) -> Result<u32> {
+    keep.push(mailbox.fd().as_fd());
+    let marker = mailbox.marker().map_err(|error| failure("fstat", error))?;
+    spawn::spawn_self(&command_line(way), &environment.lines(&marker), &keep, way.is_noisy())
+        .map_err(|error| failure("starting /proc/self/exe", error))
 }
 
 /// The program's name as its caller gave it, and what leads a child to its entry.
@@ -174,23 +101,8 @@ fn command_line(way: Way) -> Vec<CString> {
         .collect()
 }
 
-/// This process's environment, with the marker of this mailbox and no other.
-fn environment(mailbox: &Mailbox) -> io::Result<Vec<CString>> {
-    let inherited = std::env::vars_os().filter(|(key, _)| key != MARKER);
-    let lines = inherited.map(|(key, value)| {
-        let mut line = key.into_encoded_bytes();
-        line.push(b'=');
-        line.extend(value.as_encoded_bytes());
-        line
-    });
-    let marker = format!("{MARKER}={}", mailbox.marker()?).into_bytes();
-    Ok(lines
-        .chain([marker])
-        .filter_map(|line| CString::new(line).ok())
-        .collect())
-}
-
-fn failure(what: &str, error: io::Error) -> Error {
+/// An error of the system in a step of a start.
+pub(super) fn failure(what: &str, error: io::Error) -> Error {
     let kinds = [
         (Errno::Emfile, ErrorKind::TooManyDescriptors),
         (Errno::Enfile, ErrorKind::TooManyDescriptors),

@@ -5,6 +5,7 @@
 //! to one, one descriptor travels, and the child attaches once. At any other time a handle refuses to be serialised,
 //! since its bytes would mean nothing to whoever read them.
 
+use super::passage::{Passed, PassedSegment};
 use crate::collections::{
     AtomicInteger, FrozenArray, Handle, Object, SharedArray, SharedAtomic, SharedAtomicArray, SharedCounter, SharedMap,
     SharedValue,
@@ -16,89 +17,12 @@ use crate::messages::{Connection, Consumer, Parcel, Producer, Receiver, Reservat
 use crate::primitive::liveness::child_id;
 use crate::segment::Segment;
 use crate::sys::descriptor;
-use crate::sys::map::{self, AsFd, BorrowedFd, OwnedFd};
+use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
 use serde::de::{self, Deserialize, DeserializeOwned, Deserializer};
 use serde::ser::{self, Serialize, Serializer};
 use std::cell::RefCell;
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// A descriptor that a child inherits, as it is told of it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(super) struct Passed {
-    number: i32,
-    dev: u64,
-    ino: u64,
-}
-
-impl Passed {
-    /// Describes a descriptor that the child will inherit under the same number.
-    pub(super) fn describe(fd: &OwnedFd) -> std::io::Result<Self> {
-        let stat = map::stat(fd.as_fd())?;
-        Ok(Passed {
-            number: descriptor::number(fd),
-            dev: stat.dev,
-            ino: stat.ino,
-        })
-    }
-
-    /// Opens the file it leads to in the process that describes it.
-    fn fetch(&self, process: u32) -> Result<OwnedFd> {
-        let lost = |what: String| Error::new(ErrorKind::NotTransferable, what);
-        let path = PathBuf::from(format!("/proc/{process}/fd/{}", self.number));
-        let fd = map::open_link(&path)
-            .map_err(|error| lost(format!("{} cannot be opened", path.display())).with_source(error))?;
-        let found = map::stat(fd.as_fd()).map_err(|error| lost("fstat".to_owned()).with_source(error))?;
-        if (found.dev, found.ino) != (self.dev, self.ino) {
-            return Err(lost(format!("{} leads to another file by now", path.display())));
-        }
-        Ok(fd)
-    }
-
-    /// Takes it over in the child.
-    pub(super) fn take(&self) -> Result<OwnedFd> {
-        descriptor::take_inherited(self.number, self.dev, self.ino).ok_or_else(|| {
-            let message = format!("descriptor {} was passed but did not arrive", self.number);
-            Error::new(ErrorKind::Spawn, message)
-        })
-    }
-}
-
-/// A segment that travels, as the child is told of it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct PassedSegment {
-    descriptor: Passed,
-    /// Where it stands, if it has a name.
-    path: Option<OsString>,
-}
-
-impl PassedSegment {
-    /// Whether this is the file the segment lies in.
-    fn is(&self, segment: &Segment) -> bool {
-        map::stat(segment.fd().as_fd())
-            .is_ok_and(|found| (found.dev, found.ino) == (self.descriptor.dev, self.descriptor.ino))
-    }
-
-    /// Takes the descriptor over.
-    pub(super) fn take(self) -> Result<TakenSegment> {
-        let fd = self.descriptor.take()?;
-        let path = self.path.map(PathBuf::from);
-        Ok(TakenSegment { fd, path })
-    }
-}
-
-/// A segment that has arrived, not yet attached.
-pub(super) struct TakenSegment {
-    fd: OwnedFd,
-    path: Option<PathBuf>,
-}
-
-impl TakenSegment {
-    pub(super) fn attach(self) -> Result<Segment> {
-        Segment::from_descriptor(self.fd, self.path)
-    }
-}
 
 /// What arrived with the arguments of this process.
 #[derive(Default)]
@@ -298,8 +222,7 @@ pub(crate) fn fetch(table: &Table, poster: u32, kept: &[Segment]) -> Result<Vec<
         if let Some(known) = kept.iter().find(|segment| passed.is(segment)) {
             return Ok(known.clone());
         }
-        let fd = passed.descriptor.fetch(poster)?;
-        Segment::from_descriptor(fd, passed.path.clone().map(PathBuf::from))
+        passed.fetch(poster)
     };
     table.iter().map(fetch_one).collect()
 }

@@ -22,7 +22,7 @@ use super::name::{PREFIX, SHARED_MEMORY, SegmentName, UNFINISHED};
 use super::{Inner, Segment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::header;
-use crate::primitive::crash_point;
+use crate::primitive::{Home, crash_point};
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{self, map};
 use std::ffi::OsStr;
@@ -69,11 +69,22 @@ pub(super) struct Farewell {
     pub(super) name: Option<SegmentName>,
     /// Device and inode of the file, if its name goes with its last user.
     file: Option<(u64, u64)>,
+    /// Who attached; `None` where that cannot be told from its copies.
+    home: Option<Home>,
 }
 
 impl Farewell {
     pub(super) fn new(name: Option<SegmentName>) -> Self {
-        Farewell { name, file: None }
+        Farewell {
+            name,
+            file: None,
+            home: Home::of_caller().ok(),
+        }
+    }
+
+    /// Whether this process attached, and is no copy of the one that did.
+    fn is_at_home(&self) -> bool {
+        self.home.is_none_or(Home::is_here)
     }
 }
 
@@ -108,8 +119,13 @@ impl Drop for Farewell {
         if !map::stat(fresh.as_fd()).is_ok_and(|stat| (stat.dev, stat.ino) == file) {
             return;
         }
-        // A child that never calls `exec` outlasts this: then it removes the name, or leaves an orphan.
-        let _ = remove_patiently(&fresh, &name.path);
+        if self.is_at_home() {
+            // A child that never calls `exec` outlasts this: then it removes the name, or leaves an orphan.
+            let _ = remove_patiently(&fresh, &name.path);
+        } else {
+            // Whoever attached holds the lock while it lives: there is nothing to wait for.
+            let _ = try_remove(&fresh, &name.path);
+        }
     }
 }
 

@@ -16,6 +16,9 @@
 //! | `memory` | how much memory can still be taken |
 //! | `executable` | what this program is and where its code lies |
 //! | `event` | wake whoever polls a descriptor |
+//! | `fork` | copy this process |
+//! | `socket` | messages that carry descriptors |
+//! | `surroundings` | standard streams, working folder |
 //! | `spawn` | start this program again, wait for children, signal them |
 //!
 //! The `unsupported` backend stands in where there is no native one, and under Miri, which knows
@@ -27,7 +30,7 @@ mod linux;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(miri)))]
 pub(crate) use linux::{Errno, barrier, clock, descriptor, errno_is, futex, identity, liveness, map, memory};
 #[cfg(all(feature = "process", target_os = "linux", target_pointer_width = "64", not(miri)))]
-pub(crate) use linux::{event, executable, spawn};
+pub(crate) use linux::{event, executable, fork, socket, spawn, surroundings};
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(miri))))]
 mod unsupported;
@@ -37,4 +40,4 @@ pub(crate) use unsupported::{Errno, barrier, clock, descriptor, errno_is, futex,
     feature = "process",
     not(all(target_os = "linux", target_pointer_width = "64", not(miri)))
 ))]
-pub(crate) use unsupported::{event, executable, spawn};
+pub(crate) use unsupported::{event, executable, fork, socket, spawn, surroundings};

@@ -324,6 +324,12 @@ pub(crate) mod map {
     }
 
     /// Reports `Unsupported`.
+    #[cfg(feature = "process")]
+    pub(crate) fn open_link(_path: &Path) -> io::Result<OwnedFd> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
     pub(crate) fn stat(_fd: BorrowedFd<'_>) -> io::Result<Stat> {
         unsupported()
     }
@@ -405,6 +411,18 @@ pub(crate) mod descriptor {
         -1
     }
 
+    /// Returns -1, which no descriptor has.
+    #[cfg(feature = "process")]
+    pub(crate) fn number_of(_fd: super::map::BorrowedFd<'_>) -> i32 {
+        -1
+    }
+
+    /// Returns `None`: nothing is inherited.
+    #[cfg(feature = "process")]
+    pub(crate) fn duplicate(_number: i32, _dev: u64, _ino: u64) -> Option<OwnedFd> {
+        None
+    }
+
     /// Does nothing: the child finds no such descriptor.
     pub(crate) fn keep_in_child<K: Send + Sync + 'static>(_command: &mut Command, _keeper: K) {}
 
@@ -415,160 +433,6 @@ pub(crate) mod descriptor {
 }
 
 #[cfg(feature = "process")]
-pub(crate) mod executable {
-    //! Knows nothing of the program, so no function of it can be named.
-
-    /// Describes the main program of this process.
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    #[allow(dead_code, reason = "no value of it is ever made")]
-    pub(crate) struct Executable {
-        pub(crate) id: u64,
-    }
-
-    impl Executable {
-        /// Returns `None`: unknown.
-        pub(crate) fn own() -> Option<Self> {
-            None
-        }
-
-        /// Returns `None`: unknown.
-        pub(crate) fn offset_of(&self, _address: usize) -> Option<u64> {
-            None
-        }
-
-        /// Returns `None`: unknown.
-        pub(crate) fn address_at(&self, _offset: u64) -> Option<*const ()> {
-            None
-        }
-    }
-}
-
+mod children;
 #[cfg(feature = "process")]
-pub(crate) mod event {
-    //! Wakes nobody.
-
-    use super::map::{BorrowedFd, OwnedFd};
-    use std::io;
-
-    fn unsupported<T>() -> io::Result<T> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn new() -> io::Result<OwnedFd> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn signal(_fd: BorrowedFd<'_>) -> io::Result<()> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn drain(_fd: BorrowedFd<'_>) -> io::Result<()> {
-        unsupported()
-    }
-}
-
-#[cfg(feature = "process")]
-pub(crate) mod spawn {
-    //! Starts no children.
-
-    use super::map::{BorrowedFd, OwnedFd};
-    use core::ffi::CStr;
-    use core::time::Duration;
-    use std::io;
-
-    /// Says how a child ended.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    #[allow(dead_code, reason = "this backend starts no children")]
-    pub(crate) enum End {
-        Exited(i32),
-        Signaled(i32),
-        Unknown,
-    }
-
-    /// Names the signals that higher floors send.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) enum Signal {
-        Kill,
-        Terminate,
-    }
-
-    fn unsupported<T>() -> io::Result<T> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn spawn_self(
-        _arguments: &[impl AsRef<CStr>],
-        _environment: &[impl AsRef<CStr>],
-        _keep: &[BorrowedFd<'_>],
-        _silent: bool,
-    ) -> io::Result<u32> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn open_child(_pid: u32) -> io::Result<Option<OwnedFd>> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn open_self() -> io::Result<OwnedFd> {
-        unsupported()
-    }
-
-    /// Does nothing: there is no child.
-    pub(crate) fn abandon(_pid: u32) {}
-
-    /// Reports `Unsupported`.
-    pub(crate) fn wait(_pidfd: BorrowedFd<'_>, _timeout: Option<Duration>) -> io::Result<bool> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn wait_any(_fds: &[BorrowedFd<'_>], _timeout: Option<Duration>) -> io::Result<Vec<bool>> {
-        unsupported()
-    }
-
-    /// Returns unknown: there is no child.
-    pub(crate) fn reap(_pidfd: BorrowedFd<'_>) -> Option<End> {
-        Some(End::Unknown)
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn send(_pidfd: BorrowedFd<'_>, _signal: Signal) -> io::Result<()> {
-        unsupported()
-    }
-
-    /// Ends this process.
-    pub(crate) fn exit_at_once() -> ! {
-        std::process::abort()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn copy_stdout() -> io::Result<OwnedFd> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn become_stdout(_fd: &OwnedFd) -> io::Result<()> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn write_at(_fd: BorrowedFd<'_>, _bytes: &[u8], _offset: u64) -> io::Result<()> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn read_at(_fd: BorrowedFd<'_>, _bytes: &mut [u8], _offset: u64) -> io::Result<()> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn truncate(_fd: BorrowedFd<'_>, _len: u64) -> io::Result<()> {
-        unsupported()
-    }
-}
+pub(crate) use children::{event, executable, fork, socket, spawn, surroundings};

@@ -2,6 +2,8 @@
 
 use parking_lot::Mutex;
 use std::io;
+#[cfg(feature = "process")]
+use std::os::fd::BorrowedFd;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -9,6 +11,29 @@ use std::process::Command;
 /// The number a child will know the descriptor by.
 pub(crate) fn number(fd: &OwnedFd) -> RawFd {
     fd.as_raw_fd()
+}
+
+/// The number of a descriptor somebody else owns.
+#[cfg(feature = "process")]
+pub(crate) fn number_of(fd: BorrowedFd<'_>) -> RawFd {
+    fd.as_raw_fd()
+}
+
+/// Makes a second descriptor of `number`, if that is the file `(dev, ino)`.
+///
+/// A process made by `fork` finds its parent's descriptors, which objects of the parent still own in their copies here.
+#[cfg(feature = "process")]
+pub(crate) fn duplicate(number: RawFd, dev: u64, ino: u64) -> Option<OwnedFd> {
+    let lowest = libc::STDERR_FILENO + 1;
+    // SAFETY: the call takes numbers; a closed descriptor is an error it reports.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, lowest) };
+    if copy == -1 {
+        return None;
+    }
+    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+    let copy = unsafe { OwnedFd::from_raw_fd(copy) };
+    let stat = super::map::stat(copy.as_fd()).ok()?;
+    ((stat.dev, stat.ino) == (dev, ino)).then_some(copy)
 }
 
 /// Lets the child of `command` inherit the descriptor of `keeper`, under the same number, and no other child.

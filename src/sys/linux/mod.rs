@@ -9,13 +9,19 @@ pub(crate) mod descriptor;
 pub(crate) mod event;
 #[cfg(feature = "process")]
 pub(crate) mod executable;
+#[cfg(feature = "process")]
+pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod identity;
 pub(crate) mod liveness;
 pub(crate) mod map;
 pub(crate) mod memory;
 #[cfg(feature = "process")]
+pub(crate) mod socket;
+#[cfg(feature = "process")]
 pub(crate) mod spawn;
+#[cfg(feature = "process")]
+pub(crate) mod surroundings;
 #[cfg(test)]
 mod tests;
 

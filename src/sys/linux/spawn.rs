@@ -9,6 +9,8 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 
 use super::{check, liveness, retry};
 
@@ -268,6 +270,16 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Option<End> {
     })
 }
 
+/// The end of a child as the standard library has it.
+pub(crate) fn exit_status(end: End) -> Option<ExitStatus> {
+    // As `wait` would report it: the exit status in the second byte, or the signal in the first.
+    match end {
+        End::Exited(code) => Some(ExitStatus::from_raw((code & 0xff) << 8)),
+        End::Signaled(signal) => Some(ExitStatus::from_raw(signal)),
+        End::Unknown => None,
+    }
+}
+
 /// Sends a signal to the process behind `pidfd`; one that has ended gets none, which is no error.
 ///
 /// # Errors
@@ -286,31 +298,15 @@ pub(crate) fn send(pidfd: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
     }
 }
 
-/// Ends this process now: nothing is flushed, no handler runs.
-pub(crate) fn exit_at_once() -> ! {
+/// Ends this process now, with this status: nothing is flushed, no handler runs.
+pub(crate) fn exit_at_once(code: i32) -> ! {
     // SAFETY: the call does not return, and touches no memory.
-    unsafe { libc::_exit(1) }
+    unsafe { libc::_exit(code) }
 }
 
-/// Makes a second descriptor of the standard output.
-///
-/// # Errors
-/// Whatever `fcntl` reports; `EBADF` if there is no standard output.
-pub(crate) fn copy_stdout() -> io::Result<OwnedFd> {
-    let (fd, lowest) = (libc::STDOUT_FILENO, libc::STDERR_FILENO + 1);
-    // SAFETY: the call takes numbers; a closed descriptor is an error it reports.
-    let copy = retry(|| unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, lowest) })?;
-    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
-}
-
-/// Makes `fd` the standard output.
-///
-/// # Errors
-/// Whatever `dup2` reports.
-pub(crate) fn become_stdout(fd: &OwnedFd) -> io::Result<()> {
-    // SAFETY: the number 1 belongs to the process's standard output, which no object owns; the call only exchanges it.
-    retry(|| unsafe { libc::dup2(fd.as_raw_fd(), libc::STDOUT_FILENO) }).map(drop)
+/// The error of a process that has no room for another descriptor.
+pub(crate) fn too_many_descriptors() -> io::Error {
+    io::Error::from_raw_os_error(libc::EMFILE)
 }
 
 /// Writes all of `bytes` at `offset`, however far the position of the descriptor is.

@@ -1,0 +1,353 @@
+//! `Builder`: all that can be said about a child before it is started.
+
+use super::call::{Entry, Trampoline, trampoline};
+use super::child::{self, Core};
+use super::environment::Environment;
+use super::handle::Process;
+use super::mailbox::Mailbox;
+use super::method::StartMethod;
+use super::server::Server;
+use super::spawn::{self as launch, failure};
+use super::transfer::{self, Luggage};
+use super::{entry, fork, server};
+use crate::error::{Error, ErrorKind, Result};
+use crate::primitive::{AtomicU64, Ordering, crash_point};
+use crate::sys::map::OwnedFd;
+use crate::sys::{spawn, surroundings};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Starts a child with what [`Process::spawn`] does not offer.
+///
+/// # Examples
+///
+/// ```
+/// use procshare::Process;
+///
+/// #[procshare::main]
+/// fn main() -> procshare::Result<()> {
+///     let child = Process::builder().name("adder").daemon(true).spawn(|a: i32| a + 1, (41,))?;
+///     assert_eq!(child.name(), "adder");
+///     assert_eq!(child.join()?, 42);
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use = "a builder starts nothing before `spawn`"]
+pub struct Builder {
+    name: Option<String>,
+    daemon: bool,
+    environment: Environment,
+    folder: Option<PathBuf>,
+    route: Route,
+}
+
+/// Who makes the child.
+#[derive(Debug, Clone)]
+enum Route {
+    Method(StartMethod),
+    Served(Arc<Server>),
+}
+
+impl Default for Route {
+    fn default() -> Self {
+        Route::Method(StartMethod::default())
+    }
+}
+
+impl Builder {
+    /// Names the child, for messages; `Process-1`, `Process-2` … otherwise.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let builder = procshare::Process::builder().name("decoder");
+    /// assert!(format!("{builder:?}").contains("decoder"));
+    /// ```
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Says whether the child ends when this process ends.
+    ///
+    /// However this process ends, the child then ends as if killed: nothing more of it runs. Without this it runs on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let forever = || loop {
+    ///         std::thread::park();
+    ///     };
+    ///     procshare::Process::builder().daemon(true).spawn::<_, _, ()>(forever, ())?;
+    ///     Ok(()) // and the child is gone too
+    /// }
+    /// ```
+    pub fn daemon(mut self, daemon: bool) -> Self {
+        self.daemon = daemon;
+        self
+    }
+
+    /// Sets a variable of the child's environment.
+    ///
+    /// A child has this process's environment of the moment it is started, with the changes asked for here.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let builder = procshare::Process::builder().env("GREETING", "hello");
+    ///     let child = builder.spawn(|| std::env::var("GREETING").ok(), ())?;
+    ///     assert_eq!(child.join()?.as_deref(), Some("hello"));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.environment.set(key.as_ref(), value.as_ref());
+        self
+    }
+
+    /// Sets several variables of the child's environment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let builder = procshare::Process::builder().envs([("LANG", "C"), ("TZ", "UTC")]);
+    /// assert!(format!("{builder:?}").contains("UTC"));
+    /// ```
+    pub fn envs<K: AsRef<OsStr>, V: AsRef<OsStr>>(mut self, variables: impl IntoIterator<Item = (K, V)>) -> Self {
+        for (key, value) in variables {
+            self.environment.set(key.as_ref(), value.as_ref());
+        }
+        self
+    }
+
+    /// Leaves a variable out of the child's environment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let builder = procshare::Process::builder().env_remove("PATH");
+    ///     assert!(builder.spawn(|| std::env::var("PATH").is_err(), ())?.join()?);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Self {
+        self.environment.remove(key.as_ref());
+        self
+    }
+
+    /// Lets the child's environment begin empty; changes asked for before are forgotten.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let builder = procshare::Process::builder().env_clear().env("ONLY", "this");
+    ///     assert!(builder.spawn(|| std::env::var("PATH").is_err(), ())?.join()?);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn env_clear(mut self) -> Self {
+        self.environment.clear();
+        self
+    }
+
+    /// Sets the child's working folder; this process's otherwise.
+    ///
+    /// A folder that is not there is an error of the start.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::path::PathBuf;
+    ///
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let builder = procshare::Process::builder().current_dir("/");
+    ///     let folder = builder.spawn(|| std::env::current_dir().unwrap_or_default(), ())?.join()?;
+    ///     assert_eq!(folder, PathBuf::from("/"));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn current_dir(mut self, folder: impl AsRef<Path>) -> Self {
+        self.folder = Some(folder.as_ref().to_owned());
+        self
+    }
+
+    /// Says how the child comes to be.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::process::StartMethod;
+    ///
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let builder = procshare::Process::builder().start_method(StartMethod::ForkServer);
+    ///     assert_eq!(builder.spawn(|a: u32| a + 1, (41,))?.join()?, 42);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.route = Route::Method(method);
+        self
+    }
+
+    /// Has a server of one's own make the child.
+    #[allow(dead_code, reason = "pools have servers of their own")]
+    pub(crate) fn served_by(mut self, server: Arc<Server>) -> Self {
+        self.route = Route::Served(server);
+        self
+    }
+
+    /// Starts the child; see [`Process::spawn`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Process::spawn`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let child = procshare::Process::builder().spawn(|a: u32| a.pow(2), (12,))?;
+    ///     assert_eq!(child.join()?, 144);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn spawn<F, Args, R>(self, function: F, arguments: Args) -> Result<Process<R>>
+    where
+        F: Entry<Args, Output = R>,
+        Args: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        self.start(trampoline::<F, Args, R>(function), &arguments)
+    }
+
+    /// Starts a child that runs a trampoline with arguments of its type.
+    pub(crate) fn start<R>(self, function: Trampoline, arguments: &impl Serialize) -> Result<Process<R>> {
+        let route = self.route.clone();
+        match route {
+            Route::Method(StartMethod::Fork) => fork::check_guards()?,
+            Route::Method(_) => drop(entry::way()?),
+            Route::Served(_) => {}
+        }
+        let plan = self.plan()?;
+        let (bytes, luggage) = transfer::pack(arguments)?;
+        let cargo = Cargo {
+            function,
+            bytes,
+            luggage,
+        };
+        let started = match route {
+            Route::Method(StartMethod::Spawn) => launch::start(plan, cargo),
+            Route::Method(StartMethod::Fork) => fork::start(plan, cargo),
+            Route::Method(StartMethod::ForkServer) => server::start(plan, cargo),
+            Route::Served(own) => own.start(&plan, cargo),
+        };
+        Ok(Process::new(started?))
+    }
+
+    /// Copies this process; the copy calls the closure. See [`Process::fork`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Process::fork`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let table: Vec<u64> = (0..1_000).map(|n| n * n).collect();
+    /// # let alone = std::fs::read_to_string("/proc/self/status").is_ok_and(|status| status.contains("Threads:\t1\n"));
+    /// # if alone {
+    /// let child = procshare::Process::builder().name("summer").fork(move || table.iter().sum::<u64>())?;
+    /// assert_eq!(child.join()?, 332_833_500);
+    /// # }
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn fork<F, R>(self, closure: F) -> Result<Process<R>>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Serialize + DeserializeOwned,
+    {
+        fork::check_guards()?;
+        let plan = self.plan()?;
+        Ok(Process::new(fork::run(plan, closure)?))
+    }
+
+    /// Checks what was asked for, and opens what can be opened before the start.
+    fn plan(self) -> Result<Plan> {
+        self.environment.check()?;
+        let open = |path: PathBuf| {
+            surroundings::open_folder(&path).map_err(|error| {
+                let kind = match error.kind() {
+                    std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+                    std::io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
+                    _ => failure("", std::io::Error::from(error.kind())).kind(),
+                };
+                let message = format!("opening the working folder {}", path.display());
+                Error::new(kind, message).with_source(error)
+            })
+        };
+        Ok(Plan {
+            name: self.name.unwrap_or_else(next_name),
+            daemon: self.daemon,
+            environment: self.environment,
+            folder: self.folder.map(open).transpose()?,
+        })
+    }
+}
+
+/// What a start must know, however it is done.
+pub(super) struct Plan {
+    pub(super) name: String,
+    pub(super) daemon: bool,
+    pub(super) environment: Environment,
+    pub(super) folder: Option<OwnedFd>,
+}
+
+/// What the child is to call, and with what.
+pub(super) struct Cargo {
+    pub(super) function: super::call::Trampoline,
+    pub(super) bytes: Vec<u8>,
+    pub(super) luggage: Luggage,
+}
+
+impl Plan {
+    /// A descriptor that names this process, for a child that ends with it.
+    pub(super) fn parent(&self) -> Result<Option<OwnedFd>> {
+        let parent = self.daemon.then(spawn::open_self).transpose();
+        parent.map_err(|error| failure("naming this process", error))
+    }
+
+    /// The child has been started: hands over what is its own, and makes it known here.
+    pub(super) fn started(&self, pid: u32, mailbox: Mailbox, luggage: &mut Luggage) -> Result<Arc<Core>> {
+        crash_point!("start.made");
+        luggage.hand_over(pid);
+        let pidfd = spawn::open_child(pid).map_err(|error| {
+            spawn::abandon(pid);
+            failure("naming the child", error)
+        })?;
+        let core = Core::new(self.name.clone(), pid, pidfd, mailbox);
+        child::enter(&core);
+        crash_point!("start.named");
+        Ok(core)
+    }
+}
+
+fn next_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    // Relaxed: numbers need only differ.
+    format!("Process-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}

@@ -1,0 +1,403 @@
+//! What all handles of a child share, and `Child`, the handle that knows nothing of the result.
+
+use super::mailbox::{Answer, Mailbox};
+use crate::error::{Error, ErrorKind, Result};
+use crate::primitive::{Deadline, Home};
+use crate::sys::map::{AsFd, OwnedFd};
+use crate::sys::spawn::{self, End, Signal};
+use parking_lot::Mutex;
+use std::fmt;
+use std::process::ExitStatus;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// The process that made something, told from its later copies.
+#[derive(Clone, Copy)]
+pub(super) struct Origin {
+    /// `None` in a process that was moved to another namespace, where it cannot be told from its copies so well.
+    home: Option<Home>,
+    pid: u32,
+}
+
+impl Origin {
+    /// The calling process.
+    pub(super) fn here() -> Self {
+        Origin {
+            home: Home::of_caller().ok(),
+            pid: std::process::id(),
+        }
+    }
+
+    pub(super) fn is_here(&self) -> bool {
+        match self.home {
+            Some(home) => home.is_here(),
+            None => std::process::id() == self.pid,
+        }
+    }
+}
+
+/// A child of the process that started it, whoever holds a handle of it.
+pub(super) struct Core {
+    name: String,
+    pid: u32,
+    state: Mutex<State>,
+    /// Taken out by whoever joins.
+    mailbox: Mutex<Option<Mailbox>>,
+    home: Origin,
+}
+
+/// What is known of a child.
+enum State {
+    /// Nobody has been told how it ended.
+    Running(Arc<OwnedFd>),
+    /// The kernel tells the end once; it is noted here for all.
+    Ended(End),
+}
+
+impl Core {
+    /// `pidfd` is `None` if somebody else was told of its end before we could ask for a descriptor.
+    pub(super) fn new(name: String, pid: u32, pidfd: Option<OwnedFd>, mailbox: Mailbox) -> Arc<Self> {
+        let running = pidfd.map(|pidfd| State::Running(Arc::new(pidfd)));
+        Arc::new(Core {
+            name,
+            pid,
+            state: Mutex::new(running.unwrap_or(State::Ended(End::Unknown))),
+            mailbox: Mutex::new(Some(mailbox)),
+            home: Origin::here(),
+        })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Names it until it is known to have ended.
+    pub(super) fn pidfd(&self) -> Option<Arc<OwnedFd>> {
+        match &*self.state.lock() {
+            State::Running(pidfd) => Some(pidfd.clone()),
+            State::Ended(_) => None,
+        }
+    }
+
+    /// Whether it is a child of the calling process: false in a copy of its parent.
+    pub(super) fn is_ours(&self) -> bool {
+        self.home.is_here()
+    }
+
+    /// How it ended, if it has. The first to ask reaps it.
+    pub(super) fn look(&self) -> Option<End> {
+        let mut state = self.state.lock();
+        let end = match &*state {
+            State::Running(pidfd) => spawn::reap(pidfd.as_fd())?,
+            State::Ended(end) => *end,
+        };
+        *state = State::Ended(end);
+        Some(end)
+    }
+
+    /// Waits for its end; `None` if the time passes first.
+    pub(super) fn wait(&self, deadline: Deadline) -> Option<End> {
+        loop {
+            if let Some(end) = self.look() {
+                return Some(end);
+            }
+            let left = deadline.left();
+            if left == Some(Duration::ZERO) {
+                return None;
+            }
+            if let Some(pidfd) = self.pidfd() {
+                // A wait that fails is as good as a signal: the question is asked again.
+                let _ = spawn::wait(pidfd.as_fd(), left);
+            }
+        }
+    }
+
+    /// Its end as the standard library has it; `None` if it runs, or nobody can tell.
+    pub(super) fn exit_status(&self) -> Option<ExitStatus> {
+        spawn::exit_status(self.look()?)
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        let runs = |pidfd: Arc<OwnedFd>| matches!(spawn::wait(pidfd.as_fd(), Some(Duration::ZERO)), Ok(false));
+        self.pidfd().is_some_and(runs)
+    }
+
+    pub(super) fn send(&self, signal: Signal) -> Result<()> {
+        let Some(pidfd) = self.pidfd() else {
+            return Ok(());
+        };
+        spawn::send(pidfd.as_fd(), signal).map_err(|error| {
+            let kind = match error.kind() {
+                std::io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
+                _ => ErrorKind::Io,
+            };
+            Error::new(kind, format!("sending a signal to {}", self.name)).with_source(error)
+        })
+    }
+
+    /// Takes the mailbox, once: whoever has it has joined the child.
+    pub(super) fn take_mailbox(&self) -> Option<Mailbox> {
+        self.mailbox.lock().take()
+    }
+
+    /// What a child left that has ended, but for the bytes of a result; `None` if it was joined.
+    pub(super) fn verdict(&self) -> Option<Answer> {
+        let mailbox = self.mailbox.lock();
+        let unreadable = |error| Answer::Encoding(format!("the result cannot be read: {error}"));
+        Some(mailbox.as_ref()?.read_verdict().unwrap_or_else(unreadable))
+    }
+}
+
+/// The children of this process that somebody may still ask for.
+static CHILDREN: Mutex<Vec<Weak<Core>>> = Mutex::new(Vec::new());
+
+/// Enters a child that was just started.
+pub(super) fn enter(child: &Arc<Core>) {
+    let mut children = CHILDREN.lock();
+    if children.len() == children.capacity() {
+        children.retain(|child| child.strong_count() > 0);
+    }
+    children.push(Arc::downgrade(child));
+}
+
+/// This process is a copy: it has no children yet.
+pub(super) fn forget() {
+    CHILDREN.lock().clear();
+}
+
+/// Returns the children of this process that still run.
+///
+/// These are the children this crate started, by any start method, whether their [`Process`](crate::Process) was dropped
+/// or not. In a copy of this process, made by `fork`, there are none.
+///
+/// # Examples
+///
+/// ```
+/// use procshare::{Process, process};
+///
+/// #[procshare::main]
+/// fn main() -> procshare::Result<()> {
+///     let forever = || loop {
+///         std::thread::park();
+///     };
+///     Process::builder().name("sleeper").daemon(true).spawn::<_, _, ()>(forever, ())?;
+///     for child in process::active_children() {
+///         assert_eq!(child.name(), "sleeper");
+///         child.kill()?;
+///         child.wait();
+///     }
+///     assert!(process::active_children().is_empty());
+///     Ok(())
+/// }
+/// ```
+#[must_use]
+pub fn active_children() -> Vec<Child> {
+    let children: Vec<_> = CHILDREN.lock().iter().filter_map(Weak::upgrade).collect();
+    let active = children.into_iter().filter(|core| core.is_ours() && core.is_alive());
+    active.map(Child).collect()
+}
+
+/// Handles a child process whose result is somebody else's matter.
+///
+/// [`active_children`] returns them, and [`Process::child`](crate::Process::child). All handles of a child may be used at
+/// the same time: each is told how it ended.
+///
+/// # Examples
+///
+/// ```
+/// #[procshare::main]
+/// fn main() -> procshare::Result<()> {
+///     let process = procshare::Process::spawn(|| 42, ())?;
+///     let child = process.child();
+///     assert!(child.wait().is_some_and(|status| status.success()));
+///     assert_eq!(process.join()?, 42);
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Child(pub(super) Arc<Core>);
+
+impl Child {
+    /// Returns the child's process id.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let process = procshare::Process::spawn(|| (), ())?;
+    ///     assert_eq!(process.child().id(), process.id());
+    ///     process.join()?;
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.0.pid()
+    }
+
+    /// Returns the child's process id, as [`id`](Self::id) does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// for child in procshare::process::active_children() {
+    ///     println!("{} is process {}", child.name(), child.pid());
+    /// }
+    /// ```
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.id()
+    }
+
+    /// Returns the child's name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let process = procshare::Process::builder().name("idler").spawn(|| (), ())?;
+    ///     assert_eq!(process.child().name(), "idler");
+    ///     process.join()?;
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    /// Returns whether the child still runs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let active = procshare::process::active_children();
+    /// assert!(active.iter().all(|child| child.is_alive()));
+    /// ```
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.0.is_alive()
+    }
+
+    /// Returns how the child ended.
+    ///
+    /// `None` while it runs, and where nobody can tell: when somebody else in this process has waited for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let process = procshare::Process::spawn(|| std::process::exit(3), ())?;
+    ///     let child = process.child();
+    ///     assert!(process.join().map(|()| ()).is_err());
+    ///     assert_eq!(child.exit_status().and_then(|status| status.code()), Some(3));
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        self.0.exit_status()
+    }
+
+    /// Waits for the child to end, and returns how it did.
+    ///
+    /// `None` where nobody can tell: see [`exit_status`](Self::exit_status).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let process = procshare::Process::spawn(|| (), ())?;
+    ///     assert_eq!(process.child().wait().and_then(|status| status.code()), Some(0));
+    ///     process.join()?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn wait(&self) -> Option<ExitStatus> {
+        self.0.wait(Deadline::Never);
+        self.exit_status()
+    }
+
+    /// Waits that long for the child to end, and returns how it did.
+    ///
+    /// `None` also if it still runs; [`is_alive`](Self::is_alive) tells the difference.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let process = procshare::Process::spawn(|| loop { std::thread::park() }, ())?;
+    ///     let child = process.child();
+    ///     assert_eq!(child.wait_timeout(Duration::from_millis(1)), None);
+    ///     child.kill()?;
+    ///     assert!(child.wait_timeout(Duration::MAX).is_some());
+    ///     assert!(process.join().map(|()| ()).is_err());
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<ExitStatus> {
+        self.0.wait(Deadline::after(timeout));
+        self.exit_status()
+    }
+
+    /// Asks the child to end, by SIGTERM.
+    ///
+    /// One that has ended already is left alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`kill`](Self::kill).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// for child in procshare::process::active_children() {
+    ///     child.terminate()?;
+    /// }
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn terminate(&self) -> Result<()> {
+        self.0.send(Signal::Terminate)
+    }
+
+    /// Ends the child at once, by SIGKILL.
+    ///
+    /// One that has ended already is left alone.
+    ///
+    /// # Errors
+    ///
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied) if the child now acts for another user, [`Io`](ErrorKind::Io).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// for child in procshare::process::active_children() {
+    ///     child.kill()?;
+    /// }
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn kill(&self) -> Result<()> {
+        self.0.send(Signal::Kill)
+    }
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Child")
+            .field("name", &self.name())
+            .field("id", &self.id())
+            .field("alive", &self.is_alive())
+            .finish()
+    }
+}

@@ -1,0 +1,117 @@
+//! `current`: who this process is among the processes of the program.
+
+use super::child::Origin;
+use parking_lot::Mutex;
+
+/// The name of a process that this crate did not start.
+const MAIN: &str = "MainProcess";
+
+/// What this process was told when it was started, and which process that was.
+static OWN: Mutex<Option<(Origin, String)>> = Mutex::new(None);
+
+/// The calling process is a child of that name.
+pub(super) fn begin(name: String) {
+    *OWN.lock() = Some((Origin::here(), name));
+}
+
+/// Returns what this process knows of itself.
+///
+/// # Examples
+///
+/// ```
+/// use procshare::{Process, process};
+///
+/// fn say() -> String {
+///     process::current().name().to_owned()
+/// }
+///
+/// #[procshare::main]
+/// fn main() -> procshare::Result<()> {
+///     assert_eq!(say(), "MainProcess");
+///     assert_eq!(Process::builder().name("adder").spawn(say, ())?.join()?, "adder");
+///     Ok(())
+/// }
+/// ```
+#[must_use]
+pub fn current() -> Current {
+    let own = OWN.lock();
+    // A copy of a child that somebody else made is nobody's child here.
+    let name = own
+        .as_ref()
+        .filter(|(origin, _)| origin.is_here())
+        .map(|(_, name)| name);
+    Current { name: name.cloned() }
+}
+
+/// Describes the calling process.
+///
+/// # Examples
+///
+/// ```
+/// let current = procshare::process::current();
+/// assert_eq!(current.id(), std::process::id());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Current {
+    name: Option<String>,
+}
+
+impl Current {
+    /// Returns the process's name: `MainProcess` unless this crate started it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(procshare::process::current().name(), "MainProcess");
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(MAIN)
+    }
+
+    /// Returns the process's id.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(procshare::process::current().id(), std::process::id());
+    /// ```
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        std::process::id()
+    }
+
+    /// Returns the id of the parent process; another's once that has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{Process, process};
+    ///
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let child = Process::spawn(|| process::current().parent_id(), ())?;
+    ///     assert_eq!(child.join()?, std::process::id());
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn parent_id(&self) -> u32 {
+        #[cfg(unix)]
+        return std::os::unix::process::parent_id();
+        #[cfg(not(unix))]
+        return 0;
+    }
+
+    /// Returns whether this crate started the process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(!procshare::process::current().is_child());
+    /// ```
+    #[must_use]
+    pub fn is_child(&self) -> bool {
+        self.name.is_some()
+    }
+}

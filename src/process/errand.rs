@@ -1,0 +1,162 @@
+//! What a child is to do, and how it does it: the same in a program begun anew and in a copy of a running one.
+
+use super::call::{Trampoline, trampoline_at};
+use super::current;
+use super::entry;
+use super::environment::Environment;
+use super::mailbox::{Answer, Mailbox};
+use super::passage::{Passage, Passed, PassedSegment};
+use super::transfer::Arrivals;
+use super::watch;
+use crate::error::{Error, ErrorKind, Result};
+use crate::primitive::crash_point;
+use crate::sys::map::{AsFd, OwnedFd};
+use crate::sys::surroundings::{self, Stream};
+use std::io::Write;
+
+/// What a child is to do, but for the arguments.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(super) struct Errand {
+    /// The child's name.
+    pub(super) name: String,
+    pub(super) task: Task,
+    pub(super) segments: Vec<PassedSegment>,
+    pub(super) files: Vec<Passed>,
+    /// What the standard output will be.
+    pub(super) stdout: Option<Passed>,
+    /// Where it works.
+    pub(super) folder: Option<Passed>,
+    /// Names the parent, if the child ends with it.
+    pub(super) parent: Option<Passed>,
+    /// What the environment has other than the process the child is a copy of.
+    pub(super) environment: Option<Environment>,
+}
+
+/// The work itself.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(super) enum Task {
+    /// Calls a function.
+    Call {
+        /// The executable that the parent runs.
+        executable: u64,
+        /// Where in it the trampoline begins.
+        function: u64,
+    },
+    /// Makes children for the parent, which asks through this socket, until one of the two has gone.
+    Serve { socket: Passed, parent: Passed },
+}
+
+/// An errand read, and what came with it.
+pub(super) struct Taken {
+    pub(super) errand: Errand,
+    pub(super) arguments: Vec<u8>,
+}
+
+/// Reads the errand.
+pub(super) fn take(mailbox: &Mailbox) -> Result<Taken> {
+    let unreadable = |error| Error::new(ErrorKind::Spawn, "reading the arguments").with_source(error);
+    let (errand, arguments) = mailbox.take().map_err(unreadable)?;
+    let errand = postcard::from_bytes(&errand)
+        .map_err(|error| Error::new(ErrorKind::Spawn, format!("reading the errand: {error}")))?;
+    crash_point!("start.begun");
+    Ok(Taken { errand, arguments })
+}
+
+/// Does what the errand asks for, leaves the answer in the mailbox, and returns the exit status.
+pub(super) fn carry_out(mailbox: &Mailbox, taken: Result<Taken>, passage: Passage) -> i32 {
+    let answer = match taken.and_then(|taken| prepare(taken, passage)) {
+        Ok(work) => (work.function)(&work.arguments, work.arrivals),
+        Err(error) => Answer::NotStarted(error.to_string()),
+    };
+    leave(mailbox, answer)
+}
+
+/// Leaves the answer in the mailbox, and returns the exit status.
+pub(super) fn leave(mailbox: &Mailbox, answer: Answer) -> i32 {
+    crash_point!("start.done");
+    let code = answer.exit_code();
+    if let Err(error) = mailbox.answer(&answer) {
+        drop(answer);
+        // Perhaps there is memory for this at least; if not, the parent sees the exit status.
+        let text = format!("the result could not be handed over: {error}");
+        let _ = mailbox.answer(&Answer::Encoding(text));
+    }
+    crash_point!("start.answered");
+    let _ = std::io::stdout().flush();
+    code
+}
+
+struct Work {
+    function: Trampoline,
+    arguments: Vec<u8>,
+    arrivals: Arrivals,
+}
+
+fn prepare(taken: Taken, mut passage: Passage) -> Result<Work> {
+    let Taken { errand, arguments } = taken;
+    // All descriptors are taken over before anything of the program can start another process.
+    let mut take = |passed: &Option<Passed>| passed.as_ref().map(|passed| passage.take(passed)).transpose();
+    let stdout = take(&errand.stdout)?;
+    let folder = take(&errand.folder)?;
+    let parent = take(&errand.parent)?;
+    let segments = errand.segments.into_iter();
+    let taken: Vec<_> = segments.map(|segment| passage.take_segment(segment)).collect();
+    let files = errand.files.iter().map(|file| passage.take(file).map(Some));
+    let files = files.collect::<Result<_>>()?;
+    let function = find_function(&errand.task)?;
+    current::begin(errand.name);
+    if let Some(environment) = &errand.environment {
+        // SAFETY: only a copy of a process with one thread is told of changes, and it has started no thread yet.
+        unsafe { environment.apply() };
+    }
+    settle(parent, folder)?;
+    if let Some(stdout) = stdout {
+        restore_stdout(&stdout)?;
+    }
+    let segments = taken.into_iter().map(|taken| taken?.attach()).collect::<Result<_>>()?;
+    Ok(Work {
+        function,
+        arguments,
+        arrivals: Arrivals { segments, files },
+    })
+}
+
+/// Ends with the parent, if it is given, and works in the folder, if there is one.
+pub(super) fn settle(parent: Option<OwnedFd>, folder: Option<OwnedFd>) -> Result<()> {
+    if let Some(folder) = folder {
+        surroundings::enter_folder(folder.as_fd())
+            .map_err(|error| Error::new(ErrorKind::Spawn, "entering the working folder").with_source(error))?;
+    }
+    parent.map_or(Ok(()), watch::end_with)
+}
+
+fn find_function(task: &Task) -> Result<Trampoline> {
+    let Task::Call { executable, function } = *task else {
+        return Err(Error::new(
+            ErrorKind::Spawn,
+            "a server was asked for, where none may begin",
+        ));
+    };
+    let own = entry::executable()?;
+    if own.id != executable {
+        let message = "the parent runs another build of this program";
+        return Err(Error::new(ErrorKind::Spawn, message));
+    }
+    let address = own.address_at(function).ok_or_else(|| {
+        Error::new(
+            ErrorKind::Spawn,
+            "the function asked for lies outside this program's code",
+        )
+    })?;
+    // SAFETY: the mailbox is a file of our own user, passed by whoever started this process, and names the build we run
+    // (compared above). `launch`, which makes such files, writes the offset of what `trampoline` returned; a parent that
+    // forges one could as well run any program in our place, and a privileged program takes no mailbox at all.
+    Ok(unsafe { trampoline_at(address) })
+}
+
+fn restore_stdout(stdout: &OwnedFd) -> Result<()> {
+    // What was written so far was meant for /dev/null.
+    let _ = std::io::stdout().flush();
+    surroundings::replace(Stream::Out, stdout.as_fd())
+        .map_err(|error| Error::new(ErrorKind::Spawn, "restoring the standard output").with_source(error))
+}

@@ -1,0 +1,156 @@
+//! The start method `Fork`: this process, which has no other thread, is copied.
+
+use super::builder::{Cargo, Plan};
+use super::child::{self, Core};
+use super::errand::{self, leave, settle};
+use super::mailbox::Mailbox;
+use super::passage::Passage;
+use super::spawn::{self as launch, describe, failure};
+use super::transfer::Luggage;
+use super::{call, current, orphans, server, watch};
+use crate::collections::array_guards;
+use crate::error::{Error, ErrorKind, Result};
+use crate::primitive::crash_point;
+use crate::sys::{clock, fork, spawn};
+use serde::Serialize;
+use std::io::{self, Write};
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a thread that was joined may still be counted.
+const LINGERING: Duration = Duration::from_millis(20);
+const BETWEEN_COUNTS: Duration = Duration::from_micros(100);
+
+/// Refuses to copy a process that holds an array's lock: the copy would have the elements, but not the lock.
+pub(super) fn check_guards() -> Result<()> {
+    match array_guards() {
+        0 => Ok(()),
+        guards => {
+            let message =
+                format!("this thread holds {guards} array guard(s), which a copy of the process cannot share");
+            Err(Error::new(ErrorKind::NotForkable, message))
+        }
+    }
+}
+
+/// The threads of this crate have ended for a while, and there is no other thread but the calling one.
+pub(super) struct Quiet(());
+
+impl Quiet {
+    /// Ends this crate's threads.
+    ///
+    /// # Errors
+    ///
+    /// `NotForkable` if there are others, or if that cannot be told.
+    pub(super) fn begin() -> Result<Self> {
+        check_guards()?;
+        let quiet = Quiet(());
+        watch::pause();
+        orphans::pause();
+        let give_up = Instant::now() + LINGERING;
+        loop {
+            match fork::thread_count() {
+                Some(1) => return Ok(quiet),
+                // The kernel counts a thread for a moment after others have seen it end.
+                Some(_) if Instant::now() < give_up => clock::sleep(BETWEEN_COUNTS),
+                count => return Err(refusal(count)),
+            }
+        }
+    }
+
+    /// Copies this process; `None` in the copy, in which this crate knows of no children, and no signal is blocked.
+    pub(super) fn copy(self) -> io::Result<Option<u32>> {
+        // What stays in the buffer would be written by both.
+        let _ = io::stdout().flush();
+        // SAFETY: the calling thread is the only one: they were counted, and no other can start one meanwhile.
+        let pid = unsafe { fork::fork() }?;
+        if pid.is_none() {
+            mem::forget(self);
+            child::forget();
+            orphans::forget();
+            watch::forget();
+            server::forget();
+            fork::unblock_signals();
+        }
+        Ok(pid)
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        orphans::resume();
+        watch::resume();
+    }
+}
+
+fn refusal(threads: Option<usize>) -> Error {
+    let message = match threads {
+        Some(threads) => format!(
+            "this process has {threads} threads; only one with a single thread can be copied: fork before others start, \
+             or take another start method"
+        ),
+        None => "how many threads this process has cannot be told, so it cannot be copied".to_owned(),
+    };
+    Error::new(ErrorKind::NotForkable, message)
+}
+
+/// Ends the copy wherever it would return to its parent's code: a panic of this crate included.
+pub(super) struct NoReturn;
+
+impl Drop for NoReturn {
+    fn drop(&mut self) {
+        spawn::exit_at_once(101);
+    }
+}
+
+/// Starts a copy that finds its errand in the mailbox, like any other child.
+pub(super) fn start(plan: Plan, mut cargo: Cargo) -> Result<Arc<Core>> {
+    let quiet = Quiet::begin()?;
+    let parent = plan.parent()?;
+    let mut errand = launch::errand(&plan, cargo.function, &cargo.luggage)?;
+    errand.parent = describe(parent.as_ref())?;
+    errand.folder = describe(plan.folder.as_ref())?;
+    errand.environment = Some(plan.environment.clone());
+    let mailbox = launch::post(&errand, &cargo.bytes)?;
+    match quiet.copy().map_err(|error| failure("fork", error))? {
+        Some(pid) => plan.started(pid, mailbox, &mut cargo.luggage),
+        None => {
+            let _end = NoReturn;
+            crash_point!("start.born");
+            let code = errand::carry_out(&mailbox, errand::take(&mailbox), Passage::Copied);
+            spawn::exit_at_once(code)
+        }
+    }
+}
+
+/// Starts a copy that calls the closure, which each of the two processes has and drops.
+pub(super) fn run<R: Serialize>(plan: Plan, closure: impl FnOnce() -> R) -> Result<Arc<Core>> {
+    let quiet = Quiet::begin()?;
+    let parent = plan.parent()?;
+    let mailbox = Mailbox::post(&[], &[]).map_err(|error| failure("making the mailbox", error))?;
+    crash_point!("start.posted");
+    match quiet.copy().map_err(|error| failure("fork", error))? {
+        Some(pid) => plan.started(pid, mailbox, &mut Luggage::default()),
+        None => {
+            let _end = NoReturn;
+            crash_point!("start.born");
+            let begun = mailbox
+                .begin()
+                .map_err(|error| failure("telling the parent", error))
+                .and_then(|()| {
+                    crash_point!("start.begun");
+                    current::begin(plan.name);
+                    // SAFETY: the copy has one thread.
+                    unsafe { plan.environment.apply() };
+                    settle(parent, plan.folder)
+                });
+            let answer = match begun {
+                Ok(()) => call::answer(closure),
+                Err(error) => super::mailbox::Answer::NotStarted(error.to_string()),
+            };
+            let code = leave(&mailbox, answer);
+            spawn::exit_at_once(code)
+        }
+    }
+}

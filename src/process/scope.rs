@@ -1,0 +1,195 @@
+//! `scope`: children that have ended when a closure's caller goes on.
+
+use super::builder::Builder;
+use super::call::Entry;
+use super::child::Core;
+use super::handle::{Process, result_of};
+use crate::error::{Error, ErrorKind, Result};
+use crate::primitive::Deadline;
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+
+/// Runs a closure, and waits for all children it starts.
+///
+/// Children that the closure has not joined are waited for when it returns, and also when it panics: the panic goes on
+/// once all have ended. Nobody is killed; a child that never ends is waited for until it does.
+///
+/// # Errors
+///
+/// What the closure returns; else [`ChildFailed`](ErrorKind::ChildFailed) if a child that was not joined ended other than
+/// with a result, naming the one that was started first.
+///
+/// # Panics
+///
+/// If the closure does.
+///
+/// # Examples
+///
+/// ```
+/// use procshare::{SharedCounter, process};
+///
+/// fn add(counter: SharedCounter, times: u32) {
+///     (0..times).for_each(|_| counter.add(1));
+/// }
+///
+/// #[procshare::main]
+/// fn main() -> procshare::Result<()> {
+///     let counter = SharedCounter::new()?;
+///     process::scope(|scope| {
+///         for _ in 0..3 {
+///             scope.spawn(add, (counter.clone(), 100))?;
+///         }
+///         Ok(())
+///     })?;
+///     assert_eq!(counter.get(), 300);
+///     Ok(())
+/// }
+/// ```
+pub fn scope<T>(body: impl FnOnce(&Scope) -> Result<T>) -> Result<T> {
+    let scope = Scope {
+        children: Mutex::new(Vec::new()),
+    };
+    let outcome = catch_unwind(AssertUnwindSafe(|| body(&scope)));
+    let failure = scope.wait();
+    match outcome {
+        Err(payload) => resume_unwind(payload),
+        Ok(outcome) => outcome.and_then(|value| failure.map_or(Ok(value), Err)),
+    }
+}
+
+/// Starts children that [`scope`] waits for.
+///
+/// # Examples
+///
+/// ```
+/// use procshare::process::{self, Scope};
+///
+/// fn start_two(scope: &Scope) -> procshare::Result<u32> {
+///     let (a, b) = (scope.spawn(|| 40, ())?, scope.spawn(|| 2, ())?);
+///     Ok(a.join()? + b.join()?)
+/// }
+///
+/// #[procshare::main]
+/// fn main() -> procshare::Result<()> {
+///     assert_eq!(process::scope(start_two)?, 42);
+///     Ok(())
+/// }
+/// ```
+pub struct Scope {
+    children: Mutex<Vec<Arc<Core>>>,
+}
+
+impl Scope {
+    /// Starts a child, as [`Process::spawn`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Process::spawn`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let sum = procshare::process::scope(|scope| Ok(scope.spawn(|a: u32| a + 1, (41,))?.join()?))?;
+    ///     assert_eq!(sum, 42);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn spawn<F, Args, R>(&self, function: F, arguments: Args) -> Result<Process<R>>
+    where
+        F: Entry<Args, Output = R>,
+        Args: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        self.start(Builder::default(), function, arguments)
+    }
+
+    /// Starts a child as the builder says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::spawn`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{Process, process};
+    ///
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     process::scope(|scope| {
+    ///         let builder = Process::builder().name("adder").daemon(true);
+    ///         assert_eq!(scope.start(builder, |a: u32| a + 1, (41,))?.join()?, 42);
+    ///         Ok(())
+    ///     })
+    /// }
+    /// ```
+    pub fn start<F, Args, R>(&self, builder: Builder, function: F, arguments: Args) -> Result<Process<R>>
+    where
+        F: Entry<Args, Output = R>,
+        Args: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        builder.spawn(function, arguments).map(|child| self.enter(child))
+    }
+
+    /// Copies this process, as [`Process::fork`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Process::fork`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let alone = std::fs::read_to_string("/proc/self/status").is_ok_and(|status| status.contains("Threads:\t1\n"));
+    /// # if alone {
+    /// let words = vec!["shared", "memory"];
+    /// let text = procshare::process::scope(|scope| Ok(scope.fork(move || words.join(" "))?.join()?))?;
+    /// assert_eq!(text, "shared memory");
+    /// # }
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn fork<F, R>(&self, closure: F) -> Result<Process<R>>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Serialize + DeserializeOwned,
+    {
+        Builder::default().fork(closure).map(|child| self.enter(child))
+    }
+
+    fn enter<R>(&self, child: Process<R>) -> Process<R> {
+        self.children.lock().push(child.core().clone());
+        child
+    }
+
+    /// Waits for all, and tells why the first that nobody joined has failed.
+    fn wait(&self) -> Option<Error> {
+        let children = std::mem::take(&mut *self.children.lock());
+        let mut failure = None;
+        for child in children.iter().filter(|child| child.is_ours()) {
+            let Some(end) = child.wait(Deadline::Never) else {
+                continue;
+            };
+            let failed = child.verdict().and_then(|answer| result_of(end, answer).err());
+            if let (Some(error), None) = (failed, &failure) {
+                let message = format!("{} (process {}): {error}", child.name(), child.pid());
+                failure = Some(Error::new(ErrorKind::ChildFailed, message));
+            }
+        }
+        failure
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let children = self.children.lock();
+        let names: Vec<_> = children.iter().map(|child| child.name().to_owned()).collect();
+        f.debug_struct("Scope").field("children", &names).finish()
+    }
+}

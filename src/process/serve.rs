@@ -1,0 +1,212 @@
+//! What a fork server does: it waits to be asked, and copies itself.
+//!
+//! It has one thread, so that its copies may do whatever a program may, and watches for its parent's end in the same wait.
+
+use super::current;
+use super::errand;
+use super::fork::NoReturn;
+use super::mailbox::{CHILD_AT, Mailbox};
+use super::passage::{Passage, Passed};
+use crate::error::{Error, ErrorKind, Result};
+use crate::primitive::crash_point;
+use crate::sys::map::{AsFd, OwnedFd};
+use crate::sys::surroundings::{self, STREAMS};
+use crate::sys::{fork, socket, spawn};
+use std::io::{self, Write};
+
+/// How a server is called.
+pub(super) const NAME: &str = "procshare-server";
+
+/// No message is longer: 253 numbers of five bytes, and a little.
+pub(super) const ROOM: usize = 2048;
+
+/// What a server is asked, along with descriptors: the mailbox, the standard streams there are, and others.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(super) struct Request {
+    /// Which standard streams come along.
+    pub(super) streams: [bool; 3],
+    /// How the parent calls the other descriptors.
+    pub(super) numbers: Vec<i32>,
+}
+
+impl Request {
+    pub(super) fn bytes(&self) -> Result<Vec<u8>> {
+        postcard::to_stdvec(self)
+            .map_err(|error| Error::new(ErrorKind::Encoding, format!("asking the fork server: {error}")))
+    }
+}
+
+/// What a server says to it.
+pub(super) enum Reply {
+    Made(u32),
+    Refused(io::Error),
+}
+
+impl Reply {
+    /// An error number, or 0 and the child's id.
+    fn bytes(&self) -> [u8; 8] {
+        let (errno, pid) = match self {
+            Reply::Made(pid) => (0, *pid),
+            Reply::Refused(error) => (error.raw_os_error().unwrap_or(-1), 0),
+        };
+        let [a, b, c, d] = errno.to_ne_bytes();
+        let [e, f, g, h] = pid.to_ne_bytes();
+        [a, b, c, d, e, f, g, h]
+    }
+
+    pub(super) fn parse(bytes: &[u8]) -> Self {
+        let nonsense = || Reply::Refused(io::ErrorKind::InvalidData.into());
+        let Ok([a, b, c, d, e, f, g, h]) = <[u8; 8]>::try_from(bytes) else {
+            return nonsense();
+        };
+        match (i32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])) {
+            (0, 0) | (-1, _) => nonsense(),
+            (0, pid) => Reply::Made(pid),
+            (errno, _) => Reply::Refused(io::Error::from_raw_os_error(errno)),
+        }
+    }
+}
+
+/// How the children of a server end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// As any program does.
+    Orderly,
+    /// As a copy of a program that runs on: no handler of that runs.
+    AtOnce,
+}
+
+/// Serves in a process that was started for it, and returns its exit status.
+pub(super) fn begin(mailbox: &Mailbox, socket: &Passed, parent: &Passed) -> i32 {
+    crash_point!("start.serving");
+    let mut passage = Passage::Inherited;
+    let taken = passage
+        .take(socket)
+        .and_then(|socket| Ok((socket, passage.take(parent)?)));
+    match taken {
+        Ok((socket, parent)) => {
+            // Nobody asks it how it went.
+            let _ = mailbox;
+            serve(socket, parent, Leaving::Orderly)
+        }
+        Err(_) => 1,
+    }
+}
+
+/// Serves until the socket's other end or the parent has gone, and returns the exit status.
+pub(super) fn serve(socket: OwnedFd, parent: OwnedFd, leaving: Leaving) -> i32 {
+    current::begin(NAME.to_owned());
+    let mut desk = Desk {
+        ends: Some((socket, parent)),
+        leaving,
+    };
+    desk.release_streams();
+    loop {
+        match desk.wait() {
+            Ok(true) => {}
+            Ok(false) => return 0,
+            Err(_) => return 1,
+        }
+    }
+}
+
+/// The server's side.
+struct Desk {
+    /// Socket and parent; `None` in a copy, which is no server.
+    ends: Option<(OwnedFd, OwnedFd)>,
+    leaving: Leaving,
+}
+
+impl Desk {
+    /// Lets go of the standard streams: whoever reads from a pipe waits for all who might write there.
+    fn release_streams(&self) {
+        // What was written so far was meant for where it goes now.
+        let _ = io::stdout().flush();
+        if let Ok(null) = surroundings::open_null() {
+            for stream in STREAMS {
+                let _ = surroundings::replace(stream, null.as_fd());
+            }
+        }
+    }
+
+    /// Waits for a request and fulfils it; false if there will be none.
+    fn wait(&mut self) -> io::Result<bool> {
+        let Some((socket, parent)) = &self.ends else {
+            return Ok(false);
+        };
+        match spawn::wait_any(&[socket.as_fd(), parent.as_fd()], None)?[..] {
+            [_, true] => return Ok(false),
+            [true, false] => {}
+            _ => return Ok(true),
+        }
+        let made = match socket::receive(socket.as_fd(), ROOM, false) {
+            Ok(None) => return Ok(false),
+            Ok(Some(message)) => self.make(message),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(too_many()),
+            Err(error) => return Err(error),
+        };
+        let reply = made.map_or_else(Reply::Refused, Reply::Made);
+        crash_point!("start.cloned");
+        let Some((socket, _)) = &self.ends else {
+            return Ok(false);
+        };
+        // Whoever does not listen any more has gone.
+        let told = socket::send(socket.as_fd(), &reply.bytes(), &[]).is_ok();
+        crash_point!("start.told");
+        Ok(told)
+    }
+
+    /// Makes the child; the copy does not return.
+    fn make(&mut self, message: socket::Message) -> io::Result<u32> {
+        crash_point!("start.heard");
+        let request: Request = postcard::from_bytes(&message.bytes).map_err(|_| io::ErrorKind::InvalidData)?;
+        let streams = request.streams.iter().filter(|there| **there).count();
+        if message.descriptors.len() != 1 + streams + request.numbers.len() {
+            return Err(too_many());
+        }
+        let mut descriptors = message.descriptors.into_iter();
+        let mailbox = descriptors
+            .next()
+            .map(Mailbox::received)
+            .ok_or(io::ErrorKind::InvalidData)?;
+        // SAFETY: a server has one thread, and the header of a mailbox is longer than that.
+        let pid = unsafe { fork::clone_sibling(mailbox.fd().as_fd(), CHILD_AT) }?;
+        match pid {
+            Some(pid) => Ok(pid),
+            None => {
+                let _end = NoReturn;
+                self.ends = None;
+                let streams = request.streams.map(|there| there.then(|| descriptors.next()).flatten());
+                be_child(&mailbox, streams, request.numbers, descriptors, self.leaving)
+            }
+        }
+    }
+}
+
+/// The process is the child that was asked for.
+fn be_child(
+    mailbox: &Mailbox,
+    streams: [Option<OwnedFd>; 3],
+    numbers: Vec<i32>,
+    descriptors: impl Iterator<Item = OwnedFd>,
+    leaving: Leaving,
+) -> ! {
+    crash_point!("start.born");
+    for (stream, fd) in STREAMS.into_iter().zip(streams) {
+        if let Some(fd) = fd {
+            let _ = surroundings::replace(stream, fd.as_fd());
+        }
+    }
+    let passage = Passage::Received(numbers.into_iter().zip(descriptors).collect());
+    let code = errand::carry_out(mailbox, errand::take(mailbox), passage);
+    match leaving {
+        Leaving::Orderly => std::process::exit(code),
+        Leaving::AtOnce => spawn::exit_at_once(code),
+    }
+}
+
+/// Descriptors were lost on the way: there was no room for them here.
+fn too_many() -> io::Error {
+    spawn::too_many_descriptors()
+}

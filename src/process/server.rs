@@ -1,0 +1,313 @@
+//! The start method `ForkServer`, on the side of the process whose children they are.
+//!
+//! A server is a process with one thread. It is asked over a socket, one start at a time, and copies itself such that the
+//! copy is a child of its own parent, which is us: so it can be waited for like any other, and the server's death costs
+//! nothing.
+//!
+//! | state of a start | word in the mailbox | moved by | to | if that party dies there |
+//! |---|---|---|---|---|
+//! | asked | 0 | the kernel, within the server's `clone` | made | no child: a new server is asked once more |
+//! | made | the child's id | the server, by its reply | told | the caller reads the word: started |
+//! | told | the child's id | – | – | – |
+//!
+//! The kernel writes the word before the child runs, so a server that has ended has either made the child and said so
+//! there, or made none. It has ended when its pidfd says so: no copy of the socket that somebody else holds matters.
+
+use super::builder::{Cargo, Plan};
+use super::child::Core;
+use super::entry;
+use super::environment::Environment;
+use super::errand::{Errand, Task};
+use super::fork::{NoReturn, Quiet};
+use super::mailbox::Mailbox;
+use super::serve::{self, Leaving, Reply, Request};
+use super::spawn::{self as launch, describe, failure};
+use super::{orphans, passage::Passed};
+use crate::error::{Error, ErrorKind, Result};
+use crate::primitive::crash_point;
+use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
+use crate::sys::{descriptor, socket, spawn, surroundings};
+use parking_lot::Mutex;
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A dead server is followed by another, once.
+const ATTEMPTS: usize = 2;
+
+/// The server that makes this process's children.
+static CLEAN: Mutex<Option<Arc<Server>>> = Mutex::new(None);
+
+/// A process that makes children for this one.
+pub(crate) struct Server {
+    core: Arc<Core>,
+    /// Whoever holds the lock has a start under way. `None` once the server is known to be gone.
+    socket: Mutex<Option<OwnedFd>>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("id", &self.core.pid()).finish()
+    }
+}
+
+/// What came of a request.
+enum Outcome {
+    Made(u32),
+    Refused(io::Error),
+    /// The server has ended, and there is no child.
+    Gone,
+}
+
+impl Server {
+    /// Returns the server that is this program begun anew; it is started if there is none.
+    ///
+    /// # Errors
+    /// As for any child that is spawned.
+    pub(crate) fn clean() -> Result<Arc<Server>> {
+        let mut clean = CLEAN.lock();
+        if let Some(server) = clean.as_ref().filter(|server| server.serves()) {
+            return Ok(server.clone());
+        }
+        let server = Arc::new(Server::begin_anew()?);
+        *clean = Some(server.clone());
+        Ok(server)
+    }
+
+    /// Copies this process, for a server whose children have what it has in memory now.
+    ///
+    /// # Errors
+    /// `NotForkable`, as for the start method `Fork`.
+    #[allow(dead_code, reason = "pools have servers of their own")]
+    pub(crate) fn forked() -> Result<Arc<Server>> {
+        let quiet = Quiet::begin()?;
+        let (own, theirs) = socket::pair().map_err(|error| failure("socketpair", error))?;
+        let parent = spawn::open_self().map_err(|error| failure("naming this process", error))?;
+        let mailbox = Mailbox::post(&[], &[]).map_err(|error| failure("making the mailbox", error))?;
+        match quiet.copy().map_err(|error| failure("fork", error))? {
+            Some(pid) => Ok(Arc::new(Server::adopt(pid, own, mailbox)?)),
+            None => {
+                let _end = NoReturn;
+                drop((own, mailbox));
+                spawn::exit_at_once(serve::serve(theirs, parent, Leaving::AtOnce))
+            }
+        }
+    }
+
+    fn begin_anew() -> Result<Server> {
+        let way = entry::way()?;
+        let (own, theirs) = socket::pair().map_err(|error| failure("socketpair", error))?;
+        let parent = spawn::open_self().map_err(|error| failure("naming this process", error))?;
+        let passed = |fd| Passed::describe(fd).map_err(|error| failure("fstat", error));
+        let errand = Errand {
+            name: serve::NAME.to_owned(),
+            task: Task::Serve {
+                socket: passed(&theirs)?,
+                parent: passed(&parent)?,
+            },
+            segments: Vec::new(),
+            files: Vec::new(),
+            stdout: None,
+            folder: None,
+            parent: None,
+            environment: None,
+        };
+        let mailbox = launch::post(&errand, &[])?;
+        let keep = vec![theirs.as_fd(), parent.as_fd()];
+        let pid = launch::launch(way, &mailbox, &Environment::default(), keep)?;
+        Server::adopt(pid, own, mailbox)
+    }
+
+    /// The server has been started.
+    fn adopt(pid: u32, socket: OwnedFd, mailbox: Mailbox) -> Result<Server> {
+        let pidfd = spawn::open_child(pid).map_err(|error| {
+            spawn::abandon(pid);
+            failure("naming the server", error)
+        })?;
+        Ok(Server {
+            core: Core::new(serve::NAME.to_owned(), pid, pidfd, mailbox),
+            socket: Mutex::new(Some(socket)),
+        })
+    }
+
+    /// Whether it can be asked: a copy of this process has servers of its own.
+    fn serves(&self) -> bool {
+        self.core.is_ours() && self.core.look().is_none() && self.socket.lock().is_some()
+    }
+
+    /// Has a child made by this server, which is followed by no other if it has ended.
+    pub(super) fn start(&self, plan: &Plan, cargo: Cargo) -> Result<Arc<Core>> {
+        let order = Order::new(plan, cargo)?;
+        match self.ask(&order)? {
+            Outcome::Made(pid) => order.made(plan, pid),
+            Outcome::Refused(error) => Err(failure("the fork server", error)),
+            Outcome::Gone => Err(gone()),
+        }
+    }
+
+    /// Asks for a child, and waits until it is there or never will be.
+    fn ask(&self, order: &Order) -> Result<Outcome> {
+        let mut socket = self.socket.lock();
+        let Some(open) = socket.as_ref().filter(|_| self.core.is_ours()) else {
+            return Ok(Outcome::Gone);
+        };
+        let (bytes, fds) = order.message()?;
+        let told = match socket::send(open.as_fd(), &bytes, &fds) {
+            Ok(()) => {
+                crash_point!("start.asked");
+                self.hear(open.as_fd())
+            }
+            Err(error) if is_over(&error) => None,
+            Err(error) => return Ok(Outcome::Refused(error)),
+        };
+        if let Some(reply) = told {
+            return Ok(reply);
+        }
+        *socket = None;
+        let made = order
+            .mailbox
+            .child()
+            .map_err(|error| failure("reading the mailbox", error))?;
+        Ok(made.map_or(Outcome::Gone, Outcome::Made))
+    }
+
+    /// Waits for the reply; `None` if the server has ended without one.
+    fn hear(&self, socket: BorrowedFd<'_>) -> Option<Outcome> {
+        loop {
+            let pidfd = self.core.pidfd();
+            let fds: Vec<_> = [socket].into_iter().chain(pidfd.iter().map(|fd| fd.as_fd())).collect();
+            // It has ended: what it said before is there by now.
+            let ended = match spawn::wait_any(&fds, None) {
+                Ok(ready) => ready.get(1).copied().unwrap_or(true),
+                Err(_) => self.core.look().is_some(),
+            };
+            match socket::receive(socket, serve::ROOM, false) {
+                Ok(Some(message)) => {
+                    return Some(match Reply::parse(&message.bytes) {
+                        Reply::Made(pid) => Outcome::Made(pid),
+                        Reply::Refused(error) => Outcome::Refused(error),
+                    });
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !ended => {}
+                Ok(None) | Err(_) => return None,
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !self.core.is_ours() {
+            return;
+        }
+        if let Some(socket) = self.socket.get_mut() {
+            socket::shut(socket.as_fd());
+        }
+        orphans::adopt(self.core.clone());
+    }
+}
+
+/// A child to be made, as a server is told of it.
+struct Order {
+    mailbox: Mailbox,
+    luggage: super::transfer::Luggage,
+    streams: [Option<OwnedFd>; 3],
+    folder: Option<OwnedFd>,
+    parent: Option<OwnedFd>,
+}
+
+impl Order {
+    fn new(plan: &Plan, cargo: Cargo) -> Result<Self> {
+        orphans::reap();
+        let parent = plan.parent()?;
+        let folder = match &plan.folder {
+            Some(folder) => Some(folder.try_clone().map_err(|error| failure("dup", error))?),
+            None => surroundings::open_folder(Path::new(".")).ok(),
+        };
+        let mut errand = launch::errand(plan, cargo.function, &cargo.luggage)?;
+        errand.parent = describe(parent.as_ref())?;
+        errand.folder = describe(folder.as_ref())?;
+        errand.environment = Some(plan.environment.whole());
+        Ok(Order {
+            mailbox: launch::post(&errand, &cargo.bytes)?,
+            luggage: cargo.luggage,
+            // What is not there is not handed on.
+            streams: surroundings::STREAMS.map(|stream| surroundings::copy(stream).ok()),
+            folder,
+            parent,
+        })
+    }
+
+    /// The words of the request, and the descriptors in the order it tells.
+    fn message(&self) -> Result<(Vec<u8>, Vec<BorrowedFd<'_>>)> {
+        let own = [self.folder.as_ref(), self.parent.as_ref()].into_iter().flatten();
+        let mut named: Vec<_> = own.map(AsFd::as_fd).chain(self.luggage.descriptors()).collect();
+        // Two files may be one descriptor.
+        let mut numbers = Vec::with_capacity(named.len());
+        named.retain(|fd| {
+            let number = descriptor::number_of(*fd);
+            let is_new = !numbers.contains(&number);
+            is_new.then(|| numbers.push(number));
+            is_new
+        });
+        let request = Request {
+            streams: self.streams.each_ref().map(Option::is_some),
+            numbers,
+        };
+        let streams = self.streams.iter().flatten().map(AsFd::as_fd);
+        let fds: Vec<_> = [self.mailbox.fd().as_fd()]
+            .into_iter()
+            .chain(streams)
+            .chain(named)
+            .collect();
+        if fds.len() > socket::MOST_DESCRIPTORS {
+            let message = format!(
+                "a fork server can be passed {} descriptors for a child, found {}: pass fewer segments, or take another \
+                 start method",
+                socket::MOST_DESCRIPTORS,
+                fds.len()
+            );
+            return Err(Error::new(ErrorKind::TooManyDescriptors, message));
+        }
+        Ok((request.bytes()?, fds))
+    }
+
+    fn made(self, plan: &Plan, pid: u32) -> Result<Arc<Core>> {
+        let Order {
+            mailbox, mut luggage, ..
+        } = self;
+        plan.started(pid, mailbox, &mut luggage)
+    }
+}
+
+/// Has a child made by the process-wide server, or its successor.
+pub(super) fn start(plan: Plan, cargo: Cargo) -> Result<Arc<Core>> {
+    let order = Order::new(&plan, cargo)?;
+    for _ in 0..ATTEMPTS {
+        match Server::clean()?.ask(&order)? {
+            Outcome::Made(pid) => return order.made(&plan, pid),
+            Outcome::Refused(error) => return Err(failure("the fork server", error)),
+            Outcome::Gone => {}
+        }
+    }
+    Err(gone())
+}
+
+fn gone() -> Error {
+    Error::new(ErrorKind::Spawn, "the fork server ended before it made the child")
+}
+
+/// Whether nobody is left at the other end.
+fn is_over(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotConnected};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionRefused | ConnectionReset | NotConnected
+    )
+}
+
+/// This process is a copy: its parent's server is not its own.
+pub(super) fn forget() {
+    *CLEAN.lock() = None;
+}
