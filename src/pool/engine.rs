@@ -161,6 +161,7 @@ impl Engine {
             timed: self.timed,
         };
         let process = (self.hire)(setup)?;
+        event!(debug, seat, worker = process.id(), "worker started");
         let mut state = self.state.lock();
         if let Phase::Over(_) = state.phase {
             let _ = process.kill(); // It came too late to be killed with the others.
@@ -349,6 +350,7 @@ impl Engine {
         };
         job.advance(items);
         state.ended(&job.group, items, failed);
+        event!(failed > 0 => debug, failed, of = items, worker, "jobs failed");
         Delivery {
             group: job.group.clone(),
             part,
@@ -381,6 +383,7 @@ impl Engine {
         if job.retries_left > 0 {
             job.retries_left -= 1;
             state.progress.retried += 1;
+            event!(debug, job = job.number(), worker, %ended, "job begun anew");
             return;
         }
         let error = JobError::WorkerDied {
@@ -388,6 +391,7 @@ impl Engine {
             code: ended.code,
             worker,
         };
+        event!(warn, job = job.number(), worker, %error, "job lost");
         deliveries.push(fail(state, job.group.clone(), job.next(), 1, error));
         job.advance(1);
     }
@@ -484,6 +488,7 @@ impl Engine {
         let mut state = self.state.lock();
         if let Phase::Open = state.phase {
             state.phase = Phase::Closed;
+            event!(debug, left = state.progress.left(), "pool closed");
         }
         drop(state);
         self.tell_thread();
@@ -612,6 +617,7 @@ impl Engine {
                 continue;
             }
             let ended = Ended::of(outcome);
+            event!(debug, seat, worker = state.pid_of(seat), %ended, "worker ended");
             for slot in 0..state.posted.len() {
                 if board.worker_of(slot) == Some(seat) {
                     self.harvest(state, slot, Some(&ended), deliveries);

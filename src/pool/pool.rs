@@ -709,6 +709,7 @@ impl Pool {
     /// ```
     pub fn terminate(&self) {
         if self.owner.engine.check_home().is_ok() {
+            event!(debug, workers = self.workers(), "pool terminated");
             self.owner.engine.terminate(JobError::Terminated);
         }
     }
