@@ -50,6 +50,10 @@
 //!
 //! How it works, byte by byte and crash by crash: [`design`].
 
+#[cfg(all(feature = "process", not(procshare_loom)))]
+#[macro_use]
+mod trace;
+
 #[cfg(not(procshare_loom))]
 mod collections;
 pub mod design;

@@ -9,7 +9,7 @@ use common::{has_ended, output_of, unique, wait_until, watchdog};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Once;
+use std::sync::Mutex;
 
 const MODES: [&str; 6] = ["unguarded", "per-access", "get-lock", "counter", "atomic", "kill"];
 const GUARDED: [&str; 4] = ["get-lock", "counter", "atomic", "kill"];
@@ -18,23 +18,40 @@ const KILL_KEYS: &str = "kills longest_stall_ms consistent";
 
 /// The built example; `cargo test --test examples` alone does not build them.
 fn example(name: &str) -> Command {
-    static BUILD: Once = Once::new();
+    static BUILD: Mutex<()> = Mutex::new(());
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap().to_owned();
     let path = profile.join("examples").join(name);
-    BUILD.call_once(|| {
-        if !path.exists() {
-            build(&profile);
-        }
-    });
+    let one_at_a_time = BUILD.lock();
+    if !path.exists() {
+        build(&profile);
+    }
+    drop(one_at_a_time);
     Command::new(path)
 }
 
 fn build(profile: &Path) {
     let folder = profile.file_name().unwrap().to_str().unwrap();
     let name = if folder == "debug" { "dev" } else { folder };
+    let features = [
+        ("timeline-svg", cfg!(feature = "timeline-svg")),
+        ("progress-bar", cfg!(feature = "progress-bar")),
+    ];
+    let features: Vec<_> = features
+        .into_iter()
+        .filter(|(_, on)| *on)
+        .map(|(name, _)| name)
+        .collect();
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--examples", "--profile", name, "--target-dir"]);
+    cargo.args([
+        "build",
+        "--examples",
+        "--features",
+        &features.join(","),
+        "--profile",
+        name,
+        "--target-dir",
+    ]);
     output_of(cargo.arg(PathBuf::from(profile.parent().unwrap())));
 }
 
@@ -172,8 +189,15 @@ fn a_killed_race_leaves_no_process_behind() {
 #[test]
 fn the_sum_is_right_in_every_way() {
     let _watchdog = watchdog(300);
-    for share in ["value", "array", "map"] {
-        let text = output_of(example("parallel_sum").args(["--share", share]));
+    // Each way to share, and each way to start.
+    for (share, start) in [
+        ("value", "spawn"),
+        ("array", "fork"),
+        ("map", "fork-server"),
+        ("map", "fork"),
+    ] {
+        let text = output_of(example("parallel_sum").args(["--share", share, "--start", start]));
+        assert!(text.contains(&format!(", by {start}")), "{text}");
         for part in [
             "1249999975000000 and 3749999975000000",
             "4999999950000000",
@@ -262,10 +286,203 @@ fn no_numbers_and_no_rounds_are_refused() {
         ("producer_consumer", "--numbers"),
         ("producer_consumer", "--capacity"),
         ("ping_pong", "--rounds"),
+        ("pool_squares", "--numbers"),
+        ("pool_squares", "--workers"),
     ] {
         let output = example(name).args([flag, "0"]).output().unwrap();
         let message = String::from_utf8(output.stderr).unwrap();
         assert!(message.contains("0 is not in 1..="), "{name} {flag}: {message}");
         assert_eq!(output.status.code(), Some(2));
+    }
+}
+
+/// The line that begins with a word, without it.
+fn rest_of<'a>(text: &'a str, word: &str) -> &'a str {
+    let line = text.lines().find_map(|line| line.strip_prefix(word));
+    line.unwrap_or_else(|| panic!("no line begins with {word}: {text}"))
+        .trim()
+}
+
+#[test]
+fn sleepers_in_processes_sleep_at_the_same_time() {
+    let _watchdog = watchdog(60);
+    let text = output_of(example("sleep_race").args(["--seconds", "0.25"]));
+    let seconds = |word| -> f64 { rest_of(&text, word).split(' ').next().unwrap().parse().unwrap() };
+    assert!(seconds("one after the other") >= 1.0, "{text}");
+    for way in ["four processes", "a pool of four"] {
+        assert!((0.25..0.6).contains(&seconds(way)), "{text}");
+        assert_eq!(
+            rest_of(&text, way).matches(',').count(),
+            4,
+            "four processes have four ids: {text}"
+        );
+    }
+}
+
+#[test]
+fn squares_come_in_every_way_and_chunk() {
+    let _watchdog = watchdog(60);
+    let text = output_of(example("pool_squares").args(["--workers", "3", "--numbers", "2001"]));
+    assert_eq!(rest_of(&text, "map "), "[0, 1, 4, 9, 16, 25, 36, 49, 64, 81]");
+    assert_eq!(rest_of(&text, "starmap "), "[1, 2, 4, 8, 16, 32, 64, 128, 256, 512]");
+    assert_eq!(rest_of(&text, "map_async "), "ready at once: false, after wait: true");
+    for chunk in [1, 10, 100, 1000] {
+        let figure = rest_of(&text, &format!("chunks of {chunk} "));
+        let time: f64 = figure.split(' ').next().unwrap().parse().unwrap();
+        assert!(time > 0.0, "{text}");
+    }
+}
+
+#[test]
+fn ninety_nine_jobs_survive_the_hundredth() {
+    let _watchdog = watchdog(60);
+    for victim in ["0", "50", "99"] {
+        let text = output_of(example("survivor").args(["--victim", victim]));
+        let error = rest_of(&text, &format!("job {victim}: "));
+        assert!(error.starts_with("signal 6 ended worker "), "{text}");
+        assert!(text.contains("99 results\n101 jobs, 1 failed\n"), "{text}");
+    }
+}
+
+#[test]
+fn processes_know_their_names() {
+    let _watchdog = watchdog(60);
+    let text = output_of(&mut example("hello_process"));
+    let parent = rest_of(&text, "hello, I am MainProcess, process ");
+    for name in ["hello, I am anna", "hello, I am otto", "good day, I am Process-"] {
+        assert!(rest_of(&text, name).ends_with(&format!("child of {parent}")), "{text}");
+    }
+    assert_eq!(rest_of(&text, "guardian "), "is still running, and ends with me");
+}
+
+#[test]
+fn flags_of_pools_are_refused_with_a_reason() {
+    for (name, flags, reason) in [
+        ("sleep_race", ["--seconds", "0"], "expected 0.1 to 60 seconds"),
+        ("sleep_race", ["--seconds", "NaN"], "expected 0.1 to 60 seconds"),
+        ("survivor", ["--victim", "100"], "100 is not in 0..100"),
+        (
+            "parallel_sum",
+            ["--start", "thread"],
+            "a start method is spawn, fork or fork-server",
+        ),
+    ] {
+        let output = example(name).args(flags).output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(message.contains(reason), "{name} {flags:?}: {message}");
+        assert_eq!(output.status.code(), Some(2));
+    }
+}
+
+/// A folder that is removed again.
+#[cfg(any(feature = "progress-bar", feature = "timeline-svg"))]
+struct Folder(PathBuf);
+
+#[cfg(any(feature = "progress-bar", feature = "timeline-svg"))]
+impl Folder {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(unique("examples"));
+        std::fs::create_dir(&path).unwrap();
+        Folder(path)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.0).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+#[cfg(any(feature = "progress-bar", feature = "timeline-svg"))]
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(feature = "timeline-svg")]
+#[test]
+fn small_chunks_make_a_shorter_timeline() {
+    let _watchdog = watchdog(60);
+    let folder = Folder::new();
+    let text = output_of(example("timeline").arg("--out").arg(&folder.0));
+    let names: Vec<_> = (1..=3).map(|size| format!("chunks-of-{size}.svg")).collect();
+    assert_eq!(folder.names(), names);
+    for (size, name) in (1..=3).zip(names) {
+        assert!(rest_of(&text, &format!("chunks of {size} ")).ends_with(&name), "{text}");
+        let picture = std::fs::read_to_string(folder.0.join(name)).unwrap();
+        assert!(
+            picture.starts_with("<svg") && picture.contains("6 jobs, 2 workers"),
+            "{picture}"
+        );
+    }
+}
+
+#[cfg(feature = "progress-bar")]
+#[test]
+fn a_folder_is_put_into_capitals_but_for_what_cannot_be() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let _watchdog = watchdog(60);
+    for way in [&["--workers", "3"][..], &["--serial"]] {
+        let folder = Folder::new();
+        let path = |name: &str| folder.0.join(name);
+        for number in 0..20 {
+            std::fs::write(path(&format!("text-{number:02}")), format!("number {number} straße\n")).unwrap();
+        }
+        std::fs::write(path("secret"), "word").unwrap();
+        std::fs::set_permissions(path("secret"), PermissionsExt::from_mode(0o640)).unwrap();
+        std::fs::write(path("empty"), "").unwrap();
+        std::fs::write(path("bytes"), b"\xff\xfe").unwrap();
+        std::fs::write(path(".hidden"), "hidden").unwrap();
+        std::fs::create_dir(path("folder")).unwrap();
+        // To whoever opens it, this is a file that was there a moment ago.
+        symlink(path("no such file"), path("vanished")).unwrap();
+        symlink(path("folder"), path("way")).unwrap();
+        let before = folder.names();
+
+        let output = example("uppercase_files").arg(&folder.0).args(way).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let (text, errors) = [output.stdout, output.stderr]
+            .map(|text| String::from_utf8(text).unwrap())
+            .into();
+        assert!(
+            text.starts_with("22 files of ") && text.contains(", 3 failed"),
+            "{text}"
+        );
+        for error in [
+            "bytes: stream did not contain valid UTF-8",
+            "vanished: No such file or directory",
+            "way: no regular file",
+        ] {
+            assert!(errors.contains(error), "{errors}");
+        }
+        assert_eq!(errors.lines().count(), 3, "no bar where there is no terminal: {errors}");
+        for number in 0..20 {
+            let text = std::fs::read_to_string(path(&format!("text-{number:02}"))).unwrap();
+            assert_eq!(text, format!("NUMBER {number} STRASSE\n"));
+        }
+        let mode = std::fs::metadata(path("secret")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
+        assert_eq!(std::fs::read(path("bytes")).unwrap(), b"\xff\xfe");
+        assert_eq!(std::fs::read_to_string(path(".hidden")).unwrap(), "hidden");
+        assert_eq!(folder.names(), before, "something is left behind");
+    }
+}
+
+#[cfg(feature = "progress-bar")]
+#[test]
+fn a_made_folder_is_put_into_capitals() {
+    let _watchdog = watchdog(60);
+    let folder = Folder::new();
+    let made = folder.0.join("letters");
+    let mut command = example("uppercase_files");
+    let text = output_of(command.arg(&made).args(["--make", "50", "--size", "1000"]));
+    assert!(text.starts_with("50 files of 50000 bytes in "), "{text}");
+    for entry in std::fs::read_dir(&made).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        assert!(text.len() == 1000 && text == text.to_uppercase(), "{text}");
     }
 }

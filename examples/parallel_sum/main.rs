@@ -1,11 +1,12 @@
 //! Prints the sum of 1 to 99,999,999: added up by one process, then by two that share their results.
 //!
-//! Try `cargo run --release --example parallel_sum`, and the same with `-- --share array` or `-- --share map`.
+//! Try `cargo run --release --example parallel_sum`, and the same with `-- --share map` or `-- --start fork`.
 
 mod share;
 
 use clap::Parser;
 use procshare::Result;
+use procshare::process::StartMethod;
 use share::{Share, with_array, with_map, with_values};
 use std::hint::black_box;
 use std::ops::Range;
@@ -19,6 +20,9 @@ struct Options {
     /// How the two processes hand over their partial sums.
     #[arg(long, default_value = "value")]
     share: Share,
+    /// How the two processes come to be: spawn, fork or fork-server.
+    #[arg(long, default_value_t)]
+    start: StartMethod,
 }
 
 #[procshare::main]
@@ -31,9 +35,9 @@ fn main() -> Result<()> {
 
     let began = Instant::now();
     let parts = match options.share {
-        Share::Value => with_values(HALVES)?,
-        Share::Array => with_array(HALVES)?,
-        Share::Map => with_map(HALVES)?,
+        Share::Value => with_values(options.start, HALVES)?,
+        Share::Array => with_array(options.start, HALVES)?,
+        Share::Map => with_map(options.start, HALVES)?,
     };
     let time_of_two = began.elapsed();
 
@@ -42,7 +46,7 @@ fn main() -> Result<()> {
     println!("partial sums   {} and {}", parts[0], parts[1]);
     println!("total          {total}");
     println!("one process    {time_alone:.3?}");
-    println!("two processes  {time_of_two:.3?}");
+    println!("two processes  {time_of_two:.3?}, by {}", options.start);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! How two processes hand over their partial sums: as two values, in one array, in one dictionary.
 
 use crate::sum;
+use procshare::process::StartMethod;
 use procshare::{Process, Result, SharedArray, SharedMap, SharedValue};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -16,21 +17,23 @@ pub(crate) enum Share {
     Map,
 }
 
-pub(crate) fn with_values([low, high]: [Range<u64>; 2]) -> Result<[f64; 2]> {
+pub(crate) fn with_values(start: StartMethod, [low, high]: [Range<u64>; 2]) -> Result<[f64; 2]> {
     let parts = [SharedValue::new(0.0)?, SharedValue::new(0.0)?];
+    let process = Process::builder().start_method(start);
     let work = |part: SharedValue<f64>, numbers| part.set(sum(numbers));
-    let first = Process::spawn(work, (parts[0].clone(), low))?;
-    let second = Process::spawn(work, (parts[1].clone(), high))?;
+    let first = process.clone().spawn(work, (parts[0].clone(), low))?;
+    let second = process.clone().spawn(work, (parts[1].clone(), high))?;
     first.join()?;
     second.join()?;
     Ok(parts.map(|part| part.get()))
 }
 
-pub(crate) fn with_array([low, high]: [Range<u64>; 2]) -> Result<[f64; 2]> {
+pub(crate) fn with_array(start: StartMethod, [low, high]: [Range<u64>; 2]) -> Result<[f64; 2]> {
     let parts = SharedArray::new(2)?;
+    let process = Process::builder().start_method(start);
     let work = |parts: SharedArray<f64>, at, numbers| parts.set(at, sum(numbers)).expect("nobody died");
-    let first = Process::spawn(work, (parts.clone(), 0, low))?;
-    let second = Process::spawn(work, (parts.clone(), 1, high))?;
+    let first = process.clone().spawn(work, (parts.clone(), 0, low))?;
+    let second = process.clone().spawn(work, (parts.clone(), 1, high))?;
     first.join()?;
     second.join()?;
     Ok([parts.get(0)?, parts.get(1)?])
@@ -57,9 +60,10 @@ fn add_up(parts: SharedMap<String, Part>, numbers: Range<u64>) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn with_map(halves: [Range<u64>; 2]) -> Result<[f64; 2]> {
+pub(crate) fn with_map(start: StartMethod, halves: [Range<u64>; 2]) -> Result<[f64; 2]> {
     let parts = SharedMap::with_capacity(4096)?;
-    let [first, second] = halves.map(|half| Process::spawn(add_up, (parts.clone(), half)));
+    let process = Process::builder().start_method(start);
+    let [first, second] = halves.map(|half| process.clone().spawn(add_up, (parts.clone(), half)));
     let children = [first?, second?];
     let keys = children.each_ref().map(|child| key(child.id()));
     for child in children {

@@ -120,6 +120,7 @@ impl Engine {
         if let Phase::Over(_) = state.phase {
             let _ = process.kill(); // It came too late to be killed with the others.
         }
+        event!(debug, seat, worker = process.id(), "worker started");
         state.progress.started += 1;
         state.seats[seat] = Some(process);
         Ok(())
@@ -300,6 +301,7 @@ impl Engine {
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
         if let Phase::Open = state.phase {
+            event!(debug, left = state.progress.left(), "pool closed");
             state.phase = Phase::Closed;
         }
         drop(state);
@@ -340,8 +342,22 @@ impl Engine {
         }
     }
 
-    /// The thread's life: until the pool is closed or terminated, and the last worker gone.
-    pub(super) fn run(&self) {
+    /// The thread's life. If what it calls panics, which it guards against where it calls users, nobody waits for it for
+    /// ever.
+    pub(super) fn run_to_the_end(&self) {
+        if catch_unwind(AssertUnwindSafe(|| self.run())).is_ok() {
+            return;
+        }
+        self.terminate(JobError::Terminated);
+        let mut state = self.state.lock();
+        state.seats.iter_mut().for_each(|seat| drop(seat.take()));
+        state.is_gone = true;
+        drop(state);
+        self.empty.notify_all();
+    }
+
+    /// The thread's work: until the pool is closed or terminated, and the last worker gone.
+    fn run(&self) {
         let mut idle_ticks = 0;
         let mut collected = 0;
         loop {

@@ -116,6 +116,7 @@ impl Engine {
         };
         job.advance(items);
         state.ended(&job.group, items, failed);
+        event!(failed > 0 => debug, failed, of = items, worker, "jobs failed");
         Delivery {
             group: job.group.clone(),
             part,
@@ -148,6 +149,7 @@ impl Engine {
         if job.retries_left > 0 {
             job.retries_left -= 1;
             state.progress.retried += 1;
+            event!(debug, job = job.number(), worker, %ended, "job begun anew");
             return;
         }
         let error = JobError::WorkerDied {
@@ -155,6 +157,7 @@ impl Engine {
             code: ended.code,
             worker,
         };
+        event!(warn, job = job.number(), worker, %error, "job lost");
         deliveries.push(fail(state, job.group.clone(), job.next(), 1, error));
         job.advance(1);
     }
@@ -186,6 +189,7 @@ impl Engine {
                 continue;
             }
             let ended = Ended::of(outcome);
+            event!(debug, seat, worker = state.pid_of(seat), %ended, "worker ended");
             for slot in 0..state.posted.len() {
                 if board.worker_of(slot) == Some(seat) {
                     self.harvest(state, slot, Some(&ended), deliveries);

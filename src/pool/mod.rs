@@ -14,6 +14,8 @@
 //! | what of a job that uses a pool | it makes its own: a pool's handle does not travel |
 
 mod answers;
+#[cfg(feature = "progress-bar")]
+mod bar;
 mod builder;
 mod engine;
 mod group;
@@ -28,6 +30,8 @@ pub(crate) mod pool;
 mod progress;
 mod records;
 mod state;
+#[cfg(feature = "timeline-svg")]
+mod svg;
 mod timeline;
 mod worker;
 

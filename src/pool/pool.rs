@@ -147,7 +147,7 @@ impl Pool {
         }
         let run = {
             let engine = engine.clone();
-            move || engine.run()
+            move || engine.run_to_the_end()
         };
         let thread = thread::Builder::new().name("procshare-pool".to_owned()).spawn(run);
         let thread = thread.map_err(|error| {
@@ -523,6 +523,7 @@ impl Pool {
     /// ```
     pub fn terminate(&self) {
         if self.owner.engine.check_home().is_ok() {
+            event!(debug, workers = self.workers(), "pool terminated");
             self.owner.engine.terminate(JobError::Terminated);
         }
     }

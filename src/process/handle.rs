@@ -270,6 +270,13 @@ impl<R: DeserializeOwned> Process<R> {
         }
         let end = self.core.wait(deadline).ok_or(JoinError::TimedOut)?;
         self.joined = true;
+        event!(
+            trace,
+            child = self.core.pid(),
+            name = self.core.name(),
+            ?end,
+            "child joined"
+        );
         // No other handle of a child joins it.
         let mailbox = self.core.take_mailbox().ok_or(JoinError::AlreadyJoined)?;
         let answer = mailbox
@@ -310,6 +317,7 @@ pub(super) fn result_of(end: End, answer: Answer) -> Result<Vec<u8>, JoinError> 
 
 impl<R> Process<R> {
     pub(super) fn new(core: Arc<Core>) -> Self {
+        event!(trace, child = core.pid(), name = core.name(), "child started");
         Process {
             core,
             joined: false,

@@ -1,0 +1,39 @@
+//! `Pool::show_progress`: a bar for whoever waits.
+
+use super::pool::Pool;
+use indicatif::ProgressBar;
+
+impl Pool {
+    /// Keeps a progress bar up to date: its length is the jobs submitted, its position those that have ended.
+    ///
+    /// The bar looks as the program makes it, and is hidden where standard error is no terminal. It takes the place of what
+    /// was given to [`on_progress`](Self::on_progress). It lags behind results by a moment: finish it after
+    /// [`join`](Self::join), or whenever you like, since a finished bar is left alone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use indicatif::ProgressBar;
+    /// use procshare::Pool;
+    ///
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let (pool, bar) = (Pool::new(2)?, ProgressBar::new(0));
+    ///     pool.show_progress(bar.clone());
+    ///     pool.map(|a: u64| a * a, 0..100);
+    ///     pool.join();
+    ///     assert_eq!((bar.length(), bar.position()), (Some(100), 100));
+    ///     bar.finish();
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn show_progress(&self, bar: ProgressBar) {
+        bar.set_length(self.progress().submitted);
+        self.on_progress(move |progress| {
+            if !bar.is_finished() {
+                bar.set_length(progress.submitted);
+                bar.set_position(progress.finished);
+            }
+        });
+    }
+}
