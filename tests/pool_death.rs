@@ -3,8 +3,11 @@
 #![cfg(feature = "process")]
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+#[path = "common/blob.rs"]
+mod blob;
 mod common;
 
+use blob::Blob;
 use common::{Flag, alone, descriptors, for_ever, has_ended, state_of, wait_until, watchdog};
 use procshare::{JobError, JoinError, Pool, Process, SharedAtomic, SharedAtomicArray, SharedCounter};
 use std::os::unix::fs::MetadataExt;
@@ -120,14 +123,14 @@ fn deep(a: u64) -> u64 {
 #[procshare::test]
 fn what_follows_a_death_finds_its_arguments() {
     let _watchdog = watchdog(60);
-    let give = |bytes: Vec<u8>, dies: bool| if dies { die() } else { bytes };
+    let give = |bytes: Blob, dies: bool| if dies { die() } else { bytes };
     let pool = Pool::new(1).unwrap();
     for (items, len) in [(8_u8, 2_000), (4, 5_000), (4, 700_000), (40, 300)] {
         for dies in 0..items {
-            let item = |number: u8| (vec![number + 1; len], number == dies);
+            let item = |number: u8| (Blob::new(number.into(), len), number == dies);
             let results = pool.with_chunk_size(items.into()).starmap(give, (0..items).map(item));
             for (number, result) in results.into_iter().enumerate() {
-                let expected = vec![number as u8 + 1; len];
+                let expected = Blob::new(number, len);
                 let ended_well = if number as u8 == dies { is_killed(&result) } else { result.as_ref() == Ok(&expected) };
                 assert!(ended_well, "{items} items of {len} bytes, death at {dies}: item {number} is wrong");
             }
@@ -153,18 +156,16 @@ fn what_follows_a_worker_that_leaves_finds_its_arguments() {
 #[procshare::test]
 fn a_retried_item_finds_its_arguments() {
     let _watchdog = watchdog(60);
-    let give = |bytes: Vec<u8>, runs: SharedCounter| {
-        if runs.increment().unwrap() % 2 == 1 && bytes[0] % 2 == 0 {
-            die()
-        }
+    let give = |bytes: Blob, number: usize, runs: Runs| {
+        if runs[number].fetch_add(1, Ordering::SeqCst) == 0 && number % 2 == 1 { die() }
         bytes
     };
     let pool = Pool::new(1).unwrap().with_retries(3);
-    let runs = SharedCounter::new(0).unwrap();
-    let item = |number: u8| (vec![number; 4_000], runs.clone());
+    let runs = Runs::new(10).unwrap();
+    let item = |number| (Blob::new(number, 4_000), number, runs.clone());
     let results = pool.with_chunk_size(10).starmap(give, (0..10).map(item));
     for (number, result) in results.into_iter().enumerate() {
-        assert!(result == Ok(vec![number as u8; 4_000]), "item {number} is wrong");
+        assert!(result == Ok(Blob::new(number, 4_000)), "item {number} is wrong");
     }
 }
 
@@ -353,11 +354,11 @@ fn memory_of_large_jobs_is_given_back() {
     alone(|| {
         let pool = Pool::new(1).unwrap();
         assert_eq!(spilled(), 0);
-        let large = || vec![7_u8; 1 << 20];
-        assert!(pool.with_chunk_size(1).map(|bytes: Vec<u8>| bytes, (0..20).map(|_| large())).iter().all(Result::is_ok));
+        let large = || Blob(vec![7; 1 << 20]);
+        assert!(pool.with_chunk_size(1).map(|bytes: Blob| bytes, (0..20).map(|_| large())).iter().all(Result::is_ok));
         wait_until(|| pool.progress().left() == 0);
         assert_eq!(spilled(), 0, "after results");
-        let killed = pool.map(|_: Vec<u8>| -> u8 { die() }, (0..5).map(|_| large()));
+        let killed = pool.map(|_: Blob| -> u8 { die() }, (0..5).map(|_| large()));
         assert!(killed.iter().all(is_killed));
         assert_eq!(spilled(), 0, "after deaths");
         let (came, go) = (Flag::new(), Flag::new());
@@ -367,7 +368,7 @@ fn memory_of_large_jobs_is_given_back() {
         };
         let held = pool.submit(hold, (came.clone(), go.clone()));
         came.wait_for(1);
-        let waiting = pool.with_chunk_size(1).map_async(|bytes: Vec<u8>| bytes.len(), (0..20).map(|_| large()));
+        let waiting = pool.with_chunk_size(1).map_async(|bytes: Blob| bytes.0.len(), (0..20).map(|_| large()));
         assert!(waiting.cancel());
         go.raise();
         held.get().unwrap();
@@ -382,12 +383,12 @@ fn memory_of_half_a_result_is_given_back() {
     let _watchdog = watchdog(60);
     alone(|| {
         let pool = Pool::new(1).unwrap();
-        for pause in 0..40 {
-            let held = pool.submit(|| vec![7_u8; 64 << 20], ());
+        for pause in 0..30 {
+            let held = pool.submit(|| Blob(vec![7; 64 << 20]), ());
             let worker = pool.worker_ids()[0];
             wait_until(|| pool.progress().running == 1 || held.ready());
             wait_until(|| spilled() > 0 || held.ready());
-            std::thread::park_timeout(Duration::from_micros(100 * pause));
+            std::thread::park_timeout(Duration::from_micros(500 * pause));
             signal(worker, libc::SIGKILL);
             let _ = held.get();
             wait_until(|| pool.apply(std::process::id, ()).is_ok_and(|id| id != worker));
