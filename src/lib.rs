@@ -126,7 +126,7 @@ pub mod __private {
     /// A builder whose children are made by a server that is a copy of this process.
     #[cfg(feature = "process")]
     pub fn template() -> crate::Result<crate::process::Builder> {
-        crate::process::forked_server().map(|server| crate::Process::builder().served_by(server))
+        crate::process::Server::forked().map(|server| crate::Process::builder().served_by(server))
     }
 
     /// Has a map tell the time by `clock`, in milliseconds.

@@ -130,9 +130,8 @@ impl Engine {
     pub(super) fn submit(&self, group: &Arc<Group>, packed: Packed) {
         let mut deliveries = vec![];
         let mut state = self.state.lock();
-        let items: usize = packed.jobs.iter().map(|job| job.items).sum();
         let number = state.progress.submitted;
-        let submitted = items + packed.refused.len();
+        let submitted = packed.items();
         state.progress.submitted += submitted as u64;
         if group.is_prompt() {
             state.prompt += submitted;

@@ -95,15 +95,10 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// A group of so many items.
-    pub(super) fn new(items: usize, prompt: bool) -> Self {
-        let state = State {
-            left: items,
-            items,
-            ..State::default()
-        };
+    /// A group that expects no items yet.
+    pub(super) fn new(prompt: bool) -> Self {
         Group {
-            state: Mutex::new(state),
+            state: Mutex::default(),
             news: Condvar::new(),
             prompt,
         }

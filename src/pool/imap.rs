@@ -76,7 +76,7 @@ impl<I: Iterator<Item: Serialize>, R> Imap<I, R> {
     fn send_ahead(&mut self) {
         while self.ahead.len() < self.source.window {
             let Some(items) = self.source.take() else { break };
-            let group = Arc::new(Group::new(items.len(), true));
+            let group = Arc::new(Group::new(true));
             self.source.pool.send(self.source.chunk, items, &group, 0);
             self.ahead.push_back(group);
         }
@@ -144,7 +144,7 @@ impl<I: Iterator<Item: Serialize>, R> ImapUnordered<I, R> {
     pub(super) fn new(pool: &Pool, chunk: Chunk, items: I) -> Self {
         ImapUnordered {
             source: Source::new(pool, chunk, items),
-            group: Arc::new(Group::new(0, true)),
+            group: Arc::new(Group::new(true)),
             sent: 0,
             came: 0,
             results: VecDeque::new(),
@@ -156,7 +156,6 @@ impl<I: Iterator<Item: Serialize>, R> ImapUnordered<I, R> {
             let Some(items) = self.source.take() else { break };
             let first = self.sent;
             self.sent += items.len();
-            self.group.expect(items.len());
             self.source.pool.send(self.source.chunk, items, &self.group, first);
         }
     }

@@ -66,6 +66,10 @@ pub(super) struct Packed {
 }
 
 impl Packed {
+    pub(super) fn items(&self) -> usize {
+        self.refused.len() + self.jobs.iter().map(|job| job.items).sum::<usize>()
+    }
+
     /// Items of which none is sent.
     pub(super) fn refused<T>(items: impl IntoIterator<Item = T>, first: usize, error: &JobError) -> Self {
         let refused = items.into_iter().enumerate();

@@ -126,7 +126,7 @@ impl Pool {
         R: Serialize + DeserializeOwned,
     {
         let chunk = chunk_of::<F, Args, R>(function);
-        let group = Arc::new(Group::new(0, false));
+        let group = Arc::new(Group::new(false));
         let items = items.into_iter();
         match items.size_hint() {
             (least, Some(most)) if least == most => self.send_all(chunk, items, least, &group),

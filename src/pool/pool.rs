@@ -300,7 +300,7 @@ impl Pool {
         Args: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let group = Arc::new(Group::new(1, true));
+        let group = Arc::new(Group::new(true));
         self.send(chunk_of::<F, Args, R>(function), [arguments], &group, 0);
         self.pending(group, one::<R>)
     }
@@ -309,36 +309,44 @@ impl Pool {
         Pending::new(self.owner.engine.clone(), group, assemble)
     }
 
-    /// Sends items in chunks.
+    /// Sends all items, in chunks of a size that suits `about` so many.
     pub(super) fn send_all<Args: Serialize>(
         &self,
         chunk: Chunk,
         mut items: impl Iterator<Item = Args>,
-        count: usize,
+        about: usize,
         group: &Arc<Group>,
     ) {
-        let chunk_size = self.chunk_size_of(Some(count));
-        group.expect(count);
-        for first in (0..count).step_by(chunk_size) {
-            let items = items.by_ref().take(chunk_size.min(count - first));
-            self.send(chunk, items, group, first);
+        let chunk_size = self.chunk_size_of(Some(about));
+        let mut sent = 0;
+        loop {
+            let more = self.send(chunk, items.by_ref().take(chunk_size), group, sent);
+            sent += more;
+            if more < chunk_size {
+                return;
+            }
         }
     }
 
-    /// Sends items as one chunk, for which their group waits already.
+    /// Sends items as one chunk, and returns how many there were.
     pub(super) fn send<Args: Serialize>(
         &self,
         chunk: Chunk,
         items: impl IntoIterator<Item = Args>,
         group: &Arc<Group>,
         first: usize,
-    ) {
+    ) -> usize {
         let engine = &self.owner.engine;
         let packed = match engine.check_home() {
             Ok(()) => job::pack(chunk, items, group, first, self.options.retries),
             Err(error) => Packed::refused(items, first, &error),
         };
-        engine.submit(group, packed);
+        let count = packed.items();
+        if count > 0 {
+            group.expect(count);
+            engine.submit(group, packed);
+        }
+        count
     }
 
     /// The size of chunks, for a map of so many items.
