@@ -244,7 +244,7 @@ impl Engine {
             if is_ours && self.withdraw(&mut state, slot) {
                 if let Some(job) = state.posted[slot].take() {
                     deliveries.push(give_up(&mut state, &job, JobError::Cancelled));
-                    state.free.push(slot);
+                    self.release(&mut state, slot);
                 }
             }
         }

@@ -4,6 +4,7 @@ use super::engine::Engine;
 use super::group::Part;
 use super::job::Job;
 use super::job_error::JobError;
+use super::memory::JOB_BYTES;
 use super::records::Records;
 use super::state::{Delivery, Ended, State, fail};
 use super::timeline::{Bar, Ending};
@@ -72,8 +73,8 @@ impl Engine {
         if answered > 0 {
             deliveries.push(self.take_records(state, &mut job, answered, bytes, worker, seat));
         }
-        if flushed > 0 {
-            self.memory.punch_results(slot);
+        if flushed > 0 || !is_done {
+            self.memory.punch_results(slot); // A dead worker may have written what it did not live to count.
         }
         if let Some(ended) = status.filter(|_| !is_done && begun as usize > job.done && job.left() > 0) {
             self.lose_item(state, &mut job, slot, ended, worker, deliveries);
@@ -167,15 +168,21 @@ impl Engine {
         let board = self.memory.board();
         board.free(slot);
         if job.left() == 0 {
-            if board.slot(slot).job[word::BYTES].load(Ordering::Relaxed) as usize > super::memory::JOB_BYTES {
-                self.memory.punch_job(slot);
-            }
-            state.free.push(slot);
+            self.release(state, slot);
             return;
         }
         self.reset(slot, &job);
         state.posted[slot] = Some(job);
         state.again.push_back(slot);
+    }
+
+    /// Makes a slot ready for the next job.
+    pub(super) fn release(&self, state: &mut State, slot: usize) {
+        let bytes = &self.memory.board().slot(slot).job[word::BYTES];
+        if bytes.load(Ordering::Relaxed) as usize > JOB_BYTES {
+            self.memory.punch_job(slot);
+        }
+        state.free.push(slot);
     }
 
     /// Takes note of workers that have ended.

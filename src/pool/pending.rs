@@ -153,7 +153,9 @@ impl<R> Pending<R> {
         if self.taken {
             return Err(JobError::AlreadyTaken);
         }
-        self.engine.check_home()?;
+        if !self.group.is_ready() {
+            self.engine.check_home()?;
+        }
         if !self.group.wait(deadline) {
             return Err(JobError::TimedOut);
         }

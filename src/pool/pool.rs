@@ -2,8 +2,8 @@
 
 use super::builder::PoolBuilder;
 use super::engine::Engine;
-use super::group::Group;
-use super::job::{self, Packed};
+use super::group::{Group, Part};
+use super::job;
 use super::job_error::JobError;
 use super::pending::{Assemble, Pending, one};
 use super::progress::Progress;
@@ -337,10 +337,14 @@ impl Pool {
         first: usize,
     ) -> usize {
         let engine = &self.owner.engine;
-        let packed = match engine.check_home() {
-            Ok(()) => job::pack(chunk, items, group, first, self.options.retries),
-            Err(error) => Packed::refused(items, first, &error),
-        };
+        if let Err(error) = engine.check_home() {
+            // Nothing of the parent's state is touched: its locks may be held by threads that are not here.
+            let count = items.into_iter().count();
+            group.expect(count);
+            group.deliver(Part::Failure { first, count, error }, count, count);
+            return count;
+        }
+        let packed = job::pack(chunk, items, group, first, self.options.retries);
         let count = packed.items();
         if count > 0 {
             group.expect(count);
