@@ -116,7 +116,10 @@ fn items_and_results_may_have_no_bytes() {
         let pool = pool.with_chunk_size(chunk);
         assert_eq!(pool.map(|(): ()| (), vec![(); 1000]), vec![Ok(()); 1000]);
         assert_eq!(pool.starmap(|| (), vec![(); 100]), vec![Ok(()); 100]);
-        assert_eq!(pool.imap(|(): ()| (), vec![(); 100]).collect::<Vec<_>>(), vec![Ok(()); 100]);
+        assert_eq!(
+            pool.imap(|(): ()| (), vec![(); 100]).collect::<Vec<_>>(),
+            vec![Ok(()); 100]
+        );
     }
 }
 
@@ -204,10 +207,20 @@ fn panics_are_told_and_cost_one_item() {
         _ => a,
     };
     let worker = pool.worker_ids()[0];
-    let words = ["no words to format", "a is 2", "a panic without words", "a panic without words"];
+    let words = [
+        "no words to format",
+        "a is 2",
+        "a panic without words",
+        "a panic without words",
+    ];
     for chunk in [1, 2, 6] {
         let results = pool.with_chunk_size(chunk).map(throw, 0..6);
-        let panicked = |text: &str| Err(JobError::Panicked { message: text.to_owned(), worker });
+        let panicked = |text: &str| {
+            Err(JobError::Panicked {
+                message: text.to_owned(),
+                worker,
+            })
+        };
         let [first, second, third, fourth] = words.map(panicked);
         assert_eq!(results, [Ok(0), first, second, third, fourth, Ok(5)]);
     }
@@ -285,7 +298,10 @@ fn pending_results_are_futures() {
     let _watchdog = watchdog(60);
     let pool = Pool::new(2).unwrap();
     assert_eq!(block_on(pool.submit(same, (5,))), Ok(5));
-    assert_eq!(values(block_on(pool.map_async(same, 0..100)).unwrap()), (0..100).collect::<Vec<_>>());
+    assert_eq!(
+        values(block_on(pool.map_async(same, 0..100)).unwrap()),
+        (0..100).collect::<Vec<_>>()
+    );
     let both = async {
         let (one, two) = (pool.submit(same, (1,)), pool.submit(same, (2,)));
         two.await.unwrap() + one.await.unwrap()
@@ -294,7 +310,10 @@ fn pending_results_are_futures() {
     let mut held = pool.submit(same, (6,));
     assert_eq!(block_on(&mut held), Ok(6));
     assert_eq!(block_on(held), Err(JobError::AlreadyTaken));
-    assert!(matches!(block_on(pool.submit(|| -> u8 { panic!() }, ())), Err(JobError::Panicked { .. })));
+    assert!(matches!(
+        block_on(pool.submit(|| -> u8 { panic!() }, ())),
+        Err(JobError::Panicked { .. })
+    ));
 }
 
 /// Polls once, with a waker that counts.
@@ -351,7 +370,9 @@ fn what_has_not_begun_can_be_cancelled() {
         a
     };
     // Some of them have a slot, the others wait for one.
-    let many = pool.with_chunk_size(1).starmap_async(count, (0..500).map(|a| (runs.clone(), a)));
+    let many = pool
+        .with_chunk_size(1)
+        .starmap_async(count, (0..500).map(|a| (runs.clone(), a)));
     let kept = pool.submit(count, (runs.clone(), 7));
     let one = pool.submit(count, (runs.clone(), 8));
     assert!(one.cancel() && many.cancel());
@@ -363,7 +384,10 @@ fn what_has_not_begun_can_be_cancelled() {
     assert_eq!((first.get(), kept.get()), (Ok(1), Ok(7)));
     assert_eq!(runs.get(), 1);
     let progress = pool.progress();
-    assert_eq!((progress.submitted, progress.finished, progress.failed), (503, 503, 501));
+    assert_eq!(
+        (progress.submitted, progress.finished, progress.failed),
+        (503, 503, 501)
+    );
 }
 
 #[procshare::test]
@@ -371,7 +395,9 @@ fn what_has_begun_goes_on_when_the_rest_is_cancelled() {
     let _watchdog = watchdog(60);
     let pool = Pool::new(2).unwrap();
     let go = Flag::new();
-    let held = pool.with_chunk_size(2).starmap_async(wait_and_give, (0..20).map(|a| (go.clone(), a)));
+    let held = pool
+        .with_chunk_size(2)
+        .starmap_async(wait_and_give, (0..20).map(|a| (go.clone(), a)));
     wait_until(|| pool.progress().running == 2);
     assert!(!held.cancel());
     go.raise();
@@ -416,7 +442,10 @@ fn a_dropped_imap_begins_nothing_more() {
     let _watchdog = watchdog(60);
     let pool = Pool::new(1).unwrap();
     let go = Flag::new();
-    let mut results = pool.imap(|(go, a): (Flag, u64)| wait_and_give(go, a), (0..).map(|a| (go.clone(), a)));
+    let mut results = pool.imap(
+        |(go, a): (Flag, u64)| wait_and_give(go, a),
+        (0..).map(|a| (go.clone(), a)),
+    );
     go.raise();
     assert_eq!(results.next(), Some(Ok(0)));
     drop(results);
@@ -436,7 +465,10 @@ fn imap_unordered_waits_for_nobody() {
     got.sort_unstable();
     assert_eq!(got, (1..10).collect::<Vec<_>>());
     go.raise();
-    assert_eq!((results.next(), results.next(), results.next()), (Some(Ok(0)), None, None));
+    assert_eq!(
+        (results.next(), results.next(), results.next()),
+        (Some(Ok(0)), None, None)
+    );
 }
 
 fn resident() -> u64 {
@@ -451,7 +483,10 @@ fn a_million_jobs_take_constant_memory() {
     alone(|| {
         let pool = Pool::new(2).unwrap();
         for chunk in [200, 1] {
-            let (pool, count) = (pool.with_chunk_size(chunk), if chunk == 1 { 100_000 } else { 1_000_000 });
+            let (pool, count) = (
+                pool.with_chunk_size(chunk),
+                if chunk == 1 { 100_000 } else { 1_000_000 },
+            );
             assert_eq!(pool.imap(same, 0..10_000).count(), 10_000);
             let before = resident();
             let total: u64 = pool.imap(same, 0..count).map(Result::unwrap).sum();
@@ -479,7 +514,10 @@ fn threads_may_submit_at_once() {
                     if round % 20 == 0 {
                         let range = number..number + 100;
                         assert_eq!(values(pool.map(same, range.clone())), range.clone().collect::<Vec<_>>());
-                        assert_eq!(values(pool.imap(same, range.clone()).collect()), range.collect::<Vec<_>>());
+                        assert_eq!(
+                            values(pool.imap(same, range.clone()).collect()),
+                            range.collect::<Vec<_>>()
+                        );
                     }
                 }
             });
@@ -551,7 +589,10 @@ fn other_program_makes_a_pool_without_an_entry() {
 #[procshare::test]
 fn a_pool_without_an_entry_is_an_error() {
     let _watchdog = watchdog(60);
-    let output = output_of(&mut other_program("other_program_makes_a_pool_without_an_entry", AS_OTHER_PROGRAM));
+    let output = output_of(&mut other_program(
+        "other_program_makes_a_pool_without_an_entry",
+        AS_OTHER_PROGRAM,
+    ));
     assert!(output.contains("refused"), "{output}");
 }
 
@@ -561,7 +602,10 @@ fn none_or_too_many_workers_are_an_error() {
     for workers in [0, 65_537, 70_000, usize::MAX] {
         assert_eq!(Pool::new(workers).unwrap_err().kind(), ErrorKind::InvalidCapacity);
     }
-    for call in [|| drop(Pool::builder().chunk_size(0)), || drop(Pool::builder().max_tasks_per_child(0))] {
+    for call in [
+        || drop(Pool::builder().chunk_size(0)),
+        || drop(Pool::builder().max_tasks_per_child(0)),
+    ] {
         assert!(std::panic::catch_unwind(call).is_err());
     }
     let pool = Pool::builder().build().unwrap();
@@ -597,7 +641,10 @@ fn the_timeline_has_a_bar_for_each_run() {
         assert_eq!(bar.ending, expected, "{bar:?}");
         assert!(bar.worker < 2 && bar.process != 0 && bar.start <= bar.end, "{bar:?}");
         assert!(bar.end - bar.start <= took, "{bar:?}");
-        assert!(bar.ending != Ending::Done || bar.end - bar.start >= Duration::from_millis(1), "{bar:?}");
+        assert!(
+            bar.ending != Ending::Done || bar.end - bar.start >= Duration::from_millis(1),
+            "{bar:?}"
+        );
     }
     // One worker runs one item at a time.
     for worker in 0..2 {
@@ -612,7 +659,12 @@ fn the_timeline_has_a_bar_for_each_run() {
 fn a_worker_runs_as_many_items_as_it_may() {
     let _watchdog = watchdog(120);
     for (budget, chunk) in [(1, 1), (1, 5), (3, 1), (3, 10), (7, 7), (10, 3), (100, 100)] {
-        let pool = Pool::builder().workers(2).max_tasks_per_child(budget).chunk_size(chunk).build().unwrap();
+        let pool = Pool::builder()
+            .workers(2)
+            .max_tasks_per_child(budget)
+            .chunk_size(chunk)
+            .build()
+            .unwrap();
         let panics_at_times = |a: u64| {
             assert_ne!(a % 5, 4, "on purpose");
             (a, std::process::id())
@@ -630,7 +682,10 @@ fn a_worker_runs_as_many_items_as_it_may() {
             };
             *runs.entry(worker).or_insert(0_u64) += 1;
         }
-        assert!(runs.values().all(|runs| *runs <= budget), "{runs:?} of at most {budget}");
+        assert!(
+            runs.values().all(|runs| *runs <= budget),
+            "{runs:?} of at most {budget}"
+        );
         let short = runs.values().filter(|runs| **runs < budget).count();
         assert!(short <= 2, "{runs:?}: more than two left before their time");
         pool.join();
@@ -648,15 +703,26 @@ fn an_initializer_runs_once_in_each_worker() {
         // SAFETY: this process has no other thread that reads the environment now.
         unsafe { std::env::set_var("PROCSHARE_TEST_INITIALIZED", "1") };
     };
-    let builder = Pool::builder().workers(3).max_tasks_per_child(5).initializer(init, (ids.clone(), next.clone()));
+    let builder = Pool::builder()
+        .workers(3)
+        .max_tasks_per_child(5)
+        .initializer(init, (ids.clone(), next.clone()));
     let pool = builder.build().unwrap();
     let look = || (std::process::id(), std::env::var("PROCSHARE_TEST_INITIALIZED").is_ok());
-    let mut seen: Vec<_> = pool.starmap(look, vec![(); 60]).into_iter().map(Result::unwrap).collect();
+    let mut seen: Vec<_> = pool
+        .starmap(look, vec![(); 60])
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
     assert!(seen.iter().all(|(_, is_initialized)| *is_initialized));
     let _ = pool.apply(|| -> u8 { std::process::abort() }, ());
     seen.push(pool.apply(look, ()).unwrap());
     pool.join();
-    let mut initialized: Vec<_> = ids.iter().map(|id| id.load(Ordering::SeqCst)).filter(|id| *id != 0).collect();
+    let mut initialized: Vec<_> = ids
+        .iter()
+        .map(|id| id.load(Ordering::SeqCst))
+        .filter(|id| *id != 0)
+        .collect();
     assert_eq!(initialized.len() as i64, next.get());
     initialized.sort_unstable();
     initialized.dedup();
@@ -673,7 +739,11 @@ fn an_initializer_that_fails_is_no_loop() {
                 tries.increment().unwrap();
                 panic!("no start today");
             };
-            Pool::builder().workers(2).initializer(panics, (tries,)).build().unwrap()
+            Pool::builder()
+                .workers(2)
+                .initializer(panics, (tries,))
+                .build()
+                .unwrap()
         },
         |tries| {
             let exits = |tries: SharedCounter| {
@@ -687,7 +757,11 @@ fn an_initializer_that_fails_is_no_loop() {
                 tries.increment().unwrap();
                 std::process::abort();
             };
-            Pool::builder().workers(2).initializer(aborts, (tries,)).build().unwrap()
+            Pool::builder()
+                .workers(2)
+                .initializer(aborts, (tries,))
+                .build()
+                .unwrap()
         },
     ];
     let words = ["no start today", "7", "6"];
@@ -697,9 +771,16 @@ fn an_initializer_that_fails_is_no_loop() {
         let pool = make(tries.clone());
         let mut many = pool.map_async(same, 0..10);
         let outcome = pool.submit(same, (1,)).get_timeout(PATIENCE);
-        assert!(matches!(&outcome, Err(JobError::NoWorkers(text)) if text.contains(words)), "{outcome:?}");
+        assert!(
+            matches!(&outcome, Err(JobError::NoWorkers(text)) if text.contains(words)),
+            "{outcome:?}"
+        );
         let results = many.get_timeout(PATIENCE).unwrap();
-        assert!(results.iter().all(|result| matches!(result, Err(JobError::NoWorkers(_)))));
+        assert!(
+            results
+                .iter()
+                .all(|result| matches!(result, Err(JobError::NoWorkers(_))))
+        );
         assert!(matches!(pool.apply(same, (1,)), Err(JobError::NoWorkers(_))));
         pool.join();
         println!("given up after {:?} and {} tries", began.elapsed(), tries.get());
@@ -718,7 +799,10 @@ enum Shape {
 fn values_of_each_kind_travel() {
     let _watchdog = watchdog(60);
     let pool = Pool::new(1).unwrap();
-    let shape = Shape::Named("all".into(), vec![None, Some(Shape::Empty), Some(Shape::Circle { radius: 1.5 })]);
+    let shape = Shape::Named(
+        "all".into(),
+        vec![None, Some(Shape::Empty), Some(Shape::Circle { radius: 1.5 })],
+    );
     assert_eq!(pool.apply(|shape: Shape| shape, (shape.clone(),)), Ok(shape));
     assert_eq!(pool.apply(u64::pow, (3, 4)), Ok(81));
     type Many = (u8, u8, u8, u8, u8, u8, u8, u8, u8, u8, u8, char);
@@ -735,14 +819,19 @@ fn values_of_each_kind_travel() {
 fn results_of_every_length_come_whole() {
     let _watchdog = watchdog(120);
     let make = |number: usize, len: usize| Blob::new(number, len);
-    let lengths = [0, 1, 60, 1022, 1024, 3066, 3067, 3068, 3069, 3070, 3071, 3072, 3073, 4095, 4096, 6144, 9217, 20_000];
+    let lengths = [
+        0, 1, 60, 1022, 1024, 3066, 3067, 3068, 3069, 3070, 3071, 3072, 3073, 4095, 4096, 6144, 9217, 20_000,
+    ];
     for timeline in [false, true] {
         let pool = Pool::builder().workers(2).timeline(timeline).build().unwrap();
         for before in (0..40).chain(3020..3080) {
             let sizes: Vec<_> = [before].into_iter().chain(lengths).enumerate().collect();
             let pool = pool.with_chunk_size(if before % 2 == 0 { 19 } else { 4 });
             for ((number, len), result) in sizes.iter().zip(pool.starmap(make, sizes.iter().copied())) {
-                assert!(result == Ok(Blob::new(*number, *len)), "{len} bytes after {before} are wrong");
+                assert!(
+                    result == Ok(Blob::new(*number, *len)),
+                    "{len} bytes after {before} are wrong"
+                );
             }
         }
     }

@@ -109,9 +109,18 @@ fn how_a_worker_ended_is_told() {
         assert_eq!(outcome, Err(JobError::WorkerDied { signal, code, worker }));
     }
     let abort = pool.apply(|| -> u8 { std::process::abort() }, ());
-    assert!(matches!(abort, Err(JobError::WorkerDied { signal: Some(libc::SIGABRT), .. })));
+    assert!(matches!(
+        abort,
+        Err(JobError::WorkerDied {
+            signal: Some(libc::SIGABRT),
+            ..
+        })
+    ));
     let overflow = pool.apply(deep, (0,));
-    assert!(matches!(overflow, Err(JobError::WorkerDied { signal: Some(_), .. })), "{overflow:?}");
+    assert!(
+        matches!(overflow, Err(JobError::WorkerDied { signal: Some(_), .. })),
+        "{overflow:?}"
+    );
 }
 
 #[expect(unconditional_recursion, reason = "its end is the end of the stack")]
@@ -131,8 +140,15 @@ fn what_follows_a_death_finds_its_arguments() {
             let results = pool.with_chunk_size(items.into()).starmap(give, (0..items).map(item));
             for (number, result) in results.into_iter().enumerate() {
                 let expected = Blob::new(number, len);
-                let ended_well = if number as u8 == dies { is_killed(&result) } else { result.as_ref() == Ok(&expected) };
-                assert!(ended_well, "{items} items of {len} bytes, death at {dies}: item {number} is wrong");
+                let ended_well = if number as u8 == dies {
+                    is_killed(&result)
+                } else {
+                    result.as_ref() == Ok(&expected)
+                };
+                assert!(
+                    ended_well,
+                    "{items} items of {len} bytes, death at {dies}: item {number} is wrong"
+                );
             }
         }
     }
@@ -147,7 +163,10 @@ fn what_follows_a_worker_that_leaves_finds_its_arguments() {
         let item = |number: u8| vec![number + 1; 5_000];
         let results = pool.with_chunk_size(10).map(|bytes: Vec<u8>| bytes, (0..10).map(item));
         for (number, result) in results.into_iter().enumerate() {
-            assert!(result == Ok(item(number as u8)), "{budget} a worker: item {number} is wrong");
+            assert!(
+                result == Ok(item(number as u8)),
+                "{budget} a worker: item {number} is wrong"
+            );
         }
     }
 }
@@ -157,7 +176,9 @@ fn what_follows_a_worker_that_leaves_finds_its_arguments() {
 fn a_retried_item_finds_its_arguments() {
     let _watchdog = watchdog(60);
     let give = |bytes: Blob, number: usize, runs: Runs| {
-        if runs[number].fetch_add(1, Ordering::SeqCst) == 0 && number % 2 == 1 { die() }
+        if runs[number].fetch_add(1, Ordering::SeqCst) == 0 && number % 2 == 1 {
+            die()
+        }
         bytes
     };
     let pool = Pool::new(1).unwrap().with_retries(3);
@@ -175,14 +196,27 @@ fn retries_are_for_each_item_and_end() {
     let runs = Runs::new(10).unwrap();
     // Item k dies k times.
     let often = |runs: Runs, a: u64| {
-        if runs[a as usize].fetch_add(1, Ordering::SeqCst) < a { die() } else { a }
+        if runs[a as usize].fetch_add(1, Ordering::SeqCst) < a {
+            die()
+        } else {
+            a
+        }
     };
     let pool = Pool::builder().workers(2).retries(4).build().unwrap();
-    let results = pool.with_chunk_size(5).starmap(often, (0..10).map(|a| (runs.clone(), a)));
+    let results = pool
+        .with_chunk_size(5)
+        .starmap(often, (0..10).map(|a| (runs.clone(), a)));
     for (a, result) in results.iter().enumerate() {
         let expected = a.min(4) + 1;
         assert_eq!(runs[a].load(Ordering::SeqCst), expected as u64, "runs of item {a}");
-        assert!(if a <= 4 { *result == Ok(a as u64) } else { is_killed(result) }, "{a}: {result:?}");
+        assert!(
+            if a <= 4 {
+                *result == Ok(a as u64)
+            } else {
+                is_killed(result)
+            },
+            "{a}: {result:?}"
+        );
     }
     assert_eq!(pool.progress().retried, 4 * 5 + 3 + 2 + 1 + 4);
 }
@@ -224,7 +258,10 @@ fn ten_thousand_jobs(chunk: usize, retries: u32) {
     for (a, result) in results.iter().enumerate() {
         let ran = runs[a].load(Ordering::SeqCst);
         match result {
-            Ok(given) => assert!(*given == a as u64 && (ran == 1 || retries > 0 && ran > 1), "{a} ran {ran} times"),
+            Ok(given) => assert!(
+                *given == a as u64 && (ran == 1 || retries > 0 && ran > 1),
+                "{a} ran {ran} times"
+            ),
             _ if is_killed(result) => {
                 lost += 1;
                 assert!(ran <= 1 || retries > 0, "{a} ran {ran} times");
@@ -232,11 +269,20 @@ fn ten_thousand_jobs(chunk: usize, retries: u32) {
             Err(error) => panic!("{a}: {error}"),
         }
     }
-    println!("chunks of {chunk}: {kills} kills, {lost} of 10000 lost, {:?}", pool.progress());
+    println!(
+        "chunks of {chunk}: {kills} kills, {lost} of 10000 lost, {:?}",
+        pool.progress()
+    );
     assert_eq!(results.len(), 10_000);
-    assert!(lost <= kills && (retries == 0 || lost == 0), "{lost} lost by {kills} kills");
+    assert!(
+        lost <= kills && (retries == 0 || lost == 0),
+        "{lost} lost by {kills} kills"
+    );
     let progress = pool.progress();
-    assert_eq!((progress.submitted, progress.finished, progress.failed), (10_000, 10_000, lost));
+    assert_eq!(
+        (progress.submitted, progress.finished, progress.failed),
+        (10_000, 10_000, lost)
+    );
     assert!(pool.map(same, 0..100).into_iter().map(Result::unwrap).eq(0..100));
     wait_until(|| pool.progress().workers == 3);
 }
@@ -291,7 +337,13 @@ fn a_stopped_idle_worker_holds_nobody_up() {
         stop(worker);
         for _ in 0..20 {
             assert_eq!(pool.submit(same, (1,)).get_timeout(PATIENCE), Ok(1));
-            assert!(pool.with_chunk_size(1).map(same, 0..20).into_iter().map(Result::unwrap).eq(0..20));
+            assert!(
+                pool.with_chunk_size(1)
+                    .map(same, 0..20)
+                    .into_iter()
+                    .map(Result::unwrap)
+                    .eq(0..20)
+            );
         }
         signal(worker, libc::SIGCONT);
     }
@@ -314,13 +366,22 @@ fn all_but_one_may_be_stopped_with_jobs_in_hand() {
     others.iter().for_each(|id| stop(*id));
     go.raise();
     for _ in 0..3 {
-        assert!(pool.with_chunk_size(3).map(same, 0..300).into_iter().map(Result::unwrap).eq(0..300));
+        assert!(
+            pool.with_chunk_size(3)
+                .map(same, 0..300)
+                .into_iter()
+                .map(Result::unwrap)
+                .eq(0..300)
+        );
         // Long enough for the pool's thread to stop looking.
         std::thread::park_timeout(Duration::from_millis(1200));
     }
     assert!(held.iter().all(|held| !held.ready()));
     others.iter().for_each(|id| signal(*id, libc::SIGCONT));
-    let mut ended: Vec<_> = held.into_iter().map(|mut held| held.get_timeout(PATIENCE).unwrap()).collect();
+    let mut ended: Vec<_> = held
+        .into_iter()
+        .map(|mut held| held.get_timeout(PATIENCE).unwrap())
+        .collect();
     ended.sort_unstable();
     let mut others = others;
     others.sort_unstable();
@@ -344,8 +405,12 @@ fn a_pool_of_stopped_workers_can_be_ended() {
 
 /// Blocks of memory that a pool's second file has.
 fn spilled() -> u64 {
-    let pools = descriptors().into_iter().filter(|(_, target)| target.contains("procshare-pool"));
-    pools.map(|(number, _)| std::fs::metadata(format!("/proc/self/fd/{number}")).unwrap().blocks() * 512).sum()
+    let pools = descriptors()
+        .into_iter()
+        .filter(|(_, target)| target.contains("procshare-pool"));
+    pools
+        .map(|(number, _)| std::fs::metadata(format!("/proc/self/fd/{number}")).unwrap().blocks() * 512)
+        .sum()
 }
 
 #[procshare::test]
@@ -355,7 +420,12 @@ fn memory_of_large_jobs_is_given_back() {
         let pool = Pool::new(1).unwrap();
         assert_eq!(spilled(), 0);
         let large = || Blob(vec![7; 1 << 20]);
-        assert!(pool.with_chunk_size(1).map(|bytes: Blob| bytes, (0..20).map(|_| large())).iter().all(Result::is_ok));
+        assert!(
+            pool.with_chunk_size(1)
+                .map(|bytes: Blob| bytes, (0..20).map(|_| large()))
+                .iter()
+                .all(Result::is_ok)
+        );
         wait_until(|| pool.progress().left() == 0);
         assert_eq!(spilled(), 0, "after results");
         let killed = pool.map(|_: Blob| -> u8 { die() }, (0..5).map(|_| large()));
@@ -368,7 +438,9 @@ fn memory_of_large_jobs_is_given_back() {
         };
         let held = pool.submit(hold, (came.clone(), go.clone()));
         came.wait_for(1);
-        let waiting = pool.with_chunk_size(1).map_async(|bytes: Blob| bytes.0.len(), (0..20).map(|_| large()));
+        let waiting = pool
+            .with_chunk_size(1)
+            .map_async(|bytes: Blob| bytes.0.len(), (0..20).map(|_| large()));
         assert!(waiting.cancel());
         go.raise();
         held.get().unwrap();
@@ -429,8 +501,14 @@ fn ends_with_its_parent(end: impl Fn(&Process<()>)) {
     let mut random = xorshift(u64::from(std::process::id()) | 1);
     let mut longest = Duration::ZERO;
     for _ in 0..12 {
-        let (ids, calls) = (SharedAtomicArray::new(3).unwrap(), SharedAtomic::<AtomicU32>::new(0).unwrap());
-        let parent = Process::builder().daemon(true).spawn(work_until_killed, (ids.clone(), calls.clone())).unwrap();
+        let (ids, calls) = (
+            SharedAtomicArray::new(3).unwrap(),
+            SharedAtomic::<AtomicU32>::new(0).unwrap(),
+        );
+        let parent = Process::builder()
+            .daemon(true)
+            .spawn(work_until_killed, (ids.clone(), calls.clone()))
+            .unwrap();
         wait_until(|| ids[2].load(Ordering::SeqCst) != 0);
         std::thread::park_timeout(Duration::from_micros(random(30_000)));
         let killed = Instant::now();

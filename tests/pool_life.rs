@@ -42,14 +42,22 @@ fn a_closed_pool_finishes_what_it_has() {
     let _watchdog = watchdog(60);
     let pool = Pool::new(2).unwrap();
     let go = Flag::new();
-    let held = pool.with_chunk_size(1).starmap_async(wait_and_give, (0..300).map(|a| (go.clone(), a)));
+    let held = pool
+        .with_chunk_size(1)
+        .starmap_async(wait_and_give, (0..300).map(|a| (go.clone(), a)));
     let workers = pool.worker_ids();
     pool.close();
     pool.close();
     assert_eq!(pool.apply(same, (1,)), Err(JobError::Closed));
     assert_eq!(pool.map(same, 0..3), vec![Err(JobError::Closed); 3]);
-    assert_eq!(pool.imap(same, 0..2).collect::<Vec<_>>(), vec![Err(JobError::Closed); 2]);
-    assert_eq!(pool.imap_unordered(same, 0..2).collect::<Vec<_>>(), vec![Err(JobError::Closed); 2]);
+    assert_eq!(
+        pool.imap(same, 0..2).collect::<Vec<_>>(),
+        vec![Err(JobError::Closed); 2]
+    );
+    assert_eq!(
+        pool.imap_unordered(same, 0..2).collect::<Vec<_>>(),
+        vec![Err(JobError::Closed); 2]
+    );
     assert!(!held.ready());
     go.raise();
     pool.join();
@@ -190,7 +198,10 @@ fn a_hook_hears_of_all_jobs() {
     assert_eq!(results.iter().filter(|result| result.is_err()).count(), 100);
     pool.join();
     let last = last.lock().unwrap().unwrap();
-    assert_eq!((last.submitted, last.finished, last.failed, last.left()), (1000, 1000, 100, 0));
+    assert_eq!(
+        (last.submitted, last.finished, last.failed, last.left()),
+        (1000, 1000, 100, 0)
+    );
     assert!((1..=1000).contains(&CALLS.load(Ordering::Relaxed)));
 }
 
@@ -317,11 +328,18 @@ fn call_all(pool: &Pool, mut pending: Pending<u64>, mut others: Vec<Pending<u64>
     assert_eq!(pool.apply(same, (1,)), foreign());
     assert_eq!(pool.submit(same, (1,)).get(), foreign());
     assert_eq!(pool.imap(same, 0..2).collect::<Vec<_>>(), [foreign(), foreign()]);
-    assert_eq!(pool.imap_unordered(same, 0..2).collect::<Vec<_>>(), [foreign(), foreign()]);
+    assert_eq!(
+        pool.imap_unordered(same, 0..2).collect::<Vec<_>>(),
+        [foreign(), foreign()]
+    );
     assert_eq!(pending.try_get(), foreign());
     assert_eq!(pending.get_timeout(Duration::from_secs(60)), foreign());
     pending.wait();
-    let _ = (pending.ready(), pending.successful(), pending.wait_timeout(Duration::from_secs(60)));
+    let _ = (
+        pending.ready(),
+        pending.successful(),
+        pending.wait_timeout(Duration::from_secs(60)),
+    );
     assert!(!pending.cancel());
     assert_eq!(pending.get(), foreign());
     let _ = (pool.progress(), pool.worker_ids(), pool.timeline(), pool.workers());
@@ -341,7 +359,12 @@ fn in_a_fork(pool: Pool, busy: bool) {
         if busy {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    assert!(pool.with_chunk_size(1).map(same, 0..50).into_iter().all(|result| result.is_ok()));
+                    assert!(
+                        pool.with_chunk_size(1)
+                            .map(same, 0..50)
+                            .into_iter()
+                            .all(|result| result.is_ok())
+                    );
                 }
             });
         }
@@ -434,7 +457,10 @@ fn a_busy_worker_keeps_no_segment_of_an_earlier_job() {
         assert_eq!(first.get(), Ok(1));
         came.wait_for(1);
         drop(segment);
-        assert!(shared_memory_names(&name).is_empty(), "the name stays while another job runs");
+        assert!(
+            shared_memory_names(&name).is_empty(),
+            "the name stays while another job runs"
+        );
         go.raise();
         second.get().unwrap();
     });
