@@ -17,7 +17,7 @@ use crate::process::handle::Process;
 use crate::process::transfer::Descriptor;
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{clock, event, spawn};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -72,6 +72,9 @@ impl Engine {
             unaware: Unaware::No,
             bars: Vec::new(),
             is_gone: false,
+            unreported: false,
+            kept: (0..workers).map(|_| None).collect(),
+            trash: Vec::new(),
         };
         Ok(Engine {
             memory,
@@ -138,6 +141,7 @@ impl Engine {
         }
         for (place, error) in packed.refused {
             deliveries.push(fail(&mut state, group.clone(), place, 1, error));
+            state.unreported = true;
         }
         let refused = match &state.phase {
             Phase::Open => None,
@@ -152,11 +156,13 @@ impl Engine {
             }
         }
         self.post_jobs(&mut state, &mut deliveries);
-        let must_tell = match state.unaware {
-            Unaware::No => false,
-            Unaware::Asleep => true,
-            Unaware::Gathering => group.is_prompt(),
-        };
+        self.unlock_and_tell(state, |unaware| unaware == Unaware::Asleep || group.is_prompt());
+        deliver(deliveries);
+    }
+
+    /// Wakes the thread, if it sleeps unaware of what has happened in a way that matters.
+    fn unlock_and_tell(&self, mut state: MutexGuard<'_, State>, matters: impl FnOnce(Unaware) -> bool) {
+        let must_tell = state.unaware != Unaware::No && matters(state.unaware) || state.unreported;
         if must_tell {
             state.unaware = Unaware::No;
         }
@@ -164,7 +170,6 @@ impl Engine {
         if must_tell {
             self.tell_thread();
         }
-        deliver(deliveries);
     }
 
     fn tell_thread(&self) {
@@ -236,6 +241,7 @@ impl Engine {
         let ours: VecDeque<Job> = ours;
         for job in &ours {
             deliveries.push(give_up(&mut state, job, JobError::Cancelled));
+            state.unreported = true;
         }
         for slot in 0..state.posted.len() {
             let is_ours = state.posted[slot]
@@ -244,12 +250,15 @@ impl Engine {
             if is_ours && self.withdraw(&mut state, slot) {
                 if let Some(job) = state.posted[slot].take() {
                     deliveries.push(give_up(&mut state, &job, JobError::Cancelled));
+                    state.unreported = true;
+                    state.trash.push(job.luggage);
                     self.release(&mut state, slot);
                 }
             }
         }
         self.post_jobs(&mut state, &mut deliveries);
-        drop(state);
+        // A closed pool may have nothing left now.
+        self.unlock_and_tell(state, |_| true);
         let cancelled: usize = deliveries.iter().map(|delivery| delivery.items).sum();
         let all = cancelled > 0 && group.is_untouched_but(cancelled);
         deliver(deliveries);
@@ -268,7 +277,11 @@ impl Engine {
         }
     }
 
+    /// How far the jobs are; nothing in a copy of the pool's process.
     pub(super) fn progress(&self) -> Progress {
+        if !self.home.is_here() {
+            return Progress::default();
+        }
         let state = self.state.lock();
         let board = self.memory.board();
         let is_running =
@@ -280,11 +293,18 @@ impl Engine {
     }
 
     pub(super) fn watch(&self, watch: Watch) {
-        *self.watch.lock() = Some(watch);
+        if self.home.is_here() {
+            *self.watch.lock() = Some(watch);
+        }
     }
 
     pub(super) fn timeline(&self) -> Timeline {
-        Timeline::new(self.state.lock().bars.clone(), self.shape().workers as usize)
+        let bars = if self.home.is_here() {
+            self.state.lock().bars.clone()
+        } else {
+            Vec::new()
+        };
+        Timeline::new(bars, self.shape().workers as usize)
     }
 
     pub(super) fn shape(&self) -> Shape {
@@ -293,6 +313,9 @@ impl Engine {
 
     /// The process ids of the workers.
     pub(super) fn workers(&self) -> Vec<u32> {
+        if !self.home.is_here() {
+            return Vec::new();
+        }
         self.state.lock().seats.iter().flatten().map(Process::id).collect()
     }
 
@@ -325,8 +348,10 @@ impl Engine {
         let backlog = core::mem::take(&mut state.backlog);
         let posted: Vec<Job> = state.posted.iter_mut().filter_map(Option::take).collect();
         state.again.clear();
-        for job in backlog.iter().chain(&posted) {
-            deliveries.push(give_up(state, job, reason.clone()));
+        for job in backlog.into_iter().chain(posted) {
+            deliveries.push(give_up(state, &job, reason.clone()));
+            state.unreported = true;
+            state.trash.push(job.luggage);
         }
         if !matches!(state.phase, Phase::Over(_)) {
             state.phase = Phase::Over(reason);
@@ -369,16 +394,22 @@ impl Engine {
             self.post_jobs(&mut state, &mut deliveries);
             let left_over = self.wake_for_leftovers();
             self.let_go(&state);
+            self.let_segments_go(&mut state);
+            let trash = core::mem::take(&mut state.trash);
+            let unreported = core::mem::take(&mut state.unreported);
             let (vacant, over) = (state.vacant(), state.is_over());
             let is_complete = !state.needs_workers() || state.seats.iter().all(Option::is_some);
             drop(state);
-            let news = !deliveries.is_empty();
+            let news = unreported || !deliveries.is_empty();
             deliver(deliveries);
+            drop(trash);
             if news {
                 self.report();
             }
             vacant.into_iter().for_each(|seat| self.replace(seat));
             if over {
+                // It may hold a handle of the pool.
+                drop(self.watch.lock().take());
                 self.state.lock().is_gone = true;
                 self.empty.notify_all();
                 return;
@@ -443,6 +474,15 @@ impl Engine {
     fn wake_for_leftovers(&self) -> bool {
         let board = self.memory.board();
         board.has_sleeper() && board.has_ready() && board.wake_one()
+    }
+
+    /// Lets go of what workers no longer hold: one that sleeps holds nothing.
+    fn let_segments_go(&self, state: &mut State) {
+        for seat in 0..state.kept.len() {
+            if state.kept[seat].is_some() && self.memory.board().is_asleep(seat) {
+                state.keep(seat, None);
+            }
+        }
     }
 
     /// Lets the workers of a closed pool go once nothing is left to be done.

@@ -2,7 +2,7 @@
 
 use super::job_error::JobError;
 use super::records::Records;
-use crate::primitive::Deadline;
+use crate::primitive::{Deadline, Home};
 use parking_lot::{Condvar, Mutex};
 use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
@@ -92,6 +92,8 @@ pub(super) struct Group {
     news: Condvar,
     /// Whether its items are waited for one by one.
     prompt: bool,
+    /// Who waits; a copy of that process would wait for ever.
+    home: Option<Home>,
 }
 
 impl Group {
@@ -101,6 +103,16 @@ impl Group {
             state: Mutex::default(),
             news: Condvar::new(),
             prompt,
+            home: Home::of_caller().ok(),
+        }
+    }
+
+    /// Refuses a copy of the process it was made in, and touches no lock there.
+    pub(super) fn check_home(&self) -> Result<(), JobError> {
+        if self.home.is_none_or(Home::is_here) {
+            Ok(())
+        } else {
+            Err(JobError::ForeignProcess)
         }
     }
 

@@ -56,8 +56,9 @@ impl Engine {
             return;
         };
         let board = self.memory.board();
-        let seat = board.worker_of(slot).filter(|seat| *seat < state.seats.len());
-        let worker = seat.map_or(0, |seat| state.pid_of(seat));
+        if let Some(seat) = board.worker_of(slot) {
+            state.keep(seat, (job.head > 0).then(|| job.luggage.clone()));
+        }
         let words = board.slot(slot);
         // Relaxed, all: the slot's state has ordered them, or the kernel, which reports a worker dead after its last store.
         let [begun, written, flushed] =
@@ -71,13 +72,13 @@ impl Engine {
         };
         let answered = answered.min(job.left());
         if answered > 0 {
-            deliveries.push(self.take_records(state, &mut job, answered, bytes, worker, seat));
+            deliveries.push(self.take_records(state, &mut job, slot, answered, bytes));
         }
         if flushed > 0 || !is_done {
             self.memory.punch_results(slot); // A dead worker may have written what it did not live to count.
         }
         if let Some(ended) = status.filter(|_| !is_done && begun as usize > job.done && job.left() > 0) {
-            self.lose_item(state, &mut job, slot, ended, worker, deliveries);
+            self.lose_item(state, &mut job, slot, ended, deliveries);
         }
         self.keep_or_free(state, slot, job);
     }
@@ -86,15 +87,15 @@ impl Engine {
         &self,
         state: &mut State,
         job: &mut Job,
+        slot: usize,
         items: usize,
         bytes: Vec<u8>,
-        worker: u32,
-        seat: Option<usize>,
     ) -> Delivery {
-        let failed = Records::new(&bytes, self.timed)
-            .take(items)
-            .filter(|record| record.is_failure())
-            .count();
+        let seat = self.memory.board().worker_of(slot);
+        let worker = seat.map_or(0, |seat| state.pid_of(seat));
+        // Relaxed: as the other words of the slot.
+        let counted = self.memory.board().slot(slot).failed.load(Ordering::Relaxed) as usize;
+        let failed = if bytes.is_empty() { items } else { counted.min(items) };
         if self.timed {
             let first = job.number();
             for (at, record) in Records::new(&bytes, true).take(items).enumerate() {
@@ -133,17 +134,17 @@ impl Engine {
         job: &mut Job,
         slot: usize,
         ended: &Ended,
-        worker: u32,
         deliveries: &mut Vec<Delivery>,
     ) {
+        let board = self.memory.board();
+        let seat = board.worker_of(slot).unwrap_or_default();
+        let worker = state.pid_of(seat);
         if self.timed {
-            let board = self.memory.board();
             let begun = board.slot(slot).begun_at.load(Ordering::Relaxed);
             let times = super::records::Times {
                 begun,
                 done: clock::monotonic_nanos(),
             };
-            let seat = board.worker_of(slot).unwrap_or_default();
             let bar = Bar::new(job.number(), seat, worker, times, self.zero, Ending::Died);
             state.bars.push(bar);
         }
@@ -203,6 +204,7 @@ impl Engine {
                 }
             }
             state.seats[seat] = None;
+            state.keep(seat, None);
             board.vacate(seat);
             // Acquire: pairs with the Release in `work`.
             let came = self.memory.came()[seat].swap(0, Ordering::Acquire) != 0;

@@ -92,6 +92,10 @@ impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for Imap<I, R> 
         }
         self.send_ahead();
         let group = self.ahead.pop_front()?;
+        if let Err(error) = group.check_home() {
+            self.ahead.clear();
+            return Some(Err(error));
+        }
         group.wait(crate::primitive::Deadline::Never);
         for part in group.take() {
             part.read(|result| self.results.push_back(result));
@@ -166,6 +170,10 @@ impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for ImapUnorder
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.results.is_empty() {
+            if self.group.check_home().is_err() {
+                let lost = std::mem::replace(&mut self.came, self.sent) < self.sent;
+                return lost.then_some(Err(JobError::ForeignProcess));
+            }
             self.send_ahead();
             let part: Part = self.group.next()?;
             part.read(|result| self.results.push_back(result));

@@ -18,7 +18,7 @@ pub(super) struct Job {
     /// How many of the bytes tell what travels with it.
     pub(super) head: usize,
     /// Keeps open what the worker fetches.
-    _luggage: Arc<Luggage>,
+    pub(super) luggage: Arc<Luggage>,
     /// Where in the program its function begins.
     pub(super) function: u64,
     pub(super) group: Arc<Group>,
@@ -166,7 +166,7 @@ pub(super) fn pack<Args: Serialize>(
         Job {
             bytes,
             head: head.len(),
-            _luggage: luggage.clone(),
+            luggage: luggage.clone(),
             function,
             group: group.clone(),
             first,

@@ -153,9 +153,7 @@ impl<R> Pending<R> {
         if self.taken {
             return Err(JobError::AlreadyTaken);
         }
-        if !self.group.is_ready() {
-            self.engine.check_home()?;
-        }
+        self.group.check_home()?;
         if !self.group.wait(deadline) {
             return Err(JobError::TimedOut);
         }
@@ -206,7 +204,7 @@ impl<R> Pending<R> {
 
     fn wait_until(&self, deadline: Deadline) -> bool {
         // In a fork child nobody would ever deliver.
-        self.engine.check_home().is_err() || self.group.wait(deadline)
+        self.group.check_home().is_err() || self.group.wait(deadline)
     }
 
     /// Returns whether the result can be had without waiting.
@@ -227,10 +225,12 @@ impl<R> Pending<R> {
     /// ```
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.group.is_ready()
+        self.group.check_home().is_err() || self.group.is_ready()
     }
 
     /// Returns whether all its jobs are done, and gave results.
+    ///
+    /// What a worker has sent may still fail to be decoded, which `get` tells.
     ///
     /// # Examples
     ///
@@ -248,7 +248,7 @@ impl<R> Pending<R> {
     /// ```
     #[must_use]
     pub fn successful(&self) -> bool {
-        self.group.is_successful()
+        self.group.check_home().is_ok() && self.group.is_successful()
     }
 
     /// Cancels what no worker has begun; tells whether that was all of it.
@@ -286,7 +286,7 @@ impl<R> Future for Pending<R> {
         if self.taken {
             return Poll::Ready(Err(JobError::AlreadyTaken));
         }
-        if let Err(error) = self.engine.check_home() {
+        if let Err(error) = self.group.check_home() {
             return Poll::Ready(Err(error));
         }
         if self.group.poll(context.waker()) {

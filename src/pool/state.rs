@@ -8,6 +8,7 @@ use super::timeline::Bar;
 use crate::error::Result;
 use crate::process::handle::Process;
 use crate::process::join_error::JoinError;
+use crate::process::transfer::Luggage;
 use crate::sys::map::OwnedFd;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -41,6 +42,13 @@ pub(super) struct State {
     /// The thread sleeps without a limit, or lets finished jobs gather: who submits has to wake it.
     pub(super) unaware: Unaware,
     pub(super) bars: Vec<Bar>,
+    /// What each worker may hold of what its last job brought along: were it killed as the last to hold a segment, the
+    /// segment's name would stay.
+    pub(super) kept: Vec<Option<Arc<Luggage>>>,
+    /// What is to be dropped while nothing is locked: segments may take their time.
+    pub(super) trash: Vec<Arc<Luggage>>,
+    /// Jobs have ended that the thread has not heard of.
+    pub(super) unreported: bool,
     /// The thread has done all it had to do.
     pub(super) is_gone: bool,
 }
@@ -75,6 +83,12 @@ impl State {
         if group.is_prompt() {
             self.prompt = self.prompt.saturating_sub(items);
         }
+    }
+
+    /// Notes what a worker may hold from now on.
+    pub(super) fn keep(&mut self, seat: usize, luggage: Option<Arc<Luggage>>) {
+        let before = std::mem::replace(&mut self.kept[seat], luggage);
+        self.trash.extend(before);
     }
 
     pub(super) fn needs_workers(&self) -> bool {

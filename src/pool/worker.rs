@@ -191,6 +191,9 @@ impl Worker {
         // Relaxed: claiming the slot has ordered what its poster wrote.
         let [_, items, skip, ..] = words.job.each_ref().map(|word| word.load(Ordering::Relaxed));
         // From here on this job is the one in hand, whatever it takes to read it. Release: as in `Run::begin`.
+        if setup.timed {
+            words.begun_at.store(clock::monotonic_nanos(), Ordering::Relaxed); // Relaxed: as `begun`, which follows.
+        }
         words.begun.store(skip + 1, Ordering::Release);
         let job = read(memory, slot, job);
         let mut run = Run {
@@ -264,7 +267,9 @@ fn read<'a>(memory: &Memory, slot: usize, into: &'a mut Vec<u8>) -> Result<Bytes
 
 /// Finds the function, and fetches what the job brings along.
 fn prepare<'a>(bytes: Bytes<'a>, poster: u32, kept: &mut Vec<Segment>) -> Result<Job<'a>> {
-    if !bytes.head.is_empty() {
+    if bytes.head.is_empty() {
+        kept.clear();
+    } else {
         let table: Table = postcard::from_bytes(bytes.head)
             .map_err(|error| Error::new(ErrorKind::Encoding, format!("what travels with the job: {error}")))?;
         *kept = transfer::fetch(&table, poster, kept)?;

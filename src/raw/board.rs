@@ -337,8 +337,8 @@ impl<'a> RawBoard<'a> {
     /// Sleeps until this worker is rung for, unless there is something to do.
     pub(crate) fn sleep(&self, worker: usize) {
         let bell = &self.bells[worker];
-        // Relaxed: ordered by the fence.
-        bell.store(ASLEEP, Ordering::Relaxed);
+        // Release: pairs with the Acquire in `is_asleep`; all else is ordered by the fence.
+        bell.store(ASLEEP, Ordering::Release);
         crash_point!("board.asleep");
         fence(Ordering::SeqCst); // C3; its partner is in `wake_one`.
         // Not only for what is ready: a position that was cancelled may hide results (`is_overdue`).
@@ -366,6 +366,12 @@ impl<'a> RawBoard<'a> {
         for bell in self.bells {
             self.wake(bell);
         }
+    }
+
+    /// Whether that worker sleeps, or is about to.
+    pub(crate) fn is_asleep(&self, worker: usize) -> bool {
+        // Acquire: pairs with the Release in `sleep`.
+        self.bells[worker].load(Ordering::Acquire) == ASLEEP
     }
 
     /// Whether a worker sleeps that nobody has rung for.
