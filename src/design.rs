@@ -8,7 +8,8 @@
 //! A stack of floors; a file imports from its own folder and from lower floors (`tests/layering.rs` sees to it).
 //!
 //! ```text
-//! floor 5  src/process/      spawn a child, hand it its arguments, take its result
+//! floor 6  src/pool/         worker processes that run jobs
+//! floor 5  src/process/      start a child, hand it its arguments, take its result
 //! floor 4  src/messages/     SharedQueue, pipe, ring: items and handles, over channels and seats
 //! floor 3  src/collections/  SharedValue, SharedArray, SharedCounter, SharedAtomic, FrozenArray, SharedMap
 //! floor 2  src/segment/      create, attach, lifetime, placing objects
@@ -57,6 +58,7 @@
 //! | queue | one channel |
 //! | pipe | two channels of the same size |
 //! | ring | tail, head, two bells (a line of 64 each), seats, slots (a power of two of them) |
+//! | pool | tail and closing, head, alarm, done bits (a line each), a line with the bell of each worker, a word of each worker, ring of slot numbers, slots (128 each), pages of slots (8192 each) |
 //! | map | see below |
 //!
 //! | channel | bytes |
@@ -87,6 +89,12 @@
 //! strings and byte vectors are stored as they are, all other types as postcard encodes them. A map's schema is the names
 //! of its types, or what the user says, and the name of the hash.
 //!
+//! A slot of a pool is a state `[ position:40 | worker:16 | phase:8 ]`, six words that say what its job is (function as an
+//! offset in the program, items, items to skip, bytes, bytes of the table of what travels along), and five that say how far the
+//! worker is (items begun, bytes of results written, bytes of those in the file, when the item was begun, failures). Its page
+//! holds the first 1024 bytes of the job and a window of 7168 bytes for results. The rest of both lies in a second memory
+//! file, that of slot `n` from `2n` TiB on and its results from `2n + 1` TiB on: holes take no memory.
+//!
 //! A raw mutex is two words. The first says who holds it: `[ start:10 | PID:22 | inconsistent | - | image:8 | TID:22
 //! ]`, 0 is free. The second is a bell: `[ stamp:32 | count:31 | raised ]`, whose low half is the futex that waiters
 //! sleep on, and whose high half says when somebody last asked whether the owner is alive. *Image* comes from a number
@@ -109,6 +117,7 @@
 //! | W1 | `raw/waiting.rs` | "nobody is left" is believed after one more look for what they left |
 //! | P1–P4 | `raw/map/mod.rs` | a shard's words are changed by its lock's holder only; blocks fill regions; entries are whole before a chain leads to them |
 //! | J1–J3 | `raw/map/journal.rs` | noted before it changes; undone backwards; freed memory is reused in a later change only |
+//! | C1–C3 | `raw/board.rs` | a job is whole before it is ready, its results before it is done; a place is reused once all passed it; sleeper and waker see each other |
 //! | L1–L3 | `raw/latch.rs` | only the owner writes, only the slot that is not current, version last |
 //! | D1–D3 | `layout/directory.rs` | entries are whole before a bucket leads to them; everything read is checked |
 //! | T1–T2 | `segment/lifetime.rs` | names go only under the exclusive lock; no lock is ever upgraded |
@@ -128,6 +137,9 @@
 //! | bucket, Release | relaxed load and Acquire fence | entry and object |
 //! | tail of a queue or ring, Release | Acquire load by who takes | the records |
 //! | head of a queue or ring, Release | Acquire load by who puts | that they were copied out |
+//! | tail of a pool's board, Release, in `post` | Acquire load in `claim` | the job, its slot and its place |
+//! | head of a board, Release | Acquire load by the poster | that the place may be reused |
+//! | state of a slot, Release, in `finish` | Acquire load in `is_done` | the results |
 //! | owner and counts of a seat, Release | Acquire of who looks whether anybody is left | what its process put before it left |
 //! | attach slot, Release | Acquire in the judgement of an owner | that entries of former images are gone |
 //! | addresses of process-local pages, Release | Acquire | that the page is mapped |
@@ -221,6 +233,30 @@
 //! would wait for one another. The clock that entries expire by is the wall clock as the first process that asked saw it,
 //! going on with the time since the machine was started, so that setting the wall clock moves nothing.
 //!
+//! # Jobs of a pool
+//!
+//! The parent posts jobs in slots; workers claim them in order, each by one compare-exchange on the slot's own word, which
+//! names the worker from then on. So whatever a dead worker held can be told from the words alone, by nobody but the parent, and
+//! nothing has to be taken back from a queue that the worker had it from. There is no lock: the parent never waits for
+//! a worker, stopped or dead.
+//!
+//! A job is one item, or a chunk of a map's neighbouring items. A worker says of each item that it begins, and publishes
+//! the record of its result by one store, in memory that outlives it. Of a dead worker's chunk the parent takes the records
+//! that were published, gives the item begun after them its error (or begins it anew, if retries allow), and posts the rest
+//! again in the same slot, where its arguments still lie. A worker that has run as many items as it may ends in the same way, but
+//! for the error.
+//!
+//! | a worker dies | what becomes of its item |
+//! |---|---|
+//! | before it says that it begins it | it runs elsewhere |
+//! | from there until its record is published | it is lost with the worker, or begun anew: nobody can tell how far it came |
+//! | afterwards | it has its result |
+//!
+//! Workers are daemons: they end when the parent does, which they learn from its pidfd. The parent learns of a worker's
+//! end from its pidfd as well, and of finished jobs by an event descriptor, signalled only while it sleeps. A worker that
+//! is woken for a job and does not come, being stopped, costs the others a tick of 20 ms. Handles among the arguments are fetched by the worker from
+//! the parent's open descriptors (`/proc/PID/fd`), which the parent keeps open until the job has ended.
+//!
 //! # Lifetime
 //!
 //! Each attachment of a named segment holds a shared `flock` through an open file description of its own, which lives
@@ -276,6 +312,12 @@
 //! | `map.claimed` | a shard's lock, a region without blocks | the region is free again |
 //! | `map.freed` | a shard's lock; nobody was told of the free region | it is found when the shard is locked next |
 //! | `map.part` | a shard's lock, parts of a value nothing leads to | no such value; the parts are freed |
+//! | `board.ready` (the parent) | a job written and not yet posted | nothing: the workers end with their parent |
+//! | `board.claimed` | a job it has not begun | the job runs elsewhere |
+//! | `board.begun`, `board.answering`, `board.spilled` | an item begun | its error, or it is begun anew; the items before it have their results, those after it run elsewhere |
+//! | `board.answered`, `board.finishing` | a job whose last results are published | the results |
+//! | `board.finished`, `board.told` | a job done, of which the parent has not heard | the results, when the parent hears of the death |
+//! | `board.asleep`, `board.awake` | a place among the sleepers, or a wake-up | the parent wakes another |
 //! | `reset.locks`, `reset.stamped` | a file of an earlier start of the machine, half reset | the next opener resets it from the beginning |
 //!
 //! # Children

@@ -123,6 +123,12 @@ pub mod __private {
     #[cfg(any(fuzzing, feature = "crash-points"))]
     pub use crate::segment::inspect;
 
+    /// A builder whose children are made by a server that is a copy of this process.
+    #[cfg(feature = "process")]
+    pub fn template() -> crate::Result<crate::process::Builder> {
+        crate::process::forked_server().map(|server| crate::Process::builder().served_by(server))
+    }
+
     /// Has a map tell the time by `clock`, in milliseconds.
     #[cfg(feature = "map")]
     pub fn map_with_clock<K, V>(

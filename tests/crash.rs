@@ -515,8 +515,9 @@ fn scenario(point: &'static str) -> Option<()> {
 #[test]
 fn a_process_may_die_at_every_named_point() {
     let _watchdog = watchdog();
-    // Those of queues, pipes and rings are met in `tests/crash_messages`, those of maps in `tests/crash_map`.
-    let elsewhere = ["bell.", "queue.", "seat.", "ring.", "map."];
+    // Those of queues, pipes and rings are met in `tests/crash_messages`, those of maps in `tests/crash_map`, those of
+    // children in `tests/crash_process`.
+    let elsewhere = ["bell.", "queue.", "seat.", "ring.", "map.", "start."];
     let points = CRASH_POINTS
         .iter()
         .filter(|point| !elsewhere.iter().any(|prefix| point.starts_with(prefix)));

@@ -25,6 +25,20 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 /// The encoder's output: the end of a buffer.
 struct Append<'a>(&'a mut Vec<u8>);
 
+impl Append<'_> {
+    /// Appends the first `N` bytes, if there are so many, and returns the rest.
+    #[inline]
+    fn append_chunk<'a, const N: usize>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        match bytes.split_first_chunk::<N>() {
+            Some((chunk, rest)) => {
+                self.0.extend_from_slice(chunk);
+                rest
+            }
+            None => bytes,
+        }
+    }
+}
+
 impl Flavor for Append<'_> {
     type Output = ();
 
@@ -36,7 +50,16 @@ impl Flavor for Append<'_> {
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
+        let mut rest = bytes;
+        if rest.len() < 16 {
+            // Numbers, mostly: pieces of known sizes are copied without a call.
+            rest = self.append_chunk::<8>(rest);
+            rest = self.append_chunk::<4>(rest);
+            rest = self.append_chunk::<2>(rest);
+            self.append_chunk::<1>(rest);
+        } else {
+            self.0.extend_from_slice(rest);
+        }
         Ok(())
     }
 

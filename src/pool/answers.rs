@@ -10,7 +10,7 @@
 //! The parent reads only after the job is done or the worker dead.
 
 use super::memory::{Memory, WINDOW};
-use super::records::{Tag, Times, put_header};
+use super::records::{MOST_HEADER, Tag, Times, put_header};
 use crate::primitive::{Ordering, crash_point};
 use crate::raw::board::RawSlot;
 use crate::sys::spawn;
@@ -24,8 +24,12 @@ pub(super) struct Answers<'a> {
     /// Bytes so far, and how many of them are in the file.
     at: u64,
     flushed: u64,
-    header: Vec<u8>,
     failed: u64,
+}
+
+/// Text with room for a header before it.
+pub(super) fn with_room(text: &[u8]) -> Vec<u8> {
+    [&[0; MOST_HEADER], text].concat()
 }
 
 impl<'a> Answers<'a> {
@@ -36,29 +40,37 @@ impl<'a> Answers<'a> {
             words: memory.board().slot(slot),
             at: 0,
             flushed: 0,
-            header: Vec::new(),
             failed: 0,
         }
     }
 
-    /// Writes and publishes the record of one item.
-    pub(super) fn put(&mut self, tag: Tag, bytes: &[u8], times: Option<Times>) {
-        if let Err(error) = self.try_put(tag, bytes, times) {
-            let text = format!("a result of {} bytes: {error}", bytes.len());
-            if self.try_put(Tag::OutOfMemory, text.as_bytes(), times).is_err() {
+    /// Writes and publishes the record of one item. The bytes of `result` begin after room for a header.
+    #[inline]
+    pub(super) fn put(&mut self, tag: Tag, result: &mut [u8], times: Option<Times>) {
+        if let Err(error) = self.try_put(tag, result, times) {
+            let text = format!("a result of {} bytes: {error}", result.len() - MOST_HEADER);
+            if self
+                .try_put(Tag::OutOfMemory, &mut with_room(text.as_bytes()), times)
+                .is_err()
+            {
                 spawn::exit_at_once(1); // Not even that can be said: the parent will see the job's worker end.
             }
         }
     }
 
-    fn try_put(&mut self, tag: Tag, bytes: &[u8], times: Option<Times>) -> io::Result<()> {
+    #[inline]
+    fn try_put(&mut self, tag: Tag, result: &mut [u8], times: Option<Times>) -> io::Result<()> {
         let start = self.at;
-        let mut header = core::mem::take(&mut self.header);
-        header.clear();
-        put_header(tag, bytes.len(), times, &mut header);
-        let written = self.append(&header).and_then(|()| self.append(bytes));
-        self.header = header;
-        if let Err(error) = written {
+        let (room, bytes) = result
+            .split_first_chunk_mut::<MOST_HEADER>()
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        let begins = put_header(tag, bytes.len(), times, room);
+        let used = (self.at - self.flushed) as usize;
+        let record = &result[begins..];
+        if record.len() <= WINDOW - used {
+            self.memory.write_window(self.slot, used, record);
+            self.at += record.len() as u64;
+        } else if let Err(error) = self.append(record) {
             self.at = start;
             if self.flushed > start {
                 self.set_flushed(start); // What was published is in the file, all of it.
@@ -76,6 +88,7 @@ impl<'a> Answers<'a> {
         Ok(())
     }
 
+    #[cold]
     fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         loop {
             let used = (self.at - self.flushed) as usize;

@@ -3,97 +3,50 @@
 //! Whoever submits a job posts it, if a slot is free; else it waits in the backlog, from which the thread posts. Nothing
 //! here waits for a lock that a worker could hold: there is none.
 
-use super::group::{Group, Part};
+use super::group::Group;
 use super::job::{Job, Packed};
 use super::job_error::JobError;
 use super::memory::{Memory, Shape};
 use super::progress::{Progress, Watch};
-use super::records::Records;
-use super::timeline::{Bar, Ending, Timeline};
+use super::state::{Delivery, Phase, State, Unaware, deliver, fail, give_up};
+use super::timeline::Timeline;
 use super::worker::{Setup, word};
 use crate::error::{Error, Result};
 use crate::primitive::{Home, Ordering};
 use crate::process::handle::Process;
-use crate::process::join_error::JoinError;
 use crate::process::transfer::Descriptor;
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{clock, event, spawn};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// While jobs are out, the thread looks so often whether one is ready that nobody takes: the worker that was woken for it
 /// may have been stopped.
 const TICK: Duration = Duration::from_millis(20);
-/// So many ticks without news, and the thread sleeps until there are some.
+/// So many ticks without news, and they become longer, or without jobs end.
 const TICKS: u32 = 50;
+const LONG_TICK: Duration = Duration::from_millis(200);
 /// How long the thread sleeps at most while it lets finished jobs gather.
 const GATHER: Duration = Duration::from_millis(1);
-/// So many workers in a row that end before they are ready are a reason to give up.
-const MISFIRES: u32 = 3;
-
 /// Starts a worker.
 pub(super) type Hire = Box<dyn Fn(Setup) -> Result<Process<Result<()>>> + Send + Sync>;
 
-enum Phase {
-    Open,
-    /// What was submitted is done yet.
-    Closed,
-    /// Nothing is done any more, for this reason.
-    Over(JobError),
-}
-
 pub(super) struct Engine {
-    memory: Memory,
+    pub(super) memory: Memory,
     bell: Arc<OwnedFd>,
     home: Home,
     hire: Hire,
     budget: Option<u64>,
-    timed: bool,
+    pub(super) timed: bool,
     /// When the pool was made, in nanoseconds of the monotonic clock.
-    zero: u64,
+    pub(super) zero: u64,
     state: Mutex<State>,
     /// The last worker has gone.
     empty: Condvar,
     watch: Mutex<Option<Watch>>,
-}
-
-struct State {
-    phase: Phase,
-    /// Slots without a job, the one last used first: its memory is warm.
-    free: Vec<usize>,
-    /// By slot.
-    posted: Vec<Option<Job>>,
-    /// Slots whose job is to be posted again.
-    again: VecDeque<usize>,
-    backlog: VecDeque<Job>,
-    seats: Vec<Option<Process<Result<()>>>>,
-    misfires: u32,
-    progress: Progress,
-    /// Items out whose results somebody waits for one by one.
-    prompt: usize,
-    /// The thread sleeps without a limit, or lets finished jobs gather: who submits has to wake it.
-    unaware: Unaware,
-    bars: Vec<Bar>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Unaware {
-    /// It will look soon.
-    No,
-    /// Of anything.
-    Asleep,
-    /// Of jobs that are waited for one by one.
-    Gathering,
-}
-
-/// A part, its group, how many items it is about, and how many of them failed.
-struct Delivery {
-    group: Arc<Group>,
-    part: Part,
-    items: usize,
-    failed: usize,
 }
 
 impl Engine {
@@ -113,10 +66,12 @@ impl Engine {
             backlog: VecDeque::new(),
             seats: (0..workers).map(|_| None).collect(),
             misfires: 0,
+            hire_after: None,
             progress: Progress::default(),
             prompt: 0,
             unaware: Unaware::No,
             bars: Vec::new(),
+            is_gone: false,
         };
         Ok(Engine {
             memory,
@@ -161,11 +116,11 @@ impl Engine {
             timed: self.timed,
         };
         let process = (self.hire)(setup)?;
-        event!(debug, seat, worker = process.id(), "worker started");
         let mut state = self.state.lock();
         if let Phase::Over(_) = state.phase {
             let _ = process.kill(); // It came too late to be killed with the others.
         }
+        event!(debug, seat, worker = process.id(), "worker started");
         state.progress.started += 1;
         state.seats[seat] = Some(process);
         Ok(())
@@ -177,7 +132,11 @@ impl Engine {
         let mut state = self.state.lock();
         let items: usize = packed.jobs.iter().map(|job| job.items).sum();
         let number = state.progress.submitted;
-        state.progress.submitted += (items + packed.refused.len()) as u64;
+        let submitted = items + packed.refused.len();
+        state.progress.submitted += submitted as u64;
+        if group.is_prompt() {
+            state.prompt += submitted;
+        }
         for (place, error) in packed.refused {
             deliveries.push(fail(&mut state, group.clone(), place, 1, error));
         }
@@ -186,9 +145,6 @@ impl Engine {
             Phase::Closed => Some(JobError::Closed),
             Phase::Over(error) => Some(error.clone()),
         };
-        if group.is_prompt() {
-            state.prompt += items;
-        }
         for mut job in packed.jobs {
             job.number = number + (job.first - packed.first) as u64;
             match &refused {
@@ -236,7 +192,7 @@ impl Engine {
             let bytes = core::mem::take(&mut job.bytes);
             if let Err(error) = self.write(slot, &job, &bytes) {
                 state.free.push(slot);
-                self.memory.punch(slot);
+                self.memory.punch_job(slot);
                 let text = format!("arguments of {} bytes: {error}", bytes.len());
                 deliveries.push(give_up(state, &job, JobError::OutOfMemory(text)));
                 continue;
@@ -268,148 +224,6 @@ impl Engine {
         }
         self.reset(slot, job);
         self.memory.write_job(slot, bytes)
-    }
-
-    /// Readies a slot's words for its job to be posted, perhaps once more.
-    fn reset(&self, slot: usize, job: &Job) {
-        let board = self.memory.board();
-        let words = board.slot(slot);
-        let done = job.done as u64;
-        // Relaxed, all: posting the slot publishes them.
-        words.job[word::SKIP].store(done, Ordering::Relaxed);
-        words.begun.store(done, Ordering::Relaxed);
-        for word in [&words.written, &words.flushed, &words.failed] {
-            word.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// Takes the results of a slot whose worker is done with it or dead, and tells what is left of the job.
-    fn harvest(&self, state: &mut State, slot: usize, status: Option<&Ended>, deliveries: &mut Vec<Delivery>) {
-        let Some(mut job) = state.posted[slot].take() else {
-            return;
-        };
-        let board = self.memory.board();
-        let seat = board.worker_of(slot).filter(|seat| *seat < state.seats.len());
-        let worker = seat.map_or(0, |seat| state.pid_of(seat));
-        let words = board.slot(slot);
-        // Relaxed, all: the slot's state has ordered them, or the kernel, which reports a worker dead after its last store.
-        let [begun, written, flushed] =
-            [&words.begun, &words.written, &words.flushed].map(|word| word.load(Ordering::Relaxed));
-        let bytes = self.memory.read_results(slot, written, flushed).unwrap_or_default();
-        let is_done = board.is_done(slot);
-        let answered = if is_done {
-            (begun as usize).saturating_sub(job.done)
-        } else {
-            Records::new(&bytes, self.timed).count()
-        };
-        let answered = answered.min(job.left());
-        if answered > 0 {
-            deliveries.push(self.take_records(state, &mut job, answered, bytes, worker, seat));
-        }
-        if flushed > 0 {
-            self.memory.punch(slot);
-        }
-        if let Some(ended) = status.filter(|_| !is_done && begun as usize > job.done && job.left() > 0) {
-            self.lose_item(state, &mut job, slot, ended, worker, deliveries);
-        }
-        self.keep_or_free(state, slot, job);
-    }
-
-    fn take_records(
-        &self,
-        state: &mut State,
-        job: &mut Job,
-        items: usize,
-        bytes: Vec<u8>,
-        worker: u32,
-        seat: Option<usize>,
-    ) -> Delivery {
-        let failed = Records::new(&bytes, self.timed)
-            .take(items)
-            .filter(|record| record.is_failure())
-            .count();
-        if self.timed {
-            let first = job.number();
-            for (at, record) in Records::new(&bytes, true).take(items).enumerate() {
-                let ending = if record.is_failure() {
-                    Ending::Failed
-                } else {
-                    Ending::Done
-                };
-                let (job, times) = (first + at as u64, record.times);
-                let bar = Bar::new(job, seat.unwrap_or_default(), worker, times, self.zero, ending);
-                state.bars.push(bar);
-            }
-        }
-        let part = Part::Records {
-            first: job.next(),
-            count: items,
-            bytes,
-            timed: self.timed,
-            worker,
-        };
-        job.advance(items);
-        state.ended(&job.group, items, failed);
-        event!(failed > 0 => debug, failed, of = items, worker, "jobs failed");
-        Delivery {
-            group: job.group.clone(),
-            part,
-            items,
-            failed,
-        }
-    }
-
-    /// The item a dead worker held: it is begun anew if that is allowed, or lost.
-    fn lose_item(
-        &self,
-        state: &mut State,
-        job: &mut Job,
-        slot: usize,
-        ended: &Ended,
-        worker: u32,
-        deliveries: &mut Vec<Delivery>,
-    ) {
-        if self.timed {
-            let board = self.memory.board();
-            let begun = board.slot(slot).begun_at.load(Ordering::Relaxed);
-            let times = super::records::Times {
-                begun,
-                done: clock::monotonic_nanos(),
-            };
-            let seat = board.worker_of(slot).unwrap_or_default();
-            let bar = Bar::new(job.number(), seat, worker, times, self.zero, Ending::Died);
-            state.bars.push(bar);
-        }
-        if job.retries_left > 0 {
-            job.retries_left -= 1;
-            state.progress.retried += 1;
-            event!(debug, job = job.number(), worker, %ended, "job begun anew");
-            return;
-        }
-        let error = JobError::WorkerDied {
-            signal: ended.signal,
-            code: ended.code,
-            worker,
-        };
-        event!(warn, job = job.number(), worker, %error, "job lost");
-        deliveries.push(fail(state, job.group.clone(), job.next(), 1, error));
-        job.advance(1);
-    }
-
-    /// Posts what is left of a job again, ahead of others.
-    fn keep_or_free(&self, state: &mut State, slot: usize, job: Job) {
-        let board = self.memory.board();
-        board.free(slot);
-        if job.left() == 0 {
-            if board.slot(slot).job[word::BYTES].load(Ordering::Relaxed) as usize > super::memory::JOB_BYTES {
-                self.memory.punch(slot);
-            }
-            state.free.push(slot);
-            return;
-        }
-        self.reset(slot, &job);
-        state.posted[slot] = Some(job);
-        state.again.push_back(slot);
     }
 
     /// Cancels what nobody has begun of a group; tells whether that was all.
@@ -487,8 +301,8 @@ impl Engine {
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
         if let Phase::Open = state.phase {
-            state.phase = Phase::Closed;
             event!(debug, left = state.progress.left(), "pool closed");
+            state.phase = Phase::Closed;
         }
         drop(state);
         self.tell_thread();
@@ -504,7 +318,7 @@ impl Engine {
         deliver(deliveries);
     }
 
-    fn give_all_up(&self, state: &mut State, reason: JobError, deliveries: &mut Vec<Delivery>) {
+    pub(super) fn give_all_up(&self, state: &mut State, reason: JobError, deliveries: &mut Vec<Delivery>) {
         self.collect(state, deliveries);
         for process in state.seats.iter().flatten() {
             let _ = process.kill(); // One that cannot be killed ends with this process.
@@ -520,75 +334,83 @@ impl Engine {
         }
     }
 
-    fn collect(&self, state: &mut State, deliveries: &mut Vec<Delivery>) -> usize {
-        let mut done = vec![];
-        self.memory.board().collect(|slot| done.push(slot));
-        for &slot in &done {
-            self.harvest(state, slot, None, deliveries);
-        }
-        done.len()
-    }
-
     /// Waits until the last worker has gone.
     pub(super) fn wait_until_empty(&self) {
         let mut state = self.state.lock();
-        while !state.is_over() {
+        while !state.is_gone {
             self.empty.wait(&mut state);
         }
     }
 
-    /// The thread's life: until the pool is closed or terminated, and the last worker gone.
-    pub(super) fn run(&self) {
+    /// The thread's life. If what it calls panics, which it guards against where it calls users, nobody waits for it for
+    /// ever.
+    pub(super) fn run_to_the_end(&self) {
+        if catch_unwind(AssertUnwindSafe(|| self.run())).is_ok() {
+            return;
+        }
+        self.terminate(JobError::Terminated);
+        let mut state = self.state.lock();
+        state.seats.iter_mut().for_each(|seat| drop(seat.take()));
+        state.is_gone = true;
+        drop(state);
+        self.empty.notify_all();
+    }
+
+    /// The thread's work: until the pool is closed or terminated, and the last worker gone.
+    fn run(&self) {
         let mut idle_ticks = 0;
         let mut collected = 0;
         loop {
-            let (ended, is_idle) = self.sleep(collected, &mut idle_ticks);
+            let (ended, is_idle) = self.sleep(collected, idle_ticks);
             let mut deliveries = vec![];
             let mut state = self.state.lock();
             state.unaware = Unaware::No;
             collected = self.collect(&mut state, &mut deliveries);
-            let vacant = self.bury(&mut state, ended, &mut deliveries);
+            self.bury(&mut state, &ended, &mut deliveries);
             self.post_jobs(&mut state, &mut deliveries);
-            self.wake_for_leftovers(&state);
+            let left_over = self.wake_for_leftovers();
             self.let_go(&state);
-            let over = state.is_over();
+            let (vacant, over) = (state.vacant(), state.is_over());
+            let is_complete = !state.needs_workers() || state.seats.iter().all(Option::is_some);
             drop(state);
             let news = !deliveries.is_empty();
             deliver(deliveries);
             if news {
                 self.report();
             }
-            for seat in vacant {
-                self.replace(seat);
-            }
+            vacant.into_iter().for_each(|seat| self.replace(seat));
             if over {
+                self.state.lock().is_gone = true;
                 self.empty.notify_all();
                 return;
             }
-            idle_ticks = if is_idle && !news { idle_ticks + 1 } else { 0 };
+            let nothing_new = is_idle && !news && !left_over && is_complete;
+            idle_ticks = if nothing_new { idle_ticks + 1 } else { 0 };
         }
     }
 
     /// Sleeps until there is news; returns the seats of workers that have ended, and whether the time passed.
-    fn sleep(&self, collected: usize, idle_ticks: &mut u32) -> (Vec<usize>, bool) {
+    fn sleep(&self, collected: usize, idle_ticks: u32) -> (Vec<usize>, bool) {
         let board = self.memory.board();
         let mut state = self.state.lock();
         let gathers = collected >= 4 && state.prompt == 0 && !state.backlog.is_empty();
         let (few, limit) = if gathers {
             state.unaware = Unaware::Gathering;
             (state.posted.len() as u64 / 4, Some(GATHER))
-        } else if *idle_ticks >= TICKS {
+        } else if idle_ticks < TICKS {
+            (u64::MAX, Some(TICK))
+        } else if state.progress.left() > 0 {
+            // A worker may have been stopped between two steps of telling that it is done.
+            (u64::MAX, Some(LONG_TICK))
+        } else {
             state.unaware = Unaware::Asleep;
             (u64::MAX, None)
-        } else {
-            (u64::MAX, Some(TICK))
         };
-        if !board.doze(few) {
-            return (vec![], false);
-        }
-        // The handles stay where they are: only this thread takes them away.
-        let pidfds: Vec<_> = state.descriptors();
+        let (pidfds, ended_already) = state.descriptors();
         drop(state);
+        // With news already, this only looks who has ended.
+        let must_look = !ended_already.is_empty() || !board.doze(few);
+        let limit = if must_look { Some(Duration::ZERO) } else { limit };
         let bell = [self.bell.as_fd()];
         let fds: Vec<_> = bell
             .into_iter()
@@ -599,43 +421,10 @@ impl Engine {
         if ready.first() == Some(&true) {
             let _ = event::drain(self.bell.as_fd()); // Drained or not, the thread looks at everything.
         }
-        let ended = pidfds.iter().zip(ready.iter().skip(1));
-        let ended: Vec<_> = ended.filter(|(_, ready)| **ready).map(|((seat, _), _)| *seat).collect();
-        let is_idle = !ready.contains(&true);
-        (ended, is_idle)
-    }
-
-    /// Takes note of workers that have ended, and returns the seats that are to be filled again.
-    fn bury(&self, state: &mut State, ended: Vec<usize>, deliveries: &mut Vec<Delivery>) -> Vec<usize> {
-        let board = self.memory.board();
-        let mut vacant = vec![];
-        for seat in ended {
-            let Some(outcome) = state.seats[seat].as_mut().map(Process::try_join) else {
-                continue;
-            };
-            if matches!(outcome, Err(JoinError::TimedOut)) {
-                continue;
-            }
-            let ended = Ended::of(outcome);
-            event!(debug, seat, worker = state.pid_of(seat), %ended, "worker ended");
-            for slot in 0..state.posted.len() {
-                if board.worker_of(slot) == Some(seat) {
-                    self.harvest(state, slot, Some(&ended), deliveries);
-                }
-            }
-            state.seats[seat] = None;
-            board.vacate(seat);
-            // Acquire: pairs with the Release in `work`.
-            let came = self.memory.came()[seat].swap(0, Ordering::Acquire) != 0;
-            state.misfires = if came { 0 } else { state.misfires + 1 };
-            if state.misfires >= MISFIRES {
-                self.give_all_up(state, JobError::NoWorkers(ended.to_string()), deliveries);
-            }
-            if state.needs_workers() {
-                vacant.push(seat);
-            }
-        }
-        vacant
+        let seats = pidfds.iter().zip(ready.iter().skip(1));
+        let ended = seats.filter(|(_, ready)| **ready).map(|((seat, _), _)| *seat);
+        let is_idle = !must_look && !ready.contains(&true);
+        (ended.chain(ended_already).collect(), is_idle)
     }
 
     /// Starts a worker for a seat that has lost its own.
@@ -645,21 +434,16 @@ impl Engine {
         };
         let mut deliveries = vec![];
         let mut state = self.state.lock();
-        state.misfires += 1;
-        if state.seats.iter().flatten().count() == 0 {
-            // Nobody is left whose end would be a reason to try again.
-            self.give_all_up(&mut state, JobError::NoWorkers(error.to_string()), &mut deliveries);
-        }
+        self.note_misfire(&mut state, error.to_string(), &mut deliveries);
         drop(state);
         deliver(deliveries);
     }
 
     /// Wakes a worker for jobs that are ready while workers sleep: one that was woken may have been stopped, or killed.
-    fn wake_for_leftovers(&self, _state: &State) {
+    /// Tells whether there are such jobs.
+    fn wake_for_leftovers(&self) -> bool {
         let board = self.memory.board();
-        if board.has_sleeper() && board.has_ready() {
-            board.wake_one();
-        }
+        board.has_sleeper() && board.has_ready() && board.wake_one()
     }
 
     /// Lets the workers of a closed pool go once nothing is left to be done.
@@ -670,108 +454,14 @@ impl Engine {
     }
 
     fn report(&self) {
+        // Called while nothing is locked: it may set another in its place.
+        let Some(mut watch) = self.watch.lock().take() else {
+            return;
+        };
         let progress = self.progress();
-        if let Some(watch) = self.watch.lock().as_mut() {
-            watch(&progress);
+        // The pool goes on without one that panics.
+        if catch_unwind(AssertUnwindSafe(|| watch(&progress))).is_ok() {
+            self.watch.lock().get_or_insert(watch);
         }
-    }
-}
-
-impl State {
-    fn pid_of(&self, seat: usize) -> u32 {
-        self.seats[seat].as_ref().map_or(0, Process::id)
-    }
-
-    /// Items have come to their end.
-    fn ended(&mut self, group: &Group, items: usize, failed: usize) {
-        self.progress.finished += items as u64;
-        self.progress.failed += failed as u64;
-        if group.is_prompt() {
-            self.prompt = self.prompt.saturating_sub(items);
-        }
-    }
-
-    fn needs_workers(&self) -> bool {
-        match self.phase {
-            Phase::Open => true,
-            Phase::Closed => self.progress.left() > 0,
-            Phase::Over(_) => false,
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        !matches!(self.phase, Phase::Open) && !self.needs_workers() && self.seats.iter().all(Option::is_none)
-    }
-
-    fn descriptors(&self) -> Vec<(usize, Arc<OwnedFd>)> {
-        let seats = self.seats.iter().enumerate();
-        seats
-            .filter_map(|(seat, process)| Some((seat, process.as_ref()?.pidfd()?)))
-            .collect()
-    }
-}
-
-/// How a worker has ended.
-struct Ended {
-    signal: Option<i32>,
-    code: Option<i32>,
-    text: String,
-}
-
-impl Ended {
-    fn of(outcome: Result<Result<()>, JoinError>) -> Self {
-        let (signal, code) = match &outcome {
-            Err(JoinError::Signaled(signal)) => (Some(*signal), None),
-            Err(JoinError::Exited(code)) => (None, Some(*code)),
-            Err(JoinError::Panicked(_)) => (None, Some(101)),
-            Err(JoinError::NotStarted(_)) => (None, Some(1)),
-            Ok(_) => (None, Some(0)),
-            Err(_) => (None, None),
-        };
-        let text = match outcome {
-            Ok(Ok(())) => "the worker ended".to_owned(),
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
-        };
-        Ended { signal, code, text }
-    }
-}
-
-impl std::fmt::Display for Ended {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-/// Ends some items with an error.
-fn fail(state: &mut State, group: Arc<Group>, first: usize, count: usize, error: JobError) -> Delivery {
-    state.ended(&group, count, count);
-    Delivery {
-        group,
-        part: Part::Failure { first, count, error },
-        items: count,
-        failed: count,
-    }
-}
-
-/// Ends what is left of a job.
-fn give_up(state: &mut State, job: &Job, error: JobError) -> Delivery {
-    state.ended(&job.group, job.left(), job.left());
-    Delivery {
-        group: job.group.clone(),
-        part: Part::Failure {
-            first: job.next(),
-            count: job.left(),
-            error,
-        },
-        items: job.left(),
-        failed: job.left(),
-    }
-}
-
-/// Tells the groups, the pool's state no longer locked: whoever waits may submit the next job at once.
-fn deliver(deliveries: Vec<Delivery>) {
-    for delivery in deliveries {
-        delivery.group.deliver(delivery.part, delivery.items, delivery.failed);
     }
 }

@@ -6,6 +6,7 @@ use crate::primitive::Deadline;
 use parking_lot::{Condvar, Mutex};
 use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
 /// What is known of some neighbouring items.
@@ -30,6 +31,12 @@ impl Part {
     pub(super) fn first(&self) -> usize {
         match self {
             Part::Records { first, .. } | Part::Failure { first, .. } => *first,
+        }
+    }
+
+    pub(super) fn items(&self) -> usize {
+        match self {
+            Part::Records { count, .. } | Part::Failure { count, .. } => *count,
         }
     }
 
@@ -127,7 +134,8 @@ impl Group {
         }
         drop(state);
         if let Some(waker) = waker {
-            waker.wake();
+            // An executor that panics must not end the pool's thread.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
     }
 

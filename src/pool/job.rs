@@ -4,6 +4,7 @@ use super::group::Group;
 use super::job_error::JobError;
 use super::records::put_varint;
 use super::worker::Chunk;
+use crate::error::Result;
 use crate::layout::encoding::encode;
 use crate::process::call;
 use crate::process::transfer::{self, Luggage};
@@ -76,6 +77,48 @@ impl Packed {
     }
 }
 
+/// Neighbouring items, encoded.
+struct Run {
+    first: usize,
+    items: usize,
+    bytes: Vec<u8>,
+}
+
+impl Run {
+    fn at(first: usize) -> Self {
+        Run {
+            first,
+            items: 0,
+            bytes: Vec::new(),
+        }
+    }
+
+    fn end(&self) -> usize {
+        self.first + self.items
+    }
+
+    /// Appends an item, its length before it, unless it cannot be encoded.
+    #[inline]
+    fn push<Args: Serialize>(&mut self, item: &Args) -> Result<()> {
+        let start = self.bytes.len();
+        self.bytes.push(0);
+        if let Err(error) = transfer::pack_one(item, &mut self.bytes) {
+            self.bytes.truncate(start);
+            return Err(error);
+        }
+        let len = self.bytes.len() - start - 1;
+        if len < 0x80 {
+            self.bytes[start] = len as u8;
+        } else {
+            let mut varint = Vec::new();
+            put_varint(len as u64, &mut varint);
+            self.bytes.splice(start..=start, varint);
+        }
+        self.items += 1;
+        Ok(())
+    }
+}
+
 /// Makes a job of neighbouring items, or several around those that cannot be encoded.
 pub(super) fn pack<Args: Serialize>(
     chunk: Chunk,
@@ -88,34 +131,31 @@ pub(super) fn pack<Args: Serialize>(
         Ok(function) => function,
         Err(error) => return Packed::refused(items, first, &JobError::Encoding(error.to_string())),
     };
-    // Runs of encoded items, and where each begins.
-    let mut runs: Vec<(usize, usize, Vec<u8>)> = vec![];
+    let mut runs: Vec<Run> = vec![];
     let mut refused = vec![];
-    let mut place = first;
-    let luggage = transfer::pack_each(items, |encoded| {
-        match encoded {
-            Ok(bytes) => {
-                let follows = runs.last().is_some_and(|(first, items, _)| first + items == place);
-                if !follows {
-                    runs.push((place, 0, Vec::new()));
-                }
-                if let Some((_, items, run)) = runs.last_mut() {
-                    put_varint(bytes.len() as u64, run);
-                    run.extend_from_slice(bytes);
-                    *items += 1;
-                }
+    let luggage = transfer::packing(|| {
+        for (at, item) in items.into_iter().enumerate() {
+            let place = first + at;
+            if runs.last().is_none_or(|run| run.end() != place) {
+                runs.push(Run::at(place));
             }
-            Err(error) => refused.push((place, super::refusal(&error))),
+            if let Some(Err(error)) = runs.last_mut().map(|run| run.push(&item)) {
+                refused.push((place, super::refusal(&error)));
+            }
         }
-        place += 1;
     });
+    runs.retain(|run| run.items > 0);
     let mut head = Vec::new();
     if let Some(table) = luggage.to_fetch() {
         // Numbers and paths: nothing of it can fail to be encoded.
         let _ = encode(&table, &mut head);
     }
     let luggage = Arc::new(luggage);
-    let job = |(first, items, mut bytes): (usize, usize, Vec<u8>)| {
+    let job = |Run {
+                   first,
+                   items,
+                   mut bytes,
+               }: Run| {
         if !head.is_empty() {
             bytes.splice(0..0, head.iter().copied());
         }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub(super) const JOB_BYTES: usize = 1024;
 /// Bytes of results that lie in the slot's page.
 pub(super) const WINDOW: usize = PAGE - JOB_BYTES;
-const PAGE: usize = 4096;
+const PAGE: usize = 8192;
 
 /// How far the file's parts for two jobs, or results, lie apart.
 const STRIDE: u64 = 1 << 40;
@@ -200,6 +200,15 @@ impl Memory {
     pub(super) fn write_window(&self, slot: usize, at: usize, bytes: &[u8]) {
         assert!(at + bytes.len() <= WINDOW, "results beyond the window");
         let to = self.page(slot, JOB_BYTES + at);
+        if let Some((words, _)) = bytes.split_first_chunk::<8>().filter(|_| bytes.len() <= 16) {
+            // Two words that may overlap: for what is so short, a call would take longer.
+            let last = bytes.last_chunk::<8>().unwrap_or(words);
+            // SAFETY: the window has at least eight bytes there (asserted), as below.
+            unsafe { to.cast::<[u8; 8]>().write(*words) };
+            // SAFETY: as above, the last eight.
+            unsafe { to.wrapping_add(bytes.len() - 8).cast::<[u8; 8]>().write(*last) };
+            return;
+        }
         // SAFETY: the window has so many bytes (asserted), and the poster reads none before they are published.
         unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     }
@@ -248,10 +257,15 @@ impl Memory {
         Ok(())
     }
 
-    /// Gives the memory of what a slot has in the file back.
-    pub(super) fn punch(&self, slot: usize) {
+    /// Gives the memory of a job's bytes in the file back.
+    pub(super) fn punch_job(&self, slot: usize) {
         // What cannot be given back is written anew by the slot's next job.
-        let _ = map::punch(self.spill.as_fd(), job_offset(slot), 2 * STRIDE);
+        let _ = map::punch(self.spill.as_fd(), job_offset(slot), STRIDE);
+    }
+
+    /// Gives the memory of results in the file back.
+    pub(super) fn punch_results(&self, slot: usize) {
+        let _ = map::punch(self.spill.as_fd(), result_offset(slot), STRIDE); // As above.
     }
 }
 

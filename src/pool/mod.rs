@@ -19,14 +19,17 @@ mod bar;
 mod builder;
 mod engine;
 mod group;
+mod harvest;
 mod imap;
 mod job;
 pub(crate) mod job_error;
+mod maps;
 mod memory;
 mod pending;
 pub(crate) mod pool;
 mod progress;
 mod records;
+mod state;
 #[cfg(feature = "timeline-svg")]
 mod svg;
 mod timeline;

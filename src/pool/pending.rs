@@ -312,7 +312,7 @@ pub(super) fn one<R: DeserializeOwned>(parts: Vec<Part>) -> Result<R, JobError> 
 
 /// The results of many.
 pub(super) fn many<R: DeserializeOwned>(parts: Vec<Part>) -> Result<Vec<Result<R, JobError>>, JobError> {
-    let mut results = Vec::new();
+    let mut results = Vec::with_capacity(parts.iter().map(Part::items).sum());
     for part in parts {
         part.read(|result| results.push(result));
     }

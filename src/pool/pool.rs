@@ -3,10 +3,9 @@
 use super::builder::PoolBuilder;
 use super::engine::Engine;
 use super::group::Group;
-use super::imap::{Imap, ImapUnordered};
 use super::job::{self, Packed};
 use super::job_error::JobError;
-use super::pending::{Assemble, Pending, many, one};
+use super::pending::{Assemble, Pending, one};
 use super::progress::Progress;
 use super::timeline::Timeline;
 use super::worker::{Chunk, run_chunk};
@@ -148,7 +147,7 @@ impl Pool {
         }
         let run = {
             let engine = engine.clone();
-            move || engine.run()
+            move || engine.run_to_the_end()
         };
         let thread = thread::Builder::new().name("procshare-pool".to_owned()).spawn(run);
         let thread = thread.map_err(|error| {
@@ -226,191 +225,6 @@ impl Pool {
                 ..self.options
             },
         }
-    }
-
-    /// Calls a function with each item, and returns the results in their order.
-    ///
-    /// Waits for all. Items are taken and encoded all at once; for endless iterators there is [`imap`](Self::imap).
-    ///
-    /// # Errors
-    ///
-    /// Each item has its own: see [`JobError`]. Collect them into a `Result<Vec<_>, _>` to stop at the first.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// #[procshare::main]
-    /// fn main() -> procshare::Result<()> {
-    ///     let pool = procshare::Pool::new(2)?;
-    ///     let lengths = pool.map(|word: String| word.len(), ["kill", "any", "process"].map(String::from));
-    ///     assert_eq!(lengths, [Ok(4), Ok(3), Ok(7)]);
-    ///     Ok(())
-    /// }
-    /// ```
-    pub fn map<F, T, R>(&self, function: F, items: impl IntoIterator<Item = T>) -> Vec<Result<R, JobError>>
-    where
-        F: Entry<(T,), Output = R>,
-        T: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
-        self.starmap(function, items.into_iter().map(|item| (item,)))
-    }
-
-    /// As [`map`](Self::map), for items that are tuples of arguments.
-    ///
-    /// # Errors
-    ///
-    /// As [`map`](Self::map).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// #[procshare::main]
-    /// fn main() -> procshare::Result<()> {
-    ///     let pool = procshare::Pool::new(2)?;
-    ///     let powers = pool.starmap(|a: u32, b: u32| a.pow(b), [(2, 5), (3, 2), (10, 3)]);
-    ///     assert_eq!(powers, [Ok(32), Ok(9), Ok(1000)]);
-    ///     Ok(())
-    /// }
-    /// ```
-    pub fn starmap<F, Args, R>(&self, function: F, items: impl IntoIterator<Item = Args>) -> Vec<Result<R, JobError>>
-    where
-        F: Entry<Args, Output = R>,
-        Args: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
-        let pending = self.starmap_async(function, items);
-        // In a fork child all items have failed already.
-        pending.get().unwrap_or_default()
-    }
-
-    /// As [`map`](Self::map), without waiting.
-    ///
-    /// # Errors
-    ///
-    /// As [`map`](Self::map), each item its own.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// #[procshare::main]
-    /// fn main() -> procshare::Result<()> {
-    ///     let pool = procshare::Pool::new(2)?;
-    ///     let squares = pool.map_async(|a: u32| a * a, 0..3);
-    ///     squares.wait();
-    ///     assert_eq!(squares.get()?, [Ok(0), Ok(1), Ok(4)]);
-    ///     Ok(())
-    /// }
-    /// ```
-    pub fn map_async<F, T, R>(
-        &self,
-        function: F,
-        items: impl IntoIterator<Item = T>,
-    ) -> Pending<Vec<Result<R, JobError>>>
-    where
-        F: Entry<(T,), Output = R>,
-        T: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
-        self.starmap_async(function, items.into_iter().map(|item| (item,)))
-    }
-
-    /// As [`starmap`](Self::starmap), without waiting.
-    ///
-    /// # Errors
-    ///
-    /// As [`map`](Self::map), each item its own.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// #[procshare::main]
-    /// fn main() -> procshare::Result<()> {
-    ///     let pool = procshare::Pool::new(2)?;
-    ///     let sums = pool.starmap_async(|a: u32, b: u32| a + b, [(1, 2), (3, 4)]);
-    ///     assert_eq!(sums.get()?, [Ok(3), Ok(7)]);
-    ///     Ok(())
-    /// }
-    /// ```
-    pub fn starmap_async<F, Args, R>(
-        &self,
-        function: F,
-        items: impl IntoIterator<Item = Args>,
-    ) -> Pending<Vec<Result<R, JobError>>>
-    where
-        F: Entry<Args, Output = R>,
-        Args: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
-        let chunk = chunk_of::<F, Args, R>(function);
-        let group = Arc::new(Group::new(0, false));
-        let items = items.into_iter();
-        match items.size_hint() {
-            (least, Some(most)) if least == most => self.send_all(chunk, items, least, &group),
-            _ => {
-                let items: Vec<_> = items.collect();
-                let count = items.len();
-                self.send_all(chunk, items.into_iter(), count, &group);
-            }
-        }
-        self.pending(group, many::<R>)
-    }
-
-    /// Returns an iterator of the results of an iterator's items, in their order.
-    ///
-    /// It is lazy on both sides: items are taken as results are fetched, up to sixteen chunks ahead for each worker, so that
-    /// an endless iterator takes constant memory.
-    ///
-    /// # Errors
-    ///
-    /// Each item has its own: see [`JobError`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// #[procshare::main]
-    /// fn main() -> procshare::Result<()> {
-    ///     let pool = procshare::Pool::new(2)?;
-    ///     let first = pool.imap(|a: u64| a * a, 0..).find(|square| matches!(square, Ok(1_000..)));
-    ///     assert_eq!(first, Some(Ok(1024)));
-    ///     Ok(())
-    /// }
-    /// ```
-    pub fn imap<F, I, R>(&self, function: F, items: I) -> Imap<I::IntoIter, R>
-    where
-        I: IntoIterator,
-        F: Entry<(I::Item,), Output = R>,
-        I::Item: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
-        Imap::new(self, chunk_of::<F, (I::Item,), R>(function), items.into_iter())
-    }
-
-    /// As [`imap`](Self::imap), yielding results as they come.
-    ///
-    /// # Errors
-    ///
-    /// As [`imap`](Self::imap).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// #[procshare::main]
-    /// fn main() -> procshare::Result<()> {
-    ///     let pool = procshare::Pool::new(2)?;
-    ///     let total: u64 = pool.imap_unordered(|a: u64| a * a, 0..100).sum::<Result<_, _>>()?;
-    ///     assert_eq!(total, 328_350);
-    ///     Ok(())
-    /// }
-    /// ```
-    pub fn imap_unordered<F, I, R>(&self, function: F, items: I) -> ImapUnordered<I::IntoIter, R>
-    where
-        I: IntoIterator,
-        F: Entry<(I::Item,), Output = R>,
-        I::Item: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
-        ImapUnordered::new(self, chunk_of::<F, (I::Item,), R>(function), items.into_iter())
     }
 
     /// Calls a function in a worker, and waits for its result.
@@ -491,12 +305,12 @@ impl Pool {
         self.pending(group, one::<R>)
     }
 
-    fn pending<R>(&self, group: Arc<Group>, assemble: Assemble<R>) -> Pending<R> {
+    pub(super) fn pending<R>(&self, group: Arc<Group>, assemble: Assemble<R>) -> Pending<R> {
         Pending::new(self.owner.engine.clone(), group, assemble)
     }
 
     /// Sends items in chunks.
-    fn send_all<Args: Serialize>(
+    pub(super) fn send_all<Args: Serialize>(
         &self,
         chunk: Chunk,
         mut items: impl Iterator<Item = Args>,
@@ -716,7 +530,7 @@ impl Pool {
 }
 
 /// What workers run for a function.
-fn chunk_of<F, Args, R>(_function: F) -> Chunk
+pub(super) fn chunk_of<F, Args, R>(_function: F) -> Chunk
 where
     F: Entry<Args, Output = R>,
     Args: DeserializeOwned,

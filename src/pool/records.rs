@@ -78,14 +78,29 @@ pub(super) fn take<'a>(bytes: &mut &'a [u8], len: u64) -> Option<&'a [u8]> {
     Some(taken)
 }
 
-/// Appends a record's header to `buffer`.
+/// Room for a record's header.
+pub(super) const MOST_HEADER: usize = MOST_VARINT + TIMES_BYTES;
+
+/// Writes a record's header to the end of `room`, where its bytes follow; returns where it begins.
 #[inline]
-pub(super) fn put_header(tag: Tag, len: usize, times: Option<Times>, buffer: &mut Vec<u8>) {
-    put_varint((len as u64) << 3 | tag as u64, buffer);
+pub(super) fn put_header(tag: Tag, len: usize, times: Option<Times>, room: &mut [u8; MOST_HEADER]) -> usize {
+    let mut at = MOST_HEADER;
     if let Some(times) = times {
-        buffer.extend(times.begun.to_le_bytes());
-        buffer.extend(times.done.to_le_bytes());
+        at -= TIMES_BYTES;
+        room[at..at + 8].copy_from_slice(&times.begun.to_le_bytes());
+        room[at + 8..].copy_from_slice(&times.done.to_le_bytes());
     }
+    let number = (len as u64) << 3 | tag as u64;
+    if number < 0x80 {
+        at -= 1;
+        room[at] = number as u8;
+        return at;
+    }
+    let mut varint = Vec::with_capacity(MOST_VARINT);
+    put_varint(number, &mut varint);
+    at -= varint.len();
+    room[at..at + varint.len()].copy_from_slice(&varint);
+    at
 }
 
 /// One item's result.
@@ -168,8 +183,9 @@ mod tests {
     fn half_a_record_is_none() {
         for timed in [false, true] {
             let times = timed.then_some(Times { begun: 3, done: 9 });
-            let mut bytes = vec![];
-            put_header(Tag::Panicked, 5, times, &mut bytes);
+            let mut room = [0; MOST_HEADER];
+            let at = put_header(Tag::Panicked, 5, times, &mut room);
+            let mut bytes = room[at..].to_vec();
             bytes.extend(b"words");
             for len in 0..bytes.len() {
                 assert!(Records::new(&bytes[..len], timed).next().is_none());

@@ -1,8 +1,8 @@
 //! What a worker does: claims jobs, runs them item by item, sleeps when there are none.
 
-use super::answers::Answers;
+use super::answers::{Answers, with_room};
 use super::memory::{Memory, Shape};
-use super::records::{Tag, Times, take, take_varint};
+use super::records::{MOST_HEADER, Tag, Times, take, take_varint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{Ordering, crash_point};
 use crate::process::call::{self, Entry};
@@ -45,6 +45,9 @@ pub(super) struct Setup {
     pub(super) timed: bool,
 }
 
+/// A buffer larger than this is not kept for the next job.
+const MOST_KEPT: usize = 1 << 20;
+
 /// Runs the items of one job.
 pub(super) type Chunk = fn(&mut Run<'_>);
 
@@ -82,19 +85,23 @@ impl<'a> Run<'a> {
     }
 
     #[inline]
-    fn answer(&mut self, tag: Tag, bytes: &[u8]) {
+    fn answer(&mut self, tag: Tag, result: &mut [u8]) {
         let times = self.timed.then(|| Times {
             begun: self.begun_at,
             done: clock::monotonic_nanos(),
         });
-        self.answers.put(tag, bytes, times);
+        self.answers.put(tag, result, times);
+    }
+
+    fn explain(&mut self, tag: Tag, text: &str) {
+        self.answer(tag, &mut with_room(text.as_bytes()));
     }
 
     /// Gives all items the same answer: nothing can be run.
     fn refuse(&mut self, error: &Error) {
         let (tag, text) = (tag_of(error), error.to_string());
         while self.begin().is_some() {
-            self.answer(tag, text.as_bytes());
+            self.explain(tag, &text);
         }
     }
 }
@@ -121,17 +128,17 @@ where
 {
     // SAFETY: the parent had a value of F when it took the address of this function for its type.
     let function = unsafe { call::summon::<F>() };
-    let mut result = Vec::new();
+    let mut result = vec![0; MOST_HEADER];
     while let Some(item) = run.begin() {
-        result.clear();
+        result.truncate(MOST_HEADER);
         let work = || {
             let arguments = transfer::unpack_next::<Args>(item)?;
             transfer::pack_next(&function.call(arguments), &mut result)
         };
         match catch_unwind(AssertUnwindSafe(work)) {
-            Ok(Ok(())) => run.answer(Tag::Value, &result),
-            Ok(Err(error)) => run.answer(tag_of(&error), error.to_string().as_bytes()),
-            Err(payload) => run.answer(Tag::Panicked, call::message(payload).as_bytes()),
+            Ok(Ok(())) => run.answer(Tag::Value, &mut result),
+            Ok(Err(error)) => run.explain(tag_of(&error), &error.to_string()),
+            Err(payload) => run.explain(Tag::Panicked, &call::message(payload)),
         }
     }
 }
@@ -160,9 +167,11 @@ pub(super) fn work(setup: Setup) -> Result<()> {
         kept: Vec::new(),
     };
     while worker.setup.budget != Some(0) {
+        // Asked before, so that what was posted until then is seen.
+        let is_closing = worker.memory.board().is_closing();
         match worker.memory.board().claim(seat) {
             Some(slot) => worker.run(slot),
-            None if worker.memory.board().is_closing() => break,
+            None if is_closing => break,
             None => worker.rest(seat),
         }
     }
@@ -204,8 +213,11 @@ impl Worker {
             }
             Err(error) => run.refuse(&error),
         }
-        if board.finish(slot) {
+        if self.memory.board().finish(slot) {
             self.wake_parent();
+        }
+        if self.job.capacity() > MOST_KEPT {
+            self.job = Vec::new();
         }
     }
 

@@ -204,7 +204,6 @@ impl Builder {
     }
 
     /// Has a server of one's own make the child.
-    #[allow(dead_code, reason = "pools have servers of their own")]
     pub(crate) fn served_by(mut self, server: Arc<Server>) -> Self {
         self.route = Route::Served(server);
         self
@@ -268,13 +267,12 @@ impl Builder {
     /// # Examples
     ///
     /// ```
-    /// let table: Vec<u64> = (0..1_000).map(|n| n * n).collect();
-    /// # let alone = std::fs::read_to_string("/proc/self/status").is_ok_and(|status| status.contains("Threads:\t1\n"));
-    /// # if alone {
-    /// let child = procshare::Process::builder().name("summer").fork(move || table.iter().sum::<u64>())?;
-    /// assert_eq!(child.join()?, 332_833_500);
-    /// # }
-    /// # Ok::<(), procshare::Error>(())
+    /// fn main() -> procshare::Result<()> {
+    ///     let table: Vec<u64> = (0..1_000).map(|n| n * n).collect();
+    ///     let child = procshare::Process::builder().name("summer").fork(move || table.iter().sum::<u64>())?;
+    ///     assert_eq!(child.join()?, 332_833_500);
+    ///     Ok(())
+    /// }
     /// ```
     pub fn fork<F, R>(self, closure: F) -> Result<Process<R>>
     where

@@ -111,21 +111,21 @@ fn enter(way: Way) {
     remember(way);
     let marker = std::env::var(MARKER).ok();
     if let Some(mailbox) = marker.and_then(|marker| Mailbox::inherited(&marker)) {
-        run(&mailbox);
+        run(mailbox);
     }
 }
 
 /// Runs what the mailbox asks for, and ends the process.
-fn run(mailbox: &Mailbox) -> ! {
+fn run(mailbox: Mailbox) -> ! {
     keep_name();
     crash_point!("start.born");
-    let taken = errand::take(mailbox);
+    let taken = errand::take(&mailbox);
     if let Ok(taken) = &taken {
         if let Task::Serve { socket, parent } = &taken.errand.task {
             std::process::exit(serve::begin(mailbox, socket, parent));
         }
     }
-    std::process::exit(errand::carry_out(mailbox, taken, Passage::Inherited));
+    std::process::exit(errand::carry_out(&mailbox, taken, Passage::Inherited));
 }
 
 /// Has tools that list processes call this one after its program: started from `/proc/self/exe`, it would be an `exe`.

@@ -148,13 +148,12 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
     /// # Examples
     ///
     /// ```
-    /// # let alone = std::fs::read_to_string("/proc/self/status").is_ok_and(|status| status.contains("Threads:\t1\n"));
-    /// # if alone {
-    /// let table: Vec<u64> = (0..1_000).map(|n| n * n).collect();
-    /// let child = procshare::Process::fork(move || table.iter().sum::<u64>())?;
-    /// assert_eq!(child.join()?, 332_833_500);
-    /// # }
-    /// # Ok::<(), procshare::Error>(())
+    /// fn main() -> procshare::Result<()> {
+    ///     let table: Vec<u64> = (0..1_000).map(|n| n * n).collect();
+    ///     let child = procshare::Process::fork(move || table.iter().sum::<u64>())?;
+    ///     assert_eq!(child.join()?, 332_833_500);
+    ///     Ok(())
+    /// }
     /// ```
     pub fn fork<F>(closure: F) -> Result<Self>
     where

@@ -54,3 +54,8 @@ pub use current::{Current, current};
 pub use method::StartMethod;
 pub use scope::{Scope, scope};
 pub(crate) use server::Server;
+
+/// A server that is a copy of this process.
+pub(crate) fn forked_server() -> crate::Result<std::sync::Arc<Server>> {
+    Server::forked()
+}

@@ -33,12 +33,14 @@ use std::sync::Arc;
 /// use procshare::{SharedCounter, process};
 ///
 /// fn add(counter: SharedCounter, times: u32) {
-///     (0..times).for_each(|_| counter.add(1));
+///     for _ in 0..times {
+///         counter.increment().unwrap();
+///     }
 /// }
 ///
 /// #[procshare::main]
 /// fn main() -> procshare::Result<()> {
-///     let counter = SharedCounter::new()?;
+///     let counter = SharedCounter::new(0)?;
 ///     process::scope(|scope| {
 ///         for _ in 0..3 {
 ///             scope.spawn(add, (counter.clone(), 100))?;
@@ -147,13 +149,12 @@ impl Scope {
     /// # Examples
     ///
     /// ```
-    /// # let alone = std::fs::read_to_string("/proc/self/status").is_ok_and(|status| status.contains("Threads:\t1\n"));
-    /// # if alone {
-    /// let words = vec!["shared", "memory"];
-    /// let text = procshare::process::scope(|scope| Ok(scope.fork(move || words.join(" "))?.join()?))?;
-    /// assert_eq!(text, "shared memory");
-    /// # }
-    /// # Ok::<(), procshare::Error>(())
+    /// fn main() -> procshare::Result<()> {
+    ///     let words = vec!["shared", "memory"];
+    ///     let text = procshare::process::scope(|scope| Ok(scope.fork(move || words.join(" "))?.join()?))?;
+    ///     assert_eq!(text, "shared memory");
+    ///     Ok(())
+    /// }
     /// ```
     pub fn fork<F, R>(&self, closure: F) -> Result<Process<R>>
     where

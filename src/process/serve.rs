@@ -3,9 +3,10 @@
 //! It has one thread, so that its copies may do whatever a program may, and watches for its parent's end in the same wait.
 
 use super::current;
+use super::entry;
 use super::errand;
 use super::fork::NoReturn;
-use super::mailbox::{CHILD_AT, Mailbox};
+use super::mailbox::{Answer, CHILD_AT, Mailbox};
 use super::passage::{Passage, Passed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
@@ -77,19 +78,34 @@ pub(super) enum Leaving {
 }
 
 /// Serves in a process that was started for it, and returns its exit status.
-pub(super) fn begin(mailbox: &Mailbox, socket: &Passed, parent: &Passed) -> i32 {
+pub(super) fn begin(mailbox: Mailbox, socket: &Passed, parent: &Passed) -> i32 {
     crash_point!("start.serving");
     let mut passage = Passage::Inherited;
-    let taken = passage
-        .take(socket)
-        .and_then(|socket| Ok((socket, passage.take(parent)?)));
+    let taken = check_threads().and_then(|()| Ok((passage.take(socket)?, passage.take(parent)?)));
     match taken {
         Ok((socket, parent)) => {
-            // Nobody asks it how it went.
-            let _ = mailbox;
+            // Its children have mailboxes of their own, and nobody else's.
+            drop(mailbox);
             serve(socket, parent, Leaving::Orderly)
         }
-        Err(_) => 1,
+        Err(error) => errand::leave(&mailbox, Answer::NotStarted(error.to_string())),
+    }
+}
+
+/// Refuses to serve where a copy would lack threads.
+fn check_threads() -> Result<()> {
+    // The thread of a test harness that runs one test waits for that, and holds nothing.
+    let most = if entry::way()?.is_noisy() { 2 } else { 1 };
+    match fork::thread_count() {
+        Some(threads) if threads <= most => Ok(()),
+        threads => {
+            let count = threads.map_or("an unknown number of".to_owned(), |threads| threads.to_string());
+            let message = format!(
+                "it came to procshare::init() with {count} threads: call it before others are started, or take another \
+                 start method"
+            );
+            Err(Error::new(ErrorKind::NotForkable, message))
+        }
     }
 }
 
@@ -170,7 +186,8 @@ impl Desk {
             .next()
             .map(Mailbox::received)
             .ok_or(io::ErrorKind::InvalidData)?;
-        // SAFETY: a server has one thread, and the header of a mailbox is longer than that.
+        // SAFETY: a server has one thread, or a second one that waits for the end of the test it is in (`check_threads`, and
+        // `Quiet` for one that is a copy); the header of a mailbox is longer than that.
         let pid = unsafe { fork::clone_sibling(mailbox.fd().as_fd(), CHILD_AT) }?;
         match pid {
             Some(pid) => Ok(pid),

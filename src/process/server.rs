@@ -19,12 +19,12 @@ use super::entry;
 use super::environment::Environment;
 use super::errand::{Errand, Task};
 use super::fork::{NoReturn, Quiet};
-use super::mailbox::Mailbox;
+use super::mailbox::{Answer, Mailbox};
 use super::serve::{self, Leaving, Reply, Request};
 use super::spawn::{self as launch, describe, failure};
 use super::{orphans, passage::Passed};
 use crate::error::{Error, ErrorKind, Result};
-use crate::primitive::crash_point;
+use crate::primitive::{Deadline, crash_point};
 use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::{descriptor, socket, spawn, surroundings};
 use parking_lot::Mutex;
@@ -79,7 +79,6 @@ impl Server {
     ///
     /// # Errors
     /// `NotForkable`, as for the start method `Fork`.
-    #[allow(dead_code, reason = "pools have servers of their own")]
     pub(crate) fn forked() -> Result<Arc<Server>> {
         let quiet = Quiet::begin()?;
         let (own, theirs) = socket::pair().map_err(|error| failure("socketpair", error))?;
@@ -142,8 +141,19 @@ impl Server {
         match self.ask(&order)? {
             Outcome::Made(pid) => order.made(plan, pid),
             Outcome::Refused(error) => Err(failure("the fork server", error)),
-            Outcome::Gone => Err(gone()),
+            Outcome::Gone => Err(self.gone()),
         }
+    }
+
+    /// Why there is no child, once this server has ended.
+    fn gone(&self) -> Error {
+        let answer = self.core.is_ours().then(|| self.core.wait(Deadline::Never));
+        let reason = match answer.flatten().and_then(|_| self.core.verdict()) {
+            Some(Answer::NotStarted(text)) => format!(": {text}"),
+            _ => String::new(),
+        };
+        let message = format!("the fork server ended before it made the child{reason}");
+        Error::new(ErrorKind::Spawn, message)
     }
 
     /// Asks for a child, and waits until it is there or never will be.
@@ -284,18 +294,16 @@ impl Order {
 /// Has a child made by the process-wide server, or its successor.
 pub(super) fn start(plan: Plan, cargo: Cargo) -> Result<Arc<Core>> {
     let order = Order::new(&plan, cargo)?;
-    for _ in 0..ATTEMPTS {
-        match Server::clean()?.ask(&order)? {
+    let mut attempt = 1;
+    loop {
+        let server = Server::clean()?;
+        match server.ask(&order)? {
             Outcome::Made(pid) => return order.made(&plan, pid),
             Outcome::Refused(error) => return Err(failure("the fork server", error)),
-            Outcome::Gone => {}
+            Outcome::Gone if attempt < ATTEMPTS => attempt += 1,
+            Outcome::Gone => return Err(server.gone()),
         }
     }
-    Err(gone())
-}
-
-fn gone() -> Error {
-    Error::new(ErrorKind::Spawn, "the fork server ended before it made the child")
 }
 
 /// Whether nobody is left at the other end.

@@ -181,26 +181,14 @@ impl Luggage {
     }
 }
 
-/// Encodes the arguments of some jobs one by one, all with one luggage. Calls `each` with what became of each, in order.
-pub(crate) fn pack_each<T: Serialize>(
-    items: impl IntoIterator<Item = T>,
-    mut each: impl FnMut(Result<&[u8]>),
-) -> Luggage {
+/// Encodes the arguments of some jobs, all with one luggage: `work` does so by [`pack_one`].
+pub(crate) fn packing(work: impl FnOnce()) -> Luggage {
     let begun = Transfer {
         direction: Direction::Out(Luggage::default()),
         fault: None,
     };
     let _restore = Restore(TRANSFER.replace(Some(begun)));
-    let mut buffer = Vec::new();
-    for item in items {
-        buffer.clear();
-        let encoded = encode(&item, &mut buffer);
-        each(
-            encoded
-                .map(|()| &buffer[..])
-                .map_err(|_| why_not("the arguments cannot be encoded")),
-        );
-    }
+    work();
     match TRANSFER.take() {
         Some(Transfer {
             direction: Direction::Out(luggage),
@@ -208,6 +196,12 @@ pub(crate) fn pack_each<T: Serialize>(
         }) => luggage,
         _ => Luggage::default(),
     }
+}
+
+/// Appends the arguments of one job to `buffer`; what it appended before a failure is none.
+#[inline]
+pub(crate) fn pack_one<T: Serialize>(arguments: &T, buffer: &mut Vec<u8>) -> Result<()> {
+    encode(arguments, buffer).map_err(|_| why_not("the arguments cannot be encoded"))
 }
 
 /// What went wrong in the transfer under way, so that it can go on.

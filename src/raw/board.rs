@@ -22,50 +22,50 @@
 //!
 //! # Invariants
 //!
-//! - W1. The words and bytes of a job are whole before its slot is ready, and its results before it is done.
-//! - W2. A position's place in `ring` is written anew only once `head` has passed it.
-//! - W3. A worker says that it sleeps before it looks for a job the last time, and the poster looks for sleepers after it
+//! - C1. The words and bytes of a job are whole before its slot is ready, and its results before it is done.
+//! - C2. A position's place in `ring` is written anew only once `head` has passed it.
+//! - C3. A worker says that it sleeps before it looks for a job the last time, and the poster looks for sleepers after it
 //!   has posted: one of them sees the other (each has a full fence between). The same holds for the poster's sleep and
 //!   the workers' `done` bits.
 
 use crate::primitive::{AtomicU64, Ordering, Padded, Wait, crash_point, fence, futex};
 
-/// Words of `done`, and so a limit for the slots.
-pub(crate) const DONE_WORDS: usize = 8;
+/// Words of `done`, and so a limit for the slots. Models have few slots, and look at each word.
+pub(crate) const DONE_WORDS: usize = if cfg!(procshare_loom) { 1 } else { 8 };
 /// Most slots a board can have.
 pub(crate) const MOST_SLOTS: usize = 64 * DONE_WORDS;
 /// Most workers a board can tell apart.
 pub(crate) const MOST_WORKERS: usize = 1 << 16;
 
-const READY: u64 = 1;
-const TAKEN: u64 = 2;
-const DONE: u64 = 3;
+pub(super) const READY: u64 = 1;
+pub(super) const TAKEN: u64 = 2;
+pub(super) const DONE: u64 = 3;
 
-const AWAKE: u64 = 0;
-const ASLEEP: u64 = 1;
+pub(super) const AWAKE: u64 = 0;
+pub(super) const ASLEEP: u64 = 1;
 
 /// The words of a board before those of its workers, ring and slots. All zeros is an empty one.
 #[repr(C)]
 pub(crate) struct BoardWords {
-    front: Padded<Front>,
-    head: Padded<AtomicU64>,
+    pub(super) front: Padded<Front>,
+    pub(super) head: Padded<AtomicU64>,
     /// 0 while the poster is awake; else one more than how few ready jobs are worth waking it for.
-    alarm: Padded<AtomicU64>,
-    done: Padded<[AtomicU64; DONE_WORDS]>,
+    pub(super) alarm: Padded<AtomicU64>,
+    pub(super) done: Padded<[AtomicU64; DONE_WORDS]>,
 }
 
 #[repr(C)]
-struct Front {
-    tail: AtomicU64,
+pub(super) struct Front {
+    pub(super) tail: AtomicU64,
     /// Not zero once nothing will be posted any more.
-    closing: AtomicU64,
+    pub(super) closing: AtomicU64,
 }
 
 /// The words of one slot.
 #[repr(C, align(64))]
 pub(crate) struct RawSlot {
     /// `[ position:40 | worker:16 | phase:8 ]`; zero is free.
-    state: AtomicU64,
+    pub(super) state: AtomicU64,
     /// What the poster says of the job: written while the slot is free.
     pub(crate) job: [AtomicU64; 6],
     /// How far the worker is: how many items it has begun, and two words for the bytes of its results.
@@ -84,19 +84,19 @@ const _: () = assert!(size_of::<BoardWords>() == 4 * 64 && size_of::<RawSlot>() 
 /// A board whose words lie in these places.
 #[derive(Clone, Copy)]
 pub(crate) struct RawBoard<'a> {
-    words: &'a BoardWords,
+    pub(super) words: &'a BoardWords,
     /// One for each worker.
-    bells: &'a [Padded<AtomicU64>],
+    pub(super) bells: &'a [Padded<AtomicU64>],
     /// One for each slot.
-    ring: &'a [AtomicU64],
-    slots: &'a [RawSlot],
+    pub(super) ring: &'a [AtomicU64],
+    pub(super) slots: &'a [RawSlot],
 }
 
 /// There is no room for another position.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
-fn state(position: u64, worker: usize, phase: u64) -> u64 {
+pub(super) fn state(position: u64, worker: usize, phase: u64) -> u64 {
     position << 24 | (worker as u64) << 8 | phase
 }
 
@@ -125,16 +125,26 @@ impl<'a> RawBoard<'a> {
         }
     }
 
+    #[cfg(procshare_loom)]
+    pub(super) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    #[cfg(procshare_loom)]
+    pub(super) fn workers(&self) -> usize {
+        self.bells.len()
+    }
+
     pub(crate) fn slot(&self, at: usize) -> &'a RawSlot {
         &self.slots[at]
     }
 
-    fn place(&self, position: u64) -> &'a AtomicU64 {
+    pub(super) fn place(&self, position: u64) -> &'a AtomicU64 {
         &self.ring[(position % self.ring.len() as u64) as usize]
     }
 
     /// Moves `head` on past positions that are not ready, and tells where it stands.
-    fn pass(&self) -> u64 {
+    pub(super) fn pass(&self) -> u64 {
         loop {
             let head = self.words.head.load(Ordering::Acquire);
             // Acquire: pairs with the Release in `post`, so that the position's place and slot are seen.
@@ -142,13 +152,19 @@ impl<'a> RawBoard<'a> {
             if head == tail || self.ready_at(head).is_some() {
                 return head;
             }
-            self.pass_one(head);
+            self.pass_one(head, tail);
         }
     }
 
-    fn pass_one(&self, head: u64) {
-        // Release: pairs with the Acquire of the poster in `pass` (W2). Whoever fails was told by another.
-        let next = head.wrapping_add(1);
+    pub(super) fn pass_one(&self, head: u64, tail: u64) {
+        let len = self.ring.len() as u64;
+        let next = if tail.wrapping_sub(head) > len {
+            // Overwritten words, which nobody is to walk through one by one: nothing so far back can be ready (C2).
+            tail.wrapping_sub(len)
+        } else {
+            head.wrapping_add(1)
+        };
+        // Release: pairs with the Acquire of the poster in `pass` (C2). Whoever fails was told by another.
         let _ = self
             .words
             .head
@@ -156,8 +172,8 @@ impl<'a> RawBoard<'a> {
     }
 
     /// The slot that is ready at that position.
-    fn ready_at(&self, position: u64) -> Option<usize> {
-        // Relaxed: ordered by `tail`. If it was written anew meanwhile, no slot there is ready at this position (W2).
+    pub(super) fn ready_at(&self, position: u64) -> Option<usize> {
+        // Relaxed: ordered by `tail`. If it was written anew meanwhile, no slot there is ready at this position (C2).
         let at = self.place(position).load(Ordering::Relaxed) as usize;
         let slot = self.slots.get(at)?;
         (slot.state.load(Ordering::Relaxed) == state(position, 0, READY)).then_some(at)
@@ -179,7 +195,7 @@ impl<'a> RawBoard<'a> {
         self.place(position).store(at as u64, Ordering::Relaxed);
         self.slots[at].state.store(state(position, 0, READY), Ordering::Relaxed);
         crash_point!("board.ready");
-        // Release: pairs with the Acquire in `claim` (W1).
+        // Release: pairs with the Acquire in `claim` (C1).
         self.words.front.tail.store(position.wrapping_add(1), Ordering::Release);
         Ok(())
     }
@@ -211,23 +227,23 @@ impl<'a> RawBoard<'a> {
     pub(crate) fn claim(&self, worker: usize) -> Option<usize> {
         loop {
             let head = self.words.head.load(Ordering::Acquire);
-            // Acquire: pairs with the Release in `post` (W1).
+            // Acquire: pairs with the Release in `post` (C1).
             let tail = self.words.front.tail.load(Ordering::Acquire);
             if head == tail {
                 return None;
             }
             let Some(at) = self.ready_at(head) else {
-                self.pass_one(head);
+                self.pass_one(head, tail);
                 continue;
             };
             let (ready, taken) = (state(head, 0, READY), state(head, worker, TAKEN));
-            // Relaxed: `tail` has ordered what was written before (W1).
+            // Relaxed: `tail` has ordered what was written before (C1).
             let claimed = self.slots[at]
                 .state
                 .compare_exchange(ready, taken, Ordering::Relaxed, Ordering::Relaxed);
             if claimed.is_ok() {
                 crash_point!("board.claimed");
-                self.pass_one(head);
+                self.pass_one(head, tail);
                 return Some(at);
             }
         }
@@ -239,13 +255,13 @@ impl<'a> RawBoard<'a> {
         let slot = &self.slots[at];
         let taken = slot.state.load(Ordering::Relaxed); // Relaxed: this worker's own store.
         crash_point!("board.finishing");
-        // Release: pairs with the Acquire in `is_done` (W1).
-        slot.state.store(taken - TAKEN + DONE, Ordering::Release);
+        // Release: pairs with the Acquire in `is_done` (C1).
+        slot.state.store(taken & !0xff | DONE, Ordering::Release);
         crash_point!("board.finished");
         // Release: whoever takes the bit sees the state.
         self.words.done[at / 64].fetch_or(1 << (at % 64), Ordering::Release);
         crash_point!("board.told");
-        fence(Ordering::SeqCst); // W3; its partner is in `doze`.
+        fence(Ordering::SeqCst); // C3; its partner is in `doze`.
         self.must_wake()
     }
 
@@ -253,10 +269,11 @@ impl<'a> RawBoard<'a> {
     /// ahead, and those have turned out to be cancelled.
     #[must_use]
     pub(crate) fn is_overdue(&self) -> bool {
+        fence(Ordering::SeqCst); // C3; its partner is in `doze`.
         self.words.done.iter().any(|word| word.load(Ordering::Relaxed) != 0) && self.must_wake()
     }
 
-    fn must_wake(&self) -> bool {
+    pub(super) fn must_wake(&self) -> bool {
         let alarm = self.words.alarm.load(Ordering::Relaxed);
         alarm != AWAKE
             && self.unclaimed() < alarm
@@ -287,14 +304,16 @@ impl<'a> RawBoard<'a> {
 
     /// Whether a slot's results are whole. A bit may outlive the job it was set for.
     pub(crate) fn is_done(&self, at: usize) -> bool {
-        // Acquire: pairs with the Release in `finish` (W1).
+        // Acquire: pairs with the Release in `finish` (C1).
         phase_of(self.slots[at].state.load(Ordering::Acquire)) == DONE
     }
 
     /// Who has or had the slot's job; `None` if nobody has taken it.
     pub(crate) fn worker_of(&self, at: usize) -> Option<usize> {
         let found = self.slots[at].state.load(Ordering::Acquire);
-        matches!(phase_of(found), TAKEN | DONE).then(|| worker_of(found))
+        matches!(phase_of(found), TAKEN | DONE)
+            .then(|| worker_of(found))
+            .filter(|worker| *worker < self.bells.len())
     }
 
     /// Frees a slot that is done, or whose worker is dead.
@@ -304,12 +323,14 @@ impl<'a> RawBoard<'a> {
 
     /// Whether nothing will be posted any more.
     pub(crate) fn is_closing(&self) -> bool {
-        self.words.front.closing.load(Ordering::Relaxed) != 0
+        // Acquire: pairs with the Release in `close`: whoever sees it sees all that was posted before.
+        self.words.front.closing.load(Ordering::Acquire) != 0
     }
 
     /// Has workers leave that find nothing to do.
     pub(crate) fn close(&self) {
-        self.words.front.closing.store(1, Ordering::Relaxed);
+        // Release: pairs with the Acquire in `is_closing`.
+        self.words.front.closing.store(1, Ordering::Release);
         self.ring_all();
     }
 
@@ -319,8 +340,9 @@ impl<'a> RawBoard<'a> {
         // Relaxed: ordered by the fence.
         bell.store(ASLEEP, Ordering::Relaxed);
         crash_point!("board.asleep");
-        fence(Ordering::SeqCst); // W3; its partner is in `wake_one`.
-        if self.has_ready() || self.is_closing() {
+        fence(Ordering::SeqCst); // C3; its partner is in `wake_one`.
+        // Not only for what is ready: a position that was cancelled may hide results (`is_overdue`).
+        if self.unclaimed() != 0 || self.is_closing() {
             bell.store(AWAKE, Ordering::Relaxed);
             return;
         }
@@ -334,13 +356,13 @@ impl<'a> RawBoard<'a> {
 
     /// Wakes a worker that sleeps, after a job was posted; false if none does.
     pub(crate) fn wake_one(&self) -> bool {
-        fence(Ordering::SeqCst); // W3; its partner is in `sleep`.
+        fence(Ordering::SeqCst); // C3; its partner is in `sleep`.
         self.bells.iter().any(|bell| self.wake(bell))
     }
 
     /// Wakes all workers that sleep.
     pub(crate) fn ring_all(&self) {
-        fence(Ordering::SeqCst); // W3, as above.
+        fence(Ordering::SeqCst); // C3, as above.
         for bell in self.bells {
             self.wake(bell);
         }
@@ -351,7 +373,7 @@ impl<'a> RawBoard<'a> {
         self.bells.iter().any(|bell| bell.load(Ordering::Relaxed) == ASLEEP)
     }
 
-    fn wake(&self, bell: &AtomicU64) -> bool {
+    pub(super) fn wake(&self, bell: &AtomicU64) -> bool {
         // Relaxed: the futex orders sleeper and waker.
         if bell.load(Ordering::Relaxed) != ASLEEP {
             return false;
@@ -368,12 +390,12 @@ impl<'a> RawBoard<'a> {
         self.bells[worker].store(AWAKE, Ordering::Relaxed); // Relaxed: the next begins after this.
     }
 
-    /// Asks to be woken when a job is done and at most `few` are ready; false if one is done already, and then the poster
+    /// Asks to be woken by a worker that is done with a job while at most `few` are ready; false if one is done already, and then the poster
     /// is awake. Only the poster calls this.
     #[must_use]
     pub(crate) fn doze(&self, few: u64) -> bool {
         self.words.alarm.store(few.saturating_add(1), Ordering::Relaxed);
-        fence(Ordering::SeqCst); // W3; its partner is in `finish`.
+        fence(Ordering::SeqCst); // C3; its partner is in `finish`.
         let quiet = self.words.done.iter().all(|word| word.load(Ordering::Relaxed) == 0);
         if !quiet && (few == u64::MAX || self.unclaimed() <= few) {
             self.rouse();

@@ -2,6 +2,7 @@
 //!
 //! A model that cannot fail proves nothing, so each protocol also stands here broken on purpose, `#[should_panic]`.
 
+mod board;
 mod doorbell;
 mod journal;
 mod latch;

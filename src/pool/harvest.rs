@@ -1,0 +1,222 @@
+//! What becomes of jobs whose worker is done with them, or dead.
+
+use super::engine::Engine;
+use super::group::Part;
+use super::job::Job;
+use super::job_error::JobError;
+use super::records::Records;
+use super::state::{Delivery, Ended, State, fail};
+use super::timeline::{Bar, Ending};
+use super::worker::word;
+use crate::primitive::{AtomicU64, Ordering};
+use crate::process::handle::Process;
+use crate::process::join_error::JoinError;
+use crate::sys::clock;
+use std::time::{Duration, Instant};
+
+/// So many workers in a row that end before they are ready are a reason to give up, if there is no other.
+const MISFIRES: u32 = 3;
+/// How long nobody is started after a worker that was not ready; doubled so often at most.
+const PAUSE: Duration = Duration::from_millis(5);
+const MOST_DOUBLINGS: u32 = 10;
+
+impl Engine {
+    pub(super) fn collect(&self, state: &mut State, deliveries: &mut Vec<Delivery>) -> usize {
+        let mut done = vec![];
+        self.memory.board().collect(|slot| done.push(slot));
+        for &slot in &done {
+            self.harvest(state, slot, None, deliveries);
+        }
+        done.len()
+    }
+
+    /// Readies a slot's words for its job to be posted, perhaps once more.
+    pub(super) fn reset(&self, slot: usize, job: &Job) {
+        let board = self.memory.board();
+        let words = board.slot(slot);
+        let done = job.done as u64;
+        // Relaxed, all: posting the slot publishes them.
+        words.job[word::SKIP].store(done, Ordering::Relaxed);
+        words.begun.store(done, Ordering::Relaxed);
+        for word in [&words.written, &words.flushed, &words.failed] {
+            word.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the results of a slot whose worker is done with it or dead, and tells what is left of the job.
+    pub(super) fn harvest(
+        &self,
+        state: &mut State,
+        slot: usize,
+        status: Option<&Ended>,
+        deliveries: &mut Vec<Delivery>,
+    ) {
+        let Some(mut job) = state.posted[slot].take() else {
+            return;
+        };
+        let board = self.memory.board();
+        let seat = board.worker_of(slot).filter(|seat| *seat < state.seats.len());
+        let worker = seat.map_or(0, |seat| state.pid_of(seat));
+        let words = board.slot(slot);
+        // Relaxed, all: the slot's state has ordered them, or the kernel, which reports a worker dead after its last store.
+        let [begun, written, flushed] =
+            [&words.begun, &words.written, &words.flushed].map(|word| word.load(Ordering::Relaxed));
+        let bytes = self.memory.read_results(slot, written, flushed).unwrap_or_default();
+        let is_done = board.is_done(slot);
+        let answered = if is_done {
+            (begun as usize).saturating_sub(job.done)
+        } else {
+            Records::new(&bytes, self.timed).count()
+        };
+        let answered = answered.min(job.left());
+        if answered > 0 {
+            deliveries.push(self.take_records(state, &mut job, answered, bytes, worker, seat));
+        }
+        if flushed > 0 {
+            self.memory.punch_results(slot);
+        }
+        if let Some(ended) = status.filter(|_| !is_done && begun as usize > job.done && job.left() > 0) {
+            self.lose_item(state, &mut job, slot, ended, worker, deliveries);
+        }
+        self.keep_or_free(state, slot, job);
+    }
+
+    pub(super) fn take_records(
+        &self,
+        state: &mut State,
+        job: &mut Job,
+        items: usize,
+        bytes: Vec<u8>,
+        worker: u32,
+        seat: Option<usize>,
+    ) -> Delivery {
+        let failed = Records::new(&bytes, self.timed)
+            .take(items)
+            .filter(|record| record.is_failure())
+            .count();
+        if self.timed {
+            let first = job.number();
+            for (at, record) in Records::new(&bytes, true).take(items).enumerate() {
+                let ending = if record.is_failure() {
+                    Ending::Failed
+                } else {
+                    Ending::Done
+                };
+                let (job, times) = (first + at as u64, record.times);
+                let bar = Bar::new(job, seat.unwrap_or_default(), worker, times, self.zero, ending);
+                state.bars.push(bar);
+            }
+        }
+        let part = Part::Records {
+            first: job.next(),
+            count: items,
+            bytes,
+            timed: self.timed,
+            worker,
+        };
+        job.advance(items);
+        state.ended(&job.group, items, failed);
+        event!(failed > 0 => debug, failed, of = items, worker, "jobs failed");
+        Delivery {
+            group: job.group.clone(),
+            part,
+            items,
+            failed,
+        }
+    }
+
+    /// The item a dead worker held: it is begun anew if that is allowed, or lost.
+    pub(super) fn lose_item(
+        &self,
+        state: &mut State,
+        job: &mut Job,
+        slot: usize,
+        ended: &Ended,
+        worker: u32,
+        deliveries: &mut Vec<Delivery>,
+    ) {
+        if self.timed {
+            let board = self.memory.board();
+            let begun = board.slot(slot).begun_at.load(Ordering::Relaxed);
+            let times = super::records::Times {
+                begun,
+                done: clock::monotonic_nanos(),
+            };
+            let seat = board.worker_of(slot).unwrap_or_default();
+            let bar = Bar::new(job.number(), seat, worker, times, self.zero, Ending::Died);
+            state.bars.push(bar);
+        }
+        if job.retries_left > 0 {
+            job.retries_left -= 1;
+            state.progress.retried += 1;
+            event!(debug, job = job.number(), worker, %ended, "job begun anew");
+            return;
+        }
+        let error = JobError::WorkerDied {
+            signal: ended.signal,
+            code: ended.code,
+            worker,
+        };
+        event!(warn, job = job.number(), worker, %error, "job lost");
+        deliveries.push(fail(state, job.group.clone(), job.next(), 1, error));
+        job.advance(1);
+    }
+
+    /// Posts what is left of a job again, ahead of others.
+    pub(super) fn keep_or_free(&self, state: &mut State, slot: usize, job: Job) {
+        let board = self.memory.board();
+        board.free(slot);
+        if job.left() == 0 {
+            if board.slot(slot).job[word::BYTES].load(Ordering::Relaxed) as usize > super::memory::JOB_BYTES {
+                self.memory.punch_job(slot);
+            }
+            state.free.push(slot);
+            return;
+        }
+        self.reset(slot, &job);
+        state.posted[slot] = Some(job);
+        state.again.push_back(slot);
+    }
+
+    /// Takes note of workers that have ended.
+    pub(super) fn bury(&self, state: &mut State, ended: &[usize], deliveries: &mut Vec<Delivery>) {
+        let board = self.memory.board();
+        for &seat in ended {
+            let Some(outcome) = state.seats[seat].as_mut().map(Process::try_join) else {
+                continue;
+            };
+            if matches!(outcome, Err(JoinError::TimedOut)) {
+                continue;
+            }
+            let ended = Ended::of(outcome);
+            event!(debug, seat, worker = state.pid_of(seat), %ended, "worker ended");
+            for slot in 0..state.posted.len() {
+                if board.worker_of(slot) == Some(seat) {
+                    self.harvest(state, slot, Some(&ended), deliveries);
+                }
+            }
+            state.seats[seat] = None;
+            board.vacate(seat);
+            // Acquire: pairs with the Release in `work`.
+            let came = self.memory.came()[seat].swap(0, Ordering::Acquire) != 0;
+            if came {
+                state.misfires = 0;
+            } else {
+                self.note_misfire(state, ended.to_string(), deliveries);
+            }
+        }
+    }
+
+    /// A worker could not be started, or ended before it was ready. The next is started when some time has passed; if
+    /// that was not the first and no other is there, none ever.
+    pub(super) fn note_misfire(&self, state: &mut State, why: String, deliveries: &mut Vec<Delivery>) {
+        state.misfires += 1;
+        state.hire_after = Some(Instant::now() + PAUSE * 2_u32.pow(state.misfires.min(MOST_DOUBLINGS)));
+        let came = self.memory.came().iter().zip(&state.seats);
+        // Relaxed: whether it came is all that is asked.
+        let is_there = |(came, seat): (&AtomicU64, &Option<_>)| seat.is_some() && came.load(Ordering::Relaxed) != 0;
+        if state.misfires >= MISFIRES && !came.into_iter().any(is_there) {
+            self.give_all_up(state, JobError::NoWorkers(why), deliveries);
+        }
+    }
+}

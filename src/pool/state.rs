@@ -1,0 +1,179 @@
+//! What the parent of a pool remembers: jobs, slots, seats.
+
+use super::group::{Group, Part};
+use super::job::Job;
+use super::job_error::JobError;
+use super::progress::Progress;
+use super::timeline::Bar;
+use crate::error::Result;
+use crate::process::handle::Process;
+use crate::process::join_error::JoinError;
+use crate::sys::map::OwnedFd;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub(super) enum Phase {
+    Open,
+    /// What was submitted is done yet.
+    Closed,
+    /// Nothing is done any more, for this reason.
+    Over(JobError),
+}
+
+pub(super) struct State {
+    pub(super) phase: Phase,
+    /// Slots without a job, the one last used first: its memory is warm.
+    pub(super) free: Vec<usize>,
+    /// By slot.
+    pub(super) posted: Vec<Option<Job>>,
+    /// Slots whose job is to be posted again.
+    pub(super) again: VecDeque<usize>,
+    pub(super) backlog: VecDeque<Job>,
+    pub(super) seats: Vec<Option<Process<Result<()>>>>,
+    /// Workers in a row that ended before they were ready.
+    pub(super) misfires: u32,
+    /// No worker is started before.
+    pub(super) hire_after: Option<Instant>,
+    pub(super) progress: Progress,
+    /// Items out whose results somebody waits for one by one.
+    pub(super) prompt: usize,
+    /// The thread sleeps without a limit, or lets finished jobs gather: who submits has to wake it.
+    pub(super) unaware: Unaware,
+    pub(super) bars: Vec<Bar>,
+    /// The thread has done all it had to do.
+    pub(super) is_gone: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unaware {
+    /// It will look soon.
+    No,
+    /// Of anything.
+    Asleep,
+    /// Of jobs that are waited for one by one.
+    Gathering,
+}
+
+/// A part, its group, how many items it is about, and how many of them failed.
+pub(super) struct Delivery {
+    pub(super) group: Arc<Group>,
+    pub(super) part: Part,
+    pub(super) items: usize,
+    pub(super) failed: usize,
+}
+
+impl State {
+    pub(super) fn pid_of(&self, seat: usize) -> u32 {
+        self.seats[seat].as_ref().map_or(0, Process::id)
+    }
+
+    /// Items have come to their end.
+    pub(super) fn ended(&mut self, group: &Group, items: usize, failed: usize) {
+        self.progress.finished += items as u64;
+        self.progress.failed += failed as u64;
+        if group.is_prompt() {
+            self.prompt = self.prompt.saturating_sub(items);
+        }
+    }
+
+    pub(super) fn needs_workers(&self) -> bool {
+        match self.phase {
+            Phase::Open => true,
+            Phase::Closed => self.progress.left() > 0,
+            Phase::Over(_) => false,
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        !matches!(self.phase, Phase::Open) && !self.needs_workers() && self.seats.iter().all(Option::is_none)
+    }
+
+    /// Seats that are to be filled now.
+    pub(super) fn vacant(&self) -> Vec<usize> {
+        if self.hire_after.is_some_and(|moment| Instant::now() < moment) {
+            return vec![];
+        }
+        let seats = self.seats.iter().enumerate();
+        let vacant = seats.filter(|(_, process)| process.is_none() && self.needs_workers());
+        vacant.map(|(seat, _)| seat).collect()
+    }
+
+    /// What names the workers that may run, and the seats of those that are known to have ended.
+    pub(super) fn descriptors(&self) -> (Vec<(usize, Arc<OwnedFd>)>, Vec<usize>) {
+        let (mut running, mut ended) = (vec![], vec![]);
+        for (seat, process) in self.seats.iter().enumerate() {
+            match process.as_ref().map(Process::pidfd) {
+                Some(Some(pidfd)) => running.push((seat, pidfd)),
+                Some(None) => ended.push(seat),
+                None => {}
+            }
+        }
+        (running, ended)
+    }
+}
+
+/// How a worker has ended.
+pub(super) struct Ended {
+    pub(super) signal: Option<i32>,
+    pub(super) code: Option<i32>,
+    pub(super) text: String,
+}
+
+impl Ended {
+    pub(super) fn of(outcome: Result<Result<()>, JoinError>) -> Self {
+        let (signal, code) = match &outcome {
+            Err(JoinError::Signaled(signal)) => (Some(*signal), None),
+            Err(JoinError::Exited(code)) => (None, Some(*code)),
+            Err(JoinError::Panicked(_)) => (None, Some(101)),
+            Err(JoinError::NotStarted(_)) => (None, Some(1)),
+            Ok(_) => (None, Some(0)),
+            Err(_) => (None, None),
+        };
+        let text = match outcome {
+            Ok(Ok(())) => "the worker ended".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        Ended { signal, code, text }
+    }
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Ends some items with an error.
+pub(super) fn fail(state: &mut State, group: Arc<Group>, first: usize, count: usize, error: JobError) -> Delivery {
+    state.ended(&group, count, count);
+    Delivery {
+        group,
+        part: Part::Failure { first, count, error },
+        items: count,
+        failed: count,
+    }
+}
+
+/// Ends what is left of a job.
+pub(super) fn give_up(state: &mut State, job: &Job, error: JobError) -> Delivery {
+    state.ended(&job.group, job.left(), job.left());
+    Delivery {
+        group: job.group.clone(),
+        part: Part::Failure {
+            first: job.next(),
+            count: job.left(),
+            error,
+        },
+        items: job.left(),
+        failed: job.left(),
+    }
+}
+
+/// Tells the groups, the pool's state no longer locked: whoever waits may submit the next job at once.
+pub(super) fn deliver(deliveries: Vec<Delivery>) {
+    for delivery in deliveries {
+        delivery.group.deliver(delivery.part, delivery.items, delivery.failed);
+    }
+}

@@ -1,0 +1,247 @@
+//! What is the start method `Fork`'s own.
+
+use super::{alone, by, children};
+use crate::common::{Flag, for_ever, other_program, output_of, shared_memory_names, unique};
+use procshare::process::{self, StartMethod};
+use procshare::{ErrorKind, JoinError, Process, Segment, SharedArray, SharedValue};
+use std::time::{Duration, Instant};
+
+#[procshare::test]
+fn what_a_closure_captures_arrives() {
+    alone(|| {
+        let (text, mut numbers) = ("captured".to_owned(), vec![1, 2, 3]);
+        let value = SharedValue::new(1).unwrap();
+        let theirs = value.clone();
+        let child = Process::fork(move || {
+            numbers.push(4);
+            theirs.set(2);
+            (text, numbers, process::current().name().to_owned())
+        });
+        let child = child.unwrap();
+        let name = child.name().to_owned();
+        assert_eq!(child.join(), Ok(("captured".to_owned(), vec![1, 2, 3, 4], name)));
+        assert_eq!(value.get(), 2);
+        let builder = Process::builder()
+            .name("copy")
+            .env("ADDED", "1")
+            .current_dir("/")
+            .daemon(true);
+        let child = builder.fork(|| {
+            let folder = std::env::current_dir().unwrap();
+            (
+                process::current().name().to_owned(),
+                std::env::var("ADDED").unwrap(),
+                folder,
+            )
+        });
+        assert_eq!(
+            child.unwrap().join(),
+            Ok(("copy".to_owned(), "1".to_owned(), "/".into()))
+        );
+        assert!(std::env::var("ADDED").is_err());
+        let words = Process::fork(|| -> u8 { panic!("in the copy") }).unwrap().join();
+        assert_eq!(words, Err(JoinError::Panicked("in the copy".to_owned())));
+        let (a, b) = process::scope(|scope| Ok((scope.fork(|| 40)?.join()?, scope.fork(|| 2)?.join()?))).unwrap();
+        assert_eq!(a + b, 42);
+    });
+}
+
+#[procshare::test]
+fn copies_have_copies() {
+    fn descend(depth: u32) -> u32 {
+        match depth {
+            0 => 1,
+            _ => 1 + Process::fork(move || descend(depth - 1)).unwrap().join().unwrap(),
+        }
+    }
+    alone(|| assert_eq!(descend(5), 6));
+}
+
+#[procshare::test]
+fn a_process_with_two_threads_is_refused() {
+    alone(|| {
+        let go = Flag::new();
+        let waits = go.clone();
+        let thread = std::thread::spawn(move || waits.wait_for(1));
+        for error in [
+            Process::fork(|| ()).unwrap_err(),
+            by("fork").spawn(|| (), ()).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::NotForkable);
+            assert!(error.to_string().contains("2 threads"), "{error}");
+        }
+        go.raise();
+        thread.join().unwrap();
+        // A thread that was joined is none, although the kernel counts it a moment longer.
+        assert_eq!(Process::fork(|| 1).unwrap().join(), Ok(1));
+    });
+}
+
+#[procshare::test]
+fn the_harness_of_a_test_is_a_thread_too() {
+    let error = Process::builder()
+        .start_method(StartMethod::Fork)
+        .spawn(|| (), ())
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotForkable);
+}
+
+#[procshare::test]
+fn the_crates_own_threads_are_no_hindrance() {
+    alone(|| {
+        // A watcher of the parent, and a reaper.
+        let go = Flag::new();
+        let orphan = by("spawn")
+            .spawn(|go: Flag| go.wait_for(1), (go.clone(),))
+            .unwrap()
+            .id();
+        let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+        assert_eq!(threads(), 3);
+        assert_eq!(by("fork").spawn(threads, ()).unwrap().join(), Ok(2));
+        assert_eq!(Process::fork(threads).unwrap().join(), Ok(1));
+        assert_eq!(threads(), 3);
+        assert!(children().contains(&orphan));
+        go.raise();
+        crate::common::wait_until(|| !children().contains(&orphan));
+    });
+}
+
+#[procshare::test]
+fn an_array_guard_is_refused_and_a_value_guard_is_not() {
+    alone(|| {
+        let array = SharedArray::<u32>::new(4).unwrap();
+        let value = SharedValue::new(0).unwrap();
+        let mut of_value = value.get_lock();
+        *of_value = 1;
+        assert_eq!(Process::fork(|| 1).unwrap().join(), Ok(1));
+        drop(of_value);
+        let guard = array.get_lock().unwrap();
+        for error in [
+            Process::fork(|| ()).unwrap_err(),
+            by("fork").spawn(|| (), ()).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::NotForkable);
+            assert!(error.to_string().contains("array guard"), "{error}");
+        }
+        drop(guard);
+        assert_eq!(Process::fork(|| 2).unwrap().join(), Ok(2));
+        std::mem::forget(array.get_lock().unwrap());
+        assert!(Process::fork(|| ()).is_err());
+    });
+}
+
+#[procshare::test]
+fn a_copy_does_not_take_its_parents_name_away() {
+    alone(|| {
+        let name = unique("copied");
+        let segment = Segment::create(&name, 4096).unwrap();
+        let theirs = segment.clone();
+        let child = Process::fork(move || {
+            let begun = Instant::now();
+            drop(theirs);
+            begun.elapsed()
+        });
+        assert!(
+            child.unwrap().join().unwrap() < Duration::from_millis(200),
+            "it has waited"
+        );
+        assert_eq!(shared_memory_names(&name).len(), 1);
+        assert!(Segment::open(&name).is_ok());
+        // Not even the last handle of a mapping goes in the copy, where it is dropped last of all.
+        let child = by("fork")
+            .spawn(|segment: Segment| drop(segment), (segment.clone(),))
+            .unwrap();
+        child.join().unwrap();
+        assert_eq!(shared_memory_names(&name).len(), 1);
+        drop(segment);
+        assert_eq!(shared_memory_names(&name).len(), 0);
+    });
+}
+
+struct Tells(&'static str);
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        println!("{} in {}", self.0, process::current().name());
+    }
+}
+
+/// Run as another program, for its standard output.
+#[procshare::test]
+#[ignore = "started by other tests"]
+fn other_program_is_copied() {
+    if std::env::var("PROCSHARE_TEST_COPIED").is_err() {
+        return;
+    }
+    let body = || {
+        let _of_the_parent = Tells("value of the parent");
+        print!("written before\nand kept back, ");
+        let captured = Tells("captured");
+        let child = Process::builder().name("copy").fork(move || {
+            let _captured = &captured;
+            print!("written by the child, without an end\n...");
+        });
+        child.unwrap().join().unwrap();
+        println!("end");
+    };
+    // Not a daemon: nobody kills this program, and the parent of the copy is the one whose output is looked at.
+    let builder = Process::builder().name("parent").start_method(StartMethod::ForkServer);
+    builder.spawn(body, ()).unwrap().join().unwrap();
+}
+
+#[test]
+fn the_copy_runs_no_destructor_of_its_parent_and_doubles_no_output() {
+    let _watchdog = crate::common::watchdog(60);
+    let output = output_of(&mut other_program(
+        "fork::other_program_is_copied",
+        "PROCSHARE_TEST_COPIED",
+    ));
+    let count = |part: &str| output.matches(part).count();
+    assert_eq!(count("written before"), 1, "{output}");
+    assert_eq!(count("kept back"), 1, "{output}");
+    assert_eq!(count("written by the child"), 1, "{output}");
+    assert_eq!(count("value of the parent in parent"), 1, "{output}");
+    assert_eq!(count("value of the parent in copy"), 0, "{output}");
+    // Both have a copy of what was captured.
+    assert_eq!(
+        (count("captured in copy"), count("captured in parent")),
+        (1, 1),
+        "{output}"
+    );
+}
+
+#[procshare::test]
+fn a_blocked_signal_reaches_a_copy() {
+    alone(|| {
+        // SAFETY: a set of signals is made of numbers, for which zero is a value.
+        let mut signals: libc::sigset_t = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointer is to a set.
+        unsafe { libc::sigaddset(&mut signals, libc::SIGTERM) };
+        // SAFETY: the pointers are to a set and null.
+        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &signals, std::ptr::null_mut()) };
+        let child = Process::fork(|| -> u8 { for_ever() }).unwrap();
+        child.terminate().unwrap();
+        assert_eq!(child.join(), Err(JoinError::Signaled(libc::SIGTERM)));
+    });
+}
+
+#[procshare::test]
+fn a_handle_inherited_by_a_copy_is_nobodys_zombie() {
+    alone(|| {
+        let go = Flag::new();
+        let sibling = by("spawn").spawn(|go: Flag| go.wait_for(1), (go.clone(),)).unwrap();
+        let seen = sibling.child();
+        let child = Process::fork(move || {
+            // It is no child of this process, so nobody here can tell how it ends.
+            let runs = (seen.is_alive(), seen.exit_status().is_none());
+            drop(sibling);
+            (
+                runs,
+                std::fs::read_dir("/proc/self/task").unwrap().count(),
+                process::active_children().len(),
+            )
+        });
+        assert_eq!(child.unwrap().join(), Ok(((true, true), 1, 0)));
+        go.raise();
+    });
+}
