@@ -81,7 +81,8 @@ fn children_and_pools_are_heard_of() {
         pool.with_retries(1).apply(dies_twice, (runs.clone(),)),
         Err(JobError::WorkerDied { code: Some(7), .. })
     ));
-    assert!(pool.apply(|| panic!("no"), ()).map(|()| ()).is_err());
+    let panicked: Result<(), JobError> = pool.apply(|| panic!("no"), ());
+    assert!(panicked.is_err());
     pool.close();
     pool.join();
     assert_eq!(heard(&["DEBUG", "worker started"]), 3);
