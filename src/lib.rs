@@ -106,7 +106,7 @@ pub mod schema {
 pub use procshare_derive::Shareable;
 #[cfg(all(feature = "process", not(procshare_loom)))]
 pub use {
-    pool::{job_error::JobError, pool::Pool},
+    pool::{handle::Pool, job_error::JobError},
     process::{entry::init, handle::Process, join_error::JoinError},
     procshare_derive::{main, test},
 };

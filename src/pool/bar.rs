@@ -1,6 +1,6 @@
 //! `Pool::show_progress`: a bar for whoever waits.
 
-use super::pool::Pool;
+use super::handle::Pool;
 use indicatif::ProgressBar;
 
 impl Pool {

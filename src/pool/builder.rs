@@ -1,8 +1,8 @@
 //! `PoolBuilder`: a pool with what `Pool::new` does not offer.
 
 use super::engine::{Engine, Hire};
+use super::handle::{Options, Pool};
 use super::memory::{Memory, Shape};
-use super::pool::{Options, Pool};
 use super::worker::{Setup, work};
 use crate::error::Result;
 use crate::process::call::{self, Entry};

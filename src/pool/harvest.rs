@@ -164,7 +164,7 @@ impl Engine {
         job.advance(1);
     }
 
-    /// Posts what is left of a job again, ahead of others.
+    /// Posts what is left of a job again, ahead of what has no slot yet.
     pub(super) fn keep_or_free(&self, state: &mut State, slot: usize, job: Job) {
         let board = self.memory.board();
         board.free(slot);

@@ -1,8 +1,8 @@
 //! `Imap` and `ImapUnordered`: results of an iterator's items, as many under way as workers need.
 
 use super::group::{Group, Part};
+use super::handle::Pool;
 use super::job_error::JobError;
-use super::pool::Pool;
 use super::worker::Chunk;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

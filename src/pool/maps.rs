@@ -1,10 +1,10 @@
 //! The maps of a [`Pool`]: one function, many items.
 
 use super::group::Group;
+use super::handle::{Pool, chunk_of};
 use super::imap::{Imap, ImapUnordered};
 use super::job_error::JobError;
 use super::pending::{Pending, many};
-use super::pool::{Pool, chunk_of};
 use crate::process::Entry;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
