@@ -476,10 +476,19 @@ impl Engine {
         board.has_sleeper() && board.has_ready() && board.wake_one()
     }
 
-    /// Lets go of what workers no longer hold: one that sleeps holds nothing.
+    /// Lets go of what workers no longer hold: one that sleeps holds nothing, one that has gone on what its job brought.
     fn let_segments_go(&self, state: &mut State) {
-        for seat in 0..state.kept.len() {
-            if state.kept[seat].is_some() && self.memory.board().is_asleep(seat) {
+        let board = self.memory.board();
+        for seat in (0..state.kept.len())
+            .filter(|seat| state.kept[*seat].is_some())
+            .collect::<Vec<_>>()
+        {
+            let has_gone_on = |slot: usize| {
+                // Acquire: pairs with the Release in `Worker::run`.
+                let settled = board.slot(slot).job[word::SETTLED].load(Ordering::Acquire) != 0;
+                settled && state.posted[slot].is_some() && board.worker_of(slot) == Some(seat)
+            };
+            if board.is_asleep(seat) || (0..state.posted.len()).any(has_gone_on) {
                 state.keep(seat, None);
             }
         }

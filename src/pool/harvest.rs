@@ -38,6 +38,7 @@ impl Engine {
         let done = job.done as u64;
         // Relaxed, all: posting the slot publishes them.
         words.job[word::SKIP].store(done, Ordering::Relaxed);
+        words.job[word::SETTLED].store(0, Ordering::Relaxed);
         words.begun.store(done, Ordering::Relaxed);
         for word in [&words.written, &words.flushed, &words.failed] {
             word.store(0, Ordering::Relaxed);

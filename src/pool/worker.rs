@@ -26,6 +26,8 @@ pub(super) mod word {
     /// Its bytes, and how many of those are the table of what travels with it.
     pub(in crate::pool) const BYTES: usize = 3;
     pub(in crate::pool) const HEAD: usize = 4;
+    /// Not zero once its worker has let go of what the job before brought along; the worker writes it.
+    pub(in crate::pool) const SETTLED: usize = 5;
 }
 
 /// What a worker is told at its start.
@@ -206,7 +208,10 @@ impl Worker {
             timed: setup.timed,
             begun_at: 0,
         };
-        match job.and_then(|job| prepare(job, setup.poster, kept)) {
+        let job = job.and_then(|job| prepare(job, setup.poster, kept));
+        // Release: pairs with the Acquire in `let_segments_go`.
+        words.job[word::SETTLED].store(1, Ordering::Release);
+        match job {
             Ok(job) => {
                 run.rest = job.items;
                 for _ in 0..skip {
