@@ -56,6 +56,6 @@ pub use scope::{Scope, scope};
 pub(crate) use server::Server;
 
 /// A server that is a copy of this process.
-pub(crate) fn forked_server() -> crate::Result<std::sync::Arc<Server>> {
+pub(crate) fn forked_server() -> crate::error::Result<std::sync::Arc<Server>> {
     Server::forked()
 }
