@@ -318,6 +318,12 @@
 //! | `board.answered`, `board.finishing` | a job whose last results are published | the results |
 //! | `board.finished`, `board.told` | a job done, of which the parent has not heard | the results, when the parent hears of the death |
 //! | `board.asleep`, `board.awake` | a place among the sleepers, or a wake-up | the parent wakes another |
+//! | `start.posted` | a mailbox nobody knows of | nothing; the kernel frees it |
+//! | `start.asked` | a request a server has, or is about to | a child nobody waits for; the server ends, and the child if it is a daemon |
+//! | `start.made`, `start.named` | a child that runs | the child without its parent; it ends if it is a daemon |
+//! | `start.born`, `start.begun`, `start.done`, `start.answered` | the errand, or an answer | the parent: a child that a signal ended |
+//! | `start.serving`, `start.heard` | a request | the caller: no child; it asks another server, once |
+//! | `start.cloned`, `start.told` | a child made, its id written by the kernel | the caller: the child |
 //! | `reset.locks`, `reset.stamped` | a file of an earlier start of the machine, half reset | the next opener resets it from the beginning |
 //!
 //! # Children
@@ -327,7 +333,36 @@
 //! own text. Arguments and result travel through one memfd. Handles in the arguments become numbers in a table of
 //! descriptors, one per segment; close-on-exec is cleared in the child only, so that no other child inherits them, and
 //! set again when the child takes them over. A marker in the environment without its descriptor means nothing: a
-//! grandchild that runs the same program starts in its own `main`.
+//! grandchild that runs the same program starts in its own `main`. A process that acts for another user than its own
+//! starts nobody so: the child would not trust the mailbox, and come to that `main` without end.
+//!
+//! `Fork` copies this process, and only where that is sound: one thread (this crate's own are stopped for the moment), and
+//! no array guard. The copy knows of no children, watches nobody's orphans, runs one closure or errand, and leaves by
+//! `_exit`, also where it panics.
+//!
+//! `ForkServer` has a process with one thread copy itself. `clone(CLONE_PARENT)` makes the copy a child of the server's
+//! parent, which is the caller: it is waited for, signalled and reaped like any other. Mailbox, streams, folder and handles
+//! go to the server as descriptors of one message; the environment is in the mailbox. The copy puts in order what the C
+//! library's own `fork` would: the thread id it keeps, and the list of robust mutexes.
+//!
+//! | state of a start | moved by | to | if that party dies there |
+//! |---|---|---|---|
+//! | mailbox posted | the caller: `posix_spawn`, `fork`, or a request to the server | made, or asked | nothing is left; a server ends with its parent |
+//! | asked of a server (word 0) | the kernel, in the server's `clone`, which writes the id into the mailbox | made | no child: the caller asks a new server, once, and then gets an error |
+//! | made (word: the id) | the server, by its reply | made and told | the caller reads the word, and goes on as if told |
+//! | made | the child, by reading its errand | begun | its end is told to the parent: a signal, or "not started" |
+//! | begun | the child, by its answer, the state last | answered | the same; what it held of shared objects is free |
+//! | answered | the parent, by reaping | ended | the answer is lost with its reader |
+//!
+//! | who dies | the others |
+//! |---|---|
+//! | a child | the parent is told, by join or by the thread that waits for children whose handle was dropped |
+//! | the parent | daemons and servers end: their watch is on its pidfd, which no pid reused can fool; other children run on |
+//! | a server | nobody: its children are the caller's; the next start has a new one. Until then it is a zombie |
+//!
+//! The end of a child is told once by the kernel and noted in one place for all handles. Children whose handle was dropped
+//! are waited for by a thread that exists only while there are any. What one process knows of its children, servers and
+//! orphans is marked with the process it belongs to, so that a copy made by somebody else's `fork` believes none of it.
 //!
 //! # What is outside
 //!
@@ -340,6 +375,9 @@
 //!   the table.
 //! - A fork child that never calls `exec` holds its parent's share of the file lock: the parent's last drop waits for
 //!   250 ms, and leaves the name to the child, or to `clean`.
+//! - The same holds for children by `Fork`: a name they are left with goes by `create` or `clean`.
+//! - Where the kernel does not tell where the C library keeps a thread's id, or that library is not glibc, children of a
+//!   fork server keep the server's in that place: `raise` and `abort` may then end them by another signal than asked.
 //! - A child forked by a process with several threads may use what it has inherited, but not create or open segments:
 //!   another thread may have held what that needs, as with any allocation.
 //! - A guard is inherited by a fork child. Dropping it there does nothing; using an array's guard there is using what

@@ -21,8 +21,8 @@
 //! | `Fork` | this process, memory and all | one thread, no array guard held | more the larger this process is | children read what this process has computed |
 //!
 //! `Spawn` and `ForkServer` give the same results, but for what a process takes from its parent and this crate does not
-//! carry over: a child of the server has the limits, priorities, user and file-creation mask, and the ignored signals, that
-//! this process had when it first started one so. A child by `Fork` has all that this process has, other descriptors and
+//! carry over: a child of the server has the limits, priorities, groups, session and file-creation mask, and the ignored
+//! signals, that this process had when it first started one so. A child by `Fork` has all that this process has, other descriptors and
 //! signal handlers too; only blocked signals are let through. It leaves without running the destructors or exit handlers
 //! of its parent.
 

@@ -26,7 +26,7 @@ use super::{orphans, passage::Passed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{Deadline, crash_point};
 use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
-use crate::sys::{descriptor, socket, spawn, surroundings};
+use crate::sys::{descriptor, identity, socket, spawn, surroundings};
 use parking_lot::Mutex;
 use std::fmt;
 use std::io;
@@ -42,6 +42,8 @@ static CLEAN: Mutex<Option<Arc<Server>>> = Mutex::new(None);
 /// A process that makes children for this one.
 pub(crate) struct Server {
     core: Arc<Core>,
+    /// For whom it acts, as this process did when it started it.
+    user: u32,
     /// Whoever holds the lock has a start under way. `None` once the server is known to be gone.
     socket: Mutex<Option<OwnedFd>>,
 }
@@ -126,13 +128,16 @@ impl Server {
         })?;
         Ok(Server {
             core: Core::new(serve::NAME.to_owned(), pid, pidfd, mailbox),
+            user: identity::user_id(),
             socket: Mutex::new(Some(socket)),
         })
     }
 
-    /// Whether it can be asked: a copy of this process has servers of its own.
+    /// Whether it can be asked. A copy of this process has servers of its own, and one that now acts for another user has
+    /// children who do so too.
     fn serves(&self) -> bool {
-        self.core.is_ours() && self.core.look().is_none() && self.socket.lock().is_some()
+        let is_own = self.core.is_ours() && self.user == identity::user_id();
+        is_own && self.core.look().is_none() && self.socket.lock().is_some()
     }
 
     /// Has a child made by this server, which is followed by no other if it has ended.

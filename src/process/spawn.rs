@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
 use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::surroundings::{self, Stream};
-use crate::sys::{Errno, errno_is, spawn};
+use crate::sys::{Errno, errno_is, identity, spawn};
 use std::ffi::CString;
 use std::io;
 use std::sync::Arc;
@@ -83,6 +83,12 @@ pub(super) fn launch<'a>(
     environment: &Environment,
     mut keep: Vec<BorrowedFd<'a>>,
 ) -> Result<u32> {
+    // A program that acts for another user than its own takes nothing from its caller: the child would come to its own
+    // main, and start children there in turn.
+    if identity::is_privileged() {
+        let message = "this process acts for another user or group than its own, where a child would not trust it";
+        return Err(Error::new(ErrorKind::PermissionDenied, message));
+    }
     keep.push(mailbox.fd().as_fd());
     let marker = mailbox.marker().map_err(|error| failure("fstat", error))?;
     spawn::spawn_self(&command_line(way), &environment.lines(&marker), &keep, way.is_noisy())

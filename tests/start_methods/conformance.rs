@@ -251,6 +251,15 @@ fn a_child_has_no_descriptor_but_its_own_unless_it_is_a_copy() {
 }
 
 #[test]
+fn handles_may_go_to_other_threads() {
+    fn check<T: Send + Sync>() {}
+    check::<procshare::Process<String>>();
+    check::<process::Child>();
+    check::<process::Builder>();
+    check::<process::Scope>();
+}
+
+#[test]
 fn start_methods_have_names() {
     for method in METHODS {
         assert_eq!(method.to_string().parse::<StartMethod>().unwrap(), method);

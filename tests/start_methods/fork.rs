@@ -3,7 +3,9 @@
 use super::{alone, by, children};
 use crate::common::{Flag, for_ever, other_program, output_of, shared_memory_names, unique};
 use procshare::process::{self, StartMethod};
-use procshare::{ErrorKind, JoinError, Process, Segment, SharedArray, SharedValue};
+use procshare::{
+    ErrorKind, JoinError, Process, Segment, SharedArray, SharedCounter, SharedMap, SharedQueue, SharedValue,
+};
 use std::time::{Duration, Instant};
 
 #[procshare::test]
@@ -43,6 +45,32 @@ fn what_a_closure_captures_arrives() {
         assert_eq!(words, Err(JoinError::Panicked("in the copy".to_owned())));
         let (a, b) = process::scope(|scope| Ok((scope.fork(|| 40)?.join()?, scope.fork(|| 2)?.join()?))).unwrap();
         assert_eq!(a + b, 42);
+    });
+}
+
+#[procshare::test]
+fn objects_that_a_closure_captures_can_be_used() {
+    alone(|| {
+        let queue = SharedQueue::<u32>::new(4).unwrap();
+        let map = SharedMap::<u32, String>::with_capacity(1 << 16).unwrap();
+        let array = SharedArray::<u32>::new(2).unwrap();
+        let counter = SharedCounter::new(0).unwrap();
+        map.insert(&1, &"parent".to_owned()).unwrap();
+        queue.put(1).unwrap();
+        let theirs = (queue.clone(), map.clone(), array.clone(), counter.clone());
+        let child = Process::fork(move || {
+            let (queue, map, array, counter) = theirs;
+            assert_eq!(queue.get().unwrap(), 1);
+            queue.put(2).unwrap();
+            assert_eq!(map.get(&1).unwrap().as_deref(), Some("parent"));
+            map.insert(&2, &"child".to_owned()).unwrap();
+            array.get_lock().unwrap()[1] = 7;
+            counter.increment().unwrap();
+        });
+        child.unwrap().join().unwrap();
+        assert_eq!(queue.get().unwrap(), 2);
+        assert_eq!(map.get(&2).unwrap().as_deref(), Some("child"));
+        assert_eq!((array.get(1).unwrap(), counter.get()), (7, 1));
     });
 }
 

@@ -191,6 +191,48 @@ fn more_descriptors_than_a_message_takes_are_an_error() {
     });
 }
 
+#[procshare::test]
+fn a_server_without_room_for_descriptors_says_so_and_lives_on() {
+    alone(|| {
+        let server = server();
+        let limit = |most| {
+            let limit = libc::rlimit {
+                rlim_cur: most,
+                rlim_max: 1024,
+            };
+            // SAFETY: the pointers are to a limit and null; the number is that of a child nobody has reaped.
+            let set = unsafe { libc::prlimit(server as i32, libc::RLIMIT_NOFILE, &limit, std::ptr::null_mut()) };
+            assert_eq!(set, 0);
+        };
+        limit(8);
+        let error = by("fork-server").spawn(|| (), ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooManyDescriptors, "{error}");
+        limit(1024);
+        assert_eq!(by("fork-server").spawn(|| 1, ()).unwrap().join(), Ok(1));
+        assert_eq!(children(), [server]);
+    });
+}
+
+/// Begun anew, the program would not trust its caller, come to its own main, and start children there.
+#[procshare::test]
+fn a_process_that_acts_for_another_user_starts_no_program() {
+    alone(|| {
+        // SAFETY: the call only returns a number.
+        if unsafe { libc::geteuid() } != 0 {
+            return;
+        }
+        // SAFETY: the call changes a number of this process.
+        assert_eq!(unsafe { libc::seteuid(65534) }, 0);
+        let outcomes = ["spawn", "fork-server"].map(|method| by(method).spawn(|| (), ()).map(drop));
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::seteuid(0) }, 0);
+        for outcome in outcomes {
+            assert_eq!(outcome.unwrap_err().kind(), ErrorKind::PermissionDenied);
+        }
+        assert!(children().is_empty());
+    });
+}
+
 #[test]
 #[ignore = "started by other tests"]
 fn other_program_starts_without_an_entry() {

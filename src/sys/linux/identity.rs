@@ -148,6 +148,18 @@ pub(crate) fn user_id() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// Tells whether this process acts for another user or group than the one it belongs to.
+#[cfg(feature = "process")]
+pub(crate) fn is_privileged() -> bool {
+    // SAFETY: the call takes nothing and cannot fail.
+    let users = (unsafe { libc::getuid() }, user_id());
+    // SAFETY: the call takes nothing and cannot fail.
+    let group = unsafe { libc::getgid() };
+    // SAFETY: the call takes nothing and cannot fail.
+    let effective = unsafe { libc::getegid() };
+    users.0 != users.1 || group != effective
+}
+
 /// Returns a number from 1 to 255 that every `exec` draws anew.
 ///
 /// All threads of an image and all its fork children share it.
