@@ -8,7 +8,9 @@ mod bomb;
 mod common;
 
 use bomb::Bomb;
-use common::{Flag, Stubborn, alone, descriptors, for_ever, shared_memory_names, unique, wait_until, watchdog};
+use common::{
+    Flag, Stubborn, alone, descriptors, for_ever, shared_memory_names, unique, wait_until, watchdog, while_waiting,
+};
 use procshare::{
     Connection, Consumer, FrozenArray, JobError, Pool, Producer, Receiver, Segment, Sender, SharedArray, SharedAtomic,
     SharedAtomicArray, SharedCounter, SharedMap, SharedQueue, SharedValue, pipe, ring,
@@ -243,41 +245,77 @@ fn ends_of_pipes_and_rings_travel() {
 fn ends_of_pipes_and_rings_reach_a_second_worker() {
     let _watchdog = watchdog(60);
     let pool = Pool::new(1).unwrap().with_retries(3);
-    fn die_twice(runs: &SharedCounter) {
-        if runs.increment().unwrap() < 3 {
-            std::process::abort();
-        }
-    }
+    let now = Flag::new();
+    now.raise();
     let runs = SharedCounter::new(0).unwrap();
     let (ours, theirs) = pipe::<u32>().unwrap();
     let (sender, _receiver) = theirs.split();
-    let send = |sender: Sender<u32>, runs: SharedCounter| {
-        die_twice(&runs);
+    let send = |sender: Sender<u32>, runs: SharedCounter, now: Flag| {
+        die_twice(&runs, &now);
         sender.send(7).unwrap();
     };
-    let mut sent = pool.submit(send, (sender, runs.clone()));
+    let mut sent = pool.submit(send, (sender, runs.clone(), now.clone()));
     assert_eq!(sent.get_timeout(PATIENCE), Ok(()), "a sender");
     assert_eq!((ours.recv_timeout(PATIENCE), runs.get()), (Ok(7), 3));
 
     let runs = SharedCounter::new(0).unwrap();
     let (producer, mut consumer) = ring::<u64>(4).unwrap();
-    let push = |mut producer: Producer<u64>, runs: SharedCounter| {
-        die_twice(&runs);
+    let push = |mut producer: Producer<u64>, runs: SharedCounter, now: Flag| {
+        die_twice(&runs, &now);
         producer.push(8).unwrap();
     };
-    let mut pushed = pool.submit(push, (producer, runs.clone()));
+    let mut pushed = pool.submit(push, (producer, runs.clone(), now.clone()));
     assert_eq!(pushed.get_timeout(PATIENCE), Ok(()), "a producer");
     assert_eq!((consumer.pop(), runs.get()), (Ok(8), 3));
 
     let runs = SharedCounter::new(0).unwrap();
     let queue = SharedQueue::<u32>::new(4).unwrap();
-    let put = |queue: SharedQueue<u32>, runs: SharedCounter| {
-        die_twice(&runs);
+    let put = |queue: SharedQueue<u32>, runs: SharedCounter, now: Flag| {
+        die_twice(&runs, &now);
         queue.put(9).unwrap();
     };
-    let mut was_put = pool.submit(put, (queue.clone(), runs.clone()));
+    let mut was_put = pool.submit(put, (queue.clone(), runs.clone(), now.clone()));
     assert_eq!(was_put.get_timeout(PATIENCE), Ok(()), "a queue");
     assert_eq!((queue.get_timeout(PATIENCE), runs.get()), (Ok(9), 3));
+}
+
+/// Dies twice, when it is told to.
+fn die_twice(runs: &SharedCounter, go: &Flag) {
+    if runs.increment().unwrap() < 3 {
+        go.wait_for(1);
+        std::process::abort();
+    }
+}
+
+/// Who waits at the other end meanwhile is not told that nobody is there: the job that has the end is yet to be done.
+#[procshare::test]
+fn a_pipe_is_not_cut_while_its_job_is_begun_anew() {
+    let _watchdog = watchdog(60);
+    let pool = Pool::new(1).unwrap().with_retries(3);
+    let (runs, go) = (SharedCounter::new(0).unwrap(), Flag::new());
+    let (ours, theirs) = pipe::<u32>().unwrap();
+    let send = |theirs: Connection<u32>, runs: SharedCounter, go: Flag| {
+        die_twice(&runs, &go);
+        theirs.send(7).unwrap();
+    };
+    let sent = pool.submit(send, (theirs, runs, go.clone()));
+    let (came, ()) = while_waiting(|| ours.recv_timeout(PATIENCE), || go.raise());
+    assert_eq!((came, sent.get()), (Ok(7), Ok(())));
+}
+
+#[procshare::test]
+fn a_ring_is_not_cut_while_its_job_is_begun_anew() {
+    let _watchdog = watchdog(60);
+    let pool = Pool::new(1).unwrap().with_retries(3);
+    let (runs, go) = (SharedCounter::new(0).unwrap(), Flag::new());
+    let (producer, mut consumer) = ring::<u64>(4).unwrap();
+    let push = |mut producer: Producer<u64>, runs: SharedCounter, go: Flag| {
+        die_twice(&runs, &go);
+        producer.push(8).unwrap();
+    };
+    let pushed = pool.submit(push, (producer, runs, go.clone()));
+    let (came, ()) = while_waiting(|| consumer.pop_timeout(PATIENCE), || go.raise());
+    assert_eq!((came, pushed.get()), (Ok(8), Ok(())));
 }
 
 /// Who waits for the other end hears that nobody has it any more, however the job has ended.

@@ -161,7 +161,7 @@ impl Caller<'_> {
     }
 
     fn with_handles(&self, jobs: &Pool, items: Vec<Item>) -> Vec<Result<Blob, JobError>> {
-        let segment = Segment::create(&unique(self.names), 1 << 16).unwrap();
+        let segment = Segment::create(unique(self.names), 1 << 16).unwrap();
         let counter = segment.counter("counter", 0).unwrap();
         let sum = SharedValue::new(0_u64).unwrap();
         let arguments = items.into_iter().map(|item| (item, segment.clone(), sum.clone()));
