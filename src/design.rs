@@ -22,8 +22,10 @@
 //! above join them. With `--cfg procshare_loom` only `primitive` (its model half) and `raw` are built.
 //!
 //! What is absent: no pointer, reference or process-local address is ever stored in a segment. No Rust reference ever
-//! leads to plain bytes a peer may write meanwhile. No death is ever concluded from elapsed time. No server process
-//! runs, and no thread but that of a daemon child, which watches its parent.
+//! leads to plain bytes a peer may write meanwhile. No death is ever concluded from elapsed time. No process runs
+//! but those a program starts, and the one that makes its children where it asks for `ForkServer`. No thread runs but that
+//! of a daemon child, which watches its parent, that of a pool's parent, and one that reaps children whose handles were
+//! dropped, until they have ended.
 //!
 //! # Bytes of a segment
 //!
