@@ -15,7 +15,7 @@
 //! floor 2  src/segment/      create, attach, lifetime, placing objects
 //! floor 1  src/layout/       what the bytes mean   |   src/raw/  state machines in shared memory
 //! floor 0  src/primitive/    the only door to atomics, futexes, owner ids, liveness
-//!          src/sys/          the only place that names libc       src/error.rs
+//!          src/sys/          the only place that names libc       src/error.rs, src/trace.rs
 //! ```
 //!
 //! `layout` and `raw` do not import each other: layout finds the place, raw says what happens there, and the floors
