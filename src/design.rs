@@ -15,15 +15,17 @@
 //! floor 2  src/segment/      create, attach, lifetime, placing objects
 //! floor 1  src/layout/       what the bytes mean   |   src/raw/  state machines in shared memory
 //! floor 0  src/primitive/    the only door to atomics, futexes, owner ids, liveness
-//!          src/sys/          the only place that names libc       src/error.rs
+//!          src/sys/          the only place that names libc       src/error.rs, src/trace.rs
 //! ```
 //!
 //! `layout` and `raw` do not import each other: layout finds the place, raw says what happens there, and the floors
 //! above join them. With `--cfg procshare_loom` only `primitive` (its model half) and `raw` are built.
 //!
 //! What is absent: no pointer, reference or process-local address is ever stored in a segment. No Rust reference ever
-//! leads to plain bytes a peer may write meanwhile. No death is ever concluded from elapsed time. No server process
-//! runs, and no thread but that of a daemon child, which watches its parent.
+//! leads to plain bytes a peer may write meanwhile. No death is ever concluded from elapsed time. No process runs
+//! but those a program starts, and the one that makes its children where it asks for `ForkServer`. No thread runs but that
+//! of a daemon child, which watches its parent, that of a pool's parent, and one that reaps children whose handles were
+//! dropped, until they have ended.
 //!
 //! # Bytes of a segment
 //!

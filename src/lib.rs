@@ -1,4 +1,4 @@
-//! Shared-memory values, queues, pipes, dictionaries and child processes that survive any kill.
+//! Shared-memory values, queues, dictionaries, child processes and pools that survive any kill.
 //!
 //! > **Kill any process at any instruction. No survivor hangs, no value is torn, nothing is left behind.**
 //!
@@ -40,9 +40,11 @@
 //! | messages from many to many | [`SharedQueue`] | an item is delivered or not; nobody left is `Disconnected` |
 //! | a talk between two | [`pipe`](fn@pipe) | the same |
 //! | a stream of plain values from one to one | [`ring`](fn@ring) | the same |
+//! | a function in a process of its own | `Process` | its end is a value |
+//! | a function for many items, in a few processes | `Pool` | the item it held is an error, all others are done |
 //!
-//! Dictionaries come with the feature `map`, queues and pipes with `messages`, child processes with `process`; all are on
-//! by default.
+//! Dictionaries come with the feature `map`, queues and pipes with `messages`, child processes and pools with `process`; all
+//! are on by default.
 //!
 //! Limits: Linux, 64-bit; peers share one user id (or name the one they trust), one PID namespace and one time
 //! namespace; sizes are fixed at creation. Peers must cooperate: they may crash, be killed, be old builds, but whoever may

@@ -10,7 +10,7 @@ mod forked;
 use common::{Flag, alone, for_ever, has_ended, shared_memory_names, unique, wait_until, watchdog};
 use forked::{Child, End};
 use procshare::pool::Pending;
-use procshare::{JobError, Pool, Segment, SharedCounter};
+use procshare::{JobError, Pool, Segment};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -25,19 +25,8 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 /// The encoder's output: the end of a buffer.
 struct Append<'a>(&'a mut Vec<u8>);
 
-impl Append<'_> {
-    /// Appends the first `N` bytes, if there are so many, and returns the rest.
-    #[inline]
-    fn append_chunk<'a, const N: usize>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        match bytes.split_first_chunk::<N>() {
-            Some((chunk, rest)) => {
-                self.0.extend_from_slice(chunk);
-                rest
-            }
-            None => bytes,
-        }
-    }
-}
+/// Fewer bytes than this are appended one by one: numbers mostly, for which a call would take longer.
+const SHORT: usize = 8;
 
 impl Flavor for Append<'_> {
     type Output = ();
@@ -50,15 +39,11 @@ impl Flavor for Append<'_> {
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        let mut rest = bytes;
-        if rest.len() < 16 {
-            // Numbers, mostly: pieces of known sizes are copied without a call.
-            rest = self.append_chunk::<8>(rest);
-            rest = self.append_chunk::<4>(rest);
-            rest = self.append_chunk::<2>(rest);
-            self.append_chunk::<1>(rest);
+        if bytes.len() < SHORT {
+            self.0.reserve(SHORT);
+            bytes.iter().for_each(|byte| self.0.push(*byte));
         } else {
-            self.0.extend_from_slice(rest);
+            self.0.extend_from_slice(bytes);
         }
         Ok(())
     }

@@ -203,7 +203,7 @@ impl Pool {
     /// use procshare::{Pool, SharedCounter};
     ///
     /// fn dies_once(runs: SharedCounter) -> i64 {
-    ///     if runs.increment() == Ok(1) {
+    ///     if runs.increment().is_ok_and(|run| run == 1) {
     ///         std::process::abort();
     ///     }
     ///     runs.get()

@@ -1,17 +1,17 @@
 //! `current`: who this process is among the processes of the program.
 
-use super::child::Origin;
 use parking_lot::Mutex;
 
 /// The name of a process that this crate did not start.
 const MAIN: &str = "MainProcess";
 
-/// What this process was told when it was started, and which process that was.
-static OWN: Mutex<Option<(Origin, String)>> = Mutex::new(None);
+/// The id of a process that was told its name when it was started, and the name. A copy of it has another id; more to tell
+/// the two apart would cost every child a look at its namespaces.
+static OWN: Mutex<Option<(u32, String)>> = Mutex::new(None);
 
 /// The calling process is a child of that name.
 pub(super) fn begin(name: String) {
-    *OWN.lock() = Some((Origin::here(), name));
+    *OWN.lock() = Some((std::process::id(), name));
 }
 
 /// Returns what this process knows of itself.
@@ -38,7 +38,7 @@ pub fn current() -> Current {
     // A copy of a child that somebody else made is nobody's child here.
     let name = own
         .as_ref()
-        .filter(|(origin, _)| origin.is_here())
+        .filter(|(id, _)| *id == std::process::id())
         .map(|(_, name)| name);
     Current { name: name.cloned() }
 }
