@@ -12,8 +12,8 @@ use common::{
     Flag, Stubborn, alone, descriptors, for_ever, shared_memory_names, unique, wait_until, watchdog, while_waiting,
 };
 use procshare::{
-    Connection, Consumer, FrozenArray, JobError, Pool, Producer, Receiver, Segment, Sender, SharedArray, SharedAtomic,
-    SharedAtomicArray, SharedCounter, SharedMap, SharedQueue, SharedValue, pipe, ring,
+    Connection, Consumer, FrozenArray, JobError, Pool, Producer, Receiver, RecvError, Segment, Sender, SharedArray,
+    SharedAtomic, SharedAtomicArray, SharedCounter, SharedMap, SharedQueue, SharedValue, pipe, ring,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -287,9 +287,9 @@ fn die_twice(runs: &SharedCounter, go: &Flag) {
     }
 }
 
-/// Who waits at the other end meanwhile is not told that nobody is there: the job that has the end is yet to be done.
+/// An end goes with the worker that had it: who waits at the other hears of that, or of the next run if that is quicker.
 #[procshare::test]
-fn a_pipe_is_not_cut_while_its_job_is_begun_anew() {
+fn a_pipe_hears_of_a_death_or_of_the_next_run() {
     let _watchdog = watchdog(60);
     let pool = Pool::new(1).unwrap().with_retries(3);
     let (runs, go) = (SharedCounter::new(0).unwrap(), Flag::new());
@@ -300,11 +300,13 @@ fn a_pipe_is_not_cut_while_its_job_is_begun_anew() {
     };
     let sent = pool.submit(send, (theirs, runs, go.clone()));
     let (came, ()) = while_waiting(|| ours.recv_timeout(PATIENCE), || go.raise());
-    assert_eq!((came, sent.get()), (Ok(7), Ok(())));
+    assert!(matches!(came, Ok(7) | Err(RecvError::Disconnected)), "{came:?}");
+    assert_eq!(sent.get(), Ok(()));
+    assert!(came == Ok(7) || ours.recv_timeout(PATIENCE) == Ok(7));
 }
 
 #[procshare::test]
-fn a_ring_is_not_cut_while_its_job_is_begun_anew() {
+fn a_ring_hears_of_a_death_or_of_the_next_run() {
     let _watchdog = watchdog(60);
     let pool = Pool::new(1).unwrap().with_retries(3);
     let (runs, go) = (SharedCounter::new(0).unwrap(), Flag::new());
@@ -315,7 +317,9 @@ fn a_ring_is_not_cut_while_its_job_is_begun_anew() {
     };
     let pushed = pool.submit(push, (producer, runs, go.clone()));
     let (came, ()) = while_waiting(|| consumer.pop_timeout(PATIENCE), || go.raise());
-    assert_eq!((came, pushed.get()), (Ok(8), Ok(())));
+    assert!(matches!(came, Ok(8) | Err(RecvError::Disconnected)), "{came:?}");
+    assert_eq!(pushed.get(), Ok(()));
+    assert!(came == Ok(8) || consumer.pop_timeout(PATIENCE) == Ok(8));
 }
 
 /// Who waits for the other end hears that nobody has it any more, however the job has ended.

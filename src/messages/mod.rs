@@ -50,5 +50,5 @@ pub use {
 #[cfg(feature = "process")]
 pub(crate) use {
     seat::Reservation,
-    travel::{Parcel, Travel},
+    travel::{Parcel, Share, Travel},
 };

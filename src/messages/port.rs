@@ -56,6 +56,13 @@ impl Port {
         Ok(Self::new(channel, seat))
     }
 
+    /// What a job's worker is told, which joins by itself.
+    #[cfg(feature = "process")]
+    pub(super) fn without_ticket(&self) -> Parcel {
+        let channel = &self.channel;
+        self.seat.without_ticket(channel.handle().name(), channel.number())
+    }
+
     /// Sets a seat aside for a child, and says what it must be told.
     pub(super) fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)> {
         self.seat.send_off(&self.channel.seats, self.channel.number())

@@ -7,6 +7,8 @@ use super::error::{SendError, no_seat};
 use super::port::Port;
 use super::queue_builder::QueueBuilder;
 use super::seat::{Reservation, Seat};
+#[cfg(feature = "process")]
+use super::travel::KeepShare;
 use super::travel::{Parcel, Travel};
 use crate::collections::Handle;
 use crate::error::Result;
@@ -18,6 +20,8 @@ use serde::Serialize;
 use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;
+#[cfg(feature = "process")]
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Passes messages from many processes to many, first in, first out.
@@ -458,6 +462,18 @@ impl<T> fmt::Debug for SharedQueue<T> {
 impl<T> Travel for SharedQueue<T> {
     fn segment(&self) -> &Segment {
         self.port.segment()
+    }
+
+    #[cfg(feature = "process")]
+    fn send_without_ticket(&self) -> Option<(Parcel, KeepShare<Self>)> {
+        Some((self.port.without_ticket(), |queue| {
+            let label = || queue.port.segment().label();
+            let port = queue
+                .port
+                .share()
+                .map_err(|cause| no_seat(cause, "peer").in_segment(label()))?;
+            Ok(Arc::new(port))
+        }))
     }
 
     fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)> {

@@ -292,6 +292,22 @@ impl Seat {
         Ok((parcel, vec![reservation]))
     }
 
+    /// What somebody is told who joins by himself, as any number may, while this handle's process keeps a share.
+    #[cfg(feature = "process")]
+    pub(super) fn without_ticket(&self, name: String, end: u8) -> Parcel {
+        let passed = PassedSeat {
+            at: u32::MAX,
+            number: 0, // No ticket has this number.
+            alone_at: None,
+            awaited: self.awaited(),
+        };
+        Parcel {
+            name,
+            seats: vec![passed],
+            end,
+        }
+    }
+
     fn issue(&self, seats: &Seats, session: &Session<'_>) -> Result<PassedSeat, NoSeat> {
         let state = State(self.state.load(Ordering::Relaxed));
         if state.is_void() || !is_current_process(state.process()) {

@@ -24,6 +24,14 @@ impl Parcel {
     }
 }
 
+/// A share of this process, kept so that peers do not find themselves alone.
+#[cfg(feature = "process")]
+pub(crate) type Share = std::sync::Arc<dyn std::any::Any + Send + Sync>;
+
+/// Takes a further share of a handle.
+#[cfg(feature = "process")]
+pub(crate) type KeepShare<H> = fn(&H) -> Result<Share>;
+
 /// A handle that takes part, so that its passing must be known to the others.
 #[cfg_attr(
     not(feature = "process"),
@@ -34,6 +42,12 @@ pub(crate) trait Travel: Sized {
 
     /// Sets seats aside for the child. An end that only one may have goes with them.
     fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)>;
+
+    /// For handles any number may have: what somebody is told who joins by himself, and how a share is kept here until then.
+    #[cfg(feature = "process")]
+    fn send_without_ticket(&self) -> Option<(Parcel, KeepShare<Self>)> {
+        None
+    }
 
     /// Takes the seats set aside, in the child.
     fn arrive(segment: &Segment, parcel: &Parcel) -> Result<Self>;

@@ -14,13 +14,14 @@ use super::worker::{Setup, word};
 use crate::error::{Error, Result};
 use crate::primitive::{Home, Ordering};
 use crate::process::handle::Process;
-use crate::process::transfer::Descriptor;
+use crate::process::transfer::{Descriptor, Luggage};
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{clock, event, spawn};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 /// While jobs are out, the thread looks so often whether one is ready that nobody takes: the worker that was woken for it
@@ -151,7 +152,7 @@ impl Engine {
         for mut job in packed.jobs {
             job.number = number + (job.first - packed.first) as u64;
             match &refused {
-                Some(error) => deliveries.push(give_up(&mut state, &job, error.clone())),
+                Some(error) => deliveries.push(give_up(&mut state, job, error.clone())),
                 None => state.backlog.push_back(job),
             }
         }
@@ -166,7 +167,14 @@ impl Engine {
         if must_tell {
             state.unaware = Unaware::No;
         }
+        // There may be no thread any more to drop it.
+        let trash = if state.is_gone {
+            core::mem::take(&mut state.trash)
+        } else {
+            Vec::new()
+        };
         drop(state);
+        drop(trash);
         if must_tell {
             self.tell_thread();
         }
@@ -198,7 +206,7 @@ impl Engine {
                 state.free.push(slot);
                 self.memory.punch_job(slot);
                 let text = format!("arguments of {} bytes: {error}", bytes.len());
-                deliveries.push(give_up(state, &job, JobError::OutOfMemory(text)));
+                deliveries.push(give_up(state, job, JobError::OutOfMemory(text)));
                 continue;
             }
             state.posted[slot] = Some(job);
@@ -239,9 +247,8 @@ impl Engine {
             .partition(|job| Arc::ptr_eq(&job.group, group));
         state.backlog = others;
         let ours: VecDeque<Job> = ours;
-        for job in &ours {
+        for job in ours {
             deliveries.push(give_up(&mut state, job, JobError::Cancelled));
-            state.unreported = true;
         }
         for slot in 0..state.posted.len() {
             let is_ours = state.posted[slot]
@@ -249,9 +256,7 @@ impl Engine {
                 .is_some_and(|job| Arc::ptr_eq(&job.group, group));
             if is_ours && self.withdraw(&mut state, slot) {
                 if let Some(job) = state.posted[slot].take() {
-                    deliveries.push(give_up(&mut state, &job, JobError::Cancelled));
-                    state.unreported = true;
-                    state.trash.push(job.luggage);
+                    deliveries.push(give_up(&mut state, job, JobError::Cancelled));
                     self.release(&mut state, slot);
                 }
             }
@@ -349,9 +354,7 @@ impl Engine {
         let posted: Vec<Job> = state.posted.iter_mut().filter_map(Option::take).collect();
         state.again.clear();
         for job in backlog.into_iter().chain(posted) {
-            deliveries.push(give_up(state, &job, reason.clone()));
-            state.unreported = true;
-            state.trash.push(job.luggage);
+            deliveries.push(give_up(state, job, reason.clone()));
         }
         if !matches!(state.phase, Phase::Over(_)) {
             state.phase = Phase::Over(reason);
@@ -402,7 +405,7 @@ impl Engine {
             drop(state);
             let news = unreported || !deliveries.is_empty();
             deliver(deliveries);
-            drop(trash);
+            let_go_of(trash);
             if news {
                 self.report();
             }
@@ -511,5 +514,18 @@ impl Engine {
         if catch_unwind(AssertUnwindSafe(|| watch(&progress))).is_ok() {
             self.watch.lock().get_or_insert(watch);
         }
+    }
+}
+
+/// Drops what jobs have brought along. Seats are given up under a lock that a stopped worker may hold, so the pool's thread
+/// does not wait for that.
+fn let_go_of(trash: Vec<Arc<Luggage>>) {
+    if !trash.iter().any(|luggage| luggage.has_seats()) {
+        return;
+    }
+    let (send, receive) = mpsc::channel::<Vec<Arc<Luggage>>>();
+    let thread = thread::Builder::new().name("procshare-seats".to_owned());
+    if thread.spawn(move || drop(receive.recv())).is_ok() {
+        let _ = send.send(trash); // It waits for this alone.
     }
 }

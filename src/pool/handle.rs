@@ -195,7 +195,8 @@ impl Pool {
     /// Returns a handle whose jobs are begun anew if their worker dies.
     ///
     /// Each item may be begun so many times more. It is for functions that may run twice: the first run can have done all
-    /// its work before it died.
+    /// its work before it died. An end of a pipe or ring among the arguments goes with the worker that dies, and the next run
+    /// takes it up again: whoever waits at the other end may be told meanwhile that nobody is there.
     ///
     /// # Examples
     ///

@@ -171,18 +171,11 @@ pub(super) fn fail(state: &mut State, group: Arc<Group>, first: usize, count: us
 }
 
 /// Ends what is left of a job.
-pub(super) fn give_up(state: &mut State, job: &Job, error: JobError) -> Delivery {
-    state.ended(&job.group, job.left(), job.left());
-    Delivery {
-        group: job.group.clone(),
-        part: Part::Failure {
-            first: job.next(),
-            count: job.left(),
-            error,
-        },
-        items: job.left(),
-        failed: job.left(),
-    }
+pub(super) fn give_up(state: &mut State, job: Job, error: JobError) -> Delivery {
+    let (first, count) = (job.next(), job.left());
+    state.trash.push(job.luggage);
+    state.unreported = true;
+    fail(state, job.group, first, count, error)
 }
 
 /// Tells the groups, the pool's state no longer locked: whoever waits may submit the next job at once.

@@ -13,16 +13,20 @@ use crate::collections::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::encoding::{decode, encode};
 use crate::layout::{Kind, Shareable};
-use crate::messages::{Connection, Consumer, Parcel, Producer, Receiver, Reservation, Sender, SharedQueue, Travel};
+use crate::messages::{
+    Connection, Consumer, Parcel, Producer, Receiver, Reservation, Sender, Share, SharedQueue, Travel,
+};
 use crate::primitive::liveness::child_id;
 use crate::segment::Segment;
 use crate::sys::descriptor;
 use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
+use parking_lot::Mutex;
 use serde::de::{self, Deserialize, DeserializeOwned, Deserializer};
 use serde::ser::{self, Serialize, Serializer};
+use std::any::Any;
 use std::cell::RefCell;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// What arrived with the arguments of this process.
 #[derive(Default)]
@@ -43,7 +47,17 @@ pub(crate) struct Luggage {
     segments: Vec<(Segment, Passed)>,
     files: Vec<Descriptor>,
     seats: Vec<Reservation>,
+    /// It is that of jobs, of which there may be more than a queue has seats.
+    is_for_jobs: bool,
+    /// What keeps peers of the handles among the jobs from finding themselves alone until workers have joined.
+    shares: Vec<Share>,
 }
+
+/// Which object, in which process, a share is of.
+type ShareKey = (u32, u64, u64, String);
+
+/// The shares that luggage keeps, one for each object however many jobs bring it.
+static SHARES: Mutex<Vec<(ShareKey, Weak<dyn Any + Send + Sync>)>> = Mutex::new(Vec::new());
 
 impl Luggage {
     /// The descriptors the child must inherit.
@@ -81,6 +95,31 @@ impl Luggage {
                 seat.hand_over(child);
             }
         }
+    }
+
+    /// The share of an object in the segment at that place; another luggage may keep it already.
+    fn share_of(&self, place: u32, object: &str, keep: impl FnOnce() -> Result<Share>) -> Result<Share> {
+        let file = self
+            .segments
+            .get(place as usize)
+            .map(|(_, passed)| (passed.dev, passed.ino));
+        let (dev, ino) = file.unwrap_or_default();
+        // A copy of the process that took a share has none.
+        let key = (std::process::id(), dev, ino, object.to_owned());
+        let mut shares = SHARES.lock();
+        let known = shares.iter().find(|(other, _)| *other == key);
+        if let Some(share) = known.and_then(|(_, share)| share.upgrade()) {
+            return Ok(share);
+        }
+        let share = keep()?;
+        shares.retain(|(_, share)| share.strong_count() > 0);
+        shares.push((key, Arc::downgrade(&share)));
+        Ok(share)
+    }
+
+    /// Whether dropping it takes locks that others may hold.
+    pub(crate) fn has_seats(&self) -> bool {
+        !self.seats.is_empty() || !self.shares.is_empty()
     }
 
     /// The segment's place in the table, one for each file.
@@ -184,7 +223,10 @@ impl Luggage {
 /// Encodes the arguments of some jobs, all with one luggage: `work` does so by [`pack_one`].
 pub(crate) fn packing(work: impl FnOnce()) -> Luggage {
     let begun = Transfer {
-        direction: Direction::Out(Luggage::default()),
+        direction: Direction::Out(Luggage {
+            is_for_jobs: true,
+            ..Luggage::default()
+        }),
         fault: None,
     };
     let _restore = Restore(TRANSFER.replace(Some(begun)));
@@ -388,9 +430,20 @@ fn send_off<H: Travel>(handle: &H) -> Result<(u32, Parcel), String> {
     with_direction(|direction| match direction {
         Direction::Out(luggage) => {
             let place = luggage.place_of(handle.segment())?;
-            let (parcel, seats) = handle.send_off()?;
-            luggage.seats.extend(seats);
-            Ok((place, parcel))
+            match handle.send_without_ticket().filter(|_| luggage.is_for_jobs) {
+                Some((parcel, keep)) => {
+                    let share = luggage.share_of(place, &parcel.name, || keep(handle))?;
+                    if !luggage.shares.iter().any(|kept| Arc::ptr_eq(kept, &share)) {
+                        luggage.shares.push(share);
+                    }
+                    Ok((place, parcel))
+                }
+                None => {
+                    let (parcel, seats) = handle.send_off()?;
+                    luggage.seats.extend(seats);
+                    Ok((place, parcel))
+                }
+            }
         }
         Direction::In(_) | Direction::Back => Err(refusal()),
     })
