@@ -60,7 +60,7 @@
 //! | queue | one channel |
 //! | pipe | two channels of the same size |
 //! | ring | tail, head, two bells (a line of 64 each), seats, slots (a power of two of them) |
-//! | pool | tail and closing, head, alarm, done bits (a line each), a line with the bell of each worker, a word of each worker, ring of slot numbers, slots (128 each), pages of slots (8192 each) |
+//! | pool | tail and closing, head, alarm (a line each), done bits (16 lines), a line with the bell of each worker, a word of each worker, ring of slot numbers, slots (128 each), pages of slots (8192 each) |
 //! | map | see below |
 //!
 //! | channel | bytes |
@@ -375,6 +375,11 @@
 //! - A process that `exec`s while it holds a lock, and then attaches the same segment again, is told from its former
 //!   self by eight bits: one time in 255 it is not. Nor if more than 64 processes are attached, and it found no line in
 //!   the table.
+//! - A function that a child runs is known by its type alone. A closure that captures values without bytes has a type without
+//!   bytes too, and the child makes such values out of nothing: a type whose only purpose is to prove that something was done in
+//!   this process proves nothing there. The compiler offers no way to refuse it.
+//! - A stopped daemon or worker watches nobody: it ends when it is continued after its parent's end. A parent that calls
+//!   `exec` has not ended.
 //! - A fork child that never calls `exec` holds its parent's share of the file lock: the parent's last drop waits for
 //!   250 ms, and leaves the name to the child, or to `clean`.
 //! - The same holds for children by `Fork`: a name they are left with goes by `create` or `clean`.

@@ -785,7 +785,7 @@ fn an_initializer_that_fails_is_no_loop() {
         assert!(matches!(pool.apply(same, (1,)), Err(JobError::NoWorkers(_))));
         pool.join();
         println!("given up after {:?} and {} tries", began.elapsed(), tries.get());
-        assert!(tries.get() <= 8 && began.elapsed() < Duration::from_secs(5));
+        assert!(tries.get() <= 12 && began.elapsed() < Duration::from_secs(20));
     }
 }
 

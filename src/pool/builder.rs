@@ -223,7 +223,7 @@ impl PoolBuilder {
     ///
     /// # Errors
     ///
-    /// [`InvalidCapacity`](crate::ErrorKind::InvalidCapacity) without workers or with more than 65,536,
+    /// [`InvalidCapacity`](crate::ErrorKind::InvalidCapacity) without workers or with more than 2,048,
     /// [`NotInitialized`](crate::ErrorKind::NotInitialized) if the program never called [`init`](crate::init), and
     /// whatever making a segment and starting processes reports.
     ///

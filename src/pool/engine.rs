@@ -3,7 +3,7 @@
 //! Whoever submits a job posts it, if a slot is free; else it waits in the backlog, from which the thread posts. Nothing
 //! here waits for a lock that a worker could hold: there is none.
 
-use super::group::Group;
+use super::group::{Group, Part};
 use super::job::{Job, Packed};
 use super::job_error::JobError;
 use super::memory::{Memory, Shape};
@@ -18,11 +18,11 @@ use crate::process::transfer::{Descriptor, Luggage};
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{clock, event, spawn};
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// While jobs are out, the thread looks so often whether one is ready that nobody takes: the worker that was woken for it
 /// may have been stopped.
@@ -32,6 +32,9 @@ const TICKS: u32 = 50;
 const LONG_TICK: Duration = Duration::from_millis(200);
 /// How long the thread sleeps at most while it lets finished jobs gather.
 const GATHER: Duration = Duration::from_millis(1);
+/// How long the end of a pool waits for workers that are just being started.
+const LATE: Duration = Duration::from_secs(2);
+
 /// Starts a worker.
 pub(super) type Hire = Box<dyn Fn(Setup) -> Result<Process<Result<()>>> + Send + Sync>;
 
@@ -39,7 +42,8 @@ pub(super) struct Engine {
     pub(super) memory: Memory,
     bell: Arc<OwnedFd>,
     home: Home,
-    hire: Hire,
+    /// Given up with the last worker: a copy of this process may wait for it to be dropped.
+    hire: Mutex<Option<Arc<Hire>>>,
     budget: Option<u64>,
     pub(super) timed: bool,
     /// When the pool was made, in nanoseconds of the monotonic clock.
@@ -64,7 +68,9 @@ impl Engine {
             free: (0..slots).rev().collect(),
             posted: (0..slots).map(|_| None).collect(),
             again: VecDeque::new(),
-            backlog: VecDeque::new(),
+            backlog: BTreeMap::new(),
+            next_in_backlog: 0,
+            hiring: vec![false; workers],
             seats: (0..workers).map(|_| None).collect(),
             misfires: 0,
             hire_after: None,
@@ -81,7 +87,7 @@ impl Engine {
             memory,
             bell: Arc::new(bell),
             home,
-            hire,
+            hire: Mutex::new(Some(Arc::new(hire))),
             budget,
             timed,
             zero: clock::monotonic_nanos(),
@@ -119,7 +125,10 @@ impl Engine {
             budget: self.budget,
             timed: self.timed,
         };
-        let process = (self.hire)(setup)?;
+        let Some(hire) = self.hire.lock().clone() else {
+            return Ok(());
+        };
+        let process = hire(setup)?;
         let mut state = self.state.lock();
         if let Phase::Over(_) = state.phase {
             let _ = process.kill(); // It came too late to be killed with the others.
@@ -152,8 +161,8 @@ impl Engine {
         for mut job in packed.jobs {
             job.number = number + (job.first - packed.first) as u64;
             match &refused {
-                Some(error) => deliveries.push(give_up(&mut state, job, error.clone())),
-                None => state.backlog.push_back(job),
+                Some(error) => give_up(&mut state, job, error.clone(), &mut deliveries),
+                None => state.put_back(job),
             }
         }
         self.post_jobs(&mut state, &mut deliveries);
@@ -198,7 +207,7 @@ impl Engine {
         }
         while state.again.is_empty() && !state.backlog.is_empty() {
             let Some(slot) = state.free.pop() else { break };
-            let Some(mut job) = state.backlog.pop_front() else {
+            let Some((_, mut job)) = state.backlog.pop_first() else {
                 break;
             };
             let bytes = core::mem::take(&mut job.bytes);
@@ -206,7 +215,7 @@ impl Engine {
                 state.free.push(slot);
                 self.memory.punch_job(slot);
                 let text = format!("arguments of {} bytes: {error}", bytes.len());
-                deliveries.push(give_up(state, job, JobError::OutOfMemory(text)));
+                give_up(state, job, JobError::OutOfMemory(text), deliveries);
                 continue;
             }
             state.posted[slot] = Some(job);
@@ -242,13 +251,10 @@ impl Engine {
     pub(super) fn cancel(&self, group: &Arc<Group>) -> bool {
         let mut deliveries = vec![];
         let mut state = self.state.lock();
-        let (ours, others) = core::mem::take(&mut state.backlog)
-            .into_iter()
-            .partition(|job| Arc::ptr_eq(&job.group, group));
-        state.backlog = others;
-        let ours: VecDeque<Job> = ours;
-        for job in ours {
-            deliveries.push(give_up(&mut state, job, JobError::Cancelled));
+        for place in group.take_places() {
+            if let Some(job) = state.backlog.remove(&place) {
+                give_up(&mut state, job, JobError::Cancelled, &mut deliveries);
+            }
         }
         for slot in 0..state.posted.len() {
             let is_ours = state.posted[slot]
@@ -256,7 +262,7 @@ impl Engine {
                 .is_some_and(|job| Arc::ptr_eq(&job.group, group));
             if is_ours && self.withdraw(&mut state, slot) {
                 if let Some(job) = state.posted[slot].take() {
-                    deliveries.push(give_up(&mut state, job, JobError::Cancelled));
+                    give_up(&mut state, job, JobError::Cancelled, &mut deliveries);
                     self.release(&mut state, slot);
                 }
             }
@@ -264,7 +270,20 @@ impl Engine {
         self.post_jobs(&mut state, &mut deliveries);
         // A closed pool may have nothing left now.
         self.unlock_and_tell(state, |_| true);
-        let cancelled: usize = deliveries.iter().map(|delivery| delivery.items).sum();
+        let is_cancelled = |delivery: &&Delivery| {
+            matches!(
+                &delivery.part,
+                Part::Failure {
+                    error: JobError::Cancelled,
+                    ..
+                }
+            )
+        };
+        let cancelled: usize = deliveries
+            .iter()
+            .filter(is_cancelled)
+            .map(|delivery| delivery.items)
+            .sum();
         let all = cancelled > 0 && group.is_untouched_but(cancelled);
         deliver(deliveries);
         all
@@ -299,7 +318,8 @@ impl Engine {
 
     pub(super) fn watch(&self, watch: Watch) {
         if self.home.is_here() {
-            *self.watch.lock() = Some(watch);
+            let before = self.watch.lock().replace(watch);
+            drop(before); // Unlocked: what it holds may be anything.
         }
     }
 
@@ -353,8 +373,8 @@ impl Engine {
         let backlog = core::mem::take(&mut state.backlog);
         let posted: Vec<Job> = state.posted.iter_mut().filter_map(Option::take).collect();
         state.again.clear();
-        for job in backlog.into_iter().chain(posted) {
-            deliveries.push(give_up(state, job, reason.clone()));
+        for job in backlog.into_values().chain(posted) {
+            give_up(state, job, reason.clone(), deliveries);
         }
         if !matches!(state.phase, Phase::Over(_)) {
             state.phase = Phase::Over(reason);
@@ -371,7 +391,7 @@ impl Engine {
 
     /// The thread's life. If what it calls panics, which it guards against where it calls users, nobody waits for it for
     /// ever.
-    pub(super) fn run_to_the_end(&self) {
+    pub(super) fn run_to_the_end(self: &Arc<Self>) {
         if catch_unwind(AssertUnwindSafe(|| self.run())).is_ok() {
             return;
         }
@@ -380,13 +400,15 @@ impl Engine {
         state.seats.iter_mut().for_each(|seat| drop(seat.take()));
         state.is_gone = true;
         drop(state);
+        drop(self.hire.lock().take());
         self.empty.notify_all();
     }
 
     /// The thread's work: until the pool is closed or terminated, and the last worker gone.
-    fn run(&self) {
+    fn run(self: &Arc<Self>) {
         let mut idle_ticks = 0;
         let mut collected = 0;
+        let mut over_since = None;
         loop {
             let (ended, is_idle) = self.sleep(collected, idle_ticks);
             let mut deliveries = vec![];
@@ -400,8 +422,15 @@ impl Engine {
             self.let_segments_go(&mut state);
             let trash = core::mem::take(&mut state.trash);
             let unreported = core::mem::take(&mut state.unreported);
-            let (vacant, over) = (state.vacant(), state.is_over());
-            let is_complete = !state.needs_workers() || state.seats.iter().all(Option::is_some);
+            let vacant = state.vacant();
+            if state.is_over() {
+                over_since.get_or_insert_with(Instant::now);
+            }
+            // A worker that is just being started is waited for, but not where that takes for ever.
+            let is_late = |since: Instant| since.elapsed() > LATE;
+            let over = state.is_over() && (!state.hiring.contains(&true) || over_since.is_some_and(is_late));
+            vacant.iter().for_each(|seat| state.hiring[*seat] = true);
+            let is_complete = state.is_complete() && over_since.is_none();
             drop(state);
             let news = unreported || !deliveries.is_empty();
             deliver(deliveries);
@@ -409,10 +438,11 @@ impl Engine {
             if news {
                 self.report();
             }
-            vacant.into_iter().for_each(|seat| self.replace(seat));
+            self.fill(vacant);
             if over {
                 // It may hold a handle of the pool.
-                drop(self.watch.lock().take());
+                let last = (self.watch.lock().take(), self.hire.lock().take());
+                drop(last); // Unlocked, as above.
                 self.state.lock().is_gone = true;
                 self.empty.notify_all();
                 return;
@@ -449,7 +479,15 @@ impl Engine {
             .into_iter()
             .chain(pidfds.iter().map(|(_, fd)| fd.as_fd()))
             .collect();
-        let ready = spawn::wait_any(&fds, limit).unwrap_or_default();
+        let Ok(ready) = spawn::wait_any(&fds, limit) else {
+            // As for a process without a right to so many descriptors: whoever may have ended is asked, now and then.
+            clock::sleep(limit.unwrap_or(LONG_TICK).min(TICK));
+            board.rouse();
+            return (
+                pidfds.iter().map(|(seat, _)| *seat).chain(ended_already).collect(),
+                false,
+            );
+        };
         board.rouse();
         if ready.first() == Some(&true) {
             let _ = event::drain(self.bell.as_fd()); // Drained or not, the thread looks at everything.
@@ -460,15 +498,34 @@ impl Engine {
         (ended.chain(ended_already).collect(), is_idle)
     }
 
-    /// Starts a worker for a seat that has lost its own.
-    fn replace(&self, seat: usize) {
-        let Err(error) = self.start_worker(seat) else {
+    /// Starts workers for seats that have none, in a thread of its own: a server that makes them may have been stopped.
+    fn fill(self: &Arc<Self>, seats: Vec<usize>) {
+        if seats.is_empty() {
             return;
+        }
+        let start = {
+            let (engine, seats) = (self.clone(), seats.clone());
+            move || engine.replace(&seats)
         };
+        let thread = thread::Builder::new().name("procshare-hire".to_owned());
+        if thread.spawn(start).is_err() {
+            self.replace(&seats);
+        }
+    }
+
+    /// Starts workers, until one cannot be started.
+    fn replace(&self, seats: &[usize]) {
+        let failed = seats.iter().find_map(|seat| self.start_worker(*seat).err());
         let mut deliveries = vec![];
         let mut state = self.state.lock();
-        self.note_misfire(&mut state, error.to_string(), &mut deliveries);
+        for seat in seats {
+            state.hiring[*seat] = false;
+        }
+        if let Some(error) = failed {
+            self.note_misfire(&mut state, error.to_string(), &mut deliveries);
+        }
         drop(state);
+        self.tell_thread(); // It is to hear of the new workers' ends too.
         deliver(deliveries);
     }
 
@@ -512,7 +569,10 @@ impl Engine {
         let progress = self.progress();
         // The pool goes on without one that panics.
         if catch_unwind(AssertUnwindSafe(|| watch(&progress))).is_ok() {
-            self.watch.lock().get_or_insert(watch);
+            let mut place = self.watch.lock();
+            if place.is_none() {
+                *place = Some(watch);
+            }
         }
     }
 }

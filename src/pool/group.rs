@@ -82,6 +82,8 @@ struct State {
     items: usize,
     failed: usize,
     waker: Option<Waker>,
+    /// Where in the backlog its jobs were put.
+    places: Vec<u64>,
     /// Whether somebody waits for any part, not for all.
     eager: bool,
 }
@@ -146,6 +148,15 @@ impl Group {
         }
     }
 
+    /// A job of this group waits in the backlog, at that place.
+    pub(super) fn note_place(&self, place: u64) {
+        self.state.lock().places.push(place);
+    }
+
+    pub(super) fn take_places(&self) -> Vec<u64> {
+        std::mem::take(&mut self.state.lock().places)
+    }
+
     /// Whether none but so many of its items have been dealt with, and none is left beside them.
     pub(super) fn is_untouched_but(&self, items: usize) -> bool {
         let state = self.state.lock();
@@ -185,12 +196,15 @@ impl Group {
 
     /// Leaves a waker to be called when all have ended; true if they have.
     pub(super) fn poll(&self, waker: &Waker) -> bool {
+        // Wakers are cloned and dropped while nothing is locked: that may be any code.
+        let mut waker = Some(waker.clone());
         let mut state = self.state.lock();
-        if state.left == 0 {
-            return true;
+        let ready = state.left == 0;
+        if !ready {
+            std::mem::swap(&mut state.waker, &mut waker);
         }
-        state.waker = Some(waker.clone());
-        false
+        drop(state);
+        ready
     }
 
     /// Takes all parts, in the order of their items.

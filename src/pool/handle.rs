@@ -81,10 +81,17 @@ struct Owner {
 }
 
 impl Owner {
+    /// Whether the pool's thread has called, which cannot wait for itself.
+    fn is_own_thread(&self) -> bool {
+        let is_it = |thread: &JoinHandle<()>| thread.thread().id() == thread::current().id();
+        self.thread.lock().as_ref().is_some_and(is_it)
+    }
+
     fn join_thread(&self) {
-        let thread = self.thread.lock().take();
-        // The pool's own thread may hold the last handle, in what it calls.
-        if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
+        if self.is_own_thread() {
+            return;
+        }
+        if let Some(thread) = self.thread.lock().take() {
             let _ = thread.join();
         }
     }
@@ -424,7 +431,7 @@ impl Pool {
     /// Has a function be called whenever jobs have ended.
     ///
     /// The pool's own thread calls it, with several jobs' ends at once where they come fast; it takes the place of one that
-    /// was given before. Jobs go on while it runs, but nobody hears of their ends.
+    /// was given before. Jobs go on while it runs, but nobody hears of their ends: it must not wait for one.
     ///
     /// # Examples
     ///
@@ -496,7 +503,8 @@ impl Pool {
 
     /// Closes the pool and waits until all jobs are done and all workers have ended.
     ///
-    /// Results nobody has fetched stay where they are: nothing waits for that.
+    /// Results nobody has fetched stay where they are: nothing waits for that. A [hook](Self::on_progress) that calls it does
+    /// not wait.
     ///
     /// # Examples
     ///
@@ -512,7 +520,7 @@ impl Pool {
     /// ```
     pub fn join(self) {
         self.close();
-        if self.owner.engine.check_home().is_ok() {
+        if self.owner.engine.check_home().is_ok() && !self.owner.is_own_thread() {
             self.owner.engine.wait_until_empty();
         }
     }

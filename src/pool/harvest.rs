@@ -5,7 +5,7 @@ use super::group::Part;
 use super::job::Job;
 use super::job_error::JobError;
 use super::memory::JOB_BYTES;
-use super::records::Records;
+use super::records::{Record, Records};
 use super::state::{Delivery, Ended, State, fail};
 use super::timeline::{Bar, Ending};
 use super::worker::word;
@@ -15,10 +15,10 @@ use crate::process::join_error::JoinError;
 use crate::sys::clock;
 use std::time::{Duration, Instant};
 
-/// So many workers in a row that end before they are ready are a reason to give up, if there is no other.
-const MISFIRES: u32 = 3;
+/// So many times in a row that workers end before they are ready are a reason to give up, if there is no other.
+const MISFIRES: u32 = 6;
 /// How long nobody is started after a worker that was not ready; doubled so often at most.
-const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(10);
 const MOST_DOUBLINGS: u32 = 10;
 
 impl Engine {
@@ -64,16 +64,24 @@ impl Engine {
         // Relaxed, all: the slot's state has ordered them, or the kernel, which reports a worker dead after its last store.
         let [begun, written, flushed] =
             [&words.begun, &words.written, &words.flushed].map(|word| word.load(Ordering::Relaxed));
-        let bytes = self.memory.read_results(slot, written, flushed).unwrap_or_default();
+        let bytes = self.memory.read_results(slot, written, flushed);
         let is_done = board.is_done(slot);
         let answered = if is_done {
             (begun as usize).saturating_sub(job.done)
         } else {
-            Records::new(&bytes, self.timed).count()
+            bytes
+                .as_ref()
+                .map_or(0, |bytes| Records::new(bytes, self.timed).count())
         };
         let answered = answered.min(job.left());
-        if answered > 0 {
-            deliveries.push(self.take_records(state, &mut job, slot, answered, bytes));
+        match bytes {
+            Ok(bytes) if answered > 0 => deliveries.push(self.take_records(state, &mut job, slot, answered, bytes)),
+            Err(error) if answered > 0 => {
+                let error = JobError::OutOfMemory(format!("reading results of {written} bytes: {error}"));
+                deliveries.push(fail(state, job.group.clone(), job.next(), answered, error));
+                job.advance(answered);
+            }
+            _ => {}
         }
         if flushed > 0 || !is_done {
             self.memory.punch_results(slot); // A dead worker may have written what it did not live to count.
@@ -96,7 +104,12 @@ impl Engine {
         let worker = seat.map_or(0, |seat| state.pid_of(seat));
         // Relaxed: as the other words of the slot.
         let counted = self.memory.board().slot(slot).failed.load(Ordering::Relaxed) as usize;
-        let failed = if bytes.is_empty() { items } else { counted.min(items) };
+        let failed = match self.memory.board().is_done(slot) {
+            _ if bytes.is_empty() => items,
+            true => counted.min(items),
+            // It may have counted one whose record it did not live to publish.
+            false => Records::new(&bytes, self.timed).filter(Record::is_failure).count(),
+        };
         if self.timed {
             let first = job.number();
             for (at, record) in Records::new(&bytes, true).take(items).enumerate() {
@@ -149,17 +162,18 @@ impl Engine {
             let bar = Bar::new(job.number(), seat, worker, times, self.zero, Ending::Died);
             state.bars.push(bar);
         }
-        if job.retries_left > 0 {
-            job.retries_left -= 1;
-            state.progress.retried += 1;
-            event!(debug, job = job.number(), worker, %ended, "job begun anew");
-            return;
-        }
         let error = JobError::WorkerDied {
             signal: ended.signal,
             code: ended.code,
             worker,
         };
+        if job.retries_left > 0 {
+            job.retries_left -= 1;
+            job.lost = Some(error);
+            state.progress.retried += 1;
+            event!(debug, job = job.number(), worker, %ended, "job begun anew");
+            return;
+        }
         event!(warn, job = job.number(), worker, %error, "job lost");
         deliveries.push(fail(state, job.group.clone(), job.next(), 1, error));
         job.advance(1);
@@ -217,11 +231,15 @@ impl Engine {
         }
     }
 
-    /// A worker could not be started, or ended before it was ready. The next is started when some time has passed; if
-    /// that was not the first and no other is there, none ever.
+    /// A worker could not be started, or ended before it was ready. The next is started when some time has passed; after
+    /// some times, if no other is there, none ever.
     pub(super) fn note_misfire(&self, state: &mut State, why: String, deliveries: &mut Vec<Delivery>) {
+        let now = Instant::now();
+        if state.hire_after.is_some_and(|moment| now < moment) {
+            return; // Started together, ended together: that is one time.
+        }
         state.misfires += 1;
-        state.hire_after = Some(Instant::now() + PAUSE * 2_u32.pow(state.misfires.min(MOST_DOUBLINGS)));
+        state.hire_after = Some(now + PAUSE * 2_u32.pow(state.misfires.min(MOST_DOUBLINGS)));
         let came = self.memory.came().iter().zip(&state.seats);
         // Relaxed: whether it came is all that is asked.
         let is_there = |(came, seat): (&AtomicU64, &Option<_>)| seat.is_some() && came.load(Ordering::Relaxed) != 0;

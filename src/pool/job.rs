@@ -32,6 +32,8 @@ pub(super) struct Job {
     /// How often the item after those may yet be begun anew, of how many times.
     pub(super) retries_left: u32,
     pub(super) retries: u32,
+    /// What is to be told of the next item if it is not begun anew after all.
+    pub(super) lost: Option<JobError>,
 }
 
 impl Job {
@@ -54,6 +56,7 @@ impl Job {
     pub(super) fn advance(&mut self, items: usize) {
         self.done += items;
         self.retries_left = self.retries;
+        self.lost = None;
     }
 }
 
@@ -175,6 +178,7 @@ pub(super) fn pack<Args: Serialize>(
             done: 0,
             retries_left: retries,
             retries,
+            lost: None,
         }
     };
     Packed {

@@ -21,7 +21,7 @@ pub(super) const JOB_BYTES: usize = 1024;
 pub(super) const WINDOW: usize = PAGE - JOB_BYTES;
 const PAGE: usize = 8192;
 
-/// How far the file's parts for two jobs, or results, lie apart.
+/// How far the file's parts for two jobs, or results, lie apart, unless this process may not write files so long.
 const STRIDE: u64 = 1 << 40;
 
 /// So much is written without asking for what is left.
@@ -34,6 +34,8 @@ const SCHEMA: &str = "procshare pool 1";
 pub(super) struct Shape {
     pub(super) slots: u32,
     pub(super) workers: u32,
+    /// Bytes of the file for the job of a slot, and as many for its results.
+    stride: u64,
 }
 
 impl Shape {
@@ -47,6 +49,7 @@ impl Shape {
         Ok(Shape {
             slots: slots as u32,
             workers: workers as u32,
+            stride: STRIDE.min(map::file_size_limit() / (2 * slots as u64)),
         })
     }
 
@@ -143,7 +146,7 @@ impl Memory {
 
     /// The state machine.
     pub(super) fn board(&self) -> RawBoard<'_> {
-        let Shape { slots, workers } = self.shape;
+        let Shape { slots, workers, .. } = self.shape;
         let words: &[BoardWords] = self.array(0, 1);
         RawBoard::new(
             &words[0],
@@ -174,8 +177,8 @@ impl Memory {
         if rest.is_empty() {
             return Ok(());
         }
-        check_memory(rest.len() as u64)?;
-        spawn::write_at(self.spill.as_fd(), rest, job_offset(slot))
+        self.check_room(slot, 0, rest.len())?;
+        spawn::write_at(self.spill.as_fd(), rest, self.job_offset(slot))
     }
 
     /// Reads `len` bytes of a job that this process has claimed.
@@ -183,15 +186,16 @@ impl Memory {
         into.clear();
         if len > JOB_BYTES {
             // The length is a peer's word; the file's is the kernel's.
-            self.check_spilled(job_offset(slot), (len - JOB_BYTES) as u64)?;
+            self.check_spilled(self.job_offset(slot), (len - JOB_BYTES) as u64)?;
         }
+        into.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
         into.resize(len, 0);
         let first = len.min(JOB_BYTES);
         // SAFETY: the page has so many bytes for jobs, `into` has just been given at least as many, and the poster writes
         // none of a slot that is taken.
         unsafe { into.as_mut_ptr().copy_from_nonoverlapping(self.page(slot, 0), first) };
         if len > JOB_BYTES {
-            spawn::read_at(self.spill.as_fd(), &mut into[JOB_BYTES..], job_offset(slot))?;
+            spawn::read_at(self.spill.as_fd(), &mut into[JOB_BYTES..], self.job_offset(slot))?;
         }
         Ok(())
     }
@@ -222,8 +226,8 @@ impl Memory {
 
     /// Writes results into the file directly.
     pub(super) fn write_results(&self, slot: usize, bytes: &[u8], at: u64) -> io::Result<()> {
-        check_memory(bytes.len() as u64)?;
-        spawn::write_at(self.spill.as_fd(), bytes, result_offset(slot) + at)
+        self.check_room(slot, at, bytes.len())?;
+        spawn::write_at(self.spill.as_fd(), bytes, self.result_offset(slot) + at)
     }
 
     fn read_window(&self, slot: usize, into: &mut [u8]) {
@@ -240,18 +244,43 @@ impl Memory {
         if in_window > WINDOW {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        self.check_spilled(result_offset(slot), in_file)?;
-        let mut bytes = vec![0; in_file as usize + in_window];
+        self.check_spilled(self.result_offset(slot), in_file)?;
+        let len = in_file as usize + in_window;
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        bytes.resize(len, 0);
         let (file, window) = bytes.split_at_mut(in_file as usize);
         if !file.is_empty() {
-            spawn::read_at(self.spill.as_fd(), file, result_offset(slot))?;
+            spawn::read_at(self.spill.as_fd(), file, self.result_offset(slot))?;
         }
         self.read_window(slot, window);
         Ok(bytes)
     }
 
+    fn job_offset(&self, slot: usize) -> u64 {
+        2 * slot as u64 * self.shape.stride
+    }
+
+    fn result_offset(&self, slot: usize) -> u64 {
+        self.job_offset(slot) + self.shape.stride
+    }
+
+    /// Asks whether so many bytes more fit in a slot's part of the file, and in memory: writing too far is a signal, and the kernel
+    /// kills somebody rather than refuse memory.
+    fn check_room(&self, slot: usize, at: u64, len: usize) -> io::Result<()> {
+        let len = len as u64;
+        let end = self.result_offset(slot).saturating_add(at).saturating_add(len);
+        if at.saturating_add(len) > self.shape.stride || end > map::file_size_limit() {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        if len > UNASKED && memory::available_memory().is_some_and(|available| available < len) {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        Ok(())
+    }
+
     fn check_spilled(&self, offset: u64, len: u64) -> io::Result<()> {
-        if len > 0 && (len > STRIDE || offset + len > map::stat(self.spill.as_fd())?.len) {
+        if len > 0 && (len > self.shape.stride || offset + len > map::stat(self.spill.as_fd())?.len) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(())
@@ -260,27 +289,11 @@ impl Memory {
     /// Gives the memory of a job's bytes in the file back.
     pub(super) fn punch_job(&self, slot: usize) {
         // What cannot be given back is written anew by the slot's next job.
-        let _ = map::punch(self.spill.as_fd(), job_offset(slot), STRIDE);
+        let _ = map::punch(self.spill.as_fd(), self.job_offset(slot), self.shape.stride);
     }
 
     /// Gives the memory of results in the file back.
     pub(super) fn punch_results(&self, slot: usize) {
-        let _ = map::punch(self.spill.as_fd(), result_offset(slot), STRIDE); // As above.
+        let _ = map::punch(self.spill.as_fd(), self.result_offset(slot), self.shape.stride); // As above.
     }
-}
-
-fn job_offset(slot: usize) -> u64 {
-    2 * slot as u64 * STRIDE
-}
-
-fn result_offset(slot: usize) -> u64 {
-    job_offset(slot) + STRIDE
-}
-
-/// Asks whether that much more memory can be had: the kernel kills somebody rather than refuse it.
-fn check_memory(len: u64) -> io::Result<()> {
-    if len > UNASKED && memory::available_memory().is_some_and(|available| available < len) {
-        return Err(io::ErrorKind::OutOfMemory.into());
-    }
-    Ok(())
 }

@@ -9,7 +9,7 @@
 //! | what if a job panics | it is an error with its words; the worker goes on |
 //! | what if a worker is killed, or exits | the item it held is [`WorkerDied`](crate::JobError::WorkerDied), or is begun anew if [`retries`](crate::Pool::with_retries) allow; what it had not begun runs elsewhere; another takes its place |
 //! | what if a worker is stopped | the others go on; the job it holds waits for it |
-//! | what if this process ends, in whatever way | the workers end with it, and the memory of jobs is gone |
+//! | what if this process ends, in whatever way | the workers end with it, a stopped one when it is continued, and the memory of jobs is gone |
 //! | what if results are not fetched | they wait in this process's memory; no worker waits for that |
 //! | what of a job that uses a pool | it makes its own: a pool's handle does not travel |
 

@@ -10,7 +10,7 @@ use crate::process::handle::Process;
 use crate::process::join_error::JoinError;
 use crate::process::transfer::Luggage;
 use crate::sys::map::OwnedFd;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -30,7 +30,11 @@ pub(super) struct State {
     pub(super) posted: Vec<Option<Job>>,
     /// Slots whose job is to be posted again.
     pub(super) again: VecDeque<usize>,
-    pub(super) backlog: VecDeque<Job>,
+    /// Jobs without a slot, by the order of their submission.
+    pub(super) backlog: BTreeMap<u64, Job>,
+    pub(super) next_in_backlog: u64,
+    /// Seats for which a worker is just being started.
+    pub(super) hiring: Vec<bool>,
     pub(super) seats: Vec<Option<Process<Result<()>>>>,
     /// Workers in a row that ended before they were ready.
     pub(super) misfires: u32,
@@ -91,6 +95,13 @@ impl State {
         self.trash.extend(before);
     }
 
+    /// Has a job wait for a slot.
+    pub(super) fn put_back(&mut self, job: Job) {
+        job.group.note_place(self.next_in_backlog);
+        self.backlog.insert(self.next_in_backlog, job);
+        self.next_in_backlog += 1;
+    }
+
     pub(super) fn needs_workers(&self) -> bool {
         match self.phase {
             Phase::Open => true,
@@ -103,13 +114,19 @@ impl State {
         !matches!(self.phase, Phase::Open) && !self.needs_workers() && self.seats.iter().all(Option::is_none)
     }
 
+    /// Whether all seats are filled that are to be.
+    pub(super) fn is_complete(&self) -> bool {
+        !self.needs_workers() || self.seats.iter().all(Option::is_some)
+    }
+
     /// Seats that are to be filled now.
     pub(super) fn vacant(&self) -> Vec<usize> {
         if self.hire_after.is_some_and(|moment| Instant::now() < moment) {
             return vec![];
         }
         let seats = self.seats.iter().enumerate();
-        let vacant = seats.filter(|(_, process)| process.is_none() && self.needs_workers());
+        let is_vacant = |seat: usize| self.seats[seat].is_none() && !self.hiring[seat];
+        let vacant = seats.filter(|(seat, _)| is_vacant(*seat) && self.needs_workers());
         vacant.map(|(seat, _)| seat).collect()
     }
 
@@ -171,11 +188,17 @@ pub(super) fn fail(state: &mut State, group: Arc<Group>, first: usize, count: us
 }
 
 /// Ends what is left of a job.
-pub(super) fn give_up(state: &mut State, job: Job, error: JobError) -> Delivery {
-    let (first, count) = (job.next(), job.left());
-    state.trash.push(job.luggage);
+pub(super) fn give_up(state: &mut State, mut job: Job, error: JobError, deliveries: &mut Vec<Delivery>) {
+    if let Some(lost) = job.lost.take() {
+        deliveries.push(fail(state, job.group.clone(), job.next(), 1, lost));
+        job.advance(1);
+    }
+    state.trash.push(job.luggage.clone());
     state.unreported = true;
-    fail(state, job.group, first, count, error)
+    let (first, count) = (job.next(), job.left());
+    if count > 0 {
+        deliveries.push(fail(state, job.group, first, count, error));
+    }
 }
 
 /// Tells the groups, the pool's state no longer locked: whoever waits may submit the next job at once.

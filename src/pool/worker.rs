@@ -12,7 +12,6 @@ use crate::sys::map::AsFd;
 use crate::sys::{clock, event};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The words that say what a slot's job is.
@@ -241,8 +240,6 @@ impl Worker {
         }
         // Nobody is to find somebody attached who does nothing.
         self.kept.clear();
-        // What the jobs have printed is not kept back while there is nothing to do.
-        let _ = std::io::stdout().flush();
         board.sleep(seat);
     }
 }

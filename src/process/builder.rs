@@ -12,7 +12,7 @@ use super::transfer::{self, Luggage};
 use super::{entry, fork, server};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{AtomicU64, Ordering, crash_point};
-use crate::sys::map::OwnedFd;
+use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{spawn, surroundings};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -337,6 +337,13 @@ impl Plan {
             spawn::abandon(pid);
             failure("naming the child", error)
         })?;
+        if pidfd.as_ref().is_some_and(|pidfd| !spawn::is_child(pidfd.as_fd())) {
+            // Told by a server in another PID namespace: here the number is somebody else's.
+            return Err(Error::new(
+                ErrorKind::ForeignNamespace,
+                format!("process {pid} is no child of this one"),
+            ));
+        }
         let core = Core::new(self.name.clone(), pid, pidfd, mailbox);
         child::enter(&core);
         crash_point!("start.named");

@@ -11,6 +11,9 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+/// Where waiting fails, so often is asked instead.
+const ASK_AGAIN: Duration = Duration::from_millis(1);
+
 /// The process that made something, told from its later copies.
 #[derive(Clone, Copy)]
 pub(super) struct Origin {
@@ -109,9 +112,10 @@ impl Core {
             if left == Some(Duration::ZERO) {
                 return None;
             }
-            if let Some(pidfd) = self.pidfd() {
-                // A wait that fails is as good as a signal: the question is asked again.
-                let _ = spawn::wait(pidfd.as_fd(), left);
+            let waited = self.pidfd().map(|pidfd| spawn::wait(pidfd.as_fd(), left));
+            if let Some(Err(_)) = waited {
+                // As for a process without a right to any descriptor: the question is asked again soon.
+                std::thread::sleep(left.map_or(ASK_AGAIN, |left| left.min(ASK_AGAIN)));
             }
         }
     }
@@ -122,8 +126,7 @@ impl Core {
     }
 
     pub(super) fn is_alive(&self) -> bool {
-        let runs = |pidfd: Arc<OwnedFd>| matches!(spawn::wait(pidfd.as_fd(), Some(Duration::ZERO)), Ok(false));
-        self.pidfd().is_some_and(runs)
+        self.look().is_none()
     }
 
     pub(super) fn send(&self, signal: Signal) -> Result<()> {

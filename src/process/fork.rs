@@ -18,8 +18,9 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a thread that was joined may still be counted.
-const LINGERING: Duration = Duration::from_millis(20);
+/// How long a thread that was joined may still be counted: one that is known to have been, and any.
+const LINGERING: Duration = Duration::from_secs(1);
+const PERHAPS_LINGERING: Duration = Duration::from_millis(20);
 const BETWEEN_COUNTS: Duration = Duration::from_micros(100);
 
 /// Refuses to copy a process that holds an array's lock: the copy would have the elements, but not the lock.
@@ -46,9 +47,11 @@ impl Quiet {
     pub(super) fn begin() -> Result<Self> {
         check_guards()?;
         let quiet = Quiet(());
-        watch::pause();
-        orphans::pause();
-        let give_up = Instant::now() + LINGERING;
+        let before = fork::thread_count();
+        let ours = usize::from(watch::pause()) + usize::from(orphans::pause());
+        let are_all_ours = before.is_some_and(|before| before <= 1 + ours);
+        let patience = if are_all_ours { LINGERING } else { PERHAPS_LINGERING };
+        let give_up = Instant::now() + patience;
         loop {
             match fork::thread_count() {
                 Some(1) => return Ok(quiet),

@@ -137,21 +137,18 @@ pub(super) fn reap() {
 }
 
 /// Ends the reaper's thread for a while, so that this process can be copied.
-pub(super) fn pause() {
+pub(super) fn pause() -> bool {
     let reaper = {
         let mut nursery = NURSERY.lock();
         let Some(nursery) = nursery.as_mut().filter(|nursery| nursery.home.is_here()) else {
-            return;
+            return false;
         };
         nursery.paused = true;
         nursery.reaper.take()
     };
-    if let Some(reaper) = reaper {
-        // An event that cannot be signalled leaves the thread, which then is one too many.
-        if reaper.done || event::signal(reaper.wake.as_fd()).is_ok() {
-            let _ = reaper.thread.join();
-        }
-    }
+    // An event that cannot be signalled leaves the thread, which then is one too many.
+    let reaper = reaper.filter(|reaper| reaper.done || event::signal(reaper.wake.as_fd()).is_ok());
+    reaper.is_some_and(|reaper| reaper.thread.join().is_ok())
 }
 
 /// Goes on waiting for orphans.

@@ -53,7 +53,7 @@ use std::sync::Arc;
 /// ```
 pub fn scope<T>(body: impl FnOnce(&Scope) -> Result<T>) -> Result<T> {
     let scope = Scope {
-        children: Mutex::new(Vec::new()),
+        state: Mutex::default(),
     };
     let outcome = catch_unwind(AssertUnwindSafe(|| body(&scope)));
     let failure = scope.wait();
@@ -82,7 +82,15 @@ pub fn scope<T>(body: impl FnOnce(&Scope) -> Result<T>) -> Result<T> {
 /// }
 /// ```
 pub struct Scope {
-    children: Mutex<Vec<Arc<Core>>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// In the order in which they were started.
+    children: Vec<Arc<Core>>,
+    /// Why the first failed of those that are no longer there.
+    failure: Option<Error>,
 }
 
 impl Scope {
@@ -165,32 +173,65 @@ impl Scope {
     }
 
     fn enter<R>(&self, child: Process<R>) -> Process<R> {
-        self.children.lock().push(child.core().clone());
+        let mut state = self.state.lock();
+        state.settle();
+        state.children.push(child.core().clone());
         child
     }
 
     /// Waits for all, and tells why the first that nobody joined has failed.
     fn wait(&self) -> Option<Error> {
-        let children = std::mem::take(&mut *self.children.lock());
-        let mut failure = None;
-        for child in children.iter().filter(|child| child.is_ours()) {
-            let Some(end) = child.wait(Deadline::Never) else {
-                continue;
-            };
-            let failed = child.verdict().and_then(|answer| result_of(end, answer).err());
-            if let (Some(error), None) = (failed, &failure) {
-                let message = format!("{} (process {}): {error}", child.name(), child.pid());
-                failure = Some(Error::new(ErrorKind::ChildFailed, message));
-            }
+        let state = std::mem::take(&mut *self.state.lock());
+        for child in state.children.iter().filter(|child| child.is_ours()) {
+            child.wait(Deadline::Never);
         }
-        failure
+        let failures = state.children.iter().find_map(|child| failure_of(child));
+        state.failure.or(failures)
     }
+}
+
+impl State {
+    /// Lets go of those that have ended and that nobody can join any more, descriptors and all, as long as none before them
+    /// may yet fail: then it is known which was the first.
+    fn settle(&mut self) {
+        let is_settled = |child: &Arc<Core>| Arc::strong_count(child) == 1 && child.look().is_some();
+        let failure = &mut self.failure;
+        let mut others_before = false;
+        self.children.retain(|child| {
+            let settled = is_settled(child);
+            let failed = if settled && failure.is_none() {
+                failure_of(child)
+            } else {
+                None
+            };
+            match failed {
+                // Of two failures the first counts, and one before this may be to come.
+                Some(_) if others_before => true,
+                Some(error) => {
+                    *failure = Some(error);
+                    false
+                }
+                None => {
+                    others_before |= !settled;
+                    !settled
+                }
+            }
+        });
+    }
+}
+
+/// Why a child that has ended and that nobody has joined gave no result.
+fn failure_of(child: &Core) -> Option<Error> {
+    let end = child.look().filter(|_| child.is_ours())?;
+    let error = child.verdict().and_then(|answer| result_of(end, answer).err())?;
+    let message = format!("{} (process {}): {error}", child.name(), child.pid());
+    Some(Error::new(ErrorKind::ChildFailed, message))
 }
 
 impl fmt::Debug for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let children = self.children.lock();
-        let names: Vec<_> = children.iter().map(|child| child.name().to_owned()).collect();
+        let state = self.state.lock();
+        let names: Vec<_> = state.children.iter().map(|child| child.name().to_owned()).collect();
         f.debug_struct("Scope").field("children", &names).finish()
     }
 }

@@ -26,6 +26,7 @@ use super::{orphans, passage::Passed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{Deadline, crash_point};
 use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
+use crate::sys::spawn::Signal;
 use crate::sys::{descriptor, identity, socket, spawn, surroundings};
 use parking_lot::Mutex;
 use std::fmt;
@@ -205,7 +206,12 @@ impl Server {
                     });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && !ended => {}
-                Ok(None) | Err(_) => return None,
+                Ok(None) | Err(_) => {
+                    // What cannot be talked to any more must not make a child after another was asked.
+                    let _ = self.core.send(Signal::Kill);
+                    self.core.wait(Deadline::Never);
+                    return None;
+                }
             }
         }
     }
@@ -238,7 +244,10 @@ impl Order {
         let parent = plan.parent()?;
         let folder = match &plan.folder {
             Some(folder) => Some(folder.try_clone().map_err(|error| failure("dup", error))?),
-            None => surroundings::open_folder(Path::new(".")).ok(),
+            None => {
+                let here = surroundings::open_folder(Path::new("."));
+                Some(here.map_err(|error| failure("opening the working folder", error))?)
+            }
         };
         let mut errand = launch::errand(plan, cargo.function, &cargo.luggage)?;
         errand.parent = describe(parent.as_ref())?;

@@ -15,61 +15,65 @@ static WATCH: Mutex<Option<Watch>> = Mutex::new(None);
 
 struct Watch {
     parent: Arc<OwnedFd>,
+    /// Has the watcher end; kept, so that no descriptor is needed to go on.
+    stop: Arc<OwnedFd>,
     /// Not there while the process has itself copied.
     watcher: Option<Watcher>,
 }
 
-struct Watcher {
-    stop: Arc<OwnedFd>,
-    thread: JoinHandle<()>,
-}
+struct Watcher(JoinHandle<()>);
 
 impl Watcher {
-    fn start(parent: &Arc<OwnedFd>) -> std::io::Result<Self> {
-        let (parent, stop) = (parent.clone(), Arc::new(event::new()?));
-        let told = stop.clone();
+    fn start(parent: &Arc<OwnedFd>, told: Arc<OwnedFd>) -> std::io::Result<Self> {
+        let parent = parent.clone();
         let watch = move || {
             let waited = spawn::wait_any(&[parent.as_fd(), told.as_fd()], None);
             // What cannot be watched counts as ended: a daemon without a parent is what nobody wants.
             if waited.is_ok_and(|ready| ready == [false, true]) {
+                let _ = event::drain(told.as_fd()); // For the next time.
                 return;
             }
             spawn::exit_at_once(1);
         };
         let builder = Builder::new().name("procshare-daemon".to_owned()).stack_size(STACK);
-        let thread = builder.spawn(watch)?;
-        Ok(Watcher { stop, thread })
+        builder.spawn(watch).map(Watcher)
     }
 }
 
 /// Ends this process when the one behind `parent` has ended, or if it already has.
 pub(super) fn end_with(parent: OwnedFd) -> Result<()> {
     let parent = Arc::new(parent);
-    let watcher = Watcher::start(&parent)
+    let stop = event::new().map(Arc::new);
+    let watcher = stop.and_then(|stop| Ok((Watcher::start(&parent, stop.clone())?, stop)));
+    let (watcher, stop) = watcher
         .map_err(|error| Error::new(ErrorKind::Spawn, "starting the watcher of the parent").with_source(error))?;
     *WATCH.lock() = Some(Watch {
         parent,
+        stop,
         watcher: Some(watcher),
     });
     Ok(())
 }
 
-/// Ends the watcher's thread for a while, so that this process can be copied.
-pub(super) fn pause() {
-    let watcher = WATCH.lock().as_mut().and_then(|watch| watch.watcher.take());
-    if let Some(Watcher { stop, thread }) = watcher {
-        // An event that cannot be signalled leaves the thread, which then is one too many.
-        if event::signal(stop.as_fd()).is_ok() {
-            let _ = thread.join();
-        }
-    }
+/// Ends the watcher's thread for a while, so that this process can be copied; tells whether there was one.
+pub(super) fn pause() -> bool {
+    let mut kept = WATCH.lock();
+    // An event that cannot be signalled leaves the thread, which then is one too many.
+    let watch = kept.as_mut().filter(|watch| event::signal(watch.stop.as_fd()).is_ok());
+    watch
+        .and_then(|watch| watch.watcher.take())
+        .is_some_and(|Watcher(thread)| thread.join().is_ok())
 }
 
-/// Goes on watching. Where no thread can be had, the next pause is followed by another attempt.
+/// Goes on watching.
 pub(super) fn resume() {
     if let Some(watch) = WATCH.lock().as_mut() {
         if watch.watcher.is_none() {
-            watch.watcher = Watcher::start(&watch.parent).ok();
+            watch.watcher = Watcher::start(&watch.parent, watch.stop.clone()).ok();
+            if watch.watcher.is_none() {
+                // Not even a thread can be had: a daemon that nobody ends is what nobody wants.
+                spawn::exit_at_once(1);
+            }
         }
     }
 }

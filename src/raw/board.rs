@@ -31,11 +31,11 @@
 use crate::primitive::{AtomicU64, Ordering, Padded, Wait, crash_point, fence, futex};
 
 /// Words of `done`, and so a limit for the slots. Models have few slots, and look at each word.
-pub(crate) const DONE_WORDS: usize = if cfg!(procshare_loom) { 1 } else { 8 };
+pub(crate) const DONE_WORDS: usize = if cfg!(procshare_loom) { 1 } else { 128 };
 /// Most slots a board can have.
 pub(crate) const MOST_SLOTS: usize = 64 * DONE_WORDS;
-/// Most workers a board can tell apart.
-pub(crate) const MOST_WORKERS: usize = 1 << 16;
+/// Most workers a board can have, each with some jobs ahead; a state has room for their numbers.
+pub(crate) const MOST_WORKERS: usize = MOST_SLOTS / 4;
 
 pub(super) const READY: u64 = 1;
 pub(super) const TAKEN: u64 = 2;
@@ -79,7 +79,7 @@ pub(crate) struct RawSlot {
 }
 
 #[cfg(not(procshare_loom))]
-const _: () = assert!(size_of::<BoardWords>() == 4 * 64 && size_of::<RawSlot>() == 2 * 64);
+const _: () = assert!(size_of::<BoardWords>() == (3 + DONE_WORDS / 8) * 64 && size_of::<RawSlot>() == 2 * 64);
 
 /// A board whose words lie in these places.
 #[derive(Clone, Copy)]
@@ -265,12 +265,22 @@ impl<'a> RawBoard<'a> {
         self.must_wake()
     }
 
+    /// The words that have bits of slots.
+    fn done_words(&self) -> &'a [AtomicU64] {
+        &self.words.done[..self.slots.len().div_ceil(64)]
+    }
+
+    /// Whether no slot was reported done since the last time.
+    fn is_quiet(&self) -> bool {
+        self.done_words().iter().all(|word| word.load(Ordering::Relaxed) == 0)
+    }
+
     /// Whether a worker that finds nothing to do has to wake the poster: it was not worth it while there were positions
     /// ahead, and those have turned out to be cancelled.
     #[must_use]
     pub(crate) fn is_overdue(&self) -> bool {
         fence(Ordering::SeqCst); // C3; its partner is in `doze`.
-        self.words.done.iter().any(|word| word.load(Ordering::Relaxed) != 0) && self.must_wake()
+        !self.is_quiet() && self.must_wake()
     }
 
     pub(super) fn must_wake(&self) -> bool {
@@ -286,7 +296,7 @@ impl<'a> RawBoard<'a> {
 
     /// Calls `each` with every slot that was reported done since the last time. Only the poster calls this.
     pub(crate) fn collect(&self, mut each: impl FnMut(usize)) {
-        for (number, word) in self.words.done.iter().enumerate() {
+        for (number, word) in self.done_words().iter().enumerate() {
             if word.load(Ordering::Relaxed) == 0 {
                 continue;
             }
@@ -402,8 +412,7 @@ impl<'a> RawBoard<'a> {
     pub(crate) fn doze(&self, few: u64) -> bool {
         self.words.alarm.store(few.saturating_add(1), Ordering::Relaxed);
         fence(Ordering::SeqCst); // C3; its partner is in `finish`.
-        let quiet = self.words.done.iter().all(|word| word.load(Ordering::Relaxed) == 0);
-        if !quiet && (few == u64::MAX || self.unclaimed() <= few) {
+        if !self.is_quiet() && (few == u64::MAX || self.unclaimed() <= few) {
             self.rouse();
             return false;
         }

@@ -323,6 +323,12 @@ pub(crate) mod map {
         unsupported()
     }
 
+    /// Reports no limit.
+    #[cfg(feature = "process")]
+    pub(crate) fn file_size_limit() -> u64 {
+        u64::MAX
+    }
+
     /// Reports `Unsupported`.
     #[cfg(feature = "process")]
     pub(crate) fn punch(_fd: BorrowedFd<'_>, _offset: u64, _len: u64) -> io::Result<()> {

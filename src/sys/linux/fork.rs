@@ -75,8 +75,10 @@ struct Page(*mut libc::c_void);
 impl Page {
     fn map(fd: BorrowedFd<'_>) -> io::Result<Self> {
         let (access, fd) = (libc::PROT_READ | libc::PROT_WRITE, fd.as_raw_fd());
+        // Populated: the kernel tells nobody if it cannot write there later.
+        let kind = libc::MAP_SHARED | libc::MAP_POPULATE;
         // SAFETY: a new mapping at a place the kernel chooses touches nothing that exists.
-        let page = unsafe { libc::mmap(ptr::null_mut(), map::page_size(), access, libc::MAP_SHARED, fd, 0) };
+        let page = unsafe { libc::mmap(ptr::null_mut(), map::page_size(), access, kind, fd, 0) };
         if page == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }

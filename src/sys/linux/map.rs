@@ -298,12 +298,25 @@ pub(crate) fn reopen(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 /// What `open` reports.
 #[cfg(feature = "process")]
 pub(crate) fn open_link(path: &Path) -> io::Result<OwnedFd> {
-    Ok(OpenOptions::new().read(true).write(true).open(path)?.into())
+    // Should it lead to a FIFO by now, nobody is waited for.
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(libc::O_NONBLOCK);
+    Ok(options.open(path)?.into())
 }
 
 /// Names a descriptor; of the thread, as a leader that has ended has no descriptors.
 fn fd_path(fd: BorrowedFd<'_>) -> String {
     format!("/proc/thread-self/fd/{}", fd.as_raw_fd())
+}
+
+/// How long a file may be that this process writes; writing beyond is a signal.
+#[cfg(feature = "process")]
+pub(crate) fn file_size_limit() -> u64 {
+    let mut limit = MaybeUninit::<libc::rlimit>::uninit();
+    // SAFETY: the pointer is to room for one limit, which the kernel fills on success.
+    let asked = check(unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, limit.as_mut_ptr()) });
+    // SAFETY: read only if the call has filled it.
+    asked.map_or(u64::MAX, |_| unsafe { limit.assume_init() }.rlim_cur)
 }
 
 /// Gives back the memory of a file's bytes, which read zero afterwards; the file keeps its length.

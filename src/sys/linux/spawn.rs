@@ -245,6 +245,16 @@ pub(crate) fn wait_any(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io:
     Ok(entries.iter().map(|entry| entry.revents != 0).collect())
 }
 
+/// Whether the process behind `pidfd` is a child of this one, and has not been taken note of.
+pub(crate) fn is_child(pidfd: BorrowedFd<'_>) -> bool {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    let id = pidfd.as_raw_fd() as libc::id_t;
+    // SAFETY: the pointer is to room for one siginfo, which the kernel may write.
+    let asked = retry(|| unsafe { libc::waitid(libc::P_PIDFD, id, info.as_mut_ptr(), options) });
+    !asked.is_err_and(|error| error.raw_os_error() == Some(libc::ECHILD))
+}
+
 /// Takes note of how the child behind `pidfd` ended, which the kernel then forgets; `None` while it runs.
 pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Option<End> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();

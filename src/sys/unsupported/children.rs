@@ -117,6 +117,11 @@ pub(crate) mod spawn {
         unsupported()
     }
 
+    /// Reports that it is none.
+    pub(crate) fn is_child(_pidfd: BorrowedFd<'_>) -> bool {
+        false
+    }
+
     /// Returns unknown: there is no child.
     pub(crate) fn reap(_pidfd: BorrowedFd<'_>) -> Option<End> {
         Some(End::Unknown)
