@@ -259,8 +259,11 @@ fn changes_of_single_words_are_seen_in_their_order() {
     let stop = Stop::new(0).unwrap();
     let writer = child(change_words_in_turn, (map.clone(), stop.clone()));
     let word = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().unwrap());
-    let mut torn = 0;
-    for _ in 0..10_000 {
+    let (mut torn, began) = (0, Instant::now());
+    for round in 0..10_000 {
+        if round >= 1_000 && began.elapsed() > Duration::from_secs(20) {
+            break; // Where the writer is always in the way, each look takes a while.
+        }
         let value = map.get(&1).unwrap().unwrap();
         let (first, last) = (word(&value[..8]), word(&value[8 * LONG - 8..]));
         if first != last && first != last + 1 {
@@ -269,7 +272,7 @@ fn changes_of_single_words_are_seen_in_their_order() {
     }
     raise(&stop);
     writer.join().unwrap();
-    assert_eq!(torn, 0, "of 10000 values read there never were so many");
+    assert_eq!(torn, 0, "of the values read there never were so many");
 }
 
 /// Changes entry after entry of one shard.
