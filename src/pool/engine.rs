@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 /// While jobs are out, the thread looks so often whether one is ready that nobody takes: the worker that was woken for it
 /// may have been stopped.
 const TICK: Duration = Duration::from_millis(20);
-/// So many ticks without news, and they become longer, or without jobs end.
+/// After so many ticks without news they become longer, or end if no jobs are out.
 const TICKS: u32 = 50;
 const LONG_TICK: Duration = Duration::from_millis(200);
 /// How long the thread sleeps at most while it lets finished jobs gather.

@@ -66,12 +66,12 @@ impl Engine {
             [&words.begun, &words.written, &words.flushed].map(|word| word.load(Ordering::Relaxed));
         let bytes = self.memory.read_results(slot, written, flushed);
         let is_done = board.is_done(slot);
-        let answered = if is_done {
-            (begun as usize).saturating_sub(job.done)
-        } else {
-            bytes
-                .as_ref()
-                .map_or(0, |bytes| Records::new(bytes, self.timed).count())
+        let begun_now = (begun as usize).saturating_sub(job.done);
+        let answered = match &bytes {
+            _ if is_done => begun_now,
+            Ok(bytes) => Records::new(bytes, self.timed).count(),
+            // What cannot be read is not run again: all but the last had their results.
+            Err(_) => begun_now.saturating_sub(1),
         };
         let answered = answered.min(job.left());
         match bytes {
