@@ -101,6 +101,8 @@ fn how_a_worker_ended_is_told() {
     for number in [libc::SIGKILL, libc::SIGTERM, libc::SIGABRT, libc::SIGINT, libc::SIGUSR1] {
         let worker = pool.apply(std::process::id, ()).unwrap();
         let hit = |number: i32| -> u8 {
+            // SAFETY: two numbers. Who starts tests in the background has them ignore SIGINT.
+            unsafe { libc::signal(number, libc::SIG_DFL) };
             signal(std::process::id(), number);
             for_ever()
         };
@@ -534,6 +536,8 @@ fn workers_end_with_a_killed_parent() {
 fn workers_end_with_an_interrupted_group() {
     let _watchdog = watchdog(60);
     alone(|| {
+        // SAFETY: two numbers. Who starts tests in the background has them, and their children, ignore it.
+        unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
         ends_with_its_parent(|parent| {
             // SAFETY: two numbers; the group is made of that child and its children.
             unsafe { libc::setpgid(parent.id() as libc::pid_t, 0) };

@@ -33,6 +33,11 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// A server makes a child in a fraction of a millisecond. One that has not answered in so long was stopped: it is killed, and
+/// another asked.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A dead server is followed by another, once.
 const ATTEMPTS: usize = 2;
@@ -190,11 +195,12 @@ impl Server {
 
     /// Waits for the reply; `None` if the server has ended without one.
     fn hear(&self, socket: BorrowedFd<'_>) -> Option<Outcome> {
+        let give_up = Deadline::after(PATIENCE);
         loop {
             let pidfd = self.core.pidfd();
             let fds: Vec<_> = [socket].into_iter().chain(pidfd.iter().map(|fd| fd.as_fd())).collect();
             // It has ended: what it said before is there by now.
-            let ended = match spawn::wait_any(&fds, None) {
+            let ended = match spawn::wait_any(&fds, give_up.left()) {
                 Ok(ready) => ready.get(1).copied().unwrap_or(true),
                 Err(_) => self.core.look().is_some(),
             };
@@ -205,9 +211,10 @@ impl Server {
                         Reply::Refused(error) => Outcome::Refused(error),
                     });
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !ended => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !ended && !is_late(give_up) => {}
                 Ok(None) | Err(_) => {
-                    // What cannot be talked to any more must not make a child after another was asked.
+                    // What has ended, was stopped, or says nothing one can hear must not make a child after another was
+                    // asked.
                     let _ = self.core.send(Signal::Kill);
                     self.core.wait(Deadline::Never);
                     return None;
@@ -227,6 +234,10 @@ impl Drop for Server {
         }
         orphans::adopt(self.core.clone());
     }
+}
+
+fn is_late(deadline: Deadline) -> bool {
+    deadline.left() == Some(Duration::ZERO)
 }
 
 /// A child to be made, as a server is told of it.
