@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{alone, for_ever, has_ended, state_of, wait_until, watchdog};
+use common::{alone, children_of, for_ever, has_ended, limit, state_of, wait_until, watchdog};
 use procshare::process::StartMethod;
 use procshare::{JobError, Pool, Process, SharedAtomic, SharedAtomicArray, SharedQueue};
 use std::sync::Arc;
@@ -50,30 +50,6 @@ fn signal(pid: u32, signal: i32) {
 fn stop(pid: u32) {
     signal(pid, libc::SIGSTOP);
     wait_until(|| state_of(pid) == Some('T') || has_ended(pid));
-}
-
-fn limit(resource: libc::__rlimit_resource_t, soft: u64) -> u64 {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: room for one limit.
-    assert_eq!(unsafe { libc::getrlimit(resource, &mut limit) }, 0);
-    let before = limit.rlim_cur;
-    limit.rlim_cur = soft;
-    // SAFETY: one limit.
-    assert_eq!(unsafe { libc::setrlimit(resource, &limit) }, 0);
-    before
-}
-
-fn children_of(pid: u32) -> Vec<u32> {
-    let parent_of = |pid: u32| -> Option<u32> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
-    };
-    let entries = std::fs::read_dir("/proc").unwrap();
-    let ids = entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-    ids.filter(|id| parent_of(*id) == Some(pid)).collect()
 }
 
 fn cpu_time() -> Duration {

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{for_ever, has_ended, wait_until, watchdog};
+use common::{for_ever, has_ended, limit, wait_until, watchdog};
 use procshare::process::{self, Entry, StartMethod};
 use procshare::{Process, SharedAtomic};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,20 +15,6 @@ use std::time::{Duration, Instant};
 fn alone<F: Entry<(), Output = ()>>(body: F) {
     let builder = Process::builder().start_method(StartMethod::ForkServer);
     builder.spawn(body, ()).unwrap().join().unwrap();
-}
-
-fn limit(resource: libc::__rlimit_resource_t, soft: u64) -> u64 {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: room for one limit.
-    assert_eq!(unsafe { libc::getrlimit(resource, &mut limit) }, 0);
-    let before = limit.rlim_cur;
-    limit.rlim_cur = soft;
-    // SAFETY: one limit.
-    assert_eq!(unsafe { libc::setrlimit(resource, &limit) }, 0);
-    before
 }
 
 fn next_descriptor() -> u64 {

@@ -8,7 +8,7 @@ mod blob;
 mod common;
 
 use blob::Blob;
-use common::{Flag, alone, descriptors, for_ever, has_ended, state_of, wait_until, watchdog};
+use common::{Flag, alone, children_of, descriptors, for_ever, has_ended, state_of, wait_until, watchdog};
 use procshare::{JobError, JoinError, Pool, Process, SharedAtomic, SharedAtomicArray, SharedCounter};
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -549,16 +549,6 @@ fn workers_end_with_an_interrupted_group() {
             signal(parent.id(), libc::SIGINT);
         });
     });
-}
-
-fn children_of(pid: u32) -> Vec<u32> {
-    let mut found = vec![];
-    for task in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten() {
-        let path = task.unwrap().path().join("children");
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        found.extend(text.split_whitespace().map(|id| id.parse::<u32>().unwrap()));
-    }
-    found
 }
 
 #[procshare::test]

@@ -14,7 +14,7 @@ mod forked;
 mod storm;
 
 use blob::Blob;
-use common::{alone, descriptors, shared_memory_names, unique, wait_until, watchdog};
+use common::{alone, children, descriptors, shared_memory_names, unique, wait_until, watchdog};
 use forked::{Others, now};
 use procshare::{JobError, Pool, Segment, SharedAtomicArray, SharedValue};
 use std::sync::OnceLock;
@@ -235,18 +235,6 @@ fn rage(pool: &Pool, ledger: &Ledger, length: Duration) -> u64 {
     }
     stopped.into_iter().for_each(|id| signal(id, libc::SIGCONT));
     kills
-}
-
-fn children() -> Vec<u32> {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let of = |path: std::path::PathBuf| std::fs::read_to_string(path.join("children")).unwrap_or_default();
-    let texts = tasks.map(|task| of(task.unwrap().path()));
-    let ids = texts.flat_map(|text| {
-        text.split_whitespace()
-            .map(|id| id.parse().unwrap())
-            .collect::<Vec<_>>()
-    });
-    ids.collect()
 }
 
 fn storm(ledger: &Ledger) {

@@ -97,6 +97,37 @@ pub(crate) fn state_of(pid: u32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
+/// The children of a process, those of all its threads, zombies too.
+pub(crate) fn children_of(pid: u32) -> Vec<u32> {
+    let mut found = vec![];
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten() {
+        let path = task.unwrap().path().join("children");
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        found.extend(text.split_whitespace().map(|id| id.parse::<u32>().unwrap()));
+    }
+    found
+}
+
+/// This process's children.
+pub(crate) fn children() -> Vec<u32> {
+    children_of(std::process::id())
+}
+
+/// Sets this process's soft limit of a resource, and returns what it was.
+pub(crate) fn limit(resource: libc::__rlimit_resource_t, soft: u64) -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: room for one limit.
+    assert_eq!(unsafe { libc::getrlimit(resource, &mut limit) }, 0);
+    let before = limit.rlim_cur;
+    limit.rlim_cur = soft;
+    // SAFETY: one limit.
+    assert_eq!(unsafe { libc::setrlimit(resource, &limit) }, 0);
+    before
+}
+
 /// Whether a process has ended, reaped or not.
 pub(crate) fn has_ended(pid: u32) -> bool {
     matches!(state_of(pid), None | Some('Z' | 'X'))

@@ -16,7 +16,7 @@ mod forked;
 mod parent;
 mod stage;
 
-use common::{alone, descriptors, watchdog};
+use common::{alone, children, descriptors, watchdog};
 use forked::Others;
 use procshare::__private::CRASH_POINTS;
 use stage::{ITEMS, JOBS, Run, Variant};
@@ -119,7 +119,7 @@ fn sweep_alone(variant: Variant) {
     let before = descriptors();
     sweep_all(variant);
     assert_eq!(descriptors(), before);
-    assert_eq!(stage::children(), [0; 0], "children are left");
+    assert_eq!(children(), [0; 0], "children are left");
 }
 
 #[procshare::test]

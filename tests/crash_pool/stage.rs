@@ -180,16 +180,3 @@ fn lost_of(results: &[Result<Blob, JobError>]) -> Vec<usize> {
     }
     lost
 }
-
-/// This process's children, zombies too.
-pub(crate) fn children() -> Vec<u32> {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let of = |path: std::path::PathBuf| std::fs::read_to_string(path.join("children")).unwrap_or_default();
-    let texts = tasks.map(|task| of(task.unwrap().path()));
-    let ids = texts.flat_map(|text| {
-        text.split_whitespace()
-            .map(|id| id.parse().unwrap())
-            .collect::<Vec<_>>()
-    });
-    ids.collect()
-}

@@ -15,6 +15,7 @@ mod fork;
 mod handles;
 mod server;
 
+use common::children;
 use procshare::Process;
 use procshare::process::{Builder, Entry, StartMethod};
 
@@ -47,13 +48,6 @@ fn by(method: &str) -> Builder {
 fn parent_of(pid: u32) -> Option<u32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
-}
-
-/// This process's children, zombies too.
-fn children() -> Vec<u32> {
-    let processes = std::fs::read_dir("/proc").unwrap();
-    let ids = processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-    ids.filter(|pid| parent_of(*pid) == Some(std::process::id())).collect()
 }
 
 /// Waits to be ended.
