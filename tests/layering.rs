@@ -37,7 +37,7 @@ const DOORS: [(&str, &[&str]); 5] = [
     ("futex", &["primitive"]),
     ("liveness", &["primitive", "process"]),
     ("map", &["segment", "process", "pool"]),
-    ("memory", &["segment", "process", "pool"]),
+    ("memory", &["segment", "process"]),
     ("spawn", &["process", "pool"]),
 ];
 

@@ -9,7 +9,8 @@ mod common;
 
 use bomb::Bomb;
 use common::{
-    Flag, Stubborn, alone, descriptors, for_ever, shared_memory_names, unique, wait_until, watchdog, while_waiting,
+    Flag, Stubborn, alone, descriptors, for_ever, hold, shared_memory_names, unique, wait_until, watchdog,
+    while_waiting,
 };
 use procshare::{
     Connection, Consumer, FrozenArray, JobError, Pool, Producer, Receiver, RecvError, Segment, Sender, SharedArray,
@@ -343,10 +344,6 @@ fn an_end_goes_with_its_job() {
     lose(ours, panics, "panicked");
     // Cancelled before it has begun.
     let (came, go) = (Flag::new(), Flag::new());
-    let hold = |came: Flag, go: Flag| {
-        came.raise();
-        go.wait_for(1);
-    };
     let held = pool.submit(hold, (came.clone(), go.clone()));
     came.wait_for(1);
     let (ours, theirs) = pipe::<u32>().unwrap();

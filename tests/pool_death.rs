@@ -8,7 +8,7 @@ mod blob;
 mod common;
 
 use blob::Blob;
-use common::{Flag, alone, children_of, descriptors, for_ever, has_ended, state_of, wait_until, watchdog};
+use common::{Flag, alone, children_of, descriptors, for_ever, has_ended, hold, state_of, wait_until, watchdog};
 use procshare::{JobError, JoinError, Pool, Process, SharedAtomic, SharedAtomicArray, SharedCounter};
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -434,10 +434,6 @@ fn memory_of_large_jobs_is_given_back() {
         assert!(killed.iter().all(is_killed));
         assert_eq!(spilled(), 0, "after deaths");
         let (came, go) = (Flag::new(), Flag::new());
-        let hold = |came: Flag, go: Flag| {
-            came.raise();
-            go.wait_for(1);
-        };
         let held = pool.submit(hold, (came.clone(), go.clone()));
         came.wait_for(1);
         let waiting = pool

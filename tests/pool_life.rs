@@ -7,7 +7,7 @@ mod common;
 #[path = "common/forked.rs"]
 mod forked;
 
-use common::{Flag, alone, for_ever, has_ended, shared_memory_names, unique, wait_until, watchdog};
+use common::{Flag, alone, for_ever, has_ended, hold, shared_memory_names, unique, wait_until, watchdog};
 use forked::{Child, End};
 use procshare::pool::Pending;
 use procshare::{JobError, Pool, Segment};
@@ -29,12 +29,6 @@ fn never() -> u64 {
 fn wait_and_give(go: Flag, a: u64) -> u64 {
     go.wait_for(1);
     a
-}
-
-/// Raises the first flag, and waits for the second.
-fn hold(came: Flag, go: Flag) {
-    came.raise();
-    go.wait_for(1);
 }
 
 #[procshare::test]

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::primitive::{Home, Ordering};
 use crate::process::handle::Process;
 use crate::process::transfer::{Descriptor, Luggage};
+use crate::segment::os_error;
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{clock, event, spawn};
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -61,7 +62,7 @@ impl Engine {
             let message = "this process was moved to another PID or time namespace";
             Error::new(crate::error::ErrorKind::ForeignNamespace, message)
         })?;
-        let bell = event::new().map_err(|error| super::os_error("eventfd", error))?;
+        let bell = event::new().map_err(|error| os_error("eventfd", error))?;
         let (slots, workers) = (memory.shape().slots as usize, memory.shape().workers as usize);
         let state = State {
             phase: Phase::Open,

@@ -8,10 +8,11 @@ use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, Spec, text_fingerprint};
 use crate::primitive::{AtomicU64, Padded};
+use crate::process::mailbox::check_memory;
 use crate::raw::board::{BoardWords, MOST_SLOTS, MOST_WORKERS, RawBoard, RawSlot};
-use crate::segment::Segment;
+use crate::segment::{Segment, os_error};
 use crate::sys::map::{self, AsFd, OwnedFd};
-use crate::sys::{memory, spawn};
+use crate::sys::spawn;
 use std::io;
 use std::sync::Arc;
 
@@ -23,9 +24,6 @@ const PAGE: usize = 8192;
 
 /// How far the file's parts for two jobs, or results, lie apart, unless this process may not write files so long.
 const STRIDE: u64 = 1 << 40;
-
-/// So much is written without asking for what is left.
-const UNASKED: u64 = 1 << 20;
 
 const SCHEMA: &str = "procshare pool 1";
 
@@ -100,7 +98,7 @@ impl Memory {
     pub(super) fn new(shape: Shape) -> Result<Self> {
         // Fresh memory is zero, which is an empty board.
         let handle = Handle::new_alone(&shape.spec(), &|_, _| {})?;
-        let spill = map::memfd(c"procshare-pool").map_err(|error| super::os_error("memfd_create", error))?;
+        let spill = map::memfd(c"procshare-pool").map_err(|error| os_error("memfd_create", error))?;
         Ok(Memory {
             handle,
             shape,
@@ -265,18 +263,14 @@ impl Memory {
         self.job_offset(slot) + self.shape.stride
     }
 
-    /// Asks whether so many bytes more fit in a slot's part of the file, and in memory: writing too far is a signal, and the kernel
-    /// kills somebody rather than refuse memory.
+    /// Asks whether so many bytes more fit in a slot's part of the file, beyond which writing is a signal, and in memory.
     fn check_room(&self, slot: usize, at: u64, len: usize) -> io::Result<()> {
         let len = len as u64;
         let end = self.result_offset(slot).saturating_add(at).saturating_add(len);
         if at.saturating_add(len) > self.shape.stride || end > map::file_size_limit() {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        if len > UNASKED && memory::available_memory().is_some_and(|available| available < len) {
-            return Err(io::ErrorKind::OutOfMemory.into());
-        }
-        Ok(())
+        check_memory(len)
     }
 
     fn check_spilled(&self, offset: u64, len: u64) -> io::Result<()> {

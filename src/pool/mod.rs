@@ -43,19 +43,6 @@ pub use timeline::{Bar, Ending, Timeline};
 
 use crate::error::{Error, ErrorKind};
 use job_error::JobError;
-use std::io;
-
-/// What the operating system refused while a pool was made.
-fn os_error(what: &str, error: io::Error) -> Error {
-    let kind = match error.kind() {
-        io::ErrorKind::OutOfMemory => ErrorKind::OutOfMemory,
-        io::ErrorKind::Unsupported => ErrorKind::Unsupported,
-        _ if crate::sys::errno_is(&error, crate::sys::Errno::Emfile) => ErrorKind::TooManyDescriptors,
-        _ if crate::sys::errno_is(&error, crate::sys::Errno::Enfile) => ErrorKind::TooManyDescriptors,
-        _ => ErrorKind::Io,
-    };
-    Error::new(kind, what).with_source(error)
-}
 
 /// Why a job cannot be sent.
 fn refusal(error: &Error) -> JobError {

@@ -1,6 +1,6 @@
 //! What a child is to do, and how it does it: the same in a program begun anew and in a copy of a running one.
 
-use super::call::{Trampoline, trampoline_at};
+use super::call::{self, Trampoline, trampoline_at};
 use super::current;
 use super::entry;
 use super::environment::Environment;
@@ -137,17 +137,11 @@ fn find_function(task: &Task) -> Result<Trampoline> {
             "a server was asked for, where none may begin",
         ));
     };
-    let own = entry::executable()?;
-    if own.id != executable {
+    if entry::executable()?.id != executable {
         let message = "the parent runs another build of this program";
         return Err(Error::new(ErrorKind::Spawn, message));
     }
-    let address = own.address_at(function).ok_or_else(|| {
-        Error::new(
-            ErrorKind::Spawn,
-            "the function asked for lies outside this program's code",
-        )
-    })?;
+    let address = call::address_at(function)?;
     // SAFETY: the mailbox is a file of our own user, passed by whoever started this process, and names the build we run
     // (compared above). `launch`, which makes such files, writes the offset of what `trampoline` returned; a parent that
     // forges one could as well run any program in our place, and a privileged program takes no mailbox at all.

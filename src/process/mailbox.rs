@@ -100,7 +100,7 @@ impl Answer {
 }
 
 /// Asks whether that much more memory can be had: the kernel kills somebody rather than refuse it.
-fn check_memory(len: u64) -> io::Result<()> {
+pub(crate) fn check_memory(len: u64) -> io::Result<()> {
     if len > UNASKED && memory::available_memory().is_some_and(|available| available < len) {
         return Err(io::ErrorKind::OutOfMemory.into());
     }

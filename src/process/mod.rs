@@ -36,7 +36,7 @@ mod errand;
 mod fork;
 pub(crate) mod handle;
 pub(crate) mod join_error;
-mod mailbox;
+pub(crate) mod mailbox;
 mod method;
 mod orphans;
 mod passage;

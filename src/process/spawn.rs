@@ -3,7 +3,7 @@
 //! The table of what becomes of a child that is being started, by whichever method, stands in `design`.
 
 use super::builder::{Cargo, Plan};
-use super::call::Trampoline;
+use super::call::{self, Trampoline};
 use super::child::Core;
 use super::entry::{self, Way};
 use super::environment::Environment;
@@ -42,16 +42,11 @@ pub(super) fn start(plan: Plan, mut cargo: Cargo) -> Result<Arc<Core>> {
 
 /// The errand of a child that calls a function, without what the start method adds.
 pub(super) fn errand(plan: &Plan, function: Trampoline, luggage: &Luggage) -> Result<Errand> {
-    let executable = entry::executable()?;
-    let function = executable.offset_of((function as *const ()).addr()).ok_or_else(|| {
-        let message = "the function lies in a shared library; a child can be sure of the program's own code only";
-        Error::new(ErrorKind::Spawn, message)
-    })?;
     Ok(Errand {
         name: plan.name.clone(),
         task: Task::Call {
-            executable: executable.id,
-            function,
+            executable: entry::executable()?.id,
+            function: call::offset_of(function as *const ())?,
         },
         segments: luggage.table(),
         files: luggage.files().map_err(|error| failure("fstat", error))?,

@@ -485,7 +485,7 @@ fn too_large(capacity: u64) -> Error {
 }
 
 /// Turns an error of the operating system into the kind a program can match on.
-pub(super) fn os_error(what: &str, error: io::Error) -> Error {
+pub(crate) fn os_error(what: &str, error: io::Error) -> Error {
     let by_errno = [
         (Errno::Emfile, ErrorKind::TooManyDescriptors),
         (Errno::Enfile, ErrorKind::TooManyDescriptors),

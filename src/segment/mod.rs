@@ -12,6 +12,8 @@ mod objects;
 mod unfinished;
 
 pub use build::SegmentBuilder;
+#[cfg(feature = "process")]
+pub(crate) use build::os_error;
 #[cfg(any(fuzzing, feature = "crash-points"))]
 pub use inspect::inspect;
 pub use lifetime::{clean, clean_folder};

@@ -174,7 +174,7 @@ pub(crate) fn while_waiting<A: Send, B>(wait: impl FnOnce() -> A + Send, then: i
 
 #[cfg(feature = "process")]
 #[allow(unused_imports, reason = "as above")]
-pub(crate) use children::{Flag, Lent, Slow, Stubborn, alone, child, for_ever, kill};
+pub(crate) use children::{Flag, Lent, Slow, Stubborn, alone, child, for_ever, hold, kill};
 
 /// Children of a test, and what they tell one another.
 #[cfg(feature = "process")]
@@ -217,6 +217,12 @@ mod children {
         child.kill().unwrap();
         assert!(matches!(child.join(), Err(JoinError::Signaled(libc::SIGKILL))));
         killed
+    }
+
+    /// Raises the first flag, and waits for the second.
+    pub(crate) fn hold(came: Flag, go: Flag) {
+        came.raise();
+        go.wait_for(1);
     }
 
     /// A number that processes count up and watch.
