@@ -288,15 +288,8 @@ impl Builder {
     fn plan(self) -> Result<Plan> {
         self.environment.check()?;
         let open = |path: PathBuf| {
-            surroundings::open_folder(&path).map_err(|error| {
-                let kind = match error.kind() {
-                    std::io::ErrorKind::NotFound => ErrorKind::NotFound,
-                    std::io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
-                    _ => failure("", std::io::Error::from(error.kind())).kind(),
-                };
-                let message = format!("opening the working folder {}", path.display());
-                Error::new(kind, message).with_source(error)
-            })
+            surroundings::open_folder(&path)
+                .map_err(|error| failure(&format!("opening the working folder {}", path.display()), error))
         };
         Ok(Plan {
             name: self.name.unwrap_or_else(next_name),

@@ -11,7 +11,7 @@
 //! One word of the header is for a start by a server: the child's id, which the kernel writes while it makes the child.
 
 use crate::sys::map::{AsFd, OwnedFd};
-use crate::sys::{descriptor, identity, map, memory, spawn};
+use crate::sys::{descriptor, identity, map, memory};
 use std::io;
 
 /// Words: state, length of the errand or answer, length of the arguments, id of a child made by a server.
@@ -120,8 +120,8 @@ impl Mailbox {
         let mut first = Vec::with_capacity(HEADER as usize + errand.len());
         first.extend(lengths.iter().flat_map(|word| word.to_le_bytes()));
         first.extend(errand);
-        spawn::write_at(fd.as_fd(), &first, 0)?;
-        spawn::write_at(fd.as_fd(), arguments, first.len() as u64)?;
+        map::write_at(fd.as_fd(), &first, 0)?;
+        map::write_at(fd.as_fd(), arguments, first.len() as u64)?;
         Ok(Mailbox(fd))
     }
 
@@ -152,7 +152,7 @@ impl Mailbox {
     /// The child a server has made for it, if it has.
     pub(super) fn child(&self) -> io::Result<Option<u32>> {
         let mut bytes = [0; 4];
-        spawn::read_at(self.0.as_fd(), &mut bytes, CHILD_AT as u64)?;
+        map::read_at(self.0.as_fd(), &mut bytes, CHILD_AT as u64)?;
         Ok(Some(u32::from_ne_bytes(bytes)).filter(|pid| *pid != 0))
     }
 
@@ -165,7 +165,7 @@ impl Mailbox {
         let [_, errand_len, arguments_len, _] = self.header()?;
         let errand = self.part(HEADER, errand_len)?;
         let arguments = self.part(HEADER + errand_len, arguments_len)?;
-        spawn::truncate(self.0.as_fd(), HEADER)?;
+        map::set_len(self.0.as_fd(), HEADER)?;
         self.set_state(BEGUN)?;
         Ok((errand, arguments))
     }
@@ -179,8 +179,8 @@ impl Mailbox {
     pub(super) fn answer(&self, answer: &Answer) -> io::Result<()> {
         let bytes = answer.bytes();
         check_memory(bytes.len() as u64)?;
-        spawn::write_at(self.0.as_fd(), bytes, HEADER)?;
-        spawn::write_at(self.0.as_fd(), &(bytes.len() as u64).to_le_bytes(), 8)?;
+        map::write_at(self.0.as_fd(), bytes, HEADER)?;
+        map::write_at(self.0.as_fd(), &(bytes.len() as u64).to_le_bytes(), 8)?;
         self.set_state(answer.state())
     }
 
@@ -203,7 +203,7 @@ impl Mailbox {
 
     fn header(&self) -> io::Result<[u64; HEADER_WORDS]> {
         let mut bytes = [0; HEADER as usize];
-        spawn::read_at(self.0.as_fd(), &mut bytes, 0)?;
+        map::read_at(self.0.as_fd(), &mut bytes, 0)?;
         let mut words = bytes.chunks_exact(8);
         let mut word = || {
             words
@@ -220,11 +220,11 @@ impl Mailbox {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let mut bytes = vec![0; len as usize];
-        spawn::read_at(self.0.as_fd(), &mut bytes, offset)?;
+        map::read_at(self.0.as_fd(), &mut bytes, offset)?;
         Ok(bytes)
     }
 
     fn set_state(&self, state: u64) -> io::Result<()> {
-        spawn::write_at(self.0.as_fd(), &state.to_le_bytes(), 0)
+        map::write_at(self.0.as_fd(), &state.to_le_bytes(), 0)
     }
 }

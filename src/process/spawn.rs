@@ -14,9 +14,10 @@ use super::passage::Passed;
 use super::transfer::Luggage;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
+use crate::segment::os_error_or;
 use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::surroundings::{self, Stream};
-use crate::sys::{Errno, errno_is, identity, spawn};
+use crate::sys::{identity, spawn};
 use std::ffi::CString;
 use std::io;
 use std::sync::Arc;
@@ -104,17 +105,5 @@ fn command_line(way: Way) -> Vec<CString> {
 
 /// An error of the system in a step of a start.
 pub(super) fn failure(what: &str, error: io::Error) -> Error {
-    let kinds = [
-        (Errno::Emfile, ErrorKind::TooManyDescriptors),
-        (Errno::Enfile, ErrorKind::TooManyDescriptors),
-        (Errno::Enospc, ErrorKind::OutOfMemory),
-    ];
-    let known = kinds.into_iter().find(|(errno, _)| errno_is(&error, *errno));
-    let kind = match (known, error.kind()) {
-        (Some((_, kind)), _) => kind,
-        (None, io::ErrorKind::OutOfMemory) => ErrorKind::OutOfMemory,
-        (None, io::ErrorKind::Unsupported) => ErrorKind::Unsupported,
-        (None, _) => ErrorKind::Spawn,
-    };
-    Error::new(kind, what).with_source(error)
+    os_error_or(ErrorKind::Spawn, what, error)
 }

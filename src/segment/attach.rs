@@ -1,9 +1,9 @@
 //! Attaching to a segment somebody else made: nothing is believed before it is checked.
 
-use super::build::os_error;
 use super::lifetime::Farewell;
 use super::mapping::Mapping;
 use super::name::SegmentName;
+use super::refused::os_error;
 use super::{ANONYMOUS, Inner, Segment, SegmentBuilder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::header::{self, ATTACH_ENTRIES, FROZEN, HEADER_WORDS, word};

@@ -11,8 +11,6 @@ use std::io;
 pub(crate) enum Errno {
     Emfile,
     Enfile,
-    Enospc,
-    Edquot,
     Eloop,
     Enxio,
     Eopnotsupp,
@@ -323,10 +321,39 @@ pub(crate) mod map {
         unsupported()
     }
 
+    /// Reports `Unsupported`.
+    #[cfg(feature = "process")]
+    pub(crate) fn set_len(_fd: BorrowedFd<'_>, _len: u64) -> io::Result<()> {
+        unsupported()
+    }
+
     /// Reports no limit.
     #[cfg(feature = "process")]
     pub(crate) fn file_size_limit() -> u64 {
         u64::MAX
+    }
+
+    /// Reports no limit.
+    pub(crate) fn locked_memory_limit() -> u64 {
+        u64::MAX
+    }
+
+    /// Refuses no length.
+    #[cfg(feature = "process")]
+    pub(crate) fn check_end(_end: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Reports `Unsupported`.
+    #[cfg(feature = "process")]
+    pub(crate) fn write_at(_fd: BorrowedFd<'_>, _bytes: &[u8], _offset: u64) -> io::Result<()> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    #[cfg(feature = "process")]
+    pub(crate) fn read_at(_fd: BorrowedFd<'_>, _bytes: &mut [u8], _offset: u64) -> io::Result<()> {
+        unsupported()
     }
 
     /// Reports `Unsupported`.

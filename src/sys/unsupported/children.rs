@@ -146,21 +146,6 @@ pub(crate) mod spawn {
     pub(crate) fn too_many_descriptors() -> io::Error {
         io::ErrorKind::Unsupported.into()
     }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn write_at(_fd: BorrowedFd<'_>, _bytes: &[u8], _offset: u64) -> io::Result<()> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn read_at(_fd: BorrowedFd<'_>, _bytes: &mut [u8], _offset: u64) -> io::Result<()> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn truncate(_fd: BorrowedFd<'_>, _len: u64) -> io::Result<()> {
-        unsupported()
-    }
 }
 
 pub(crate) mod fork {
