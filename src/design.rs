@@ -339,7 +339,8 @@
 //! starts nobody so: the child would not trust the mailbox, and come to that `main` without end.
 //!
 //! `Fork` copies this process, and only where that is sound: one thread (this crate's own are stopped for the moment), and
-//! no array guard. The copy knows of no children, watches nobody's orphans, runs one closure or errand, and leaves by
+//! no loan: no guard of an array and no chunk of a ring is alive or was leaked, by whichever thread
+//! (`primitive/loans.rs`). A server that is to copy itself asks the same. The copy knows of no children, watches nobody's orphans, runs one closure or errand, and leaves by
 //! `_exit`, also where it panics.
 //!
 //! `ForkServer` has a process with one thread copy itself. `clone(CLONE_PARENT)` makes the copy a child of the server's
@@ -387,8 +388,8 @@
 //!   fork server keep the server's in that place: `raise` and `abort` may then end them by another signal than asked.
 //! - A child forked by a process with several threads may use what it has inherited, but not create or open segments:
 //!   another thread may have held what that needs, as with any allocation.
-//! - A guard is inherited by a fork child. Dropping it there does nothing; using an array's guard there is using what
-//!   the parent has locked.
+//! - Guards and chunks are inherited by a child of somebody else's `fork`. Dropping or committing them there does nothing;
+//!   using an array's guard or a ring's chunk there is using what is the parent's.
 //! - With [`allow_user`](crate::SegmentBuilder::allow_user) the last to leave may lack the right to remove the name;
 //!   its owner's `create` or `clean` does.
 //! - A child forked inside the closure of a map's `update` has not got the lock, and its changes are refused.

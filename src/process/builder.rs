@@ -238,7 +238,7 @@ impl Builder {
     pub(crate) fn start<R>(self, function: Trampoline, arguments: &impl Serialize) -> Result<Process<R>> {
         let route = self.route.clone();
         match route {
-            Route::Method(StartMethod::Fork) => fork::check_guards()?,
+            Route::Method(StartMethod::Fork) => fork::check_loans()?,
             Route::Method(_) => drop(entry::way()?),
             Route::Served(_) => {}
         }
@@ -279,7 +279,7 @@ impl Builder {
         F: FnOnce() -> R + Send + 'static,
         R: Serialize + DeserializeOwned,
     {
-        fork::check_guards()?;
+        fork::check_loans()?;
         let plan = self.plan()?;
         Ok(Process::new(fork::run(plan, closure)?))
     }

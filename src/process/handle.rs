@@ -140,8 +140,8 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
     ///
     /// # Errors
     ///
-    /// [`NotForkable`](ErrorKind::NotForkable) if this process has more than one thread, or this thread holds the guard
-    /// of a [`SharedArray`](crate::SharedArray); [`Spawn`](ErrorKind::Spawn),
+    /// [`NotForkable`](ErrorKind::NotForkable) if this process has more than one thread, or a guard of a
+    /// [`SharedArray`](crate::SharedArray) or a chunk of a ring is alive in it or was leaked; [`Spawn`](ErrorKind::Spawn),
     /// [`TooManyDescriptors`](ErrorKind::TooManyDescriptors), [`OutOfMemory`](ErrorKind::OutOfMemory),
     /// [`Unsupported`](ErrorKind::Unsupported).
     ///

@@ -88,7 +88,7 @@ pub(super) fn launch<'a>(
     keep.push(mailbox.fd().as_fd());
     let marker = mailbox.marker().map_err(|error| failure("fstat", error))?;
     spawn::spawn_self(&command_line(way), &environment.lines(&marker), &keep, way.is_noisy())
-        .map_err(|error| failure("starting /proc/self/exe", error))
+        .map_err(|error| proc_failure("starting /proc/self/exe", error))
 }
 
 /// The program's name as its caller gave it, and what leads a child to its entry.
@@ -106,4 +106,13 @@ fn command_line(way: Way) -> Vec<CString> {
 /// An error of the system in a step of a start.
 pub(super) fn failure(what: &str, error: io::Error) -> Error {
     os_error_or(ErrorKind::Spawn, what, error)
+}
+
+/// As [`failure`], in a step that needs `/proc`.
+pub(super) fn proc_failure(what: &str, error: io::Error) -> Error {
+    if error.kind() != io::ErrorKind::NotFound {
+        return failure(what, error);
+    }
+    let message = format!("{what} failed: /proc is needed and cannot be read; mount it (mount -t proc proc /proc)");
+    Error::new(ErrorKind::Unsupported, message).with_source(error)
 }

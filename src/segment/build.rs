@@ -413,7 +413,7 @@ impl SegmentBuilder {
                 .keep_from_children()
                 .map_err(|error| os_error("madvise", error))?;
         }
-        let namespaces = identity::namespaces().map_err(|_| attach::foreign_self())?;
+        let namespaces = identity::namespaces().map_err(attach::foreign_self)?;
         let buckets = self.buckets.unwrap_or_else(|| directory::buckets_for(length));
         let header = Header {
             length,
@@ -421,7 +421,7 @@ impl SegmentBuilder {
             user: sys::identity::user_id(),
             pid_namespace: namespaces.pid,
             time_namespace: namespaces.time,
-            boot_id: attach::boot_id(),
+            boot_id: attach::boot_id()?,
             buckets,
         };
         header.format(mapping.words(), directory::first_used(buckets));

@@ -123,7 +123,12 @@ pub(crate) mod identity {
     }
 
     /// Returns the process id; all else is unknown.
-    pub(crate) fn identity() -> Identity {
+    pub(crate) fn identity() -> io::Result<Identity> {
+        Ok(without_descriptors())
+    }
+
+    /// As [`identity`].
+    pub(crate) fn without_descriptors() -> Identity {
         Identity {
             pid: process_id(),
             start: 0,
@@ -131,6 +136,9 @@ pub(crate) mod identity {
             time_namespace: 0,
         }
     }
+
+    /// Does nothing: nobody forks.
+    pub(crate) fn at_fork(_handler: extern "C" fn()) {}
 
     /// Returns a number that no other living thread of this process has.
     pub(crate) fn thread_id() -> u32 {
@@ -175,8 +183,8 @@ pub(crate) mod identity {
     }
 
     /// Returns `None`: boots are unknown.
-    pub(crate) fn boot_id() -> Option<[u8; 16]> {
-        None
+    pub(crate) fn boot_id() -> io::Result<Option<[u8; 16]>> {
+        Ok(None)
     }
 }
 
@@ -199,6 +207,11 @@ pub(crate) mod liveness {
     /// Returns alive: there is no proof.
     pub(crate) fn life(_pid: u32) -> Life {
         Life::Alive { start: 0 }
+    }
+
+    /// Returns false: there is no proof.
+    pub(crate) fn has_execed(_pid: u32) -> bool {
+        false
     }
 
     /// Returns false: there is no proof.

@@ -154,9 +154,9 @@ pub(crate) mod fork {
     use super::map::BorrowedFd;
     use std::io;
 
-    /// Returns `None`: threads cannot be counted.
-    pub(crate) fn thread_count() -> Option<usize> {
-        None
+    /// Reports `Unsupported`.
+    pub(crate) fn thread_count() -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Reports `Unsupported`.
