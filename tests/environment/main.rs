@@ -9,6 +9,7 @@ mod forked;
 #[path = "../common/mod.rs"]
 mod common;
 
+mod identity;
 mod loans;
 
 use procshare::Process;
