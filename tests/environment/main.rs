@@ -9,6 +9,7 @@ mod forked;
 #[path = "../common/mod.rs"]
 mod common;
 
+mod first_call;
 mod identity;
 mod loans;
 
