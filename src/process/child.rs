@@ -146,7 +146,7 @@ impl Core {
     /// What a child left that has ended, but for the bytes of a result; `None` if it was joined.
     pub(super) fn verdict(&self) -> Option<Answer> {
         let mailbox = self.mailbox.lock();
-        let unreadable = |error| Answer::Encoding(format!("the result cannot be read: {error}"));
+        let unreadable = |error| Mailbox::explain("read", &error);
         Some(mailbox.as_ref()?.read_verdict().unwrap_or_else(unreadable))
     }
 }

@@ -31,6 +31,7 @@ const PANICKED: u64 = 3;
 const ENCODING: u64 = 4;
 const NOT_TRANSFERABLE: u64 = 5;
 const NOT_STARTED: u64 = 6;
+const OUT_OF_MEMORY: u64 = 7;
 
 /// What a child leaves behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub(crate) enum Answer {
     NotTransferable(String),
     /// The function was not called.
     NotStarted(String),
+    /// There was no room for the result.
+    OutOfMemory(String),
 }
 
 impl Answer {
@@ -70,6 +73,7 @@ impl Answer {
             Answer::Encoding(_) => ENCODING,
             Answer::NotTransferable(_) => NOT_TRANSFERABLE,
             Answer::NotStarted(_) => NOT_STARTED,
+            Answer::OutOfMemory(_) => OUT_OF_MEMORY,
         }
     }
 
@@ -80,7 +84,8 @@ impl Answer {
             Answer::Panicked(text)
             | Answer::Encoding(text)
             | Answer::NotTransferable(text)
-            | Answer::NotStarted(text) => text.as_bytes(),
+            | Answer::NotStarted(text)
+            | Answer::OutOfMemory(text) => text.as_bytes(),
         }
     }
 
@@ -94,6 +99,7 @@ impl Answer {
             ENCODING => Answer::Encoding(text(bytes)),
             NOT_TRANSFERABLE => Answer::NotTransferable(text(bytes)),
             NOT_STARTED => Answer::NotStarted(text(bytes)),
+            OUT_OF_MEMORY => Answer::OutOfMemory(text(bytes)),
             other => Answer::Encoding(format!("the child left a state {other} nobody writes")),
         }
     }
@@ -112,6 +118,17 @@ pub(crate) fn check_memory(len: u64) -> io::Result<()> {
 pub(super) struct Mailbox(OwnedFd);
 
 impl Mailbox {
+    /// What is said instead of a result that cannot be handed over, or read.
+    pub(super) fn explain(what: &str, error: &io::Error) -> Answer {
+        let text = format!("the result could not be {what}: {error}");
+        match error.kind() {
+            io::ErrorKind::OutOfMemory | io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge => {
+                Answer::OutOfMemory(text)
+            }
+            _ => Answer::Encoding(text),
+        }
+    }
+
     /// Makes a mailbox with a child's errand and arguments in it.
     pub(super) fn post(errand: &[u8], arguments: &[u8]) -> io::Result<Self> {
         check_memory(arguments.len() as u64)?;
@@ -219,7 +236,11 @@ impl Mailbox {
         if len > map::stat(self.0.as_fd())?.len.saturating_sub(offset) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let mut bytes = vec![0; len as usize];
+        let mut bytes = Vec::new();
+        bytes
+            .try_reserve_exact(len as usize)
+            .map_err(|_| io::ErrorKind::OutOfMemory)?;
+        bytes.resize(len as usize, 0);
         map::read_at(self.0.as_fd(), &mut bytes, offset)?;
         Ok(bytes)
     }

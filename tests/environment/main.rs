@@ -11,6 +11,7 @@ mod common;
 
 mod first_call;
 mod identity;
+mod limits;
 mod loans;
 
 use procshare::Process;
