@@ -238,7 +238,7 @@ impl Builder {
     pub(crate) fn start<R>(self, function: Trampoline, arguments: &impl Serialize) -> Result<Process<R>> {
         let route = self.route.clone();
         match route {
-            Route::Method(StartMethod::Fork) => fork::check_guards()?,
+            Route::Method(StartMethod::Fork) => fork::check_loans()?,
             Route::Method(_) => drop(entry::way()?),
             Route::Served(_) => {}
         }
@@ -279,7 +279,7 @@ impl Builder {
         F: FnOnce() -> R + Send + 'static,
         R: Serialize + DeserializeOwned,
     {
-        fork::check_guards()?;
+        fork::check_loans()?;
         let plan = self.plan()?;
         Ok(Process::new(fork::run(plan, closure)?))
     }
@@ -288,15 +288,8 @@ impl Builder {
     fn plan(self) -> Result<Plan> {
         self.environment.check()?;
         let open = |path: PathBuf| {
-            surroundings::open_folder(&path).map_err(|error| {
-                let kind = match error.kind() {
-                    std::io::ErrorKind::NotFound => ErrorKind::NotFound,
-                    std::io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
-                    _ => failure("", std::io::Error::from(error.kind())).kind(),
-                };
-                let message = format!("opening the working folder {}", path.display());
-                Error::new(kind, message).with_source(error)
-            })
+            surroundings::open_folder(&path)
+                .map_err(|error| failure(&format!("opening the working folder {}", path.display()), error))
         };
         Ok(Plan {
             name: self.name.unwrap_or_else(next_name),

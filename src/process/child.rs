@@ -1,8 +1,9 @@
 //! What all handles of a child share, and `Child`, the handle that knows nothing of the result.
 
 use super::mailbox::{Answer, Mailbox};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::primitive::{Deadline, Home};
+use crate::segment::os_error;
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::spawn::{self, End, Signal};
 use parking_lot::Mutex;
@@ -133,13 +134,8 @@ impl Core {
         let Some(pidfd) = self.pidfd() else {
             return Ok(());
         };
-        spawn::send(pidfd.as_fd(), signal).map_err(|error| {
-            let kind = match error.kind() {
-                std::io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
-                _ => ErrorKind::Io,
-            };
-            Error::new(kind, format!("sending a signal to {}", self.name)).with_source(error)
-        })
+        spawn::send(pidfd.as_fd(), signal)
+            .map_err(|error| os_error(&format!("sending a signal to {}", self.name), error))
     }
 
     /// Takes the mailbox, once: whoever has it has joined the child.
@@ -150,7 +146,7 @@ impl Core {
     /// What a child left that has ended, but for the bytes of a result; `None` if it was joined.
     pub(super) fn verdict(&self) -> Option<Answer> {
         let mailbox = self.mailbox.lock();
-        let unreadable = |error| Answer::Encoding(format!("the result cannot be read: {error}"));
+        let unreadable = |error| Mailbox::explain("read", &error);
         Some(mailbox.as_ref()?.read_verdict().unwrap_or_else(unreadable))
     }
 }

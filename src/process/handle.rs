@@ -4,7 +4,7 @@ use super::builder::Builder;
 use super::call::Entry;
 use super::child::{Child, Core};
 use super::join_error::JoinError;
-use super::mailbox::Answer;
+use super::mailbox::{Answer, Mailbox};
 use super::{orphans, transfer};
 use crate::error::{ErrorKind, Result};
 use crate::primitive::Deadline;
@@ -140,8 +140,8 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
     ///
     /// # Errors
     ///
-    /// [`NotForkable`](ErrorKind::NotForkable) if this process has more than one thread, or this thread holds the guard
-    /// of a [`SharedArray`](crate::SharedArray); [`Spawn`](ErrorKind::Spawn),
+    /// [`NotForkable`](ErrorKind::NotForkable) if this process has more than one thread, or a guard of a
+    /// [`SharedArray`](crate::SharedArray) or a chunk of a ring is alive in it or was leaked; [`Spawn`](ErrorKind::Spawn),
     /// [`TooManyDescriptors`](ErrorKind::TooManyDescriptors), [`OutOfMemory`](ErrorKind::OutOfMemory),
     /// [`Unsupported`](ErrorKind::Unsupported).
     ///
@@ -281,7 +281,7 @@ impl<R: DeserializeOwned> Process<R> {
         let mailbox = self.core.take_mailbox().ok_or(JoinError::AlreadyJoined)?;
         let answer = mailbox
             .read_answer()
-            .unwrap_or_else(|error| Answer::Encoding(format!("the result cannot be read: {error}")));
+            .unwrap_or_else(|error| Mailbox::explain("read", &error));
         drop(mailbox);
         orphans::reap();
         let bytes = result_of(end, answer)?;
@@ -311,6 +311,7 @@ pub(super) fn result_of(end: End, answer: Answer) -> Result<Vec<u8>, JoinError> 
         Answer::Encoding(text) => Err(JoinError::Encoding(text)),
         Answer::NotTransferable(text) => Err(JoinError::NotTransferable(text)),
         Answer::NotStarted(text) => Err(JoinError::NotStarted(text)),
+        Answer::OutOfMemory(text) => Err(JoinError::OutOfMemory(text)),
         Answer::Unread | Answer::Begun => Err(JoinError::Unknown),
     }
 }

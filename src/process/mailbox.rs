@@ -11,7 +11,7 @@
 //! One word of the header is for a start by a server: the child's id, which the kernel writes while it makes the child.
 
 use crate::sys::map::{AsFd, OwnedFd};
-use crate::sys::{descriptor, identity, map, memory, spawn};
+use crate::sys::{descriptor, identity, map, memory};
 use std::io;
 
 /// Words: state, length of the errand or answer, length of the arguments, id of a child made by a server.
@@ -31,6 +31,7 @@ const PANICKED: u64 = 3;
 const ENCODING: u64 = 4;
 const NOT_TRANSFERABLE: u64 = 5;
 const NOT_STARTED: u64 = 6;
+const OUT_OF_MEMORY: u64 = 7;
 
 /// What a child leaves behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub(crate) enum Answer {
     NotTransferable(String),
     /// The function was not called.
     NotStarted(String),
+    /// There was no room for the result.
+    OutOfMemory(String),
 }
 
 impl Answer {
@@ -70,6 +73,7 @@ impl Answer {
             Answer::Encoding(_) => ENCODING,
             Answer::NotTransferable(_) => NOT_TRANSFERABLE,
             Answer::NotStarted(_) => NOT_STARTED,
+            Answer::OutOfMemory(_) => OUT_OF_MEMORY,
         }
     }
 
@@ -80,7 +84,8 @@ impl Answer {
             Answer::Panicked(text)
             | Answer::Encoding(text)
             | Answer::NotTransferable(text)
-            | Answer::NotStarted(text) => text.as_bytes(),
+            | Answer::NotStarted(text)
+            | Answer::OutOfMemory(text) => text.as_bytes(),
         }
     }
 
@@ -94,6 +99,7 @@ impl Answer {
             ENCODING => Answer::Encoding(text(bytes)),
             NOT_TRANSFERABLE => Answer::NotTransferable(text(bytes)),
             NOT_STARTED => Answer::NotStarted(text(bytes)),
+            OUT_OF_MEMORY => Answer::OutOfMemory(text(bytes)),
             other => Answer::Encoding(format!("the child left a state {other} nobody writes")),
         }
     }
@@ -112,6 +118,17 @@ pub(crate) fn check_memory(len: u64) -> io::Result<()> {
 pub(super) struct Mailbox(OwnedFd);
 
 impl Mailbox {
+    /// What is said instead of a result that cannot be handed over, or read.
+    pub(super) fn explain(what: &str, error: &io::Error) -> Answer {
+        let text = format!("the result could not be {what}: {error}");
+        match error.kind() {
+            io::ErrorKind::OutOfMemory | io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge => {
+                Answer::OutOfMemory(text)
+            }
+            _ => Answer::Encoding(text),
+        }
+    }
+
     /// Makes a mailbox with a child's errand and arguments in it.
     pub(super) fn post(errand: &[u8], arguments: &[u8]) -> io::Result<Self> {
         check_memory(arguments.len() as u64)?;
@@ -120,8 +137,8 @@ impl Mailbox {
         let mut first = Vec::with_capacity(HEADER as usize + errand.len());
         first.extend(lengths.iter().flat_map(|word| word.to_le_bytes()));
         first.extend(errand);
-        spawn::write_at(fd.as_fd(), &first, 0)?;
-        spawn::write_at(fd.as_fd(), arguments, first.len() as u64)?;
+        map::write_at(fd.as_fd(), &first, 0)?;
+        map::write_at(fd.as_fd(), arguments, first.len() as u64)?;
         Ok(Mailbox(fd))
     }
 
@@ -152,7 +169,7 @@ impl Mailbox {
     /// The child a server has made for it, if it has.
     pub(super) fn child(&self) -> io::Result<Option<u32>> {
         let mut bytes = [0; 4];
-        spawn::read_at(self.0.as_fd(), &mut bytes, CHILD_AT as u64)?;
+        map::read_at(self.0.as_fd(), &mut bytes, CHILD_AT as u64)?;
         Ok(Some(u32::from_ne_bytes(bytes)).filter(|pid| *pid != 0))
     }
 
@@ -165,7 +182,7 @@ impl Mailbox {
         let [_, errand_len, arguments_len, _] = self.header()?;
         let errand = self.part(HEADER, errand_len)?;
         let arguments = self.part(HEADER + errand_len, arguments_len)?;
-        spawn::truncate(self.0.as_fd(), HEADER)?;
+        map::set_len(self.0.as_fd(), HEADER)?;
         self.set_state(BEGUN)?;
         Ok((errand, arguments))
     }
@@ -179,8 +196,8 @@ impl Mailbox {
     pub(super) fn answer(&self, answer: &Answer) -> io::Result<()> {
         let bytes = answer.bytes();
         check_memory(bytes.len() as u64)?;
-        spawn::write_at(self.0.as_fd(), bytes, HEADER)?;
-        spawn::write_at(self.0.as_fd(), &(bytes.len() as u64).to_le_bytes(), 8)?;
+        map::write_at(self.0.as_fd(), bytes, HEADER)?;
+        map::write_at(self.0.as_fd(), &(bytes.len() as u64).to_le_bytes(), 8)?;
         self.set_state(answer.state())
     }
 
@@ -203,7 +220,7 @@ impl Mailbox {
 
     fn header(&self) -> io::Result<[u64; HEADER_WORDS]> {
         let mut bytes = [0; HEADER as usize];
-        spawn::read_at(self.0.as_fd(), &mut bytes, 0)?;
+        map::read_at(self.0.as_fd(), &mut bytes, 0)?;
         let mut words = bytes.chunks_exact(8);
         let mut word = || {
             words
@@ -219,12 +236,16 @@ impl Mailbox {
         if len > map::stat(self.0.as_fd())?.len.saturating_sub(offset) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let mut bytes = vec![0; len as usize];
-        spawn::read_at(self.0.as_fd(), &mut bytes, offset)?;
+        let mut bytes = Vec::new();
+        bytes
+            .try_reserve_exact(len as usize)
+            .map_err(|_| io::ErrorKind::OutOfMemory)?;
+        bytes.resize(len as usize, 0);
+        map::read_at(self.0.as_fd(), &mut bytes, offset)?;
         Ok(bytes)
     }
 
     fn set_state(&self, state: u64) -> io::Result<()> {
-        spawn::write_at(self.0.as_fd(), &state.to_le_bytes(), 0)
+        map::write_at(self.0.as_fd(), &state.to_le_bytes(), 0)
     }
 }

@@ -18,7 +18,7 @@
 //! |---|---|---|---|---|
 //! | `Spawn`, unless said otherwise | nothing | [`init`](crate::init) | the program's start, about a millisecond | in doubt |
 //! | `ForkServer` | a small process with one thread | [`init`](crate::init) | a fraction of that, whatever this process's size | many children are started, or the program's start is slow |
-//! | `Fork` | this process, memory and all | one thread, no array guard held | more the larger this process is | children read what this process has computed |
+//! | `Fork` | this process, memory and all | one thread, no array guard or ring chunk alive | more the larger this process is | children read what this process has computed |
 //!
 //! `Spawn` and `ForkServer` give the same results, but for what a process takes from its parent and this crate does not
 //! carry over: a child of the server has the limits, priorities, groups, session and file-creation mask, and the ignored

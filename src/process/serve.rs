@@ -5,9 +5,10 @@
 use super::current;
 use super::entry;
 use super::errand;
-use super::fork::NoReturn;
+use super::fork::{NoReturn, check_loans};
 use super::mailbox::{Answer, CHILD_AT, Mailbox};
 use super::passage::{Passage, Passed};
+use super::spawn::proc_failure;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
 use crate::sys::map::{AsFd, OwnedFd};
@@ -92,21 +93,20 @@ pub(super) fn begin(mailbox: Mailbox, socket: &Passed, parent: &Passed) -> i32 {
     }
 }
 
-/// Refuses to serve where a copy would lack threads.
+/// Refuses to serve where a copy would lack threads, or have what is lent to this process.
 fn check_threads() -> Result<()> {
+    check_loans()?;
     // The thread of a test harness that runs one test waits for that, and holds nothing.
     let most = if entry::way()?.is_noisy() { 2 } else { 1 };
-    match fork::thread_count() {
-        Some(threads) if threads <= most => Ok(()),
-        threads => {
-            let count = threads.map_or("an unknown number of".to_owned(), |threads| threads.to_string());
-            let message = format!(
-                "it came to procshare::init() with {count} threads: call it before others are started, or take another \
-                 start method"
-            );
-            Err(Error::new(ErrorKind::NotForkable, message))
-        }
+    let threads = fork::thread_count().map_err(|error| proc_failure("counting threads", error))?;
+    if threads <= most {
+        return Ok(());
     }
+    let message = format!(
+        "it came to procshare::init() with {threads} threads: call it before others are started, or take another start \
+         method"
+    );
+    Err(Error::new(ErrorKind::NotForkable, message))
 }
 
 /// Serves until the socket's other end or the parent has gone, and returns the exit status.

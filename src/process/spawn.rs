@@ -14,9 +14,10 @@ use super::passage::Passed;
 use super::transfer::Luggage;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
+use crate::segment::os_error_or;
 use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::surroundings::{self, Stream};
-use crate::sys::{Errno, errno_is, identity, spawn};
+use crate::sys::{identity, spawn};
 use std::ffi::CString;
 use std::io;
 use std::sync::Arc;
@@ -87,7 +88,7 @@ pub(super) fn launch<'a>(
     keep.push(mailbox.fd().as_fd());
     let marker = mailbox.marker().map_err(|error| failure("fstat", error))?;
     spawn::spawn_self(&command_line(way), &environment.lines(&marker), &keep, way.is_noisy())
-        .map_err(|error| failure("starting /proc/self/exe", error))
+        .map_err(|error| proc_failure("starting /proc/self/exe", error))
 }
 
 /// The program's name as its caller gave it, and what leads a child to its entry.
@@ -104,17 +105,14 @@ fn command_line(way: Way) -> Vec<CString> {
 
 /// An error of the system in a step of a start.
 pub(super) fn failure(what: &str, error: io::Error) -> Error {
-    let kinds = [
-        (Errno::Emfile, ErrorKind::TooManyDescriptors),
-        (Errno::Enfile, ErrorKind::TooManyDescriptors),
-        (Errno::Enospc, ErrorKind::OutOfMemory),
-    ];
-    let known = kinds.into_iter().find(|(errno, _)| errno_is(&error, *errno));
-    let kind = match (known, error.kind()) {
-        (Some((_, kind)), _) => kind,
-        (None, io::ErrorKind::OutOfMemory) => ErrorKind::OutOfMemory,
-        (None, io::ErrorKind::Unsupported) => ErrorKind::Unsupported,
-        (None, _) => ErrorKind::Spawn,
-    };
-    Error::new(kind, what).with_source(error)
+    os_error_or(ErrorKind::Spawn, what, error)
+}
+
+/// As [`failure`], in a step that needs `/proc`.
+pub(super) fn proc_failure(what: &str, error: io::Error) -> Error {
+    if error.kind() != io::ErrorKind::NotFound {
+        return failure(what, error);
+    }
+    let message = format!("{what} failed: /proc is needed and cannot be read; mount it (mount -t proc proc /proc)");
+    Error::new(ErrorKind::Unsupported, message).with_source(error)
 }

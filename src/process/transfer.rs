@@ -17,7 +17,7 @@ use crate::messages::{
     Connection, Consumer, Parcel, Producer, Receiver, Reservation, Sender, Share, SharedQueue, Travel,
 };
 use crate::primitive::liveness::child_id;
-use crate::segment::Segment;
+use crate::segment::{Segment, os_error};
 use crate::sys::descriptor;
 use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
 use parking_lot::Mutex;
@@ -129,11 +129,8 @@ impl Luggage {
         let place = match known {
             Some(place) => place,
             None => {
-                let passed = Passed::describe(segment.fd()).map_err(|error| {
-                    Error::new(ErrorKind::Io, "fstat")
-                        .with_source(error)
-                        .in_segment(segment.label())
-                })?;
+                let passed = Passed::describe(segment.fd())
+                    .map_err(|error| os_error("fstat", error).in_segment(segment.label()))?;
                 let same_file = |(_, other): &(Segment, Passed)| (other.dev, other.ino) == (passed.dev, passed.ino);
                 self.segments.iter().position(same_file).unwrap_or_else(|| {
                     self.segments.push((segment.clone(), passed));

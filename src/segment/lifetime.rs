@@ -17,8 +17,8 @@
 //! - T2. Nobody tries to turn a shared lock into an exclusive one: a failed attempt would lose the shared one.
 
 use super::attach::{flags_of_any_version, map_and_check, somebody_is_attached};
-use super::build::os_error;
 use super::name::{PREFIX, SHARED_MEMORY, SegmentName, UNFINISHED};
+use super::refused::os_error;
 use super::{Inner, Segment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::header;

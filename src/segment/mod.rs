@@ -9,16 +9,17 @@ mod lifetime;
 mod mapping;
 mod name;
 mod objects;
+mod refused;
 mod unfinished;
 
 pub use build::SegmentBuilder;
-#[cfg(feature = "process")]
-pub(crate) use build::os_error;
 #[cfg(any(fuzzing, feature = "crash-points"))]
 pub use inspect::inspect;
 pub use lifetime::{clean, clean_folder};
 pub(crate) use objects::Located;
 pub use objects::ObjectInfo;
+#[cfg(feature = "process")]
+pub(crate) use refused::{os_error, os_error_or};
 
 use crate::error::Result;
 use crate::layout::{Directory, header};

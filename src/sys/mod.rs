@@ -12,7 +12,7 @@
 //! | `descriptor` | pass descriptors to a child, take over inherited ones |
 //! | `identity` | who this thread, process and executable image are |
 //! | `liveness` | whether another process can still act |
-//! | `map` | file objects: make, size, seal, lock, name |
+//! | `map` | file objects: make, size, seal, lock, name; their bytes: take, write, read, give back |
 //! | `memory` | how much memory can still be taken |
 //! | `executable` | what this program is and where its code lies |
 //! | `event` | wake whoever polls a descriptor |

@@ -8,11 +8,15 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::{check, map};
 
-/// Returns how many threads this process has; `None` if that cannot be told.
-pub(crate) fn thread_count() -> Option<usize> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("Threads:"))?;
-    line.trim().parse().ok()
+/// Returns how many threads this process has.
+///
+/// # Errors
+/// What keeps `/proc` from being read.
+pub(crate) fn thread_count() -> io::Result<usize> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Threads:"));
+    let count = line.and_then(|line| line.trim().parse().ok());
+    count.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// Copies this process; `None` in the child, whose id the parent gets.

@@ -4,11 +4,8 @@ use core::ffi::CStr;
 use core::mem::MaybeUninit;
 use core::ptr;
 use core::time::Duration;
-use std::fs::File;
 use std::io;
-use std::mem::ManuallyDrop;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::FileExt;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
@@ -317,34 +314,4 @@ pub(crate) fn exit_at_once(code: i32) -> ! {
 /// The error of a process that has no room for another descriptor.
 pub(crate) fn too_many_descriptors() -> io::Error {
     io::Error::from_raw_os_error(libc::EMFILE)
-}
-
-/// Writes all of `bytes` at `offset`, however far the position of the descriptor is.
-///
-/// # Errors
-/// Whatever `pwrite` reports.
-pub(crate) fn write_at(fd: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> io::Result<()> {
-    borrowed(fd).write_all_at(bytes, offset)
-}
-
-/// Fills `bytes` from `offset`.
-///
-/// # Errors
-/// Whatever `pread` reports; `UnexpectedEof` if the file ends first.
-pub(crate) fn read_at(fd: BorrowedFd<'_>, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-    borrowed(fd).read_exact_at(bytes, offset)
-}
-
-/// Gives back the memory of all bytes from `len` on.
-///
-/// # Errors
-/// Whatever `ftruncate` reports.
-pub(crate) fn truncate(fd: BorrowedFd<'_>, len: u64) -> io::Result<()> {
-    borrowed(fd).set_len(len)
-}
-
-/// The descriptor as a file that does not close it.
-fn borrowed(fd: BorrowedFd<'_>) -> ManuallyDrop<File> {
-    // SAFETY: the descriptor is open while it is borrowed, and the file is never dropped, so it is closed by its owner.
-    ManuallyDrop::new(unsafe { File::from_raw_fd(fd.as_raw_fd()) })
 }

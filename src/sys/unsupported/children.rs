@@ -146,21 +146,6 @@ pub(crate) mod spawn {
     pub(crate) fn too_many_descriptors() -> io::Error {
         io::ErrorKind::Unsupported.into()
     }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn write_at(_fd: BorrowedFd<'_>, _bytes: &[u8], _offset: u64) -> io::Result<()> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn read_at(_fd: BorrowedFd<'_>, _bytes: &mut [u8], _offset: u64) -> io::Result<()> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn truncate(_fd: BorrowedFd<'_>, _len: u64) -> io::Result<()> {
-        unsupported()
-    }
 }
 
 pub(crate) mod fork {
@@ -169,9 +154,9 @@ pub(crate) mod fork {
     use super::map::BorrowedFd;
     use std::io;
 
-    /// Returns `None`: threads cannot be counted.
-    pub(crate) fn thread_count() -> Option<usize> {
-        None
+    /// Reports `Unsupported`.
+    pub(crate) fn thread_count() -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Reports `Unsupported`.
