@@ -334,9 +334,12 @@
 //! compared digest of program headers and notes (which hold the build id), an address checked to lie in the program's
 //! own text. Arguments and result travel through one memfd. Handles in the arguments become numbers in a table of
 //! descriptors, one per segment; close-on-exec is cleared in the child only, so that no other child inherits them, and
-//! set again when the child takes them over. A marker in the environment without its descriptor means nothing: a
-//! grandchild that runs the same program starts in its own `main`. A process that acts for another user than its own
-//! starts nobody so: the child would not trust the mailbox, and come to that `main` without end.
+//! set again when the child takes them over. A marker in the environment says which descriptor is the mailbox and whose
+//! child it is for; the child uses it up. Whoever finds one that names its parent, and gets no mailbox, ends at once: in its
+//! `main` it would start children, and they theirs, without end. One that names another means nothing: a grandchild
+//! that runs the same program starts in its own `main`. A program that has more rights than its caller takes nothing from
+//! it (`AT_SECURE`), so a process foresees whether its child would have: from its ids, and the bits and capabilities of
+//! the file. Then, and where `/proc/self/exe` leads to the dynamic loader, it starts nobody so.
 //!
 //! `Fork` copies this process, and only where that is sound: one thread (this crate's own are stopped for the moment), and
 //! no array guard. The copy knows of no children, watches nobody's orphans, runs one closure or errand, and leaves by

@@ -12,7 +12,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// Where waiting fails, so often is asked instead.
-const ASK_AGAIN: Duration = Duration::from_millis(1);
+pub(super) const ASK_AGAIN: Duration = Duration::from_millis(1);
 
 /// The process that made something, told from its later copies.
 #[derive(Clone, Copy)]
@@ -113,8 +113,9 @@ impl Core {
                 return None;
             }
             let waited = self.pidfd().map(|pidfd| spawn::wait(pidfd.as_fd(), left));
-            if let Some(Err(_)) = waited {
-                // As for a process without a right to any descriptor: the question is asked again soon.
+            if !matches!(waited, Some(Ok(false))) && self.look().is_none() {
+                // As for a process without a right to any descriptor, or a child whose end somebody who traces it has yet
+                // to hear of: the question is asked again soon.
                 std::thread::sleep(left.map_or(ASK_AGAIN, |left| left.min(ASK_AGAIN)));
             }
         }

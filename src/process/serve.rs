@@ -94,8 +94,7 @@ pub(super) fn begin(mailbox: Mailbox, socket: &Passed, parent: &Passed) -> i32 {
 
 /// Refuses to serve where a copy would lack threads.
 fn check_threads() -> Result<()> {
-    // The thread of a test harness that runs one test waits for that, and holds nothing.
-    let most = if entry::way()?.is_noisy() { 2 } else { 1 };
+    let most = entry::most_threads(entry::way()?);
     match fork::thread_count() {
         Some(threads) if threads <= most => Ok(()),
         threads => {

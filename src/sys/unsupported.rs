@@ -149,15 +149,15 @@ pub(crate) mod identity {
         std::process::id()
     }
 
-    /// Returns 0: users are unknown.
-    pub(crate) fn user_id() -> u32 {
+    /// Returns 0: parents are unknown.
+    #[cfg(feature = "process")]
+    pub(crate) fn parent_id() -> u32 {
         0
     }
 
-    /// Returns false: users are unknown.
-    #[cfg(feature = "process")]
-    pub(crate) fn is_privileged() -> bool {
-        false
+    /// Returns 0: users are unknown.
+    pub(crate) fn user_id() -> u32 {
+        0
     }
 
     /// Returns 1: images are not told apart.
@@ -196,6 +196,12 @@ pub(crate) mod liveness {
             /// When it started; 0 is unknown.
             start: u64,
         },
+    }
+
+    /// Returns 0: unknown.
+    #[cfg(feature = "process")]
+    pub(crate) fn start_of(_pid: u32) -> u64 {
+        0
     }
 
     /// Returns alive: there is no proof.
@@ -447,4 +453,4 @@ pub(crate) mod descriptor {
 #[cfg(feature = "process")]
 mod children;
 #[cfg(feature = "process")]
-pub(crate) use children::{event, executable, fork, socket, spawn, surroundings};
+pub(crate) use children::{event, executable, fork, privilege, socket, spawn, surroundings};
