@@ -348,7 +348,9 @@
 //! `ForkServer` has a process with one thread copy itself. `clone(CLONE_PARENT)` makes the copy a child of the server's
 //! parent, which is the caller: it is waited for, signalled and reaped like any other. Mailbox, streams, folder and handles
 //! go to the server as descriptors of one message; the environment is in the mailbox. The copy puts in order what the C
-//! library's own `fork` would: the thread id it keeps, and the list of robust mutexes.
+//! library's own `fork` would: the thread id it keeps, and the list of robust mutexes. With glibc the kernel tells where
+//! that id stands; with musl it is looked for, and believed to be found when a mutex that knows its owner takes what is
+//! written there for its owner. Where it is not found, nobody serves.
 //!
 //! | state of a start | moved by | to | if that party dies there |
 //! |---|---|---|---|
@@ -386,8 +388,6 @@
 //! - A fork child that never calls `exec` holds its parent's share of the file lock: the parent's last drop waits for
 //!   250 ms, and leaves the name to the child, or to `clean`.
 //! - The same holds for children by `Fork`: a name they are left with goes by `create` or `clean`.
-//! - Where the kernel does not tell where the C library keeps a thread's id, or that library is not glibc, children of a
-//!   fork server keep the server's in that place: `raise` and `abort` may then end them by another signal than asked.
 //! - A child forked by a process with several threads may use what it has inherited, but not create or open segments:
 //!   another thread may have held what that needs, as with any allocation.
 //! - A guard is inherited by a fork child. Dropping it there does nothing; using an array's guard there is using what

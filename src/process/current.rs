@@ -81,6 +81,20 @@ impl Current {
         std::process::id()
     }
 
+    /// Returns the process's id, as [`id`](Self::id) does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let current = procshare::process::current();
+    /// println!("{} is process {}", current.name(), current.pid());
+    /// assert_eq!(current.pid(), std::process::id());
+    /// ```
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.id()
+    }
+
     /// Returns the id of the parent process; another's once that has ended.
     ///
     /// # Examples

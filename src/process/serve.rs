@@ -96,7 +96,7 @@ pub(super) fn begin(mailbox: Mailbox, socket: &Passed, parent: &Passed) -> i32 {
 fn check_threads() -> Result<()> {
     let most = entry::most_threads(entry::way()?);
     match fork::thread_count() {
-        Some(threads) if threads <= most => Ok(()),
+        Some(threads) if threads <= most => check_library(),
         threads => {
             let count = threads.map_or("an unknown number of".to_owned(), |threads| threads.to_string());
             let message = format!(
@@ -106,6 +106,19 @@ fn check_threads() -> Result<()> {
             Err(Error::new(ErrorKind::NotForkable, message))
         }
     }
+}
+
+/// Refuses to serve where copies would take themselves for their server.
+///
+/// Whoever calls it has one thread, or a second one that waits.
+pub(super) fn check_library() -> Result<()> {
+    // SAFETY: as said above.
+    if unsafe { fork::can_clone_sibling() } {
+        return Ok(());
+    }
+    let message = "where this C library keeps a thread's id is not known, so that signals a copy sends itself would reach its \
+                   server: take StartMethod::Spawn";
+    Err(Error::new(ErrorKind::Unsupported, message))
 }
 
 /// Serves until the socket's other end or the parent has gone, and returns the exit status.

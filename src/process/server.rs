@@ -89,6 +89,7 @@ impl Server {
     /// `NotForkable`, as for the start method `Fork`.
     pub(crate) fn forked() -> Result<Arc<Server>> {
         let quiet = Quiet::begin()?;
+        serve::check_library()?;
         let (own, theirs) = socket::pair().map_err(|error| failure("socketpair", error))?;
         let parent = spawn::open_self().map_err(|error| failure("naming this process", error))?;
         let mailbox = Mailbox::post(&[], &[]).map_err(|error| failure("making the mailbox", error))?;

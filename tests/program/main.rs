@@ -6,6 +6,8 @@
 #![cfg(feature = "process")]
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+mod begin;
+mod last;
 mod rights;
 mod stage;
 
@@ -28,7 +30,7 @@ const fn part(name: &'static str, play: fn() -> ExitCode) -> Part {
 type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
-    let parts = [rights::PARTS].concat();
+    let parts = [begin::PARTS, last::PARTS, rights::PARTS].concat();
     let wanted = std::env::var(stage::PART).ok();
     match parts.into_iter().find(|part| Some(part.name) == wanted.as_deref()) {
         Some(part) => {
@@ -69,7 +71,7 @@ mod managed {
 /// Runs the tests whose names hold a word of the command line, or all.
 fn test() {
     let words: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    for (name, test) in [rights::TESTS].concat() {
+    for (name, test) in [begin::TESTS, last::TESTS, rights::TESTS].concat() {
         if words.is_empty() || words.iter().any(|word| name.contains(word.as_str())) {
             let _watchdog = stage::watchdog(name);
             test();

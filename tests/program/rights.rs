@@ -1,9 +1,9 @@
 //! Children of programs that have, or would gain, other rights than whoever starts them.
 
+use super::begin::{EVERY, WORKS, refused_as, start_by_every_method};
 use super::stage::{self, Ended, NOBODY};
 use super::{Part, Test, part};
-use procshare::process::{Builder, StartMethod};
-use procshare::{ErrorKind, Pool, Process};
+use procshare::ErrorKind;
 use std::ffi::CString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,75 +12,15 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub(crate) const PARTS: &[Part] = &[
-    part("starts by every method", start_by_every_method),
     part("gives up its rights", give_up_rights),
     part("makes files for another", make_files_for_another),
     part("becomes nobody", become_nobody),
-    Part {
-        before: close_all,
-        ..part("closes descriptors first", start_by_every_method)
-    },
-    Part {
-        before: leave_for_another,
-        ..part("leaves for another process", start_by_every_method)
-    },
 ];
 
 pub(crate) const TESTS: &[Test] = &[
     ("what_the_child_would_refuse_is_refused_before_it_starts", refused),
     ("rights_that_are_not_gained_hinder_nobody", not_gained),
-    ("a_child_without_its_errand_ends_and_never_reaches_main", fuse),
 ];
-
-/// Says how each way of beginning anew ends, and that a copy can be made.
-fn start_by_every_method() -> ExitCode {
-    println!("main");
-    let say = |what: &str, outcome: Result<u32, ErrorKind>| match outcome {
-        Ok(number) => println!("{what}: {number}"),
-        Err(kind) => println!("{what}: {kind:?}"),
-    };
-    let child = |builder: Builder| {
-        let child = builder.daemon(true).spawn(|| 42, ()).map_err(|error| error.kind())?;
-        child.join().map_err(|error| procshare::Error::from(error).kind())
-    };
-    for method in [StartMethod::Spawn, StartMethod::ForkServer] {
-        say(&format!("{method}"), child(Process::builder().start_method(method)));
-    }
-    say(
-        "fork",
-        Process::fork(|| 42)
-            .map_err(|error| error.kind())
-            .map(|child| child.join().unwrap()),
-    );
-    for method in [StartMethod::Spawn, StartMethod::ForkServer] {
-        let pool = Pool::builder().workers(2).start_method(method).build();
-        let outcome = pool.map_err(|error| error.kind());
-        let job = |pool: Pool| pool.apply(|| 42, ()).map_err(|_| ErrorKind::ChildFailed);
-        say(&format!("pool by {method}"), outcome.and_then(job));
-    }
-    ExitCode::SUCCESS
-}
-
-const WORKS: [&str; 6] = [
-    "main",
-    "spawn: 42",
-    "fork-server: 42",
-    "fork: 42",
-    "pool by spawn: 42",
-    "pool by fork-server: 42",
-];
-
-fn refused_as(kind: ErrorKind) -> [String; 6] {
-    let refused = |way: &str| format!("{way}: {kind:?}");
-    [
-        "main".to_owned(),
-        refused("spawn"),
-        refused("fork-server"),
-        "fork: 42".to_owned(),
-        refused("pool by spawn"),
-        refused("pool by fork-server"),
-    ]
-}
 
 fn give_up_rights() -> ExitCode {
     // SAFETY: the calls take numbers and return them.
@@ -106,27 +46,6 @@ fn make_files_for_another() -> ExitCode {
     // SAFETY: the call takes a number.
     unsafe { libc::setfsuid(NOBODY) };
     start_by_every_method()
-}
-
-fn close_all() {
-    // SAFETY: the program has opened nothing yet that it goes on using.
-    unsafe { libc::close_range(3, u32::MAX, 0) };
-}
-
-/// Has a child go on in a copy, an orphan, as programs do that become daemons.
-fn leave_for_another() {
-    if std::env::var_os("PROCSHARE_CHILD").is_none() {
-        return;
-    }
-    close_all();
-    let before = std::process::id();
-    // SAFETY: the process has one thread.
-    if unsafe { libc::fork() } != 0 {
-        std::process::exit(0);
-    }
-    while std::os::unix::process::parent_id() == before {
-        std::thread::yield_now();
-    }
 }
 
 /// A copy of this program with bits and capabilities of its own, where everybody can run it.
@@ -184,7 +103,6 @@ fn can_give_rights() -> bool {
     root
 }
 
-const EVERY: &str = "starts by every method";
 const GIVES_UP: &str = "gives up its rights";
 
 fn refused() {
@@ -274,22 +192,5 @@ fn not_gained() {
     for (what, copy, part, user) in cases {
         let ended = copy.run(part, user);
         assert_eq!(ended.lines(), WORKS, "{what}: {ended:?}");
-    }
-}
-
-/// It says why, with a status, and its parent has an error.
-fn fuse() {
-    for part in ["closes descriptors first", "leaves for another process"] {
-        let ended = stage::run(stage::program(part));
-        let lines = ended.lines();
-        assert_eq!(lines.iter().filter(|line| **line == "main").count(), 1, "{ended:?}");
-        assert!(
-            lines.contains(&"spawn: Spawn") && lines.contains(&"fork-server: Spawn"),
-            "{ended:?}"
-        );
-        assert!(
-            ended.stderr.contains("procshare: this process was started as a child"),
-            "{ended:?}"
-        );
     }
 }

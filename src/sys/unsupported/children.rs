@@ -204,6 +204,14 @@ pub(crate) mod fork {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Returns false.
+    ///
+    /// # Safety
+    /// Nothing happens.
+    pub(crate) unsafe fn can_clone_sibling() -> bool {
+        false
+    }
+
     /// Does nothing.
     pub(crate) fn unblock_signals() {}
 }
