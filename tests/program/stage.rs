@@ -39,7 +39,7 @@ pub(crate) fn program(part: &str) -> Command {
 
 pub(crate) fn command(program: &Path, part: &str) -> Command {
     let mut command = Command::new(program);
-    command.env(PART, part);
+    command.env(PART, part).env_remove("RUST_BACKTRACE");
     command
 }
 
