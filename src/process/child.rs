@@ -46,7 +46,19 @@ pub(super) struct Core {
     state: Mutex<State>,
     /// Taken out by whoever joins.
     mailbox: Mutex<Option<Mailbox>>,
+    at_end: Mutex<AtEnd>,
     home: Origin,
+}
+
+/// What becomes of a child when its parent has nothing more to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AtEnd {
+    /// It is waited for.
+    Wait,
+    /// It is ended.
+    End,
+    /// It is left alone.
+    Leave,
 }
 
 /// What is known of a child.
@@ -59,13 +71,14 @@ enum State {
 
 impl Core {
     /// `pidfd` is `None` if somebody else was told of its end before we could ask for a descriptor.
-    pub(super) fn new(name: String, pid: u32, pidfd: Option<OwnedFd>, mailbox: Mailbox) -> Arc<Self> {
+    pub(super) fn new(name: String, pid: u32, pidfd: Option<OwnedFd>, mailbox: Mailbox, at_end: AtEnd) -> Arc<Self> {
         let running = pidfd.map(|pidfd| State::Running(Arc::new(pidfd)));
         Arc::new(Core {
             name,
             pid,
             state: Mutex::new(running.unwrap_or(State::Ended(End::Unknown))),
             mailbox: Mutex::new(Some(mailbox)),
+            at_end: Mutex::new(at_end),
             home: Origin::here(),
         })
     }
@@ -130,6 +143,16 @@ impl Core {
         self.look().is_none()
     }
 
+    /// Has the end of its parent mean nothing to it.
+    pub(super) fn let_go(&self) {
+        *self.at_end.lock() = AtEnd::Leave;
+    }
+
+    /// Ends it at once.
+    pub(super) fn end(&self) -> Result<()> {
+        self.send(Signal::Kill)
+    }
+
     pub(super) fn send(&self, signal: Signal) -> Result<()> {
         let Some(pidfd) = self.pidfd() else {
             return Ok(());
@@ -173,6 +196,17 @@ pub(super) fn forget() {
     CHILDREN.lock().clear();
 }
 
+/// The children of this process that still run.
+fn running() -> impl Iterator<Item = Arc<Core>> {
+    let children: Vec<_> = CHILDREN.lock().iter().filter_map(Weak::upgrade).collect();
+    children.into_iter().filter(|core| core.is_ours() && core.is_alive())
+}
+
+/// Those of them that this is to happen to at the end.
+pub(super) fn those(at_end: AtEnd) -> Vec<Arc<Core>> {
+    running().filter(|core| *core.at_end.lock() == at_end).collect()
+}
+
 /// Returns the children of this process that still run.
 ///
 /// These are the children this crate started, by any start method, whether their [`Process`](crate::Process) was dropped
@@ -200,9 +234,7 @@ pub(super) fn forget() {
 /// ```
 #[must_use]
 pub fn active_children() -> Vec<Child> {
-    let children: Vec<_> = CHILDREN.lock().iter().filter_map(Weak::upgrade).collect();
-    let active = children.into_iter().filter(|core| core.is_ours() && core.is_alive());
-    active.map(Child).collect()
+    running().map(Child).collect()
 }
 
 /// Handles a child process whose result is somebody else's matter.
@@ -392,7 +424,7 @@ impl Child {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn kill(&self) -> Result<()> {
-        self.0.send(Signal::Kill)
+        self.0.end()
     }
 }
 

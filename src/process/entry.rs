@@ -95,6 +95,10 @@ pub(super) fn executable() -> Result<&'static Executable> {
 /// that was asked for and ends the process; otherwise it does nothing but allow
 /// [`Process::spawn`](crate::Process::spawn).
 ///
+/// The attribute also sees to the end of `main`, which this function cannot: it ends daemons, waits for the other
+/// children, and gives up the names of segments still in use. A program that calls this function joins its children
+/// itself, and the name of a segment that lies in a `static` stays until the next `create` or [`clean`](fn@crate::clean).
+///
 /// # Examples
 ///
 /// ```
@@ -107,6 +111,19 @@ pub(super) fn executable() -> Result<&'static Executable> {
 /// ```
 pub fn init() {
     enter(Way::Main);
+}
+
+/// Whether this program waits for its children.
+static MANAGED: Mutex<bool> = Mutex::new(false);
+
+/// Lets child processes begin in a program that waits for them.
+pub(super) fn init_managed() {
+    *MANAGED.lock() = true;
+    enter(Way::Main);
+}
+
+pub(super) fn is_managed() -> bool {
+    *MANAGED.lock()
 }
 
 /// Lets child processes begin in the test of that path.

@@ -11,6 +11,7 @@ use crate::layout::{Header, Spec, directory, header};
 use crate::primitive::{crash_point, identity};
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{self, Errno, errno_is, map};
+use parking_lot::Mutex;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -400,6 +401,8 @@ impl SegmentBuilder {
         if let Some(inner) = Arc::get_mut(&mut segment.0) {
             inner.farewell.name = Some(name.clone());
         }
+        #[cfg(feature = "process")]
+        super::names::enter(&segment.0);
         Ok(segment)
     }
 
@@ -431,7 +434,7 @@ impl SegmentBuilder {
             fd,
             flags,
             buckets,
-            registration,
+            registration: Mutex::new(registration),
             farewell: Farewell::new(None),
         }));
         fill(&segment)?;

@@ -441,6 +441,20 @@ pub(crate) mod descriptor {
         None
     }
 
+    /// Reports `Unsupported`.
+    ///
+    /// # Safety
+    /// Nothing happens.
+    #[cfg(feature = "process")]
+    pub(crate) unsafe fn exchange(
+        _base: *mut u8,
+        _len: usize,
+        _own: super::map::BorrowedFd<'_>,
+        _fresh: super::map::BorrowedFd<'_>,
+    ) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+
     /// Does nothing: the child finds no such descriptor.
     pub(crate) fn keep_in_child<K: Send + Sync + 'static>(_command: &mut Command, _keeper: K) {}
 

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 mod begin;
+mod end;
 mod last;
 mod rights;
 mod stage;
@@ -31,7 +32,7 @@ const fn part(name: &'static str, play: fn() -> ExitCode) -> Part {
 type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
-    let parts = [begin::PARTS, last::PARTS, rights::PARTS, words::PARTS].concat();
+    let parts = [begin::PARTS, end::PARTS, last::PARTS, rights::PARTS, words::PARTS].concat();
     let wanted = std::env::var(stage::PART).ok();
     match parts.into_iter().find(|part| Some(part.name) == wanted.as_deref()) {
         Some(part) => {
@@ -72,7 +73,7 @@ mod managed {
 /// Runs the tests whose names hold a word of the command line, or all.
 fn test() {
     let words: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    for (name, test) in [begin::TESTS, last::TESTS, rights::TESTS, words::TESTS].concat() {
+    for (name, test) in [begin::TESTS, end::TESTS, last::TESTS, rights::TESTS, words::TESTS].concat() {
         if words.is_empty() || words.iter().any(|word| name.contains(word.as_str())) {
             let _watchdog = stage::watchdog(name);
             test();
