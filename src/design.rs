@@ -339,9 +339,12 @@
 //! compared digest of program headers and notes (which hold the build id), an address checked to lie in the program's
 //! own text. Arguments and result travel through one memfd. Handles in the arguments become numbers in a table of
 //! descriptors, one per segment; close-on-exec is cleared in the child only, so that no other child inherits them, and
-//! set again when the child takes them over. A marker in the environment without its descriptor means nothing: a
-//! grandchild that runs the same program starts in its own `main`. A process that acts for another user than its own
-//! starts nobody so: the child would not trust the mailbox, and come to that `main` without end.
+//! set again when the child takes them over. A marker in the environment says which descriptor is the mailbox and whose
+//! child it is for; the child uses it up. Whoever finds one that names its parent, and gets no mailbox, ends at once: in its
+//! `main` it would start children, and they theirs, without end. One that names another means nothing: a grandchild
+//! that runs the same program starts in its own `main`. A program that has more rights than its caller takes nothing from
+//! it (`AT_SECURE`), so a process foresees whether its child would have: from its ids, and the bits and capabilities of
+//! the file. Then, and where `/proc/self/exe` leads to the dynamic loader, it starts nobody so.
 //!
 //! `Fork` copies this process, and only where that is sound: one thread (this crate's own are stopped for the moment), and
 //! no loan: no guard of an array and no chunk of a ring is alive or was leaked, by whichever thread
@@ -351,7 +354,9 @@
 //! `ForkServer` has a process with one thread copy itself. `clone(CLONE_PARENT)` makes the copy a child of the server's
 //! parent, which is the caller: it is waited for, signalled and reaped like any other. Mailbox, streams, folder and handles
 //! go to the server as descriptors of one message; the environment is in the mailbox. The copy puts in order what the C
-//! library's own `fork` would: the thread id it keeps, and the list of robust mutexes.
+//! library's own `fork` would: the thread id it keeps, and the list of robust mutexes. With glibc the kernel tells where
+//! that id stands; with musl it is looked for, and believed to be found when a mutex that knows its owner takes what is
+//! written there for its owner. Where it is not found, nobody serves.
 //!
 //! | state of a start | moved by | to | if that party dies there |
 //! |---|---|---|---|
@@ -391,8 +396,6 @@
 //! - A fork child that never calls `exec` holds its parent's share of the file lock: the parent's last drop waits for
 //!   250 ms, and leaves the name to the child, or to `clean`.
 //! - The same holds for children by `Fork`: a name they are left with goes by `create` or `clean`.
-//! - Where the kernel does not tell where the C library keeps a thread's id, or that library is not glibc, children of a
-//!   fork server keep the server's in that place: `raise` and `abort` may then end them by another signal than asked.
 //! - A child forked by a process with several threads may use what it has inherited, but not create or open segments:
 //!   another thread may have held what that needs, as with any allocation.
 //! - Guards and chunks are inherited by a child of somebody else's `fork`. Dropping or committing them there does nothing;

@@ -13,7 +13,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// Where waiting fails, so often is asked instead.
-const ASK_AGAIN: Duration = Duration::from_millis(1);
+pub(super) const ASK_AGAIN: Duration = Duration::from_millis(1);
 
 /// The process that made something, told from its later copies.
 #[derive(Clone, Copy)]
@@ -47,7 +47,19 @@ pub(super) struct Core {
     state: Mutex<State>,
     /// Taken out by whoever joins.
     mailbox: Mutex<Option<Mailbox>>,
+    at_end: Mutex<AtEnd>,
     home: Origin,
+}
+
+/// What becomes of a child when its parent has nothing more to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AtEnd {
+    /// It is waited for.
+    Wait,
+    /// It is ended.
+    End,
+    /// It is left alone.
+    Leave,
 }
 
 /// What is known of a child.
@@ -60,13 +72,14 @@ enum State {
 
 impl Core {
     /// `pidfd` is `None` if somebody else was told of its end before we could ask for a descriptor.
-    pub(super) fn new(name: String, pid: u32, pidfd: Option<OwnedFd>, mailbox: Mailbox) -> Arc<Self> {
+    pub(super) fn new(name: String, pid: u32, pidfd: Option<OwnedFd>, mailbox: Mailbox, at_end: AtEnd) -> Arc<Self> {
         let running = pidfd.map(|pidfd| State::Running(Arc::new(pidfd)));
         Arc::new(Core {
             name,
             pid,
             state: Mutex::new(running.unwrap_or(State::Ended(End::Unknown))),
             mailbox: Mutex::new(Some(mailbox)),
+            at_end: Mutex::new(at_end),
             home: Origin::here(),
         })
     }
@@ -114,8 +127,9 @@ impl Core {
                 return None;
             }
             let waited = self.pidfd().map(|pidfd| spawn::wait(pidfd.as_fd(), left));
-            if let Some(Err(_)) = waited {
-                // As for a process without a right to any descriptor: the question is asked again soon.
+            if !matches!(waited, Some(Ok(false))) && self.look().is_none() {
+                // As for a process without a right to any descriptor, or a child whose end somebody who traces it has yet
+                // to hear of: the question is asked again soon.
                 std::thread::sleep(left.map_or(ASK_AGAIN, |left| left.min(ASK_AGAIN)));
             }
         }
@@ -128,6 +142,16 @@ impl Core {
 
     pub(super) fn is_alive(&self) -> bool {
         self.look().is_none()
+    }
+
+    /// Has the end of its parent mean nothing to it.
+    pub(super) fn let_go(&self) {
+        *self.at_end.lock() = AtEnd::Leave;
+    }
+
+    /// Ends it at once.
+    pub(super) fn end(&self) -> Result<()> {
+        self.send(Signal::Kill)
     }
 
     pub(super) fn send(&self, signal: Signal) -> Result<()> {
@@ -168,6 +192,17 @@ pub(super) fn forget() {
     CHILDREN.lock().clear();
 }
 
+/// The children of this process that still run.
+fn running() -> impl Iterator<Item = Arc<Core>> {
+    let children: Vec<_> = CHILDREN.lock().iter().filter_map(Weak::upgrade).collect();
+    children.into_iter().filter(|core| core.is_ours() && core.is_alive())
+}
+
+/// Those of them that this is to happen to at the end.
+pub(super) fn those(at_end: AtEnd) -> Vec<Arc<Core>> {
+    running().filter(|core| *core.at_end.lock() == at_end).collect()
+}
+
 /// Returns the children of this process that still run.
 ///
 /// These are the children this crate started, by any start method, whether their [`Process`](crate::Process) was dropped
@@ -195,9 +230,7 @@ pub(super) fn forget() {
 /// ```
 #[must_use]
 pub fn active_children() -> Vec<Child> {
-    let children: Vec<_> = CHILDREN.lock().iter().filter_map(Weak::upgrade).collect();
-    let active = children.into_iter().filter(|core| core.is_ours() && core.is_alive());
-    active.map(Child).collect()
+    running().map(Child).collect()
 }
 
 /// Handles a child process whose result is somebody else's matter.
@@ -387,7 +420,7 @@ impl Child {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn kill(&self) -> Result<()> {
-        self.0.send(Signal::Kill)
+        self.0.end()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::call::{self, Trampoline, trampoline_at};
 use super::current;
+use super::end;
 use super::entry;
 use super::environment::Environment;
 use super::mailbox::{Answer, Mailbox};
@@ -73,6 +74,7 @@ pub(super) fn carry_out(mailbox: &Mailbox, taken: Result<Taken>, passage: Passag
 
 /// Leaves the answer in the mailbox, and returns the exit status.
 pub(super) fn leave(mailbox: &Mailbox, answer: Answer) -> i32 {
+    end::tidy_up();
     crash_point!("start.done");
     let mut code = answer.exit_code();
     if let Err(error) = mailbox.answer(&answer) {

@@ -23,6 +23,10 @@ use std::time::{Duration, Instant};
 /// Dropping the handle does not end the child. A thread of this crate then waits for its end, so that it does not stay a
 /// zombie.
 ///
+/// A program with `#[procshare::main]` waits, at the end of `main`, for all its children that still run, whether their
+/// handles were dropped or not; except for those it has let go with [`detach`](Self::detach), and for daemons, which it
+/// ends. A program that calls [`init`](crate::init) itself ends without them.
+///
 /// # What happens on death
 ///
 /// A child that is killed, exits or panics is a value: [`join`](Self::join) returns it as a [`JoinError`]. What it held
@@ -470,7 +474,7 @@ impl<R> Process<R> {
     /// }
     /// ```
     pub fn kill(&self) -> Result<()> {
-        self.core.send(Signal::Kill)
+        self.core.end()
     }
 
     /// Asks the child to end, by SIGTERM.
@@ -501,6 +505,25 @@ impl<R> Process<R> {
 }
 
 impl<R> Process<R> {
+    /// Lets the child go: the end of `main` does not wait for it.
+    ///
+    /// It can still be waited for through its [`child`](Self::child), taken before. A [`daemon`](Builder::daemon) ends with
+    /// this process all the same, but not before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let child = procshare::Process::spawn(|| (), ())?;
+    ///     child.detach();
+    ///     Ok(()) // at once, whatever the child does
+    /// }
+    /// ```
+    pub fn detach(self) {
+        self.core.let_go();
+    }
+
     /// Names it until it is known to have ended.
     pub(crate) fn pidfd(&self) -> Option<Arc<OwnedFd>> {
         self.core.pidfd()

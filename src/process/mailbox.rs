@@ -11,8 +11,10 @@
 //! One word of the header is for a start by a server: the child's id, which the kernel writes while it makes the child.
 
 use crate::sys::map::{AsFd, OwnedFd};
-use crate::sys::{descriptor, identity, map, memory};
+use crate::sys::{descriptor, identity, liveness, map, memory};
+use std::fmt;
 use std::io;
+use std::str::FromStr;
 
 /// Words: state, length of the errand or answer, length of the arguments, id of a child made by a server.
 const HEADER_WORDS: usize = 4;
@@ -113,6 +115,59 @@ pub(crate) fn check_memory(len: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// What the environment of a child says: which descriptor is its mailbox, and whose child it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marker {
+    number: i32,
+    dev: u64,
+    ino: u64,
+    parent: u32,
+    /// When the parent started; 0 is unknown.
+    start: u64,
+}
+
+impl Marker {
+    /// Whether the one who was to find it can be the process whose parent is `parent`, begun at `start` (0 if that is
+    /// out of sight).
+    ///
+    /// An orphan's new parent is older than its first one. A parent that is younger has the marker itself from the one
+    /// named there, and did not mean it for its own children.
+    pub(super) fn is_for_child_of(&self, parent: u32, start: u64) -> bool {
+        parent == self.parent || (start, parent) < (self.start, self.parent)
+    }
+
+    /// Whether it can be meant for this process.
+    pub(super) fn is_for_us(&self) -> bool {
+        let parent = identity::parent_id();
+        self.is_for_child_of(parent, liveness::start_of(parent))
+    }
+}
+
+impl fmt::Display for Marker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.number, self.dev, self.ino)?;
+        write!(f, ":{}:{}", self.parent, self.start)
+    }
+}
+
+impl FromStr for Marker {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let numbers: Result<Vec<u64>, _> = text.split(':').map(str::parse).collect();
+        let [number, dev, ino, parent, start] = numbers.map_err(drop)?[..] else {
+            return Err(());
+        };
+        Ok(Marker {
+            number: number.try_into().map_err(drop)?,
+            dev,
+            ino,
+            parent: parent.try_into().map_err(drop)?,
+            start,
+        })
+    }
+}
+
 /// The memory file; of the child's or of the parent's side.
 #[derive(Debug)]
 pub(super) struct Mailbox(OwnedFd);
@@ -143,22 +198,29 @@ impl Mailbox {
     }
 
     /// The mailbox this process inherited, if it is the one the marker names.
-    pub(super) fn inherited(marker: &str) -> Option<Self> {
-        let mut parts = marker.splitn(3, ':');
-        let number = parts.next()?.parse().ok()?;
-        let dev = parts.next()?.parse().ok()?;
-        let ino = parts.next()?.parse().ok()?;
-        let fd = descriptor::take_inherited(number, dev, ino)?;
+    pub(super) fn inherited(marker: &Marker) -> Option<Self> {
+        let fd = descriptor::take_inherited(marker.number, marker.dev, marker.ino)?;
         // Whoever starts a program that acts for another user must not choose what it runs.
-        let owner = map::stat(fd.as_fd()).ok()?.uid;
-        (owner == identity::user_id()).then_some(Mailbox(fd))
+        let mailbox = Mailbox(fd);
+        mailbox.is_trusted().ok()?.then_some(mailbox)
     }
 
-    /// What a child must know to find it.
-    pub(super) fn marker(&self) -> io::Result<String> {
+    /// Whether a process that acts for the same user as this one takes it.
+    pub(super) fn is_trusted(&self) -> io::Result<bool> {
+        Ok(map::stat(self.0.as_fd())?.uid == identity::user_id())
+    }
+
+    /// What a child of this process must know to find it.
+    pub(super) fn marker(&self) -> io::Result<Marker> {
         let stat = map::stat(self.0.as_fd())?;
-        let number = descriptor::number(&self.0);
-        Ok(format!("{number}:{}:{}", stat.dev, stat.ino))
+        let parent = identity::process_id();
+        Ok(Marker {
+            number: descriptor::number(&self.0),
+            dev: stat.dev,
+            ino: stat.ino,
+            parent,
+            start: liveness::start_of(parent),
+        })
     }
 
     /// A mailbox that came with a message.
@@ -247,5 +309,33 @@ impl Mailbox {
 
     fn set_state(&self, state: u64) -> io::Result<()> {
         map::write_at(self.0.as_fd(), &state.to_le_bytes(), 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_is_for_children_of_its_parent_and_their_new_parents() {
+        let marker: Marker = "3:4:5:700:90".parse().unwrap();
+        assert_eq!(marker.to_string(), "3:4:5:700:90");
+        for (parent, start) in [(700, 90), (700, 0), (700, 91), (1, 2), (0, 0), (600, 90)] {
+            assert!(marker.is_for_child_of(parent, start), "{parent} of {start}");
+        }
+        for (parent, start) in [(701, 90), (1, 91), (900, 200)] {
+            assert!(!marker.is_for_child_of(parent, start), "{parent} of {start}");
+        }
+        for text in [
+            "",
+            "begun",
+            "1:2:3",
+            "1:2:3:4",
+            "1:2:3:4:5:6",
+            "-1:2:3:4:5",
+            "a:b:c:d:e",
+        ] {
+            assert_eq!(text.parse::<Marker>(), Err(()), "{text}");
+        }
     }
 }

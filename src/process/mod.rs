@@ -10,6 +10,8 @@
 //! | what a child inherits | environment, working folder, standard streams, and of the descriptors that close on `exec` only its own |
 //! | how a child ends | as a value: its result, or a [`JoinError`](crate::JoinError) |
 //! | what if the parent ends first | the child runs on, unless it is a [`daemon`](Builder::daemon) |
+//! | what it says when it panics | on the standard error, its name, place and words; unless the program has set a panic hook |
+//! | what if `main` returns first | with `#[procshare::main]`, daemons are ended, and all others waited for but those [let go](Builder::detached) |
 //! | what if its handle is dropped | the child runs on, and leaves no zombie |
 //!
 //! # Start methods
@@ -30,6 +32,7 @@ mod builder;
 pub(crate) mod call;
 mod child;
 mod current;
+pub(crate) mod end;
 pub(crate) mod entry;
 mod environment;
 mod errand;
@@ -39,6 +42,7 @@ pub(crate) mod join_error;
 pub(crate) mod mailbox;
 mod method;
 mod orphans;
+mod panics;
 mod passage;
 mod scope;
 mod serve;

@@ -15,9 +15,10 @@ use super::transfer::Luggage;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
 use crate::segment::os_error_or;
+use crate::sys::executable::Executable;
 use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::surroundings::{self, Stream};
-use crate::sys::{identity, spawn};
+use crate::sys::{privilege, spawn};
 use std::ffi::CString;
 use std::io;
 use std::sync::Arc;
@@ -79,16 +80,36 @@ pub(super) fn launch<'a>(
     environment: &Environment,
     mut keep: Vec<BorrowedFd<'a>>,
 ) -> Result<u32> {
-    // A program that acts for another user than its own takes nothing from its caller: the child would come to its own
-    // main, and start children there in turn.
-    if identity::is_privileged() {
-        let message = "this process acts for another user or group than its own, where a child would not trust it";
-        return Err(Error::new(ErrorKind::PermissionDenied, message));
-    }
+    check_program(mailbox)?;
     keep.push(mailbox.fd().as_fd());
     let marker = mailbox.marker().map_err(|error| failure("fstat", error))?;
     spawn::spawn_self(&command_line(way), &environment.lines(&marker), &keep, way.is_noisy())
         .map_err(|error| proc_failure("starting /proc/self/exe", error))
+}
+
+/// Refuses a start whose child would not come to its entry: it would come to its own main, and start children there in
+/// turn.
+fn check_program(mailbox: &Mailbox) -> Result<()> {
+    let trusted = mailbox.is_trusted().map_err(|error| failure("fstat", error))?;
+    // A program that has more rights than its caller takes nothing from it.
+    let gain = privilege::gain().or((!trusted).then_some("files it makes belong to another user"));
+    if let Some(gain) = gain {
+        let message = format!(
+            "a child of this program would have other rights than this process, and would not trust it: {gain}; take \
+             StartMethod::Fork, or give the program no rights of its own"
+        );
+        return Err(Error::new(ErrorKind::PermissionDenied, message));
+    }
+    if Executable::was_loaded_by_another() {
+        let program = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+        let message = format!(
+            "this program was started by way of {}, which a child would run in its place: start the program itself, or \
+             take StartMethod::Fork",
+            program.display()
+        );
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    Ok(())
 }
 
 /// The program's name as its caller gave it, and what leads a child to its entry.

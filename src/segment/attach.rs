@@ -219,14 +219,17 @@ fn attach(fd: OwnedFd, mapping: Mapping, header: &Header, name: Option<SegmentNa
         Some(Registration::new(mapping.words(), &fd)?)
     };
     crash_point!("open.registered");
-    Ok(Segment(Arc::new(Inner {
+    let segment = Segment(Arc::new(Inner {
         mapping,
         fd,
         flags: header.flags,
         buckets: header.buckets,
-        registration,
+        registration: Mutex::new(registration),
         farewell: Farewell::new(name),
-    })))
+    }));
+    #[cfg(feature = "process")]
+    super::names::enter(&segment.0);
+    Ok(segment)
 }
 
 /// Maps the file and checks a copy of its header.

@@ -12,6 +12,7 @@ use crate::layout::{Header, Spec, directory, header};
 use crate::primitive::{crash_point, identity};
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{self, map};
+use parking_lot::Mutex;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -401,6 +402,8 @@ impl SegmentBuilder {
         if let Some(inner) = Arc::get_mut(&mut segment.0) {
             inner.farewell.name = Some(name.clone());
         }
+        #[cfg(feature = "process")]
+        super::names::enter(&segment.0);
         Ok(segment)
     }
 
@@ -432,7 +435,7 @@ impl SegmentBuilder {
             fd,
             flags,
             buckets,
-            registration,
+            registration: Mutex::new(registration),
             farewell: Farewell::new(None),
         }));
         fill(&segment)?;

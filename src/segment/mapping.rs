@@ -37,6 +37,12 @@ impl Mapping {
         self.map.as_mut_ptr()
     }
 
+    /// Where it lies, and how long it is.
+    #[cfg(feature = "process")]
+    pub(super) fn range(&self) -> (*mut u8, usize) {
+        (self.base(), self.map.len())
+    }
+
     /// The segment as the words it is made of.
     pub(super) fn words(&self) -> &[AtomicU64] {
         // SAFETY: the mapping is page-aligned, at least this long, and lives as long as self; any bytes are an

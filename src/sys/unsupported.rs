@@ -155,15 +155,15 @@ pub(crate) mod identity {
         std::process::id()
     }
 
-    /// Returns 0: users are unknown.
-    pub(crate) fn user_id() -> u32 {
+    /// Returns 0: parents are unknown.
+    #[cfg(feature = "process")]
+    pub(crate) fn parent_id() -> u32 {
         0
     }
 
-    /// Returns false: users are unknown.
-    #[cfg(feature = "process")]
-    pub(crate) fn is_privileged() -> bool {
-        false
+    /// Returns 0: users are unknown.
+    pub(crate) fn user_id() -> u32 {
+        0
     }
 
     /// Returns 1: images are not told apart.
@@ -202,6 +202,12 @@ pub(crate) mod liveness {
             /// When it started; 0 is unknown.
             start: u64,
         },
+    }
+
+    /// Returns 0: unknown.
+    #[cfg(feature = "process")]
+    pub(crate) fn start_of(_pid: u32) -> u64 {
+        0
     }
 
     /// Returns alive: there is no proof.
@@ -475,6 +481,20 @@ pub(crate) mod descriptor {
         None
     }
 
+    /// Reports `Unsupported`.
+    ///
+    /// # Safety
+    /// Nothing happens.
+    #[cfg(feature = "process")]
+    pub(crate) unsafe fn exchange(
+        _base: *mut u8,
+        _len: usize,
+        _own: super::map::BorrowedFd<'_>,
+        _fresh: super::map::BorrowedFd<'_>,
+    ) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+
     /// Does nothing: the child finds no such descriptor.
     pub(crate) fn keep_in_child<K: Send + Sync + 'static>(_command: &mut Command, _keeper: K) {}
 
@@ -487,4 +507,4 @@ pub(crate) mod descriptor {
 #[cfg(feature = "process")]
 mod children;
 #[cfg(feature = "process")]
-pub(crate) use children::{event, executable, fork, socket, spawn, surroundings};
+pub(crate) use children::{event, executable, fork, privilege, socket, spawn, surroundings};

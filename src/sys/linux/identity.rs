@@ -173,22 +173,18 @@ pub(crate) fn process_id() -> u32 {
     pid.unsigned_abs()
 }
 
+/// Returns the id of the parent; 0 if it is in another PID namespace.
+#[cfg(feature = "process")]
+pub(crate) fn parent_id() -> u32 {
+    // SAFETY: the call takes nothing and cannot fail.
+    let pid = unsafe { libc::getppid() };
+    pid.unsigned_abs()
+}
+
 /// Returns the effective user this process acts for.
 pub(crate) fn user_id() -> u32 {
     // SAFETY: the call takes nothing and cannot fail.
     unsafe { libc::geteuid() }
-}
-
-/// Tells whether this process acts for another user or group than the one it belongs to.
-#[cfg(feature = "process")]
-pub(crate) fn is_privileged() -> bool {
-    // SAFETY: the call takes nothing and cannot fail.
-    let users = (unsafe { libc::getuid() }, user_id());
-    // SAFETY: the call takes nothing and cannot fail.
-    let group = unsafe { libc::getgid() };
-    // SAFETY: the call takes nothing and cannot fail.
-    let effective = unsafe { libc::getegid() };
-    users.0 != users.1 || group != effective
 }
 
 /// Returns a number from 1 to 255 that every `exec` draws anew.

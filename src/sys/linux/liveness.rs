@@ -148,7 +148,7 @@ pub(crate) fn has_execed(pid: u32) -> bool {
 }
 
 /// Returns when a process started, or 0.
-pub(super) fn start_of(pid: u32) -> u64 {
+pub(crate) fn start_of(pid: u32) -> u64 {
     read_stat(pid, pid).map_or(0, |stat| stat.start)
 }
 

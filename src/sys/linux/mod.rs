@@ -18,6 +18,8 @@ pub(crate) mod liveness;
 pub(crate) mod map;
 pub(crate) mod memory;
 #[cfg(feature = "process")]
+pub(crate) mod privilege;
+#[cfg(feature = "process")]
 pub(crate) mod socket;
 #[cfg(feature = "process")]
 pub(crate) mod spawn;

@@ -18,6 +18,11 @@ pub(crate) mod executable {
             None
         }
 
+        /// Returns false: nothing is known of it.
+        pub(crate) fn was_loaded_by_another() -> bool {
+            false
+        }
+
         /// Returns `None`: unknown.
         pub(crate) fn offset_of(&self, _address: usize) -> Option<u64> {
             None
@@ -27,6 +32,15 @@ pub(crate) mod executable {
         pub(crate) fn address_at(&self, _offset: u64) -> Option<*const ()> {
             None
         }
+    }
+}
+
+pub(crate) mod privilege {
+    //! Knows of no rights.
+
+    /// Returns `None`: nothing is gained where nothing is begun.
+    pub(crate) fn gain() -> Option<&'static str> {
+        None
     }
 }
 
@@ -173,6 +187,14 @@ pub(crate) mod fork {
     /// Nothing happens.
     pub(crate) unsafe fn clone_sibling(_note: BorrowedFd<'_>, _offset: usize) -> io::Result<Option<u32>> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Returns false.
+    ///
+    /// # Safety
+    /// Nothing happens.
+    pub(crate) unsafe fn can_clone_sibling() -> bool {
+        false
     }
 
     /// Does nothing.
