@@ -20,6 +20,7 @@ mod builder;
 mod engine;
 mod group;
 pub(crate) mod handle;
+mod handover;
 mod harvest;
 mod imap;
 mod job;
@@ -32,6 +33,7 @@ mod records;
 mod state;
 #[cfg(feature = "timeline-svg")]
 mod svg;
+mod thread;
 mod timeline;
 mod worker;
 

@@ -489,6 +489,7 @@ pub(crate) fn os_error(what: &str, error: io::Error) -> Error {
     let by_errno = [
         (Errno::Emfile, ErrorKind::TooManyDescriptors),
         (Errno::Enfile, ErrorKind::TooManyDescriptors),
+        (Errno::Etoomanyrefs, ErrorKind::TooManyDescriptors),
         (Errno::Enospc, ErrorKind::OutOfMemory),
         (Errno::Edquot, ErrorKind::OutOfMemory),
         (Errno::Eloop, ErrorKind::NotARegularFile),
