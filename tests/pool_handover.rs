@@ -209,7 +209,7 @@ fn a_worker_killed_before_its_handles_came_costs_its_item_only() {
 fn a_worker_without_room_for_descriptors_refuses_the_job_in_words() {
     let _watchdog = watchdog(120);
     with_each(|method: String| {
-        let lower = || drop(limit(libc::RLIMIT_NOFILE, 24));
+        let lower = || assert!(limit(libc::RLIMIT_NOFILE, 24) > 24);
         let builder = Pool::builder().workers(1).start_method(method.parse().unwrap());
         let pool = builder.initializer(lower, ()).build().unwrap();
         let sum = |many: Vec<SharedCounter>| many.iter().map(|one| one.increment().unwrap()).sum::<i64>();
@@ -259,19 +259,19 @@ fn descriptors_at_the_systems_limit_are_waited_for_and_then_refused_in_words() {
         limit(libc::RLIMIT_NOFILE, 150);
         let pool = Pool::builder().workers(1).start_method(method.parse().unwrap()).build().unwrap();
         let increment = |counter: SharedCounter| counter.increment().unwrap();
-        let counter = SharedCounter::new(0).unwrap();
+        let counter = || SharedCounter::new(0).unwrap();
         let filled = fill_what_is_on_its_way();
-        let pending = pool.submit(increment, (counter.clone(),));
+        let pending = pool.submit(increment, (counter(),));
         assert!(!pending.wait_timeout(Duration::from_millis(300)), "it was not refused");
         drop(filled);
         assert_eq!(pending.get(), Ok(1), "nothing is lost");
         let filled = fill_what_is_on_its_way();
         let begun = Instant::now();
-        let error = pool.apply(increment, (counter.clone(),)).unwrap_err();
+        let error = pool.apply(increment, (counter(),)).unwrap_err();
         assert!(begun.elapsed() < PATIENCE);
         assert_eq!(procshare::Error::from(error.clone()).kind(), ErrorKind::TooManyDescriptors, "{error}");
         drop(filled);
-        assert_eq!(pool.apply(increment, (counter,)), Ok(2));
+        assert_eq!(pool.apply(increment, (counter(),)), Ok(1));
     });
 }
 
@@ -327,6 +327,6 @@ fn nothing_of_the_handover_is_left() {
         use_once(&method); // A server is started, and stays.
         let before = descriptors();
         use_once(&method);
-        assert_eq!(descriptors(), before);
+        wait_until(|| descriptors() == before); // A template ends when its pool has.
     });
 }

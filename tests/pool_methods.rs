@@ -14,6 +14,7 @@ use procshare::process::{Entry, StartMethod};
 use procshare::{ErrorKind, JobError, Pool, Process, SharedCounter};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 const METHODS: [StartMethod; 3] = [StartMethod::Spawn, StartMethod::Fork, StartMethod::ForkServer];
 
@@ -54,6 +55,60 @@ fn die() -> u64 {
 
 fn is_killed<R>(result: &Result<R, JobError>) -> bool {
     matches!(result, Err(JobError::WorkerDied { signal: Some(9), .. }))
+}
+
+fn time(work: impl FnOnce()) -> Duration {
+    let begun = Instant::now();
+    work();
+    begun.elapsed()
+}
+
+/// What a process does once in its life, and what takes long with more than one thread, is done before others start:
+/// registering for the kernel's barrier takes ten milliseconds then.
+#[procshare::test]
+fn the_first_job_of_a_fresh_pool_takes_no_longer_than_a_child() {
+    with_each(|method: String| {
+        let (counter, [mut plain, mut daemon, mut first]) = (SharedCounter::new(0).unwrap(), [Duration::MAX; 3]);
+        let increment = |counter: SharedCounter| counter.increment().unwrap();
+        // By the least of some rounds, as many as it takes on a machine with other work.
+        for round in 0..100 {
+            let child = || Process::builder().start_method(StartMethod::Spawn);
+            plain = plain.min(time(|| assert_eq!(child().spawn(same, (1,)).unwrap().join(), Ok(1))));
+            daemon = daemon.min(time(|| {
+                let child = child().daemon(true).spawn(increment, (counter.clone(),));
+                assert!(child.unwrap().join().is_ok());
+            }));
+            let mut pool = None; // Its end is no part of it.
+            first = first.min(time(|| {
+                let pool = pool.insert(by(&method).workers(1).build().unwrap());
+                assert!(pool.apply(increment, (counter.clone(),)).is_ok());
+            }));
+            let bound = plain + Duration::from_millis(3);
+            if round >= 5 && first < bound && daemon < bound {
+                return;
+            }
+        }
+        panic!("{method}: a child {plain:?}, a daemon {daemon:?}, a pool's first job {first:?}");
+    });
+}
+
+/// Without a clock: before anything of this crate was called there.
+#[procshare::test]
+fn a_child_is_registered_for_the_kernels_barrier_before_it_has_threads() {
+    const ASK: libc::c_int = 1 << 9;
+    let ask = || {
+        // SAFETY: three numbers.
+        unsafe { libc::syscall(libc::SYS_membarrier, ASK, 0, 0) }
+    };
+    if ask() < 0 {
+        println!("skipped: this kernel does not tell");
+        return;
+    }
+    for method in [StartMethod::Spawn, StartMethod::ForkServer] {
+        let child = Process::builder().daemon(true).start_method(method).spawn(ask, ()).unwrap();
+        let registered = child.join().unwrap();
+        assert!(registered & i64::from(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) != 0, "{method}");
+    }
 }
 
 #[procshare::test]

@@ -42,15 +42,3 @@ pub use imap::{Imap, ImapUnordered};
 pub use pending::Pending;
 pub use progress::Progress;
 pub use timeline::{Bar, Ending, Timeline};
-
-use crate::error::{Error, ErrorKind};
-use job_error::JobError;
-
-/// Why a job cannot be sent.
-fn refusal(error: &Error) -> JobError {
-    match error.kind() {
-        ErrorKind::NotTransferable => JobError::NotTransferable(error.to_string()),
-        ErrorKind::OutOfMemory => JobError::OutOfMemory(error.to_string()),
-        _ => JobError::Encoding(error.to_string()),
-    }
-}

@@ -3,10 +3,11 @@
 use super::answers::{Answers, with_room};
 use super::handover::Asker;
 use super::memory::{Memory, Shape};
-use super::records::{MOST_HEADER, Tag, Times, take, take_varint};
+use super::records::{MOST_HEADER, Tag, Times, refusal, take, take_varint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{Ordering, crash_point};
 use crate::process::call::{self, Entry};
+use crate::process::panic::{PanicMessage, note_places};
 use crate::process::transfer::{self, Descriptor, Table};
 use crate::segment::Segment;
 use crate::sys::map::{AsFd, OwnedFd};
@@ -95,15 +96,14 @@ impl<'a> Run<'a> {
         self.answers.put(tag, result, times);
     }
 
-    fn explain(&mut self, tag: Tag, text: &str) {
-        self.answer(tag, &mut with_room(text.as_bytes()));
+    fn refuse(&mut self, error: &Error) {
+        self.answer(Tag::Refused, &mut with_room(&refusal(error.kind(), &error.to_string())));
     }
 
     /// Gives all items the same answer: nothing can be run.
-    fn refuse(&mut self, error: &Error) {
-        let (tag, text) = (tag_of(error), error.to_string());
+    fn refuse_all(&mut self, error: &Error) {
         while self.begin().is_some() {
-            self.explain(tag, &text);
+            self.refuse(error);
         }
     }
 }
@@ -111,14 +111,6 @@ impl<'a> Run<'a> {
 fn next_item<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let len = take_varint(rest)?;
     take(rest, len)
-}
-
-fn tag_of(error: &Error) -> Tag {
-    match error.kind() {
-        ErrorKind::NotTransferable => Tag::NotTransferable,
-        ErrorKind::OutOfMemory => Tag::OutOfMemory,
-        _ => Tag::Encoding,
-    }
 }
 
 /// Runs a job whose function is `F`.
@@ -139,8 +131,8 @@ where
         };
         match catch_unwind(AssertUnwindSafe(work)) {
             Ok(Ok(())) => run.answer(Tag::Value, &mut result),
-            Ok(Err(error)) => run.explain(tag_of(&error), &error.to_string()),
-            Err(payload) => run.explain(Tag::Panicked, &call::message(payload)),
+            Ok(Err(error)) => run.refuse(&error),
+            Err(payload) => run.answer(Tag::Panicked, &mut with_room(&PanicMessage::caught(payload).to_bytes())),
         }
     }
 }
@@ -158,6 +150,7 @@ struct Worker {
 
 /// A worker's life.
 pub(super) fn work(setup: Setup) -> Result<()> {
+    note_places();
     let spill = setup.spill.0.clone();
     let memory = Memory::open(&setup.segment, setup.shape, spill)?;
     let seat = setup.seat as usize;
@@ -230,7 +223,7 @@ impl Worker {
                 }
                 transfer::unpacking(kept.clone(), || (job.function)(&mut run));
             }
-            Err(error) => run.refuse(&error),
+            Err(error) => run.refuse_all(&error),
         }
         if self.memory.board().finish(slot) {
             self.wake_parent();

@@ -10,8 +10,10 @@
 //!
 //! One word of the header is for a start by a server: the child's id, which the kernel writes while it makes the child.
 
+use super::panic::PanicMessage;
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{descriptor, identity, map, memory, spawn};
+use std::borrow::Cow;
 use std::io;
 
 /// Words: state, length of the errand or answer, length of the arguments, id of a child made by a server.
@@ -41,8 +43,8 @@ pub(crate) enum Answer {
     Begun,
     /// What the function returned, encoded.
     Value(Vec<u8>),
-    /// The words of a panic.
-    Panicked(String),
+    /// The function panicked.
+    Panicked(PanicMessage),
     /// Arguments could not be decoded, or the result not encoded.
     Encoding(String),
     /// The result holds a handle.
@@ -73,14 +75,14 @@ impl Answer {
         }
     }
 
-    fn bytes(&self) -> &[u8] {
+    fn bytes(&self) -> Cow<'_, [u8]> {
         match self {
-            Answer::Unread | Answer::Begun => &[],
-            Answer::Value(bytes) => bytes,
-            Answer::Panicked(text)
-            | Answer::Encoding(text)
-            | Answer::NotTransferable(text)
-            | Answer::NotStarted(text) => text.as_bytes(),
+            Answer::Unread | Answer::Begun => Cow::Borrowed(&[]),
+            Answer::Value(bytes) => bytes.into(),
+            Answer::Panicked(message) => message.to_bytes().into(),
+            Answer::Encoding(text) | Answer::NotTransferable(text) | Answer::NotStarted(text) => {
+                text.as_bytes().into()
+            }
         }
     }
 
@@ -90,7 +92,7 @@ impl Answer {
             POSTED => Answer::Unread,
             BEGUN => Answer::Begun,
             VALUE => Answer::Value(bytes),
-            PANICKED => Answer::Panicked(text(bytes)),
+            PANICKED => Answer::Panicked(PanicMessage::from_bytes(&bytes)),
             ENCODING => Answer::Encoding(text(bytes)),
             NOT_TRANSFERABLE => Answer::NotTransferable(text(bytes)),
             NOT_STARTED => Answer::NotStarted(text(bytes)),
@@ -179,7 +181,7 @@ impl Mailbox {
     pub(super) fn answer(&self, answer: &Answer) -> io::Result<()> {
         let bytes = answer.bytes();
         check_memory(bytes.len() as u64)?;
-        spawn::write_at(self.0.as_fd(), bytes, HEADER)?;
+        spawn::write_at(self.0.as_fd(), &bytes, HEADER)?;
         spawn::write_at(self.0.as_fd(), &(bytes.len() as u64).to_le_bytes(), 8)?;
         self.set_state(answer.state())
     }
