@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::{Flag, descriptors, for_ever, has_ended, limit, unique, wait_until, watchdog};
+use common::{Flag, children, descriptors, for_ever, has_ended, limit, unique, wait_until, watchdog};
 use procshare::process::{Entry, StartMethod};
 use procshare::{ErrorKind, JobError, Pool, Process, Segment, SharedAtomic, SharedCounter, SharedQueue};
 use std::os::fd::AsRawFd;
@@ -85,7 +85,11 @@ fn use_handles(method: &str) {
     let builder = Pool::builder().workers(2).start_method(method.parse().unwrap());
     let came = SharedCounter::new(0).unwrap();
     let count = |came: SharedCounter| assert!(came.increment().is_ok());
-    let pool = builder.initializer(count, (came.clone(),)).max_tasks_per_child(40).build().unwrap();
+    let pool = builder
+        .initializer(count, (came.clone(),))
+        .max_tasks_per_child(40)
+        .build()
+        .unwrap();
     let queue = SharedQueue::new(100).unwrap();
     let put = |queue: SharedQueue<u64>, item: u64| queue.put(item).is_ok();
     for result in pool.starmap(put, (0..50).map(|item| (queue.clone(), item))) {
@@ -97,7 +101,10 @@ fn use_handles(method: &str) {
 
     let segment = Segment::create(&unique("handover"), 4096).unwrap();
     let named = segment.counter("named", 0).unwrap();
-    assert_eq!(pool.apply(|named: SharedCounter| named.increment().unwrap(), (named,)), Ok(1));
+    assert_eq!(
+        pool.apply(|named: SharedCounter| named.increment().unwrap(), (named,)),
+        Ok(1)
+    );
 
     // More than one message holds.
     let many: Vec<_> = (0..300).map(|_| SharedCounter::new(0).unwrap()).collect();
@@ -110,7 +117,10 @@ fn use_handles(method: &str) {
         1 => std::process::abort(),
         runs => runs,
     };
-    assert_eq!(pool.with_retries(1).apply(die_once, (SharedCounter::new(0).unwrap(),)), Ok(2));
+    assert_eq!(
+        pool.with_retries(1).apply(die_once, (SharedCounter::new(0).unwrap(),)),
+        Ok(2)
+    );
     wait_until(|| came.get() >= 3);
 }
 
@@ -133,7 +143,11 @@ fn handles_reach_workers_of_a_process_that_gave_up_its_rights() {
         become_nobody();
         use_handles(&method);
         // What was made with more rights goes on to be used, as everything opened before.
-        let pool = Pool::builder().workers(1).start_method(method.parse().unwrap()).build().unwrap();
+        let pool = Pool::builder()
+            .workers(1)
+            .start_method(method.parse().unwrap())
+            .build()
+            .unwrap();
         let increment = |one: SharedCounter, two: SharedCounter| one.increment().unwrap() + two.increment().unwrap();
         assert_eq!(pool.apply(increment, (pool_of_root.clone(), of_root.clone())), Ok(2));
         let child = Process::builder().start_method(method.parse().unwrap());
@@ -177,11 +191,17 @@ fn stop_a_worker(pool: &Pool) -> u32 {
 fn a_stopped_worker_keeps_no_other_from_its_handles() {
     let _watchdog = watchdog(120);
     with_each(|method: String| {
-        let pool = Pool::builder().workers(2).start_method(method.parse().unwrap()).build().unwrap();
+        let pool = Pool::builder()
+            .workers(2)
+            .start_method(method.parse().unwrap())
+            .build()
+            .unwrap();
         stop_a_worker(&pool);
         let counters: Vec<_> = (0..40).map(|_| SharedCounter::new(0).unwrap()).collect();
         let jobs = counters.iter().map(|counter| (counter.clone(),));
-        let outcome = pool.with_chunk_size(1).starmap_async(|one: SharedCounter| one.increment().unwrap(), jobs);
+        let outcome = pool
+            .with_chunk_size(1)
+            .starmap_async(|one: SharedCounter| one.increment().unwrap(), jobs);
         // One of them may be the stopped worker's; all others end.
         wait_until(|| pool.progress().finished >= 39);
         drop(outcome);
@@ -192,7 +212,11 @@ fn a_stopped_worker_keeps_no_other_from_its_handles() {
 fn a_worker_killed_before_its_handles_came_costs_its_item_only() {
     let _watchdog = watchdog(120);
     with_each(|method: String| {
-        let pool = Pool::builder().workers(2).start_method(method.parse().unwrap()).build().unwrap();
+        let pool = Pool::builder()
+            .workers(2)
+            .start_method(method.parse().unwrap())
+            .build()
+            .unwrap();
         for _ in 0..10 {
             let stopped = stop_a_worker(&pool);
             // SAFETY: two numbers; the process is a child of this one.
@@ -216,7 +240,11 @@ fn a_worker_without_room_for_descriptors_refuses_the_job_in_words() {
         let counters = |count| (0..count).map(|_| SharedCounter::new(0).unwrap()).collect::<Vec<_>>();
         for count in [60, 300] {
             let error = pool.apply(sum, (counters(count),)).unwrap_err();
-            assert_eq!(procshare::Error::from(error.clone()).kind(), ErrorKind::TooManyDescriptors, "{error}");
+            assert_eq!(
+                procshare::Error::from(error.clone()).kind(),
+                ErrorKind::TooManyDescriptors,
+                "{error}"
+            );
             assert_eq!(pool.apply(sum, (counters(2),)), Ok(2), "after {count}");
         }
     });
@@ -257,7 +285,11 @@ fn descriptors_at_the_systems_limit_are_waited_for_and_then_refused_in_words() {
     with_each_as_root(|method: String| {
         become_nobody();
         limit(libc::RLIMIT_NOFILE, 150);
-        let pool = Pool::builder().workers(1).start_method(method.parse().unwrap()).build().unwrap();
+        let pool = Pool::builder()
+            .workers(1)
+            .start_method(method.parse().unwrap())
+            .build()
+            .unwrap();
         let increment = |counter: SharedCounter| counter.increment().unwrap();
         let counter = || SharedCounter::new(0).unwrap();
         let filled = fill_what_is_on_its_way();
@@ -269,7 +301,11 @@ fn descriptors_at_the_systems_limit_are_waited_for_and_then_refused_in_words() {
         let begun = Instant::now();
         let error = pool.apply(increment, (counter(),)).unwrap_err();
         assert!(begun.elapsed() < PATIENCE);
-        assert_eq!(procshare::Error::from(error.clone()).kind(), ErrorKind::TooManyDescriptors, "{error}");
+        assert_eq!(
+            procshare::Error::from(error.clone()).kind(),
+            ErrorKind::TooManyDescriptors,
+            "{error}"
+        );
         drop(filled);
         assert_eq!(pool.apply(increment, (counter(),)), Ok(1));
     });
@@ -279,7 +315,11 @@ fn descriptors_at_the_systems_limit_are_waited_for_and_then_refused_in_words() {
 fn jobs_that_bring_what_the_one_before_brought_ask_for_nothing() {
     let _watchdog = watchdog(120);
     with_each(|method: String| {
-        let pool = Pool::builder().workers(1).start_method(method.parse().unwrap()).build().unwrap();
+        let pool = Pool::builder()
+            .workers(1)
+            .start_method(method.parse().unwrap())
+            .build()
+            .unwrap();
         let (queue, go) = (SharedQueue::new(10).unwrap(), Flag::new());
         let released = Flag::new();
         let put = |queue: SharedQueue<u32>, go: Flag, item: u32| {
@@ -308,10 +348,16 @@ fn nothing_of_the_handover_is_left() {
     let _watchdog = watchdog(120);
     with_each(|method: String| {
         let use_once = |method: &str| {
-            let pool = Pool::builder().workers(2).start_method(method.parse().unwrap()).build().unwrap();
+            let pool = Pool::builder()
+                .workers(2)
+                .start_method(method.parse().unwrap())
+                .build()
+                .unwrap();
             let counters: Vec<_> = (0..20).map(|_| SharedCounter::new(0).unwrap()).collect();
             let add = |one: SharedCounter| one.increment().unwrap();
-            let results = pool.with_chunk_size(1).starmap(add, counters.iter().map(|one| (one.clone(),)));
+            let results = pool
+                .with_chunk_size(1)
+                .starmap(add, counters.iter().map(|one| (one.clone(),)));
             assert_eq!(results, vec![Ok(1); 20]);
             let open = |counter: SharedCounter| (counter.increment().unwrap(), descriptors().len());
             let few = pool.apply(open, (counters[0].clone(),)).unwrap().1;
@@ -324,9 +370,16 @@ fn nothing_of_the_handover_is_left() {
             pool.terminate();
             assert_eq!(dies.get(), Err(JobError::Terminated));
         };
-        use_once(&method); // A server is started, and stays.
-        let before = descriptors();
+        // A server is started, and stays; a template ends when its pool has, and so does the thread that waits for it.
         use_once(&method);
-        wait_until(|| descriptors() == before); // A template ends when its pool has.
+        let own = usize::from(method == "fork-server");
+        let files = || {
+            let targets = descriptors().into_iter().map(|(_, target)| target);
+            targets.filter(|target| target != "anon_inode:[eventfd]").count()
+        };
+        wait_until(|| children().len() == own);
+        let before = files();
+        use_once(&method);
+        wait_until(|| children().len() == own && files() <= before);
     });
 }

@@ -105,9 +105,16 @@ fn a_child_is_registered_for_the_kernels_barrier_before_it_has_threads() {
         return;
     }
     for method in [StartMethod::Spawn, StartMethod::ForkServer] {
-        let child = Process::builder().daemon(true).start_method(method).spawn(ask, ()).unwrap();
+        let child = Process::builder()
+            .daemon(true)
+            .start_method(method)
+            .spawn(ask, ())
+            .unwrap();
         let registered = child.join().unwrap();
-        assert!(registered & i64::from(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) != 0, "{method}");
+        assert!(
+            registered & i64::from(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) != 0,
+            "{method}"
+        );
     }
 }
 
@@ -292,27 +299,89 @@ fn a_copied_worker_has_what_was_in_memory() {
     });
 }
 
+/// This crate's own threads end for the moment of the copy, whichever pool they are of, and go on.
 #[procshare::test]
-fn a_second_pool_of_copies_is_refused_while_the_first_lives() {
+fn a_pool_of_copies_stands_beside_any_other_in_any_order() {
+    let fork = "fork".to_owned();
+    with_each(|method: String| {
+        for [first, second] in [[&method, &"fork".to_owned()], [&"fork".to_owned(), &method]] {
+            let first = by(first).build().unwrap();
+            let (came, go) = (Flag::new(), Flag::new());
+            let held = first.submit(common::hold, (came.clone(), go.clone()));
+            came.wait_for(1);
+            let waiting = first.with_chunk_size(1).map_async(same, 0..500);
+            let second = by(second).build().unwrap();
+            let counter = SharedCounter::new(0).unwrap();
+            let add = |counter: SharedCounter, number: u64| {
+                counter.increment().unwrap();
+                number
+            };
+            for round in 0..5 {
+                // Copies of this process, and pools that end again, beside both.
+                let numbers = move || (0..round).sum::<u64>();
+                assert_eq!(Process::fork(numbers).unwrap().join(), Ok((0..round).sum()));
+                let third = by("fork").build().unwrap();
+                for pool in [&first, &second, &third] {
+                    let items = (0..20).map(|number| (counter.clone(), number));
+                    assert!(pool.starmap(add, items).into_iter().map(Result::unwrap).eq(0..20));
+                }
+            }
+            assert_eq!(counter.get(), 5 * 3 * 20);
+            // Those who die are replaced, in all of them.
+            for pool in [&first, &second] {
+                assert!(is_killed(&pool.apply(die, ())));
+                assert_eq!(pool.apply(same, (3,)), Ok(3));
+            }
+            go.raise();
+            assert_eq!(held.get(), Ok(()));
+            assert!(waiting.get().unwrap().into_iter().map(Result::unwrap).eq(0..500));
+            second.join();
+            first.join();
+        }
+    });
+    // In a test there is a second thread from the start, which is nobody's to end.
+    let error = by(&fork).build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotForkable);
+    assert!(error.to_string().contains("threads"), "{error}");
+}
+
+#[procshare::test]
+fn a_copy_made_beside_a_pool_has_no_part_in_it() {
     let _watchdog = watchdog(60);
     let body = || {
-        let first = by("fork").build().unwrap();
-        let error = by("fork").build().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotForkable, "{error}");
-        assert!(error.to_string().contains("threads"), "{error}");
-        // Others are not, and the first is none the worse for it.
-        let others = [by("spawn").build().unwrap(), by("fork-server").build().unwrap()];
-        for pool in others.iter().chain([&first]) {
-            assert!(pool.map(same, 0..100).into_iter().map(Result::unwrap).eq(0..100));
-        }
-        drop((first, others));
-        let second = by("fork").build().unwrap();
-        assert_eq!(second.apply(same, (2,)), Ok(2));
+        let pool = by("spawn").build().unwrap();
+        assert_eq!(pool.apply(same, (1,)), Ok(1));
+        let theirs = pool.clone();
+        let child = Process::fork(move || {
+            let refused = theirs.apply(same, (1,)) == Err(JobError::ForeignProcess);
+            drop(theirs);
+            let own = by("spawn").build().and_then(|pool| Ok(pool.apply(same, (2,))?));
+            (refused, own.map_err(|error| error.kind()))
+        });
+        let (refused, own) = child.unwrap().join().unwrap();
+        assert!(refused);
+        assert_eq!(own, Ok(2));
+        assert_eq!(pool.apply(same, (3,)), Ok(3));
     };
     alone(body, ());
-    // In a test there is a second thread from the start.
-    let error = by("fork").build().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotForkable);
+}
+
+/// What a pool's thread calls may copy the process as little as anything else on a thread of its own, and is told so.
+#[procshare::test]
+fn a_copy_asked_for_on_a_pools_thread_is_refused() {
+    let _watchdog = watchdog(60);
+    let body = || {
+        let pool = by("spawn").build().unwrap();
+        let (send, receive) = std::sync::mpsc::channel();
+        pool.on_progress(move |_| {
+            let _ = send.send(by("fork").build().map(drop).map_err(|error| error.kind()));
+        });
+        assert_eq!(pool.apply(same, (1,)), Ok(1));
+        assert_eq!(receive.recv().unwrap(), Err(ErrorKind::NotForkable));
+        pool.on_progress(|_| {});
+        assert!(by("fork").build().is_ok());
+    };
+    alone(body, ());
 }
 
 /// The process that copies is killed: nobody can take a worker's place, and no job waits for ever.

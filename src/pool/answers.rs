@@ -51,7 +51,11 @@ impl<'a> Answers<'a> {
         if let Err(error) = self.try_put(tag, result, times) {
             let text = format!("a result of {} bytes: {error}", result.len() - MOST_HEADER);
             if self
-                .try_put(Tag::Refused, &mut with_room(&refusal(ErrorKind::OutOfMemory, &text)), times)
+                .try_put(
+                    Tag::Refused,
+                    &mut with_room(&refusal(ErrorKind::OutOfMemory, &text)),
+                    times,
+                )
                 .is_err()
             {
                 spawn::exit_at_once(1); // Not even that can be said: the parent will see the job's worker end.

@@ -22,6 +22,7 @@ use crate::sys::{clock, event, socket};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 /// Starts a worker.
 pub(super) type Hire = Box<dyn Fn(Setup) -> Result<Process<Result<()>>> + Send + Sync>;
@@ -40,6 +41,10 @@ pub(super) struct Engine {
     /// The last worker has gone.
     pub(super) empty: Condvar,
     pub(super) watch: Mutex<Option<Watch>>,
+    /// The pool's thread, see `thread`.
+    pub(super) thread: Mutex<Option<JoinHandle<()>>>,
+    /// Held by each thread that helps the pool's own.
+    pub(super) helpers: Arc<()>,
 }
 
 impl Engine {
@@ -67,6 +72,8 @@ impl Engine {
             unaware: Unaware::No,
             bars: Vec::new(),
             is_gone: false,
+            runs: false,
+            paused: false,
             unreported: false,
             kept: (0..workers).map(|_| None).collect(),
             counters: (0..workers).map(|_| None).collect(),
@@ -83,6 +90,8 @@ impl Engine {
             state: Mutex::new(state),
             empty: Condvar::new(),
             watch: Mutex::new(None),
+            thread: Mutex::new(None),
+            helpers: Arc::new(()),
         })
     }
 

@@ -90,7 +90,8 @@ impl Asker<'_> {
                 Ok(None) => return Err(Error::new(ErrorKind::Spawn, "the process that has the pool is gone")),
                 // Descriptors were lost on the way: this process has no room for them.
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    let message = "no room for the descriptors of what the job brings along: raise the limit of open files";
+                    let message =
+                        "no room for the descriptors of what the job brings along: raise the limit of open files";
                     return Err(Error::new(ErrorKind::TooManyDescriptors, message));
                 }
                 Err(error) => return Err(failed(error)),

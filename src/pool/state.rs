@@ -56,6 +56,10 @@ pub(super) struct State {
     pub(super) trash: Vec<Arc<Luggage>>,
     /// Jobs have ended that the thread has not heard of.
     pub(super) unreported: bool,
+    /// The thread is there, and sees to all that happens.
+    pub(super) runs: bool,
+    /// The thread must end although it has something to do yet.
+    pub(super) paused: bool,
     /// The thread has done all it had to do.
     pub(super) is_gone: bool,
 }

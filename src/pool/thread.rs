@@ -5,12 +5,13 @@ use super::job_error::JobError;
 use super::state::{Phase, State, Unaware, deliver};
 use super::worker::word;
 use crate::primitive::Ordering;
+use crate::process::pause::Pause;
 use crate::process::transfer::Luggage;
 use crate::sys::map::AsFd;
 use crate::sys::{clock, event, spawn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// While jobs are out, the thread looks so often whether one is ready that nobody takes: the worker that was woken for it
@@ -25,12 +26,47 @@ const GATHER: Duration = Duration::from_millis(1);
 const LATE: Duration = Duration::from_secs(2);
 
 impl Engine {
-    /// The thread's life. If what it calls panics, which it guards against where it calls users, nobody waits for it for
-    /// ever.
-    pub(super) fn run_to_the_end(self: &Arc<Self>) {
-        if catch_unwind(AssertUnwindSafe(|| self.run())).is_ok() {
+    /// Has the pool's thread begin, or go on.
+    pub(super) fn start_thread(self: &Arc<Self>) -> std::io::Result<()> {
+        let engine = self.clone();
+        let builder = thread::Builder::new().name("procshare-pool".to_owned());
+        let mut place = self.thread.lock();
+        self.state.lock().runs = true; // Said before, as it may have ended by the time it is known to have begun.
+        let started = builder.spawn(move || engine.run_to_the_end());
+        if started.is_err() {
+            self.state.lock().runs = false;
+        }
+        *place = Some(started?);
+        Ok(())
+    }
+
+    /// Waits for the end of the pool's thread, unless that has called.
+    pub(super) fn join_thread(&self) {
+        if self.is_own_thread() {
             return;
         }
+        self.wait_until_empty();
+        if let Some(thread) = self.thread.lock().take() {
+            let _ = thread.join();
+        }
+    }
+
+    /// Whether the pool's thread has called, which cannot wait for itself.
+    pub(super) fn is_own_thread(&self) -> bool {
+        let is_it = |thread: &JoinHandle<()>| thread.thread().id() == thread::current().id();
+        self.thread.lock().as_ref().is_some_and(is_it)
+    }
+
+    /// The thread's life. If what it calls panics, which it guards against where it calls users, nobody waits for it for
+    /// ever.
+    fn run_to_the_end(self: &Arc<Self>) {
+        if catch_unwind(AssertUnwindSafe(|| self.run())).is_err() {
+            self.abandon();
+        }
+    }
+
+    /// There is no thread to see to the pool any more: nobody is to wait for what will not come.
+    fn abandon(&self) {
         self.terminate(JobError::Terminated);
         let mut state = self.state.lock();
         state.seats.iter_mut().for_each(|seat| drop(seat.take()));
@@ -50,6 +86,10 @@ impl Engine {
             let mut deliveries = vec![];
             let mut state = self.state.lock();
             state.unaware = Unaware::No;
+            if state.paused {
+                state.runs = false;
+                return; // What has happened is found again.
+            }
             collected = self.collect(&mut state, &mut deliveries);
             self.bury(&mut state, &ended, &mut deliveries);
             self.post_jobs(&mut state, &mut deliveries);
@@ -73,7 +113,7 @@ impl Engine {
             let left_over = self.hand_over(questions) || left_over;
             let news = unreported || !deliveries.is_empty();
             deliver(deliveries);
-            let_go_of(trash);
+            self.let_go_of(trash);
             if news {
                 self.report();
             }
@@ -144,7 +184,11 @@ impl Engine {
         }
         let start = {
             let (engine, seats) = (self.clone(), seats.clone());
-            move || engine.replace(&seats)
+            let helper = self.helpers.clone();
+            move || {
+                engine.replace(&seats);
+                drop(helper);
+            }
         };
         let thread = thread::Builder::new().name("procshare-hire".to_owned());
         if thread.spawn(start).is_err() {
@@ -214,17 +258,50 @@ impl Engine {
             }
         }
     }
+
+    /// Drops what jobs have brought along. Seats are given up under a lock that a stopped worker may hold, so the pool's thread
+    /// does not wait for that.
+    fn let_go_of(&self, trash: Vec<Arc<Luggage>>) {
+        if !trash.iter().any(|luggage| luggage.has_seats()) {
+            return;
+        }
+        let (send, receive) = mpsc::channel::<Vec<Arc<Luggage>>>();
+        let thread = thread::Builder::new().name("procshare-seats".to_owned());
+        let helper = self.helpers.clone();
+        let drop_it = move || {
+            drop(receive.recv());
+            drop(helper);
+        };
+        if thread.spawn(drop_it).is_ok() {
+            let _ = send.send(trash); // It waits for this alone.
+        }
+    }
 }
 
-/// Drops what jobs have brought along. Seats are given up under a lock that a stopped worker may hold, so the pool's thread
-/// does not wait for that.
-fn let_go_of(trash: Vec<Arc<Luggage>>) {
-    if !trash.iter().any(|luggage| luggage.has_seats()) {
-        return;
+/// While this process is being copied, and only then, nobody sees to the pool. Workers go on; what they ask for, and their
+/// results, wait for the thread.
+impl Pause for Engine {
+    fn pause(&self) -> usize {
+        let helpers = Arc::strong_count(&self.helpers) - 1;
+        // The pool's own thread cannot end here, and is one too many.
+        if !self.home.is_here() || self.is_own_thread() {
+            return helpers;
+        }
+        let mut state = self.state.lock();
+        state.paused = true;
+        let threads = helpers + usize::from(state.runs && !state.is_gone);
+        drop(state);
+        self.tell_thread();
+        threads
     }
-    let (send, receive) = mpsc::channel::<Vec<Arc<Luggage>>>();
-    let thread = thread::Builder::new().name("procshare-seats".to_owned());
-    if thread.spawn(move || drop(receive.recv())).is_ok() {
-        let _ = send.send(trash); // It waits for this alone.
+
+    fn resume(self: Arc<Self>) {
+        let mut state = self.state.lock();
+        let has_ended = core::mem::take(&mut state.paused) && !state.runs && !state.is_gone;
+        drop(state);
+        // The last handle may be dropped meanwhile: then the thread sees to the end of the workers.
+        if has_ended && self.start_thread().is_err() {
+            self.abandon();
+        }
     }
 }

@@ -5,6 +5,7 @@ use super::child::{self, Core};
 use super::errand::{self, leave, settle};
 use super::mailbox::Mailbox;
 use super::passage::Passage;
+use super::pause::{self, Pause};
 use super::spawn::{self as launch, describe, failure};
 use super::transfer::Luggage;
 use super::{call, current, orphans, server, watch};
@@ -36,7 +37,7 @@ pub(super) fn check_guards() -> Result<()> {
 }
 
 /// The threads of this crate have ended for a while, and there is no other thread but the calling one.
-pub(super) struct Quiet(());
+pub(super) struct Quiet(Vec<Arc<dyn Pause>>);
 
 impl Quiet {
     /// Ends this crate's threads.
@@ -46,9 +47,10 @@ impl Quiet {
     /// `NotForkable` if there are others, or if that cannot be told.
     pub(super) fn begin() -> Result<Self> {
         check_guards()?;
-        let quiet = Quiet(());
+        let quiet = Quiet(pause::all());
         let before = fork::thread_count();
         let ours = usize::from(watch::pause()) + usize::from(orphans::pause());
+        let ours = ours + quiet.0.iter().map(|threads| threads.pause()).sum::<usize>();
         let are_all_ours = before.is_some_and(|before| before <= 1 + ours);
         let patience = if are_all_ours { LINGERING } else { PERHAPS_LINGERING };
         let give_up = Instant::now() + patience;
@@ -73,6 +75,7 @@ impl Quiet {
             child::forget();
             orphans::forget();
             watch::forget();
+            pause::forget();
             server::forget();
             fork::unblock_signals();
         }
@@ -84,6 +87,7 @@ impl Drop for Quiet {
     fn drop(&mut self) {
         orphans::resume();
         watch::resume();
+        mem::take(&mut self.0).into_iter().for_each(Pause::resume);
     }
 }
 

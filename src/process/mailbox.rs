@@ -80,9 +80,7 @@ impl Answer {
             Answer::Unread | Answer::Begun => Cow::Borrowed(&[]),
             Answer::Value(bytes) => bytes.into(),
             Answer::Panicked(message) => message.to_bytes().into(),
-            Answer::Encoding(text) | Answer::NotTransferable(text) | Answer::NotStarted(text) => {
-                text.as_bytes().into()
-            }
+            Answer::Encoding(text) | Answer::NotTransferable(text) | Answer::NotStarted(text) => text.as_bytes().into(),
         }
     }
 

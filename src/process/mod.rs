@@ -41,6 +41,7 @@ mod method;
 mod orphans;
 pub(crate) mod panic;
 mod passage;
+pub(crate) mod pause;
 mod scope;
 mod serve;
 mod server;

@@ -121,7 +121,9 @@ impl PanicMessage {
     /// The place, as it is said in an error: ` at src/main.rs:7:5`.
     pub(crate) fn at(&self) -> String {
         let place = self.place.as_ref();
-        place.map_or_else(String::new, |Place { file, line, column }| format!(" at {file}:{line}:{column}"))
+        place.map_or_else(String::new, |Place { file, line, column }| {
+            format!(" at {file}:{line}:{column}")
+        })
     }
 }
 

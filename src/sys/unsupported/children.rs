@@ -219,12 +219,7 @@ pub(crate) mod socket {
     }
 
     /// Reports `Unsupported`.
-    pub(crate) fn send(
-        _socket: BorrowedFd<'_>,
-        _bytes: &[u8],
-        _fds: &[BorrowedFd<'_>],
-        _wait: bool,
-    ) -> io::Result<()> {
+    pub(crate) fn send(_socket: BorrowedFd<'_>, _bytes: &[u8], _fds: &[BorrowedFd<'_>], _wait: bool) -> io::Result<()> {
         unsupported()
     }
 
