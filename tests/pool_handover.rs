@@ -99,7 +99,7 @@ fn use_handles(method: &str) {
     items.sort_unstable();
     assert!(items.into_iter().eq(0..50));
 
-    let segment = Segment::create(&unique("handover"), 4096).unwrap();
+    let segment = Segment::create(unique("handover"), 4096).unwrap();
     let named = segment.counter("named", 0).unwrap();
     assert_eq!(
         pool.apply(|named: SharedCounter| named.increment().unwrap(), (named,)),
@@ -250,13 +250,15 @@ fn a_worker_without_room_for_descriptors_refuses_the_job_in_words() {
     });
 }
 
-/// Has the system refuse this user any descriptor on its way, until the socket is dropped.
+/// Has the system refuse this user any descriptor on its way, until the sockets are dropped.
 fn fill_what_is_on_its_way() -> (UnixDatagram, UnixDatagram) {
+    const COUNT: usize = 200;
     let (one, other) = UnixDatagram::pair().unwrap();
-    let numbers = [one.as_raw_fd(); 200];
-    // SAFETY: the function only computes.
-    let room = unsafe { libc::CMSG_SPACE(size_of_val(&numbers) as u32) } as usize;
-    let mut control = vec![0_u64; room.div_ceil(8)];
+    // A header of length, level and kind; then the numbers, two to a word.
+    let [level, kind] = [libc::SOL_SOCKET, libc::SCM_RIGHTS].map(i32::to_ne_bytes);
+    let mut control = vec![(16 + 4 * COUNT) as u64, u64::from_ne_bytes([level, kind].concat().try_into().unwrap())];
+    let number = one.as_raw_fd().to_ne_bytes();
+    control.extend([u64::from_ne_bytes([number, number].concat().try_into().unwrap()); COUNT / 2]);
     let mut byte = [1_u8];
     let mut part = libc::iovec {
         iov_base: byte.as_mut_ptr().cast(),
@@ -265,15 +267,7 @@ fn fill_what_is_on_its_way() -> (UnixDatagram, UnixDatagram) {
     // SAFETY: numbers and pointers, for which zero is a value.
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
     (header.msg_iov, header.msg_iovlen) = (&raw mut part, 1);
-    (header.msg_control, header.msg_controllen) = (control.as_mut_ptr().cast(), room as _);
-    // SAFETY: the control buffer has room for one message of that size.
-    unsafe {
-        let message = libc::CMSG_FIRSTHDR(&header);
-        (*message).cmsg_level = libc::SOL_SOCKET;
-        (*message).cmsg_type = libc::SCM_RIGHTS;
-        (*message).cmsg_len = libc::CMSG_LEN(size_of_val(&numbers) as u32) as _;
-        libc::CMSG_DATA(message).cast::<[i32; 200]>().write_unaligned(numbers);
-    }
+    (header.msg_control, header.msg_controllen) = (control.as_mut_ptr().cast(), (8 * control.len()) as _);
     // SAFETY: the header leads to one byte and one control message.
     assert_eq!(unsafe { libc::sendmsg(one.as_raw_fd(), &header, 0) }, 1);
     (one, other)
