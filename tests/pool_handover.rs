@@ -256,7 +256,10 @@ fn fill_what_is_on_its_way() -> (UnixDatagram, UnixDatagram) {
     let (one, other) = UnixDatagram::pair().unwrap();
     // A header of length, level and kind; then the numbers, two to a word.
     let [level, kind] = [libc::SOL_SOCKET, libc::SCM_RIGHTS].map(i32::to_ne_bytes);
-    let mut control = vec![(16 + 4 * COUNT) as u64, u64::from_ne_bytes([level, kind].concat().try_into().unwrap())];
+    let mut control = vec![
+        (16 + 4 * COUNT) as u64,
+        u64::from_ne_bytes([level, kind].concat().try_into().unwrap()),
+    ];
     let number = one.as_raw_fd().to_ne_bytes();
     control.extend([u64::from_ne_bytes([number, number].concat().try_into().unwrap()); COUNT / 2]);
     let mut byte = [1_u8];

@@ -329,7 +329,7 @@ impl Engine {
         } else {
             Vec::new()
         };
-        Timeline::new(bars, self.shape().workers as usize)
+        Timeline::of_pool(bars, self.shape().workers as usize, self.zero)
     }
 
     pub(super) fn shape(&self) -> Shape {

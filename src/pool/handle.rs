@@ -392,7 +392,7 @@ impl Pool {
     /// #[procshare::main]
     /// fn main() -> procshare::Result<()> {
     ///     let pool = procshare::Pool::new(1)?;
-    ///     pool.map(|a: u32| a, 0..5);
+    ///     assert!(pool.map(|a: u32| a, 0..5).iter().all(Result::is_ok));
     ///     assert_eq!(pool.progress().finished, 5);
     ///     Ok(())
     /// }
@@ -418,7 +418,7 @@ impl Pool {
     /// fn main() -> procshare::Result<()> {
     ///     let pool = procshare::Pool::new(1)?;
     ///     pool.on_progress(|progress| SEEN.store(progress.finished, Ordering::Relaxed));
-    ///     pool.map(|a: u32| a, 0..5);
+    ///     assert!(pool.map(|a: u32| a, 0..5).iter().all(Result::is_ok));
     ///     pool.close();
     ///     pool.join();
     ///     assert_eq!(SEEN.load(Ordering::Relaxed), 5);
@@ -439,7 +439,7 @@ impl Pool {
     /// #[procshare::main]
     /// fn main() -> procshare::Result<()> {
     ///     let pool = procshare::Pool::builder().workers(1).timeline(true).build()?;
-    ///     pool.map(|a: u32| a, 0..3);
+    ///     assert!(pool.map(|a: u32| a, 0..3).iter().all(Result::is_ok));
     ///     let timeline = pool.timeline();
     ///     assert!(timeline.bars().iter().all(|bar| bar.start <= bar.end));
     ///     Ok(())

@@ -60,9 +60,7 @@ fn kill_at_every(point: &str, passages: Option<usize>) {
     for passage in 1.. {
         assert!(passage < 100, "without end");
         let ids = SharedAtomicArray::new(2).unwrap();
-        let builder = Process::builder()
-            .daemon(true)
-            .env(CRASH, format!("{point}:{passage}"));
+        let builder = Process::builder().daemon(true).env(CRASH, format!("{point}:{passage}"));
         let counter = SharedCounter::new(0).unwrap();
         let parent = builder.spawn(live, (ids.clone(), counter.clone())).unwrap();
         let outcome = parent.join();
