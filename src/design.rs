@@ -60,7 +60,7 @@
 //! | queue | one channel |
 //! | pipe | two channels of the same size |
 //! | ring | tail, head, two bells (a line of 64 each), seats, slots (a power of two of them) |
-//! | pool | tail and closing, head, alarm (a line each), done bits (16 lines), a line with the bell of each worker, a word of each worker, ring of slot numbers, slots (128 each), pages of slots (8192 each) |
+//! | pool | tail and closing, head, alarm (a line each), done bits (16 lines), a line with the bell of each worker, a word of each worker that says it came, another by which it asks, ring of slot numbers, slots (128 each), pages of slots (8192 each) |
 //! | map | see below |
 //!
 //! | channel | bytes |
@@ -261,8 +261,15 @@
 //!
 //! Workers are daemons: they end when the parent does, which they learn from its pidfd. The parent learns of a worker's
 //! end from its pidfd as well, and of finished jobs by an event descriptor, signalled only while it sleeps. A worker that
-//! is woken for a job and does not come, being stopped, costs the others a tick of 20 ms. Handles among the arguments are fetched by the worker from
-//! the parent's open descriptors (`/proc/PID/fd`), which the parent keeps open until the job has ended.
+//! is woken for a job and does not come, being stopped, costs the others a tick of 20 ms.
+//!
+//! Descriptors of the handles among the arguments are passed to the worker that has claimed the job. It asks for them, unless it
+//! has them from the job before: by a word of its own and the event descriptor. The pool's thread answers on a socket that no other
+//! worker has, and that holds one answer at most, so it waits for no worker; nobody needs a right to look into another process. The
+//! parent keeps them open until the job has ended. `pool/handover.rs` has the states.
+//!
+//! The pool's thread ends while this process is being copied (`Fork`), and goes on afterwards: workers go on meanwhile, and what
+//! they have done, or ask for, is found then.
 //!
 //! # Lifetime
 //!
@@ -321,6 +328,8 @@
 //! | `map.part` | a shard's lock, parts of a value nothing leads to | no such value; the parts are freed |
 //! | `board.ready` (the parent) | a job written and not yet posted | nothing: the workers end with their parent |
 //! | `board.claimed` | a job it has not begun | the job runs elsewhere |
+//! | `board.handed` (the parent) | a descriptor under way to a worker | nothing: the workers end with their parent |
+//! | `board.asking`, `board.received` | a job whose descriptors it has asked for, or got | its first item's error, or it is begun anew; the kernel closes what was under way; the others run elsewhere |
 //! | `board.begun`, `board.answering`, `board.spilled` | an item begun | its error, or it is begun anew; the items before it have their results, those after it run elsewhere |
 //! | `board.answered`, `board.finishing` | a job whose last results are published | the results |
 //! | `board.finished`, `board.told` | a job done, of which the parent has not heard | the results, when the parent hears of the death |
@@ -346,9 +355,10 @@
 //! it (`AT_SECURE`), so a process foresees whether its child would have: from its ids, and the bits and capabilities of
 //! the file. Then, and where `/proc/self/exe` leads to the dynamic loader, it starts nobody so.
 //!
-//! `Fork` copies this process, and only where that is sound: one thread (this crate's own are stopped for the moment), and
-//! no loan: no guard of an array and no chunk of a ring is alive or was leaked, by whichever thread
-//! (`primitive/loans.rs`). A server that is to copy itself asks the same. The copy knows of no children, watches nobody's orphans, runs one closure or errand, and leaves by
+//! `Fork` copies this process, and only where that is sound: one thread (this crate's own are stopped for the moment, those
+//! of pools too), and no loan: no guard of an array and no chunk of a ring is alive or was leaked, by whichever thread
+//! (`primitive/loans.rs`). A server that is to copy itself asks the same. The copy knows of no children, watches nobody's
+//! orphans, runs one closure or errand, and leaves by
 //! `_exit`, also where it panics.
 //!
 //! `ForkServer` has a process with one thread copy itself. `clone(CLONE_PARENT)` makes the copy a child of the server's

@@ -358,7 +358,7 @@ fn a_hook_may_join_its_pool() {
             other.clone().join();
             seen.store(true, Ordering::SeqCst);
         });
-        pool.map(same, 0..10);
+        assert_eq!(pool.map(same, 0..10).len(), 10);
         let deadline = Instant::now() + Duration::from_secs(5);
         while !done.load(Ordering::SeqCst) && Instant::now() < deadline {
             std::thread::yield_now();

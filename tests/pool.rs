@@ -217,7 +217,7 @@ fn panics_are_told_and_cost_one_item() {
         let results = pool.with_chunk_size(chunk).map(throw, 0..6);
         let panicked = |text: &str| {
             Err(JobError::Panicked {
-                message: text.to_owned(),
+                message: text.into(),
                 worker,
             })
         };

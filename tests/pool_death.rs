@@ -334,7 +334,7 @@ fn a_worker_at_work_is_no_reason_to_give_up() {
 fn a_stopped_idle_worker_holds_nobody_up() {
     let _watchdog = watchdog(60);
     let pool = Pool::new(2).unwrap();
-    pool.map(same, 0..10);
+    assert_eq!(pool.map(same, 0..10).len(), 10);
     for worker in pool.worker_ids() {
         stop(worker);
         for _ in 0..20 {

@@ -14,6 +14,7 @@ use procshare::process::{Entry, StartMethod};
 use procshare::{ErrorKind, JobError, Pool, Process, SharedCounter};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 const METHODS: [StartMethod; 3] = [StartMethod::Spawn, StartMethod::Fork, StartMethod::ForkServer];
 
@@ -54,6 +55,67 @@ fn die() -> u64 {
 
 fn is_killed<R>(result: &Result<R, JobError>) -> bool {
     matches!(result, Err(JobError::WorkerDied { signal: Some(9), .. }))
+}
+
+fn time(work: impl FnOnce()) -> Duration {
+    let begun = Instant::now();
+    work();
+    begun.elapsed()
+}
+
+/// What a process does once in its life, and what takes long with more than one thread, is done before others start:
+/// registering for the kernel's barrier takes ten milliseconds then.
+#[procshare::test]
+fn the_first_job_of_a_fresh_pool_takes_no_longer_than_a_child() {
+    with_each(|method: String| {
+        let (counter, [mut plain, mut daemon, mut first]) = (SharedCounter::new(0).unwrap(), [Duration::MAX; 3]);
+        let increment = |counter: SharedCounter| counter.increment().unwrap();
+        // By the least of some rounds, as many as it takes on a machine with other work.
+        for round in 0..100 {
+            let child = || Process::builder().start_method(StartMethod::Spawn);
+            plain = plain.min(time(|| assert_eq!(child().spawn(same, (1,)).unwrap().join(), Ok(1))));
+            daemon = daemon.min(time(|| {
+                let child = child().daemon(true).spawn(increment, (counter.clone(),));
+                assert!(child.unwrap().join().is_ok());
+            }));
+            let mut pool = None; // Its end is no part of it.
+            first = first.min(time(|| {
+                let pool = pool.insert(by(&method).workers(1).build().unwrap());
+                assert!(pool.apply(increment, (counter.clone(),)).is_ok());
+            }));
+            let bound = plain + Duration::from_millis(3);
+            if round >= 5 && first < bound && daemon < bound {
+                return;
+            }
+        }
+        panic!("{method}: a child {plain:?}, a daemon {daemon:?}, a pool's first job {first:?}");
+    });
+}
+
+/// Without a clock: before anything of this crate was called there.
+#[procshare::test]
+fn a_child_is_registered_for_the_kernels_barrier_before_it_has_threads() {
+    const ASK: libc::c_int = 1 << 9;
+    let ask = || {
+        // SAFETY: three numbers.
+        unsafe { libc::syscall(libc::SYS_membarrier, ASK, 0, 0) }
+    };
+    if ask() < 0 {
+        println!("skipped: this kernel does not tell");
+        return;
+    }
+    for method in [StartMethod::Spawn, StartMethod::ForkServer] {
+        let child = Process::builder()
+            .daemon(true)
+            .start_method(method)
+            .spawn(ask, ())
+            .unwrap();
+        let registered = child.join().unwrap();
+        assert!(
+            registered & i64::from(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) != 0,
+            "{method}"
+        );
+    }
 }
 
 #[procshare::test]
@@ -237,27 +299,89 @@ fn a_copied_worker_has_what_was_in_memory() {
     });
 }
 
+/// This crate's own threads end for the moment of the copy, whichever pool they are of, and go on.
 #[procshare::test]
-fn a_second_pool_of_copies_is_refused_while_the_first_lives() {
+fn a_pool_of_copies_stands_beside_any_other_in_any_order() {
+    let fork = "fork".to_owned();
+    with_each(|method: String| {
+        for [first, second] in [[&method, &"fork".to_owned()], [&"fork".to_owned(), &method]] {
+            let first = by(first).build().unwrap();
+            let (came, go) = (Flag::new(), Flag::new());
+            let held = first.submit(common::hold, (came.clone(), go.clone()));
+            came.wait_for(1);
+            let waiting = first.with_chunk_size(1).map_async(same, 0..500);
+            let second = by(second).build().unwrap();
+            let counter = SharedCounter::new(0).unwrap();
+            let add = |counter: SharedCounter, number: u64| {
+                counter.increment().unwrap();
+                number
+            };
+            for round in 0..5 {
+                // Copies of this process, and pools that end again, beside both.
+                let numbers = move || (0..round).sum::<u64>();
+                assert_eq!(Process::fork(numbers).unwrap().join(), Ok((0..round).sum()));
+                let third = by("fork").build().unwrap();
+                for pool in [&first, &second, &third] {
+                    let items = (0..20).map(|number| (counter.clone(), number));
+                    assert!(pool.starmap(add, items).into_iter().map(Result::unwrap).eq(0..20));
+                }
+            }
+            assert_eq!(counter.get(), 5 * 3 * 20);
+            // Those who die are replaced, in all of them.
+            for pool in [&first, &second] {
+                assert!(is_killed(&pool.apply(die, ())));
+                assert_eq!(pool.apply(same, (3,)), Ok(3));
+            }
+            go.raise();
+            assert_eq!(held.get(), Ok(()));
+            assert!(waiting.get().unwrap().into_iter().map(Result::unwrap).eq(0..500));
+            second.join();
+            first.join();
+        }
+    });
+    // In a test there is a second thread from the start, which is nobody's to end.
+    let error = by(&fork).build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotForkable);
+    assert!(error.to_string().contains("threads"), "{error}");
+}
+
+#[procshare::test]
+fn a_copy_made_beside_a_pool_has_no_part_in_it() {
     let _watchdog = watchdog(60);
     let body = || {
-        let first = by("fork").build().unwrap();
-        let error = by("fork").build().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotForkable, "{error}");
-        assert!(error.to_string().contains("threads"), "{error}");
-        // Others are not, and the first is none the worse for it.
-        let others = [by("spawn").build().unwrap(), by("fork-server").build().unwrap()];
-        for pool in others.iter().chain([&first]) {
-            assert!(pool.map(same, 0..100).into_iter().map(Result::unwrap).eq(0..100));
-        }
-        drop((first, others));
-        let second = by("fork").build().unwrap();
-        assert_eq!(second.apply(same, (2,)), Ok(2));
+        let pool = by("spawn").build().unwrap();
+        assert_eq!(pool.apply(same, (1,)), Ok(1));
+        let theirs = pool.clone();
+        let child = Process::fork(move || {
+            let refused = theirs.apply(same, (1,)) == Err(JobError::ForeignProcess);
+            drop(theirs);
+            let own = by("spawn").build().and_then(|pool| Ok(pool.apply(same, (2,))?));
+            (refused, own.map_err(|error| error.kind()))
+        });
+        let (refused, own) = child.unwrap().join().unwrap();
+        assert!(refused);
+        assert_eq!(own, Ok(2));
+        assert_eq!(pool.apply(same, (3,)), Ok(3));
     };
     alone(body, ());
-    // In a test there is a second thread from the start.
-    let error = by("fork").build().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotForkable);
+}
+
+/// What a pool's thread calls may copy the process as little as anything else on a thread of its own, and is told so.
+#[procshare::test]
+fn a_copy_asked_for_on_a_pools_thread_is_refused() {
+    let _watchdog = watchdog(60);
+    let body = || {
+        let pool = by("spawn").build().unwrap();
+        let (send, receive) = std::sync::mpsc::channel();
+        pool.on_progress(move |_| {
+            let _ = send.send(by("fork").build().map(drop).map_err(|error| error.kind()));
+        });
+        assert_eq!(pool.apply(same, (1,)), Ok(1));
+        assert_eq!(receive.recv().unwrap(), Err(ErrorKind::NotForkable));
+        pool.on_progress(|_| {});
+        assert!(by("fork").build().is_ok());
+    };
+    alone(body, ());
 }
 
 /// The process that copies is killed: nobody can take a worker's place, and no job waits for ever.

@@ -104,7 +104,7 @@ fn a_panic_comes_back_as_its_words() {
     let fixed = Process::spawn(|| -> u8 { panic!("no words to format") }, ()).unwrap();
     let formatted = Process::spawn(|a: u8| -> u8 { panic!("a is {a}") }, (7,)).unwrap();
     let thrown = Process::spawn(|| -> u8 { std::panic::panic_any(7_u8) }, ()).unwrap();
-    let panicked = |text: &str| JoinError::Panicked(text.to_owned());
+    let panicked = |text: &str| JoinError::Panicked(text.into());
     assert_eq!(fixed.join(), Err(panicked("no words to format")));
     assert_eq!(formatted.join(), Err(panicked("a is 7")));
     assert_eq!(thrown.join(), Err(panicked("a panic without words")));
@@ -175,7 +175,7 @@ fn join_errors_become_errors_of_their_kind() {
     let kinds = [
         (JoinError::TimedOut, ErrorKind::TimedOut),
         (JoinError::Signaled(9), ErrorKind::ChildFailed),
-        (JoinError::Panicked(String::new()), ErrorKind::ChildFailed),
+        (JoinError::Panicked("".into()), ErrorKind::ChildFailed),
         (JoinError::Encoding(String::new()), ErrorKind::Encoding),
         (JoinError::NotTransferable(String::new()), ErrorKind::NotTransferable),
         (JoinError::NotStarted(String::new()), ErrorKind::Spawn),

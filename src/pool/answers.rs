@@ -10,7 +10,8 @@
 //! The parent reads only after the job is done or the worker dead.
 
 use super::memory::{Memory, WINDOW};
-use super::records::{MOST_HEADER, Tag, Times, put_header};
+use super::records::{MOST_HEADER, Tag, Times, put_header, refusal};
+use crate::error::ErrorKind;
 use crate::primitive::{Ordering, crash_point};
 use crate::raw::board::RawSlot;
 use crate::sys::spawn;
@@ -27,9 +28,9 @@ pub(super) struct Answers<'a> {
     failed: u64,
 }
 
-/// Text with room for a header before it.
-pub(super) fn with_room(text: &[u8]) -> Vec<u8> {
-    [&[0; MOST_HEADER], text].concat()
+/// Bytes with room for a header before them.
+pub(super) fn with_room(bytes: &[u8]) -> Vec<u8> {
+    [&[0; MOST_HEADER], bytes].concat()
 }
 
 impl<'a> Answers<'a> {
@@ -50,7 +51,11 @@ impl<'a> Answers<'a> {
         if let Err(error) = self.try_put(tag, result, times) {
             let text = format!("a result of {} bytes: {error}", result.len() - MOST_HEADER);
             if self
-                .try_put(Tag::OutOfMemory, &mut with_room(text.as_bytes()), times)
+                .try_put(
+                    Tag::Refused,
+                    &mut with_room(&refusal(ErrorKind::OutOfMemory, &text)),
+                    times,
+                )
                 .is_err()
             {
                 spawn::exit_at_once(1); // Not even that can be said: the parent will see the job's worker end.

@@ -20,7 +20,7 @@ impl Pool {
     /// fn main() -> procshare::Result<()> {
     ///     let (pool, bar) = (Pool::new(2)?, ProgressBar::new(0));
     ///     pool.show_progress(bar.clone());
-    ///     pool.map(|a: u64| a * a, 0..100);
+    ///     assert!(pool.map(|a: u64| a * a, 0..100).iter().all(Result::is_ok));
     ///     pool.join();
     ///     assert_eq!((bar.length(), bar.position()), (Some(100), 100));
     ///     bar.finish();

@@ -209,7 +209,7 @@ impl PoolBuilder {
     /// #[procshare::main]
     /// fn main() -> procshare::Result<()> {
     ///     let pool = procshare::Pool::builder().workers(2).timeline(true).build()?;
-    ///     pool.map(|a: u32| a, 0..6);
+    ///     assert!(pool.map(|a: u32| a, 0..6).iter().all(Result::is_ok));
     ///     assert_eq!(pool.timeline().bars().len(), 6);
     ///     Ok(())
     /// }

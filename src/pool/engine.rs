@@ -1,9 +1,10 @@
-//! `Engine`: the parent's side of a pool. A thread of its own hears of finished jobs and dead workers.
+//! `Engine`: the parent's side of a pool, but for what its thread does (`thread`).
 //!
 //! Whoever submits a job posts it, if a slot is free; else it waits in the backlog, from which the thread posts. Nothing
 //! here waits for a lock that a worker could hold: there is none.
 
 use super::group::{Group, Part};
+use super::handover::Counter;
 use super::job::{Job, Packed};
 use super::job_error::JobError;
 use super::memory::{Memory, Shape};
@@ -14,45 +15,36 @@ use super::worker::{Setup, word};
 use crate::error::{Error, Result};
 use crate::primitive::{Home, Ordering};
 use crate::process::handle::Process;
-use crate::process::transfer::{Descriptor, Luggage};
+use crate::process::transfer::Descriptor;
 use crate::segment::os_error;
 use crate::sys::map::{AsFd, OwnedFd};
-use crate::sys::{clock, event, spawn};
+use crate::sys::{clock, event, socket};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, mpsc};
-use std::thread;
-use std::time::{Duration, Instant};
-
-/// While jobs are out, the thread looks so often whether one is ready that nobody takes: the worker that was woken for it
-/// may have been stopped.
-const TICK: Duration = Duration::from_millis(20);
-/// After so many ticks without news they become longer, or end if no jobs are out.
-const TICKS: u32 = 50;
-const LONG_TICK: Duration = Duration::from_millis(200);
-/// How long the thread sleeps at most while it lets finished jobs gather.
-const GATHER: Duration = Duration::from_millis(1);
-/// How long the end of a pool waits for workers that are just being started.
-const LATE: Duration = Duration::from_secs(2);
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
 /// Starts a worker.
 pub(super) type Hire = Box<dyn Fn(Setup) -> Result<Process<Result<()>>> + Send + Sync>;
 
 pub(super) struct Engine {
     pub(super) memory: Memory,
-    bell: Arc<OwnedFd>,
-    home: Home,
+    pub(super) bell: Arc<OwnedFd>,
+    pub(super) home: Home,
     /// Given up with the last worker: a copy of this process may wait for it to be dropped.
-    hire: Mutex<Option<Arc<Hire>>>,
+    pub(super) hire: Mutex<Option<Arc<Hire>>>,
     budget: Option<u64>,
     pub(super) timed: bool,
     /// When the pool was made, in nanoseconds of the monotonic clock.
     pub(super) zero: u64,
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     /// The last worker has gone.
-    empty: Condvar,
-    watch: Mutex<Option<Watch>>,
+    pub(super) empty: Condvar,
+    pub(super) watch: Mutex<Option<Watch>>,
+    /// The pool's thread, see `thread`.
+    pub(super) thread: Mutex<Option<JoinHandle<()>>>,
+    /// Held by each thread that helps the pool's own.
+    pub(super) helpers: Arc<()>,
 }
 
 impl Engine {
@@ -80,8 +72,11 @@ impl Engine {
             unaware: Unaware::No,
             bars: Vec::new(),
             is_gone: false,
+            runs: false,
+            paused: false,
             unreported: false,
             kept: (0..workers).map(|_| None).collect(),
+            counters: (0..workers).map(|_| None).collect(),
             trash: Vec::new(),
         };
         Ok(Engine {
@@ -95,6 +90,8 @@ impl Engine {
             state: Mutex::new(state),
             empty: Condvar::new(),
             watch: Mutex::new(None),
+            thread: Mutex::new(None),
+            helpers: Arc::new(()),
         })
     }
 
@@ -115,14 +112,15 @@ impl Engine {
         Ok(())
     }
 
-    fn start_worker(&self, seat: usize) -> Result<()> {
+    pub(super) fn start_worker(&self, seat: usize) -> Result<()> {
+        let (own, theirs) = socket::pair().map_err(|error| os_error("socketpair", error))?;
         let setup = Setup {
             segment: self.memory.segment().clone(),
             shape: self.memory.shape(),
             spill: Descriptor(self.memory.spill().clone()),
             bell: Descriptor(self.bell.clone()),
             seat: seat as u32,
-            poster: std::process::id(),
+            desk: Descriptor(Arc::new(theirs)),
             budget: self.budget,
             timed: self.timed,
         };
@@ -137,6 +135,7 @@ impl Engine {
         event!(debug, seat, worker = process.id(), "worker started");
         state.progress.started += 1;
         state.seats[seat] = Some(process);
+        state.counters[seat] = Some(Counter::new(own));
         Ok(())
     }
 
@@ -190,13 +189,13 @@ impl Engine {
         }
     }
 
-    fn tell_thread(&self) {
+    pub(super) fn tell_thread(&self) {
         // It fails if the counter is full, and then the thread knows already.
         let _ = event::signal(self.bell.as_fd());
     }
 
     /// Posts as many waiting jobs as there is room for, and wakes workers for them.
-    fn post_jobs(&self, state: &mut State, deliveries: &mut Vec<Delivery>) {
+    pub(super) fn post_jobs(&self, state: &mut State, deliveries: &mut Vec<Delivery>) {
         let board = self.memory.board();
         let mut posted = 0;
         while let Some(&slot) = state.again.front() {
@@ -330,7 +329,7 @@ impl Engine {
         } else {
             Vec::new()
         };
-        Timeline::new(bars, self.shape().workers as usize)
+        Timeline::of_pool(bars, self.shape().workers as usize, self.zero)
     }
 
     pub(super) fn shape(&self) -> Shape {
@@ -388,205 +387,5 @@ impl Engine {
         while !state.is_gone {
             self.empty.wait(&mut state);
         }
-    }
-
-    /// The thread's life. If what it calls panics, which it guards against where it calls users, nobody waits for it for
-    /// ever.
-    pub(super) fn run_to_the_end(self: &Arc<Self>) {
-        if catch_unwind(AssertUnwindSafe(|| self.run())).is_ok() {
-            return;
-        }
-        self.terminate(JobError::Terminated);
-        let mut state = self.state.lock();
-        state.seats.iter_mut().for_each(|seat| drop(seat.take()));
-        state.is_gone = true;
-        drop(state);
-        drop(self.hire.lock().take());
-        self.empty.notify_all();
-    }
-
-    /// The thread's work: until the pool is closed or terminated, and the last worker gone.
-    fn run(self: &Arc<Self>) {
-        let mut idle_ticks = 0;
-        let mut collected = 0;
-        let mut over_since = None;
-        loop {
-            let (ended, is_idle) = self.sleep(collected, idle_ticks);
-            let mut deliveries = vec![];
-            let mut state = self.state.lock();
-            state.unaware = Unaware::No;
-            collected = self.collect(&mut state, &mut deliveries);
-            self.bury(&mut state, &ended, &mut deliveries);
-            self.post_jobs(&mut state, &mut deliveries);
-            let left_over = self.wake_for_leftovers();
-            self.let_go(&state);
-            self.let_segments_go(&mut state);
-            let trash = core::mem::take(&mut state.trash);
-            let unreported = core::mem::take(&mut state.unreported);
-            let vacant = state.vacant();
-            if state.is_over() {
-                over_since.get_or_insert_with(Instant::now);
-            }
-            // A worker that is just being started is waited for, but not where that takes for ever.
-            let is_late = |since: Instant| since.elapsed() > LATE;
-            let over = state.is_over() && (!state.hiring.contains(&true) || over_since.is_some_and(is_late));
-            vacant.iter().for_each(|seat| state.hiring[*seat] = true);
-            let is_complete = state.is_complete() && over_since.is_none();
-            drop(state);
-            let news = unreported || !deliveries.is_empty();
-            deliver(deliveries);
-            let_go_of(trash);
-            if news {
-                self.report();
-            }
-            self.fill(vacant);
-            if over {
-                // It may hold a handle of the pool.
-                let last = (self.watch.lock().take(), self.hire.lock().take());
-                drop(last); // Unlocked, as above.
-                self.state.lock().is_gone = true;
-                self.empty.notify_all();
-                return;
-            }
-            let nothing_new = is_idle && !news && !left_over && is_complete;
-            idle_ticks = if nothing_new { idle_ticks + 1 } else { 0 };
-        }
-    }
-
-    /// Sleeps until there is news; returns the seats of workers that have ended, and whether the time passed.
-    fn sleep(&self, collected: usize, idle_ticks: u32) -> (Vec<usize>, bool) {
-        let board = self.memory.board();
-        let mut state = self.state.lock();
-        let gathers = collected >= 4 && state.prompt == 0 && !state.backlog.is_empty();
-        let (few, limit) = if gathers {
-            state.unaware = Unaware::Gathering;
-            (state.posted.len() as u64 / 4, Some(GATHER))
-        } else if idle_ticks < TICKS {
-            (u64::MAX, Some(TICK))
-        } else if state.progress.left() > 0 {
-            // A worker may have been stopped between two steps of telling that it is done.
-            (u64::MAX, Some(LONG_TICK))
-        } else {
-            state.unaware = Unaware::Asleep;
-            (u64::MAX, None)
-        };
-        let (pidfds, ended_already) = state.descriptors();
-        drop(state);
-        // With news already, this only looks who has ended.
-        let must_look = !ended_already.is_empty() || !board.doze(few);
-        let limit = if must_look { Some(Duration::ZERO) } else { limit };
-        let bell = [self.bell.as_fd()];
-        let fds: Vec<_> = bell
-            .into_iter()
-            .chain(pidfds.iter().map(|(_, fd)| fd.as_fd()))
-            .collect();
-        let Ok(ready) = spawn::wait_any(&fds, limit) else {
-            // As for a process without a right to so many descriptors: whoever may have ended is asked, now and then.
-            clock::sleep(limit.unwrap_or(LONG_TICK).min(TICK));
-            board.rouse();
-            return (
-                pidfds.iter().map(|(seat, _)| *seat).chain(ended_already).collect(),
-                false,
-            );
-        };
-        board.rouse();
-        if ready.first() == Some(&true) {
-            let _ = event::drain(self.bell.as_fd()); // Drained or not, the thread looks at everything.
-        }
-        let seats = pidfds.iter().zip(ready.iter().skip(1));
-        let ended = seats.filter(|(_, ready)| **ready).map(|((seat, _), _)| *seat);
-        let is_idle = !must_look && !ready.contains(&true);
-        (ended.chain(ended_already).collect(), is_idle)
-    }
-
-    /// Starts workers for seats that have none, in a thread of its own: a server that makes them may have been stopped.
-    fn fill(self: &Arc<Self>, seats: Vec<usize>) {
-        if seats.is_empty() {
-            return;
-        }
-        let start = {
-            let (engine, seats) = (self.clone(), seats.clone());
-            move || engine.replace(&seats)
-        };
-        let thread = thread::Builder::new().name("procshare-hire".to_owned());
-        if thread.spawn(start).is_err() {
-            self.replace(&seats);
-        }
-    }
-
-    /// Starts workers, until one cannot be started.
-    fn replace(&self, seats: &[usize]) {
-        let failed = seats.iter().find_map(|seat| self.start_worker(*seat).err());
-        let mut deliveries = vec![];
-        let mut state = self.state.lock();
-        for seat in seats {
-            state.hiring[*seat] = false;
-        }
-        if let Some(error) = failed {
-            self.note_misfire(&mut state, error.to_string(), &mut deliveries);
-        }
-        drop(state);
-        self.tell_thread(); // It is to hear of the new workers' ends too.
-        deliver(deliveries);
-    }
-
-    /// Wakes a worker for jobs that are ready while workers sleep: one that was woken may have been stopped, or killed.
-    /// Tells whether there are such jobs.
-    fn wake_for_leftovers(&self) -> bool {
-        let board = self.memory.board();
-        board.has_sleeper() && board.has_ready() && board.wake_one()
-    }
-
-    /// Lets go of what workers no longer hold: one that sleeps holds nothing, one that has gone on what its job brought.
-    fn let_segments_go(&self, state: &mut State) {
-        let board = self.memory.board();
-        for seat in (0..state.kept.len())
-            .filter(|seat| state.kept[*seat].is_some())
-            .collect::<Vec<_>>()
-        {
-            let has_gone_on = |slot: usize| {
-                // Acquire: pairs with the Release in `Worker::run`.
-                let settled = board.slot(slot).job[word::SETTLED].load(Ordering::Acquire) != 0;
-                settled && state.posted[slot].is_some() && board.worker_of(slot) == Some(seat)
-            };
-            if board.is_asleep(seat) || (0..state.posted.len()).any(has_gone_on) {
-                state.keep(seat, None);
-            }
-        }
-    }
-
-    /// Lets the workers of a closed pool go once nothing is left to be done.
-    fn let_go(&self, state: &State) {
-        if matches!(state.phase, Phase::Closed) && state.progress.left() == 0 && !self.memory.board().is_closing() {
-            self.memory.board().close();
-        }
-    }
-
-    fn report(&self) {
-        // Called while nothing is locked: it may set another in its place.
-        let Some(mut watch) = self.watch.lock().take() else {
-            return;
-        };
-        let progress = self.progress();
-        // The pool goes on without one that panics.
-        if catch_unwind(AssertUnwindSafe(|| watch(&progress))).is_ok() {
-            let mut place = self.watch.lock();
-            if place.is_none() {
-                *place = Some(watch);
-            }
-        }
-    }
-}
-
-/// Drops what jobs have brought along. Seats are given up under a lock that a stopped worker may hold, so the pool's thread
-/// does not wait for that.
-fn let_go_of(trash: Vec<Arc<Luggage>>) {
-    if !trash.iter().any(|luggage| luggage.has_seats()) {
-        return;
-    }
-    let (send, receive) = mpsc::channel::<Vec<Arc<Luggage>>>();
-    let thread = thread::Builder::new().name("procshare-seats".to_owned());
-    if thread.spawn(move || drop(receive.recv())).is_ok() {
-        let _ = send.send(trash); // It waits for this alone.
     }
 }

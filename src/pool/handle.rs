@@ -11,12 +11,11 @@ use super::timeline::Timeline;
 use super::worker::{Chunk, run_chunk};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::call::{self, Entry};
-use parking_lot::Mutex;
+use crate::process::pause::{self, Pause};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 
 /// Chunks of a map for each worker, if nobody says how large they are to be: as in Python.
 const CHUNKS_PER_WORKER: usize = 4;
@@ -77,24 +76,6 @@ pub struct Pool {
 /// Ends the pool with its last handle.
 struct Owner {
     engine: Arc<Engine>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Owner {
-    /// Whether the pool's thread has called, which cannot wait for itself.
-    fn is_own_thread(&self) -> bool {
-        let is_it = |thread: &JoinHandle<()>| thread.thread().id() == thread::current().id();
-        self.thread.lock().as_ref().is_some_and(is_it)
-    }
-
-    fn join_thread(&self) {
-        if self.is_own_thread() {
-            return;
-        }
-        if let Some(thread) = self.thread.lock().take() {
-            let _ = thread.join();
-        }
-    }
 }
 
 impl Drop for Owner {
@@ -102,9 +83,9 @@ impl Drop for Owner {
         // A fork child leaves its parent's workers alone.
         if self.engine.check_home().is_ok() {
             self.engine.terminate(JobError::Terminated);
-            self.join_thread();
+            self.engine.join_thread();
         } else {
-            core::mem::forget(self.thread.lock().take());
+            core::mem::forget(self.engine.thread.lock().take());
         }
     }
 }
@@ -152,21 +133,14 @@ impl Pool {
             engine.terminate(JobError::Terminated);
             return Err(error);
         }
-        let run = {
-            let engine = engine.clone();
-            move || engine.run_to_the_end()
-        };
-        let thread = thread::Builder::new().name("procshare-pool".to_owned()).spawn(run);
-        let thread = thread.map_err(|error| {
+        if let Err(error) = engine.start_thread() {
             engine.terminate(JobError::Terminated);
-            Error::new(ErrorKind::Spawn, "starting the pool's thread").with_source(error)
-        })?;
-        let owner = Owner {
-            engine,
-            thread: Mutex::new(Some(thread)),
-        };
+            return Err(Error::new(ErrorKind::Spawn, "starting the pool's thread").with_source(error));
+        }
+        let threads: Arc<dyn Pause> = engine.clone();
+        pause::enter(&threads);
         Ok(Pool {
-            owner: Arc::new(owner),
+            owner: Arc::new(Owner { engine }),
             options,
         })
     }
@@ -418,7 +392,7 @@ impl Pool {
     /// #[procshare::main]
     /// fn main() -> procshare::Result<()> {
     ///     let pool = procshare::Pool::new(1)?;
-    ///     pool.map(|a: u32| a, 0..5);
+    ///     assert!(pool.map(|a: u32| a, 0..5).iter().all(Result::is_ok));
     ///     assert_eq!(pool.progress().finished, 5);
     ///     Ok(())
     /// }
@@ -444,7 +418,7 @@ impl Pool {
     /// fn main() -> procshare::Result<()> {
     ///     let pool = procshare::Pool::new(1)?;
     ///     pool.on_progress(|progress| SEEN.store(progress.finished, Ordering::Relaxed));
-    ///     pool.map(|a: u32| a, 0..5);
+    ///     assert!(pool.map(|a: u32| a, 0..5).iter().all(Result::is_ok));
     ///     pool.close();
     ///     pool.join();
     ///     assert_eq!(SEEN.load(Ordering::Relaxed), 5);
@@ -465,7 +439,7 @@ impl Pool {
     /// #[procshare::main]
     /// fn main() -> procshare::Result<()> {
     ///     let pool = procshare::Pool::builder().workers(1).timeline(true).build()?;
-    ///     pool.map(|a: u32| a, 0..3);
+    ///     assert!(pool.map(|a: u32| a, 0..3).iter().all(Result::is_ok));
     ///     let timeline = pool.timeline();
     ///     assert!(timeline.bars().iter().all(|bar| bar.start <= bar.end));
     ///     Ok(())
@@ -520,7 +494,7 @@ impl Pool {
     /// ```
     pub fn join(self) {
         self.close();
-        if self.owner.engine.check_home().is_ok() && !self.owner.is_own_thread() {
+        if self.owner.engine.check_home().is_ok() && !self.owner.engine.is_own_thread() {
             self.owner.engine.wait_until_empty();
         }
     }

@@ -220,6 +220,8 @@ impl Engine {
             }
             state.seats[seat] = None;
             state.keep(seat, None);
+            state.counters[seat] = None;
+            self.memory.asked()[seat].store(0, Ordering::Relaxed); // Relaxed: the next worker begins after this.
             board.vacate(seat);
             // Acquire: pairs with the Release in `work`.
             let came = self.memory.came()[seat].swap(0, Ordering::Acquire) != 0;

@@ -136,7 +136,10 @@ pub(super) fn pack<Args: Serialize>(
 ) -> Packed {
     let function = match call::offset_of(chunk as *const ()) {
         Ok(function) => function,
-        Err(error) => return Packed::refused(items, first, &JobError::Encoding(error.to_string())),
+        Err(error) => {
+            let error = JobError::refusal(error.kind(), error.to_string());
+            return Packed::refused(items, first, &error);
+        }
     };
     let mut runs: Vec<Run> = vec![];
     let mut refused = vec![];
@@ -147,7 +150,7 @@ pub(super) fn pack<Args: Serialize>(
                 runs.push(Run::at(place));
             }
             if let Some(Err(error)) = runs.last_mut().map(|run| run.push(&item)) {
-                refused.push((place, super::refusal(&error)));
+                refused.push((place, JobError::refusal(error.kind(), error.to_string())));
             }
         }
     });

@@ -1,6 +1,7 @@
 //! `JobError`: why a job gave no result.
 
 use crate::error::{Error, ErrorKind};
+use crate::process::PanicMessage;
 use std::fmt;
 
 /// Tells why a job of a [`Pool`](crate::Pool) gave no result.
@@ -24,8 +25,8 @@ use std::fmt;
 pub enum JobError {
     /// The function panicked with these words.
     Panicked {
-        /// What it said.
-        message: String,
+        /// What it said, and where.
+        message: PanicMessage,
         /// The process it ran in, which goes on.
         worker: u32,
     },
@@ -42,6 +43,13 @@ pub enum JobError {
     Encoding(String),
     /// The result holds a handle, or one among the arguments could not be passed.
     NotTransferable(String),
+    /// A handle among the arguments could not be passed on, or used by the worker, for this reason.
+    Refused {
+        /// What [`Error::kind`] says of it.
+        kind: ErrorKind,
+        /// What it says in words.
+        message: String,
+    },
     /// Memory cannot hold the arguments or the result.
     OutOfMemory(String),
     /// It was cancelled before any worker began it.
@@ -60,10 +68,24 @@ pub enum JobError {
     ForeignProcess,
 }
 
+impl JobError {
+    /// Why a job cannot be sent, or begun.
+    pub(super) fn refusal(kind: ErrorKind, message: String) -> Self {
+        match kind {
+            ErrorKind::NotTransferable => JobError::NotTransferable(message),
+            ErrorKind::OutOfMemory => JobError::OutOfMemory(message),
+            ErrorKind::Encoding => JobError::Encoding(message),
+            kind => JobError::Refused { kind, message },
+        }
+    }
+}
+
 impl fmt::Display for JobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            JobError::Panicked { message, worker } => write!(f, "the job panicked in worker {worker}: {message}"),
+            JobError::Panicked { message, worker } => {
+                write!(f, "the job panicked in worker {worker}{}: {message}", message.at())
+            }
             JobError::WorkerDied {
                 signal: Some(signal),
                 worker,
@@ -77,9 +99,10 @@ impl fmt::Display for JobError {
             JobError::WorkerDied { worker, .. } => {
                 write!(f, "worker {worker}, which held the job, ended, nobody can tell how")
             }
-            JobError::Encoding(text) | JobError::NotTransferable(text) | JobError::OutOfMemory(text) => {
-                f.write_str(text)
-            }
+            JobError::Encoding(text)
+            | JobError::NotTransferable(text)
+            | JobError::OutOfMemory(text)
+            | JobError::Refused { message: text, .. } => f.write_str(text),
             JobError::Cancelled => f.write_str("the job was cancelled"),
             JobError::Closed => f.write_str("the pool is closed"),
             JobError::Terminated => f.write_str("the pool was terminated before the job was done"),
@@ -100,6 +123,7 @@ impl From<JobError> for Error {
             JobError::Encoding(_) => ErrorKind::Encoding,
             JobError::NotTransferable(_) => ErrorKind::NotTransferable,
             JobError::OutOfMemory(_) => ErrorKind::OutOfMemory,
+            JobError::Refused { kind, .. } => *kind,
             JobError::Closed | JobError::Terminated => ErrorKind::Closed,
             JobError::NoWorkers(_) => ErrorKind::Spawn,
             _ => ErrorKind::ChildFailed,

@@ -30,6 +30,7 @@ impl Pool {
     ///     Ok(())
     /// }
     /// ```
+    #[must_use = "an item that failed is an error among the results"]
     pub fn map<F, T, R>(&self, function: F, items: impl IntoIterator<Item = T>) -> Vec<Result<R, JobError>>
     where
         F: Entry<(T,), Output = R>,
@@ -56,6 +57,7 @@ impl Pool {
     ///     Ok(())
     /// }
     /// ```
+    #[must_use = "an item that failed is an error among the results"]
     pub fn starmap<F, Args, R>(&self, function: F, items: impl IntoIterator<Item = Args>) -> Vec<Result<R, JobError>>
     where
         F: Entry<Args, Output = R>,

@@ -24,7 +24,7 @@ const PAGE: usize = 8192;
 /// How far the file's parts for two jobs, or results, lie apart, unless this process may not write files so long.
 const STRIDE: u64 = 1 << 40;
 
-const SCHEMA: &str = "procshare pool 1";
+const SCHEMA: &str = "procshare pool 2";
 
 /// How many slots and workers a pool has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -58,8 +58,12 @@ impl Shape {
         self.bells_at() + self.workers as usize * size_of::<Padded<AtomicU64>>()
     }
 
-    fn ring_at(self) -> usize {
+    fn asked_at(self) -> usize {
         self.came_at() + self.workers as usize * size_of::<AtomicU64>()
+    }
+
+    fn ring_at(self) -> usize {
+        self.asked_at() + self.workers as usize * size_of::<AtomicU64>()
     }
 
     fn slots_at(self) -> usize {
@@ -156,6 +160,11 @@ impl Memory {
     /// A word for each worker, not zero once it is ready for jobs.
     pub(super) fn came(&self) -> &[AtomicU64] {
         self.array(self.shape.came_at(), self.shape.workers)
+    }
+
+    /// A word for each worker: what it asks the parent for, see `handover`.
+    pub(super) fn asked(&self) -> &[AtomicU64] {
+        self.array(self.shape.asked_at(), self.shape.workers)
     }
 
     /// The first byte of a slot's page, so many bytes on.

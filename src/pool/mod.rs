@@ -11,6 +11,7 @@
 //! | what if a worker is stopped | the others go on; the job it holds waits for it |
 //! | what if this process ends, in whatever way | the workers end with it, a stopped one when it is continued, and the memory of jobs is gone |
 //! | what if results are not fetched | they wait in this process's memory; no worker waits for that |
+//! | what of a mixed list, `[42, None, "hello"]` | it travels as a tuple, `(42, None::<u8>, "hello".to_owned())`, or as a list of an enum |
 //! | what of a job that uses a pool | it makes its own: a pool's handle does not travel |
 
 mod answers;
@@ -20,6 +21,7 @@ mod builder;
 mod engine;
 mod group;
 pub(crate) mod handle;
+mod handover;
 mod harvest;
 mod imap;
 mod job;
@@ -32,6 +34,7 @@ mod records;
 mod state;
 #[cfg(feature = "timeline-svg")]
 mod svg;
+mod thread;
 mod timeline;
 mod worker;
 
@@ -39,16 +42,4 @@ pub use builder::PoolBuilder;
 pub use imap::{Imap, ImapUnordered};
 pub use pending::Pending;
 pub use progress::Progress;
-pub use timeline::{Bar, Ending, Timeline};
-
-use crate::error::{Error, ErrorKind};
-use job_error::JobError;
-
-/// Why a job cannot be sent.
-fn refusal(error: &Error) -> JobError {
-    match error.kind() {
-        ErrorKind::NotTransferable => JobError::NotTransferable(error.to_string()),
-        ErrorKind::OutOfMemory => JobError::OutOfMemory(error.to_string()),
-        _ => JobError::Encoding(error.to_string()),
-    }
-}
+pub use timeline::{Bar, Ending, Span, Timeline, Timestamp};

@@ -11,7 +11,7 @@ pub(super) type Watch = Box<dyn FnMut(&Progress) + Send>;
 /// #[procshare::main]
 /// fn main() -> procshare::Result<()> {
 ///     let pool = procshare::Pool::new(2)?;
-///     pool.map(|a: u32| a + 1, 0..10);
+///     assert!(pool.map(|a: u32| a + 1, 0..10).iter().all(Result::is_ok));
 ///     let progress = pool.progress();
 ///     assert_eq!((progress.submitted, progress.finished, progress.failed), (10, 10, 0));
 ///     assert_eq!(progress.workers, 2);

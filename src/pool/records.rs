@@ -7,7 +7,9 @@
 //! ```
 
 use super::job_error::JobError;
-use crate::layout::encoding::decode;
+use crate::error::ErrorKind;
+use crate::layout::encoding::{decode, encode};
+use crate::process::PanicMessage;
 use serde::de::DeserializeOwned;
 
 /// What a record says of its item.
@@ -16,20 +18,13 @@ use serde::de::DeserializeOwned;
 pub(super) enum Tag {
     Value = 0,
     Panicked = 1,
-    Encoding = 2,
-    NotTransferable = 3,
-    OutOfMemory = 4,
+    /// Not run, or without a result that can travel: the kind of the error, and its words.
+    Refused = 2,
 }
 
 impl Tag {
     fn of_bits(bits: u64) -> Option<Self> {
-        let all = [
-            Tag::Value,
-            Tag::Panicked,
-            Tag::Encoding,
-            Tag::NotTransferable,
-            Tag::OutOfMemory,
-        ];
+        let all = [Tag::Value, Tag::Panicked, Tag::Refused];
         all.into_iter().find(|tag| *tag as u64 == bits)
     }
 }
@@ -103,6 +98,13 @@ pub(super) fn put_header(tag: Tag, len: usize, times: Option<Times>, room: &mut 
     at
 }
 
+/// The bytes of a [`Tag::Refused`].
+pub(super) fn refusal(kind: ErrorKind, text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let _ = encode(&(kind, text), &mut bytes); // A number and a text: nothing of it can fail to be encoded.
+    bytes
+}
+
 /// One item's result.
 pub(super) struct Record<'a> {
     tag: Tag,
@@ -116,17 +118,18 @@ impl Record<'_> {
     }
 
     pub(super) fn read<R: DeserializeOwned>(&self, worker: u32) -> Result<R, JobError> {
-        let text = || String::from_utf8_lossy(self.bytes).into_owned();
         match self.tag {
             Tag::Value => decode(self.bytes)
                 .ok_or_else(|| JobError::Encoding("the result cannot be decoded as the type it has".to_owned())),
             Tag::Panicked => Err(JobError::Panicked {
-                message: text(),
+                message: PanicMessage::from_bytes(self.bytes),
                 worker,
             }),
-            Tag::Encoding => Err(JobError::Encoding(text())),
-            Tag::NotTransferable => Err(JobError::NotTransferable(text())),
-            Tag::OutOfMemory => Err(JobError::OutOfMemory(text())),
+            Tag::Refused => {
+                let why = decode::<(ErrorKind, String)>(self.bytes);
+                let (kind, text) = why.unwrap_or_else(|| (ErrorKind::Encoding, "nobody can tell why".to_owned()));
+                Err(JobError::refusal(kind, text))
+            }
         }
     }
 }
@@ -192,7 +195,7 @@ mod tests {
             }
             let record = Records::new(&bytes, timed).next().unwrap();
             assert_eq!(record.times, times.unwrap_or_default());
-            let message = "words".to_owned();
+            let message = "words".into();
             assert_eq!(record.read::<u8>(7), Err(JobError::Panicked { message, worker: 7 }));
         }
     }

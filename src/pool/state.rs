@@ -1,6 +1,7 @@
 //! What the parent of a pool remembers: jobs, slots, seats.
 
 use super::group::{Group, Part};
+use super::handover::Counter;
 use super::job::Job;
 use super::job_error::JobError;
 use super::progress::Progress;
@@ -49,10 +50,16 @@ pub(super) struct State {
     /// What each worker may hold of what its last job brought along: were it killed as the last to hold a segment, the
     /// segment's name would stay.
     pub(super) kept: Vec<Option<Arc<Luggage>>>,
+    /// Where each worker is answered what it asks for.
+    pub(super) counters: Vec<Option<Counter>>,
     /// What is to be dropped while nothing is locked: segments may take their time.
     pub(super) trash: Vec<Arc<Luggage>>,
     /// Jobs have ended that the thread has not heard of.
     pub(super) unreported: bool,
+    /// The thread is there, and sees to all that happens.
+    pub(super) runs: bool,
+    /// The thread must end although it has something to do yet.
+    pub(super) paused: bool,
     /// The thread has done all it had to do.
     pub(super) is_gone: bool,
 }

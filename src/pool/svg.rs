@@ -1,8 +1,9 @@
-//! A timeline as a picture: one row for each worker, one bar for each run of a job.
+//! A timeline as a picture: one row for each worker, one bar for each run of a job; below them rows and bars of the
+//! program's own.
 //!
 //! What would be narrower than a pixel is joined with its neighbours, so that a picture of very many jobs stays small.
 
-use super::timeline::{Bar, Ending, Timeline};
+use super::timeline::{Bar, Ending, Span, Timeline};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{AtomicU64, Ordering};
 use crate::segment::os_error;
@@ -10,7 +11,7 @@ use crate::sys::map;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -51,7 +52,8 @@ impl Timeline {
     /// Returns a picture of it, as the text of an SVG file.
     ///
     /// Each worker has a row, each run of a job a bar with the job's number, if there is room for it. The bar of a failed
-    /// job is half as high, that of one whose worker died ends in a cross. Runs of less than a pixel are drawn as one.
+    /// job is half as high, that of one whose worker died ends in a cross. Runs of less than a pixel are drawn as one. What
+    /// was [added](Self::add) has the rows below, and bars with its names.
     ///
     /// # Errors
     ///
@@ -63,7 +65,7 @@ impl Timeline {
     /// #[procshare::main]
     /// fn main() -> procshare::Result<()> {
     ///     let pool = procshare::Pool::builder().workers(2).timeline(true).build()?;
-    ///     pool.map(|a: u64| a * a, 0..6);
+    ///     assert!(pool.map(|a: u64| a * a, 0..6).iter().all(Result::is_ok));
     ///     let picture = pool.timeline().to_svg()?;
     ///     assert!(picture.starts_with("<svg") && picture.contains("6 jobs"));
     ///     Ok(())
@@ -95,7 +97,7 @@ impl Timeline {
     /// #[procshare::main]
     /// fn main() -> procshare::Result<()> {
     ///     let pool = procshare::Pool::builder().workers(2).timeline(true).build()?;
-    ///     pool.map(|a: u64| a * a, 0..6);
+    ///     assert!(pool.map(|a: u64| a * a, 0..6).iter().all(Result::is_ok));
     ///     let path = std::env::temp_dir().join(format!("timeline-{}.svg", std::process::id()));
     ///     pool.timeline().write_svg(&path)?;
     ///     assert!(path.exists());
@@ -129,19 +131,30 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
+/// One bar, or more: what is drawn in a row from one time to another.
+struct Mark {
+    row: usize,
+    start: Duration,
+    end: Duration,
+    ending: Ending,
+    label: String,
+}
+
 /// Where everything is to stand.
 struct Chart<'a> {
-    bars: &'a [Bar],
-    workers: usize,
+    timeline: &'a Timeline,
+    marks: Vec<Mark>,
     /// A row shows so many workers.
     per_row: usize,
-    rows: usize,
+    names: Vec<String>,
     row_height: i32,
-    /// When the first job began; the axis starts there.
+    /// Where the rows begin.
+    left: i32,
+    /// When the first bar began; the axis starts there.
     begin: Duration,
     span: Duration,
     unit: Unit,
-    /// For each bar, which of its job's runs it is.
+    /// For each bar of a job, which of its runs it is.
     runs: Vec<u32>,
 }
 
@@ -181,32 +194,37 @@ struct Block {
 
 impl<'a> Chart<'a> {
     fn new(timeline: &'a Timeline) -> Self {
-        let (bars, workers) = (timeline.bars(), timeline.workers());
-        let per_row = workers.div_ceil(MOST_ROWS).max(1);
-        let rows = workers.div_ceil(per_row).max(1);
-        let begin = bars.iter().map(|bar| bar.start).min().unwrap_or_default();
-        let end = bars.iter().map(|bar| bar.end).max().unwrap_or_default();
-        let nothing = if bars.is_empty() {
+        let runs = runs(timeline.bars());
+        let per_row = timeline.workers().div_ceil(MOST_ROWS).max(1);
+        let mut names = worker_names(timeline, per_row);
+        let mut marks = marks_of_jobs(timeline, &runs, per_row, names.len());
+        marks.extend(marks_of_spans(timeline, &mut names));
+        let begin = marks.iter().map(|mark| mark.start).min().unwrap_or_default();
+        let end = marks.iter().map(|mark| mark.end).max().unwrap_or_default();
+        let nothing = if marks.is_empty() {
             Duration::from_secs(1)
         } else {
             Duration::from_nanos(1)
         };
         let span = end.saturating_sub(begin).max(nothing);
+        let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or_default();
+        let room = (longest as f64 * LETTER * f64::from(TEXT)) as i32 + 16;
         Chart {
-            bars,
-            workers,
+            timeline,
+            marks,
             per_row,
-            rows,
-            row_height: (ROWS / rows as i32).clamp(LOWEST_ROW, TALLEST_ROW),
+            row_height: (ROWS / names.len() as i32).clamp(LOWEST_ROW, TALLEST_ROW),
+            left: room.clamp(LEFT, WIDTH / 3),
+            names,
             begin,
             span,
             unit: Unit::of(span),
-            runs: runs(bars),
+            runs,
         }
     }
 
     fn has(&self, ending: Ending) -> bool {
-        self.bars.iter().any(|bar| bar.ending == ending)
+        self.marks.iter().any(|mark| mark.ending == ending)
     }
 
     fn needs_legend(&self) -> bool {
@@ -218,14 +236,14 @@ impl<'a> Chart<'a> {
     }
 
     fn draw(&self, text: &mut String) -> Drawn {
-        let rows_height = self.rows as i32 * self.row_height;
+        let rows_height = self.rows() * self.row_height;
         let size = (WIDTH as u32, (self.top() + rows_height + BOTTOM) as u32);
         let area = SVGBackend::with_string(text, size).into_drawing_area();
         area.fill(&WHITE)?;
         put_text(
             &area,
             &self.title(),
-            (LEFT, 24),
+            (self.left, 24),
             font(17).style(FontStyle::Bold),
             HPos::Left,
             INK,
@@ -241,21 +259,33 @@ impl<'a> Chart<'a> {
         area.present()
     }
 
+    fn rows(&self) -> i32 {
+        self.names.len() as i32
+    }
+
     fn title(&self) -> String {
-        let workers = counted(self.workers, "worker");
-        if self.bars.is_empty() {
-            return format!("{workers}, no job has ended");
+        let (bars, spans) = (self.timeline.bars(), self.timeline.spans());
+        let (workers, added) = (self.timeline.workers(), counted(spans.len(), "span"));
+        let time = format!("{} {}", rounded(self.unit.count(self.span)), self.unit.name);
+        if bars.is_empty() && !spans.is_empty() {
+            let rows = spans.iter().map(|span| &span.row).collect::<HashSet<_>>().len();
+            return format!("{added} in {}: {time}", counted(rows, "row"));
         }
-        let jobs = self.bars.len() - self.runs.iter().filter(|run| **run > 1).count();
-        let busy: Duration = self.bars.iter().map(|bar| bar.end.saturating_sub(bar.start)).sum();
-        let share = busy.as_secs_f64() / (self.span.as_secs_f64() * self.workers.max(1) as f64);
-        let (jobs, time, unit) = (counted(jobs, "job"), self.unit.count(self.span), self.unit.name);
-        let time = rounded(time);
-        format!("{jobs}, {workers}: {time} {unit}, busy {:.0} %", 100.0 * share.min(1.0))
+        let workers_named = counted(workers, "worker");
+        if bars.is_empty() {
+            return format!("{workers_named}, no job has ended");
+        }
+        let jobs = counted(bars.len() - self.runs.iter().filter(|run| **run > 1).count(), "job");
+        if !spans.is_empty() {
+            return format!("{jobs}, {workers_named}, {added}: {time}");
+        }
+        let busy: Duration = bars.iter().map(|bar| bar.end.saturating_sub(bar.start)).sum();
+        let share = busy.as_secs_f64() / (self.span.as_secs_f64() * workers.max(1) as f64);
+        format!("{jobs}, {workers_named}: {time}, busy {:.0} %", 100.0 * share.min(1.0))
     }
 
     fn draw_legend(&self, area: &Area<'_>) -> Drawn {
-        let mut left = LEFT;
+        let mut left = self.left;
         let middle = TOP + LEGEND / 2 - 4;
         for (ending, text) in [
             (Ending::Done, "done"),
@@ -273,73 +303,65 @@ impl<'a> Chart<'a> {
         Ok(())
     }
 
-    /// A band for each row, and its worker's number if there is room.
+    /// A band for each row, and its name if there is room.
     fn draw_rows(&self, area: &Area<'_>) -> Drawn {
         let every = (TEXT + 4 + self.row_height - 1) / self.row_height;
-        for row in 0..=self.rows {
+        for row in 0..=self.names.len() {
             let y = self.top() + row as i32 * self.row_height;
-            if self.row_height > 2 * LOWEST_ROW || row == 0 || row == self.rows {
-                let line = vec![(LEFT, y), (WIDTH - RIGHT, y)];
+            let is_edge = row == 0 || row == self.names.len();
+            if self.row_height > 2 * LOWEST_ROW || is_edge {
+                let line = vec![(self.left, y), (WIDTH - RIGHT, y)];
                 area.draw(&PathElement::new(line, RULE.stroke_width(1)))?;
             }
-            if row < self.rows && row as i32 % every == 0 {
-                let place = (LEFT - 8, y + self.row_height / 2);
-                put_text(area, &self.row_name(row), place, font(TEXT), HPos::Right, INK)?;
+            if let Some(name) = self.names.get(row).filter(|_| row as i32 % every == 0) {
+                let place = (self.left - 8, y + self.row_height / 2);
+                let most = (f64::from(self.left - 16) / (LETTER * f64::from(TEXT))) as usize;
+                put_text(area, &shortened(name, most), place, font(TEXT), HPos::Right, INK)?;
             }
         }
         Ok(())
     }
 
-    fn row_name(&self, row: usize) -> String {
-        let first = row * self.per_row;
-        let last = (first + self.per_row).min(self.workers).max(first + 1) - 1;
-        match (self.per_row, self.rows) {
-            (1, 1..=30) => format!("worker {first}"),
-            (1, _) => first.to_string(),
-            _ => format!("{first} to {last}"),
-        }
-    }
-
     fn draw_axis(&self, area: &Area<'_>) -> Drawn {
-        let (top, bottom) = (self.top(), self.top() + self.rows as i32 * self.row_height);
+        let (top, bottom) = (self.top(), self.top() + self.rows() * self.row_height);
         let whole = self.unit.count(self.span);
         let step = step_of(whole / 8.0);
         let mut number = 0;
         while f64::from(number) * step <= whole {
             let value = f64::from(number) * step;
-            let x = LEFT + (value / whole * f64::from(WIDTH - RIGHT - LEFT)) as i32;
+            let x = self.left + (value / whole * f64::from(WIDTH - RIGHT - self.left)) as i32;
             area.draw(&PathElement::new(vec![(x, top), (x, bottom + 5)], RULE.stroke_width(1)))?;
             put_text(area, &rounded(value), (x, bottom + 14), font(TEXT), HPos::Center, INK)?;
             number += 1;
         }
-        let text = format!("{} since the first job began", self.unit.name);
-        let place = (LEFT + (WIDTH - RIGHT - LEFT) / 2, bottom + 34);
+        let first = if self.timeline.spans().is_empty() {
+            "job"
+        } else {
+            "span"
+        };
+        let text = format!("{} since the first {first} began", self.unit.name);
+        let place = (self.left + (WIDTH - RIGHT - self.left) / 2, bottom + 34);
         put_text(area, &text, place, font(TEXT), HPos::Center, INK)
     }
 
     fn x_of(&self, time: Duration) -> i32 {
         let part = time.saturating_sub(self.begin).as_secs_f64() / self.span.as_secs_f64();
-        LEFT + (part * f64::from(WIDTH - RIGHT - LEFT)) as i32
+        self.left + (part * f64::from(WIDTH - RIGHT - self.left)) as i32
     }
 
     /// The bars in pixels, the narrow ones joined; what went wrong comes last, and lies above the rest.
     fn blocks(&self) -> Vec<Block> {
-        let mut order: Vec<usize> = (0..self.bars.len()).collect();
-        let row_of = |bar: &Bar| (bar.worker / self.per_row).min(self.rows - 1);
-        order.sort_by_key(|at| {
-            let bar = &self.bars[*at];
-            (bar.ending as u8, row_of(bar), bar.start)
-        });
+        let mut order: Vec<&Mark> = self.marks.iter().collect();
+        order.sort_by_key(|mark| (mark.ending as u8, mark.row, mark.start));
         let mut blocks: Vec<Block> = Vec::new();
-        for at in order {
-            let bar = &self.bars[at];
-            let (row, left) = (row_of(bar), self.x_of(bar.start));
+        for mark in order {
+            let (row, left) = (mark.row, self.x_of(mark.start));
             // What went wrong is to be seen, however short it was.
-            let least = if bar.ending == Ending::Done { 1 } else { 3 };
-            let right = self.x_of(bar.end).max(left + least);
+            let least = if mark.ending == Ending::Done { 1 } else { 3 };
+            let right = self.x_of(mark.end).max(left + least);
             let last = blocks
                 .last_mut()
-                .filter(|last| last.row == row && last.ending == bar.ending);
+                .filter(|last| last.row == row && last.ending == mark.ending);
             let near = last.filter(|last| {
                 left <= last.right && (self.per_row > 1 || right - left <= least.max(2) && last.label.is_none())
             });
@@ -349,19 +371,12 @@ impl<'a> Chart<'a> {
                     row,
                     left,
                     right,
-                    ending: bar.ending,
-                    label: (right - left > 3 && self.per_row == 1).then(|| self.label(at)),
+                    ending: mark.ending,
+                    label: (right - left > 3 && self.per_row == 1).then(|| mark.label.clone()),
                 }),
             }
         }
         blocks
-    }
-
-    fn label(&self, at: usize) -> String {
-        match (self.bars[at].job, self.runs[at]) {
-            (job, 1) => job.to_string(),
-            (job, run) => format!("{job} ({run})"),
-        }
     }
 
     fn draw_block(&self, area: &Area<'_>, block: &Block) -> Drawn {
@@ -379,12 +394,76 @@ impl<'a> Chart<'a> {
             Ending::Died => (size, (top + bottom) / 2, &DIED),
         };
         let room = f64::from(right - block.left - if block.ending == Ending::Died { 18 } else { 6 });
-        if size >= 8 && label.len() as f64 * LETTER * f64::from(size) <= room {
+        if size >= 8 && !label.is_empty() && label.chars().count() as f64 * LETTER * f64::from(size) <= room {
             let offset = if block.ending == Ending::Died { 6 } else { 0 };
             let place = ((block.left + right) / 2 - offset, middle);
             put_text(area, label, place, font(size), HPos::Center, *ink)?;
         }
         Ok(())
+    }
+}
+
+/// The rows of workers; one without a name if there is nothing to draw at all.
+fn worker_names(timeline: &Timeline, per_row: usize) -> Vec<String> {
+    let workers = timeline.workers();
+    let least = usize::from(timeline.spans().is_empty() || !timeline.bars().is_empty());
+    let rows = workers.div_ceil(per_row).max(least);
+    let name = |row: usize| {
+        let first = row * per_row;
+        let last = (first + per_row).min(workers).max(first + 1) - 1;
+        match (per_row, rows) {
+            (1, 1..=30) => format!("worker {first}"),
+            (1, _) => first.to_string(),
+            _ => format!("{first} to {last}"),
+        }
+    };
+    (0..rows).map(name).collect()
+}
+
+fn marks_of_jobs(timeline: &Timeline, runs: &[u32], per_row: usize, rows: usize) -> Vec<Mark> {
+    let bars = timeline.bars().iter().zip(runs);
+    let mark = |(bar, run): (&Bar, &u32)| {
+        let (start, end) = timeline.times_of(bar);
+        Mark {
+            row: (bar.worker / per_row).min(rows - 1),
+            start,
+            end,
+            ending: bar.ending,
+            label: match run {
+                1 => bar.job.to_string(),
+                run => format!("{} ({run})", bar.job),
+            },
+        }
+    };
+    bars.map(mark).collect()
+}
+
+/// The bars of what was added; its rows come behind the names there are.
+fn marks_of_spans(timeline: &Timeline, names: &mut Vec<String>) -> Vec<Mark> {
+    let mut rows: HashMap<&str, usize> = HashMap::new();
+    let mark = |span: &'_ Span, row| Mark {
+        row,
+        start: span.start.time(),
+        end: span.end.time(),
+        ending: Ending::Done,
+        label: span.name.clone(),
+    };
+    let mut marks = Vec::new();
+    for span in timeline.spans() {
+        let row = *rows.entry(&span.row).or_insert_with(|| {
+            names.push(span.row.clone());
+            names.len() - 1
+        });
+        marks.push(mark(span, row));
+    }
+    marks
+}
+
+/// As much of a text as so many letters hold.
+fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((at, _)) if most > 1 => format!("{}…", text[..at].trim_end()),
+        _ => text.to_owned(),
     }
 }
 
@@ -471,6 +550,7 @@ fn counted(number: usize, noun: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::timeline::Timestamp;
     use super::*;
 
     const MS: u64 = 1_000_000;
@@ -484,7 +564,11 @@ mod tests {
     }
 
     fn picture(bars: Vec<Bar>, workers: usize) -> String {
-        let text = Timeline::new(bars, workers).to_svg().unwrap();
+        drawn(&Timeline::of_pool(bars, workers, 0), workers)
+    }
+
+    fn drawn(timeline: &Timeline, workers: usize) -> String {
+        let text = timeline.to_svg().unwrap();
         if let Some(folder) = std::env::var_os("LOOK") {
             let name = std::thread::current().name().unwrap().replace(':', "_");
             fs::write(
@@ -611,12 +695,62 @@ mod tests {
     }
 
     #[test]
+    fn what_a_program_adds_has_rows_and_names_of_its_own() {
+        let start = Timestamp::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut timeline = Timeline::new();
+        timeline.add("reader", "first <half>", at(0), at(400));
+        timeline.add(
+            "writer & sorter of everything that was read before",
+            "sort",
+            at(100),
+            at(900),
+        );
+        timeline.add("reader", "second", at(500), at(1000));
+        timeline.add("reader", "instant", at(700), at(600));
+        assert_eq!(timeline.spans()[3].end, at(700));
+        let picture = drawn(&timeline, 0);
+        let texts = words(&picture);
+        assert_eq!(texts[0], "4 spans in 2 rows: 1000 ms");
+        for text in [
+            "reader",
+            "first &lt;half&gt;",
+            "sort",
+            "second",
+            "ms since the first span began",
+        ] {
+            assert!(texts.contains(&text), "{text}: {texts:?}");
+        }
+        assert!(
+            texts
+                .iter()
+                .any(|text| text.starts_with("writer &amp; sorter") && text.ends_with('…'))
+        );
+        assert!(
+            !texts.iter().any(|text| text.contains("worker") || *text == "instant"),
+            "{texts:?}"
+        );
+        let mut beside = Timeline::of_pool(
+            vec![bar(0, 1, 0, 300 * MS, Ending::Done)],
+            2,
+            start.time().as_nanos() as u64,
+        );
+        beside.add("parent", "waits", at(300), at(600));
+        let picture = drawn(&beside, 2);
+        let texts = words(&picture);
+        assert_eq!(texts[0], "1 job, 2 workers, 1 span: 600 ms");
+        for text in ["worker 0", "worker 1", "parent", "waits", "0"] {
+            assert!(texts.contains(&text), "{text}: {texts:?}");
+        }
+    }
+
+    #[test]
     fn a_file_is_replaced_whole_or_not_at_all() {
         let folder = std::env::temp_dir().join(format!("procshare-svg-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("timeline.svg");
         fs::write(&path, "old").unwrap();
-        let timeline = Timeline::new(vec![], 1);
+        let timeline = Timeline::of_pool(vec![], 1, 0);
         timeline.write_svg(&path).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), timeline.to_svg().unwrap());
         fs::create_dir(folder.join("taken")).unwrap();

@@ -1,7 +1,105 @@
-//! `Timeline`: when each job of a pool began and ended, and where.
+//! `Timeline`: when each job of a pool, or whatever else a program adds, began and ended, and where.
 
 use super::records::Times;
+use crate::sys::clock;
+use std::ops::{Add, Sub};
 use std::time::Duration;
+
+/// Holds a moment that all processes of this machine understand alike.
+///
+/// It is of the monotonic clock, which nobody sets, and travels like any value: through queues and pipes, as an argument or
+/// result. It means nothing after the machine has been started anew, nor in another time namespace.
+///
+/// # Examples
+///
+/// ```
+/// use procshare::{Process, pool::Timestamp};
+///
+/// #[procshare::main]
+/// fn main() -> procshare::Result<()> {
+///     let before = Timestamp::now();
+///     let there = Process::spawn(Timestamp::now, ())?.join()?;
+///     assert!(before < there && there < Timestamp::now());
+///     println!("the child got there after {:?}", there - before);
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Timestamp {
+    /// Of the monotonic clock.
+    nanos: u64,
+}
+
+impl Timestamp {
+    /// Returns the present moment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::pool::Timestamp;
+    ///
+    /// let before = Timestamp::now();
+    /// assert!(before <= Timestamp::now());
+    /// ```
+    #[must_use]
+    pub fn now() -> Self {
+        Timestamp {
+            nanos: clock::monotonic_nanos(),
+        }
+    }
+
+    /// Its time by the monotonic clock.
+    #[cfg(feature = "timeline-svg")]
+    pub(super) fn time(self) -> Duration {
+        Duration::from_nanos(self.nanos)
+    }
+
+    /// Returns how long ago it was; zero if it is yet to come.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(procshare::pool::Timestamp::now().elapsed().as_secs() < 60);
+    /// ```
+    #[must_use]
+    pub fn elapsed(self) -> Duration {
+        Timestamp::now() - self
+    }
+}
+
+/// The time from the second to the first; zero if the second is later.
+impl Sub for Timestamp {
+    type Output = Duration;
+
+    fn sub(self, earlier: Timestamp) -> Duration {
+        Duration::from_nanos(self.nanos.saturating_sub(earlier.nanos))
+    }
+}
+
+impl Add<Duration> for Timestamp {
+    type Output = Timestamp;
+
+    fn add(self, time: Duration) -> Timestamp {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Timestamp {
+            nanos: self.nanos.saturating_add(nanos),
+        }
+    }
+}
+
+/// What a program has added to a [`Timeline`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Span {
+    /// The row it stands in.
+    pub row: String,
+    /// What stands on it.
+    pub name: String,
+    /// When it began.
+    pub start: Timestamp,
+    /// When it ended.
+    pub end: Timestamp,
+}
 
 /// How a job has ended, for its bar in a [`Timeline`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +147,8 @@ impl Bar {
 
 /// Holds when each job of a [`Pool`](crate::Pool) began and ended, and where.
 ///
-/// Jobs that have ended are in it, in the order in which the pool heard of their ends.
+/// Jobs that have ended are in it, in the order in which the pool heard of their ends. [`add`](Self::add) puts in what else
+/// took its time, in whatever process, also where there is no pool.
 ///
 /// # Examples
 ///
@@ -59,22 +158,117 @@ impl Bar {
 /// #[procshare::main]
 /// fn main() -> procshare::Result<()> {
 ///     let pool = Pool::builder().workers(2).timeline(true).build()?;
-///     pool.map(|a: u64| a * a, 0..6);
+///     assert!(pool.map(|a: u64| a * a, 0..6).iter().all(Result::is_ok));
 ///     for bar in pool.timeline().bars() {
 ///         println!("job {} ran in worker {} for {:?}", bar.job, bar.worker, bar.end - bar.start);
 ///     }
 ///     Ok(())
 /// }
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Timeline {
     bars: Vec<Bar>,
     workers: usize,
+    /// When the pool was made, in nanoseconds of the monotonic clock.
+    #[cfg_attr(not(feature = "timeline-svg"), allow(dead_code, reason = "for the picture alone"))]
+    zero: u64,
+    spans: Vec<Span>,
 }
 
 impl Timeline {
-    pub(super) fn new(bars: Vec<Bar>, workers: usize) -> Self {
-        Timeline { bars, workers }
+    /// Makes one without any jobs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::pool::{Timeline, Timestamp};
+    /// use procshare::{Process, SharedQueue};
+    ///
+    /// /// Works in two steps, and tells when.
+    /// fn work(name: String, times: SharedQueue<(String, Timestamp, Timestamp)>) {
+    ///     for _ in 0..2 {
+    ///         let start = Timestamp::now();
+    ///         std::thread::sleep(std::time::Duration::from_millis(2));
+    ///         times.put((name.clone(), start, Timestamp::now())).expect("the parent is there");
+    ///     }
+    /// }
+    ///
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let times = SharedQueue::new(100)?;
+    ///     let children = ["reader", "writer"].map(|name| Process::spawn(work, (name.to_owned(), times.clone())));
+    ///     let mut timeline = Timeline::new();
+    ///     for _ in 0..4 {
+    ///         let (name, start, end) = times.get()?;
+    ///         timeline.add(name, "", start, end);
+    ///     }
+    ///     assert_eq!(timeline.spans().len(), 4);
+    ///     # for child in children { child?.join()?; }
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn of_pool(bars: Vec<Bar>, workers: usize, zero: u64) -> Self {
+        Timeline {
+            bars,
+            workers,
+            zero,
+            spans: Vec::new(),
+        }
+    }
+
+    /// Adds what took from `start` to `end`, in a row of that label.
+    ///
+    /// Rows stand in the order in which they came up, below those of workers. One that ends before it begins counts as an
+    /// instant.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::pool::{Timeline, Timestamp};
+    ///
+    /// let mut timeline = Timeline::new();
+    /// let start = Timestamp::now();
+    /// timeline.add("parent", "reading", start, Timestamp::now());
+    /// assert_eq!(timeline.spans()[0].name, "reading");
+    /// ```
+    pub fn add(
+        &mut self,
+        row: impl Into<String>,
+        name: impl Into<String>,
+        start: Timestamp,
+        end: Timestamp,
+    ) -> &mut Self {
+        self.spans.push(Span {
+            row: row.into(),
+            name: name.into(),
+            start,
+            end: end.max(start),
+        });
+        self
+    }
+
+    /// Returns what was added, in that order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(procshare::pool::Timeline::new().spans().is_empty());
+    /// ```
+    #[must_use]
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
+    /// From when to when a bar lasted, by the monotonic clock.
+    #[cfg(feature = "timeline-svg")]
+    pub(super) fn times_of(&self, bar: &Bar) -> (Duration, Duration) {
+        let zero = Duration::from_nanos(self.zero);
+        (zero + bar.start, zero + bar.end)
     }
 
     /// Returns the bars, one for each run of a job.

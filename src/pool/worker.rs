@@ -1,14 +1,16 @@
 //! What a worker does: claims jobs, runs them item by item, sleeps when there are none.
 
 use super::answers::{Answers, with_room};
+use super::handover::Asker;
 use super::memory::{Memory, Shape};
-use super::records::{MOST_HEADER, Tag, Times, take, take_varint};
+use super::records::{MOST_HEADER, Tag, Times, refusal, take, take_varint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{Ordering, crash_point};
 use crate::process::call::{self, Entry};
+use crate::process::panic::{PanicMessage, note_places};
 use crate::process::transfer::{self, Descriptor, Table};
 use crate::segment::Segment;
-use crate::sys::map::AsFd;
+use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{clock, event};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -38,8 +40,8 @@ pub(super) struct Setup {
     /// Wakes the parent.
     pub(super) bell: Descriptor,
     pub(super) seat: u32,
-    /// The parent's process id.
-    pub(super) poster: u32,
+    /// Where descriptors arrive.
+    pub(super) desk: Descriptor,
     /// How many items it may run.
     pub(super) budget: Option<u64>,
     /// Whether the times of items are kept.
@@ -94,15 +96,14 @@ impl<'a> Run<'a> {
         self.answers.put(tag, result, times);
     }
 
-    fn explain(&mut self, tag: Tag, text: &str) {
-        self.answer(tag, &mut with_room(text.as_bytes()));
+    fn refuse(&mut self, error: &Error) {
+        self.answer(Tag::Refused, &mut with_room(&refusal(error.kind(), &error.to_string())));
     }
 
     /// Gives all items the same answer: nothing can be run.
-    fn refuse(&mut self, error: &Error) {
-        let (tag, text) = (tag_of(error), error.to_string());
+    fn refuse_all(&mut self, error: &Error) {
         while self.begin().is_some() {
-            self.explain(tag, &text);
+            self.refuse(error);
         }
     }
 }
@@ -110,14 +111,6 @@ impl<'a> Run<'a> {
 fn next_item<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let len = take_varint(rest)?;
     take(rest, len)
-}
-
-fn tag_of(error: &Error) -> Tag {
-    match error.kind() {
-        ErrorKind::NotTransferable => Tag::NotTransferable,
-        ErrorKind::OutOfMemory => Tag::OutOfMemory,
-        _ => Tag::Encoding,
-    }
 }
 
 /// Runs a job whose function is `F`.
@@ -138,8 +131,8 @@ where
         };
         match catch_unwind(AssertUnwindSafe(work)) {
             Ok(Ok(())) => run.answer(Tag::Value, &mut result),
-            Ok(Err(error)) => run.explain(tag_of(&error), &error.to_string()),
-            Err(payload) => run.explain(Tag::Panicked, &call::message(payload)),
+            Ok(Err(error)) => run.refuse(&error),
+            Err(payload) => run.answer(Tag::Panicked, &mut with_room(&PanicMessage::caught(payload).to_bytes())),
         }
     }
 }
@@ -151,10 +144,13 @@ struct Worker {
     job: Vec<u8>,
     /// What the last job brought along that brought anything: the next often brings the same.
     kept: Vec<Segment>,
+    /// How often it has asked for descriptors.
+    asked: u64,
 }
 
 /// A worker's life.
 pub(super) fn work(setup: Setup) -> Result<()> {
+    note_places();
     let spill = setup.spill.0.clone();
     let memory = Memory::open(&setup.segment, setup.shape, spill)?;
     let seat = setup.seat as usize;
@@ -166,6 +162,7 @@ pub(super) fn work(setup: Setup) -> Result<()> {
         setup,
         job: Vec::new(),
         kept: Vec::new(),
+        asked: 0,
     };
     while worker.setup.budget != Some(0) {
         // Asked before, so that what was posted until then is seen.
@@ -186,6 +183,7 @@ impl Worker {
             setup,
             job,
             kept,
+            asked,
         } = self;
         let board = memory.board();
         let words = board.slot(slot);
@@ -207,7 +205,14 @@ impl Worker {
             timed: setup.timed,
             begun_at: 0,
         };
-        let job = job.and_then(|job| prepare(job, setup.poster, kept));
+        let mut asker = Asker {
+            memory,
+            seat: setup.seat as usize,
+            socket: &setup.desk.0,
+            bell: &setup.bell.0,
+            asked,
+        };
+        let job = job.and_then(|job| prepare(job, |place| asker.ask(slot, place), kept));
         // Release: pairs with the Acquire in `let_segments_go`.
         words.job[word::SETTLED].store(1, Ordering::Release);
         match job {
@@ -218,7 +223,7 @@ impl Worker {
                 }
                 transfer::unpacking(kept.clone(), || (job.function)(&mut run));
             }
-            Err(error) => run.refuse(&error),
+            Err(error) => run.refuse_all(&error),
         }
         if self.memory.board().finish(slot) {
             self.wake_parent();
@@ -267,14 +272,18 @@ fn read<'a>(memory: &Memory, slot: usize, into: &'a mut Vec<u8>) -> Result<Bytes
     Ok(Bytes { function, head, items })
 }
 
-/// Finds the function, and fetches what the job brings along.
-fn prepare<'a>(bytes: Bytes<'a>, poster: u32, kept: &mut Vec<Segment>) -> Result<Job<'a>> {
+/// Finds the function, and attaches to what the job brings along; `ask` gets the descriptors.
+fn prepare<'a>(
+    bytes: Bytes<'a>,
+    ask: impl FnMut(usize) -> Result<Vec<OwnedFd>>,
+    kept: &mut Vec<Segment>,
+) -> Result<Job<'a>> {
     if bytes.head.is_empty() {
         kept.clear();
     } else {
         let table: Table = postcard::from_bytes(bytes.head)
             .map_err(|error| Error::new(ErrorKind::Encoding, format!("what travels with the job: {error}")))?;
-        *kept = transfer::fetch(&table, poster, kept)?;
+        *kept = transfer::fetch(&table, kept, ask)?;
     }
     let address = call::address_at(bytes.function)?;
     // SAFETY: the parent, which runs this very program, took the offset of a `run_chunk`; nobody else writes jobs.

@@ -18,6 +18,8 @@ const ALONE: u8 = 2;
 static STATE: AtomicU8 = AtomicU8::new(UNKNOWN);
 
 /// Asks the kernel to include this process; to be called before the first [`light`], which is else a full fence.
+///
+/// The kernel has been asked already, before the program's `main` (`sys::barrier`): here it costs nothing.
 #[cold]
 pub(crate) fn enlist() {
     // Relaxed, here and below: the state decides who fences and orders nothing itself.

@@ -2,11 +2,11 @@
 
 use super::entry;
 use super::mailbox::Answer;
+use super::panic::{PanicMessage, note_places};
 use super::transfer::{self, Arrivals};
 use crate::error::{Error, ErrorKind, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::any::Any;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
@@ -164,10 +164,11 @@ where
     Args: DeserializeOwned,
     R: Serialize,
 {
+    note_places();
     let arguments = match catch_unwind(AssertUnwindSafe(|| transfer::unpack::<Args>(arguments, arrivals))) {
         Ok(Ok(arguments)) => arguments,
         Ok(Err(error)) => return refusal(&error),
-        Err(payload) => return Answer::Panicked(message(payload)),
+        Err(payload) => return Answer::Panicked(PanicMessage::caught(payload)),
     };
     // SAFETY: the parent had a value of F when it took this function's address. A captured value without bytes is made
     // anew, which the documentation of `Process::spawn` says.
@@ -177,10 +178,11 @@ where
 
 /// What comes of a call.
 pub(super) fn answer<R: Serialize>(call: impl FnOnce() -> R) -> Answer {
+    note_places();
     match catch_unwind(AssertUnwindSafe(|| transfer::pack_result(&call()))) {
         Ok(Ok(bytes)) => Answer::Value(bytes),
         Ok(Err(error)) => refusal(&error),
-        Err(payload) => Answer::Panicked(message(payload)),
+        Err(payload) => Answer::Panicked(PanicMessage::caught(payload)),
     }
 }
 
@@ -189,21 +191,5 @@ fn refusal(error: &Error) -> Answer {
         ErrorKind::NotTransferable => Answer::NotTransferable(error.to_string()),
         ErrorKind::Encoding => Answer::Encoding(error.to_string()),
         _ => Answer::NotStarted(error.to_string()),
-    }
-}
-
-/// The words of a panic.
-pub(crate) fn message(payload: Box<dyn Any + Send>) -> String {
-    let payload = match payload.downcast::<String>() {
-        Ok(text) => return *text,
-        Err(payload) => payload,
-    };
-    match payload.downcast::<&'static str>() {
-        Ok(text) => (*text).to_owned(),
-        Err(payload) => {
-            // Dropping what the user threw may panic again.
-            mem::forget(payload);
-            "a panic without words".to_owned()
-        }
     }
 }

@@ -5,6 +5,7 @@ use super::child::{self, Core};
 use super::errand::{self, leave, settle};
 use super::mailbox::Mailbox;
 use super::passage::Passage;
+use super::pause::{self, Pause};
 use super::spawn::{self as launch, describe, failure, proc_failure};
 use super::transfer::Luggage;
 use super::{call, current, orphans, server, watch};
@@ -37,7 +38,7 @@ pub(super) fn check_loans() -> Result<()> {
 }
 
 /// The threads of this crate have ended for a while, and there is no other thread but the calling one.
-pub(super) struct Quiet(());
+pub(super) struct Quiet(Vec<Arc<dyn Pause>>);
 
 impl Quiet {
     /// Ends this crate's threads.
@@ -47,10 +48,11 @@ impl Quiet {
     /// `NotForkable` if there are others, or loans; what the system refuses if that cannot be told.
     pub(super) fn begin() -> Result<Self> {
         check_loans()?;
-        let quiet = Quiet(());
+        let quiet = Quiet(pause::all());
         let count = || fork::thread_count().map_err(|error| proc_failure("counting threads", error));
         let before = count()?;
         let ours = usize::from(watch::pause()) + usize::from(orphans::pause());
+        let ours = ours + quiet.0.iter().map(|threads| threads.pause()).sum::<usize>();
         let patience = if before <= 1 + ours {
             LINGERING
         } else {
@@ -80,6 +82,7 @@ impl Quiet {
             child::forget();
             orphans::forget();
             watch::forget();
+            pause::forget();
             server::forget();
             fork::unblock_signals();
         }
@@ -91,6 +94,7 @@ impl Drop for Quiet {
     fn drop(&mut self) {
         orphans::resume();
         watch::resume();
+        mem::take(&mut self.0).into_iter().for_each(Pause::resume);
     }
 }
 

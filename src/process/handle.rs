@@ -183,7 +183,7 @@ impl<R: DeserializeOwned> Process<R> {
     /// fn main() -> procshare::Result<()> {
     ///     assert_eq!(Process::spawn(|a: u8| a * 2, (21,))?.join(), Ok(42));
     ///     let child = Process::spawn(|a: u8| panic!("no {a}"), (7,))?;
-    ///     assert_eq!(child.join().map(|()| ()), Err(JoinError::Panicked("no 7".to_string())));
+    ///     assert_eq!(child.join().map(|()| ()), Err(JoinError::Panicked("no 7".into())));
     ///     Ok(())
     /// }
     /// ```
@@ -311,7 +311,7 @@ pub(super) fn result_of(end: End, answer: Answer) -> Result<Vec<u8>, JoinError> 
     }
     match answer {
         Answer::Value(bytes) => Ok(bytes),
-        Answer::Panicked(words) => Err(JoinError::Panicked(words)),
+        Answer::Panicked(message) => Err(JoinError::Panicked(message)),
         Answer::Encoding(text) => Err(JoinError::Encoding(text)),
         Answer::NotTransferable(text) => Err(JoinError::NotTransferable(text)),
         Answer::NotStarted(text) => Err(JoinError::NotStarted(text)),

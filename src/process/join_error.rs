@@ -1,5 +1,6 @@
 //! `JoinError`: how a child ended, if not with a result.
 
+use super::panic::PanicMessage;
 use crate::error::{Error, ErrorKind};
 use std::fmt;
 
@@ -21,8 +22,8 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// The function panicked with these words.
-    Panicked(String),
+    /// The function panicked with these words, which also tell where.
+    Panicked(PanicMessage),
     /// A signal ended the child.
     Signaled(i32),
     /// The child ended itself with this exit status before the function returned.
@@ -46,7 +47,7 @@ pub enum JoinError {
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            JoinError::Panicked(words) => write!(f, "the child panicked: {words}"),
+            JoinError::Panicked(message) => write!(f, "the child panicked{}: {message}", message.at()),
             JoinError::Signaled(signal) => write!(f, "signal {signal} ended the child"),
             JoinError::Exited(code) => write!(f, "the child exited with status {code}"),
             JoinError::TimedOut => f.write_str("the child still ran when the time limit passed"),

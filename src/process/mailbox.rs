@@ -10,8 +10,10 @@
 //!
 //! One word of the header is for a start by a server: the child's id, which the kernel writes while it makes the child.
 
+use super::panic::PanicMessage;
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{descriptor, identity, liveness, map, memory};
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::str::FromStr;
@@ -44,8 +46,8 @@ pub(crate) enum Answer {
     Begun,
     /// What the function returned, encoded.
     Value(Vec<u8>),
-    /// The words of a panic.
-    Panicked(String),
+    /// The function panicked.
+    Panicked(PanicMessage),
     /// Arguments could not be decoded, or the result not encoded.
     Encoding(String),
     /// The result holds a handle.
@@ -79,15 +81,15 @@ impl Answer {
         }
     }
 
-    fn bytes(&self) -> &[u8] {
+    fn bytes(&self) -> Cow<'_, [u8]> {
         match self {
-            Answer::Unread | Answer::Begun => &[],
-            Answer::Value(bytes) => bytes,
-            Answer::Panicked(text)
-            | Answer::Encoding(text)
+            Answer::Unread | Answer::Begun => Cow::Borrowed(&[]),
+            Answer::Value(bytes) => bytes.into(),
+            Answer::Panicked(message) => message.to_bytes().into(),
+            Answer::Encoding(text)
             | Answer::NotTransferable(text)
             | Answer::NotStarted(text)
-            | Answer::OutOfMemory(text) => text.as_bytes(),
+            | Answer::OutOfMemory(text) => text.as_bytes().into(),
         }
     }
 
@@ -97,7 +99,7 @@ impl Answer {
             POSTED => Answer::Unread,
             BEGUN => Answer::Begun,
             VALUE => Answer::Value(bytes),
-            PANICKED => Answer::Panicked(text(bytes)),
+            PANICKED => Answer::Panicked(PanicMessage::from_bytes(&bytes)),
             ENCODING => Answer::Encoding(text(bytes)),
             NOT_TRANSFERABLE => Answer::NotTransferable(text(bytes)),
             NOT_STARTED => Answer::NotStarted(text(bytes)),
@@ -258,7 +260,7 @@ impl Mailbox {
     pub(super) fn answer(&self, answer: &Answer) -> io::Result<()> {
         let bytes = answer.bytes();
         check_memory(bytes.len() as u64)?;
-        map::write_at(self.0.as_fd(), bytes, HEADER)?;
+        map::write_at(self.0.as_fd(), &bytes, HEADER)?;
         map::write_at(self.0.as_fd(), &(bytes.len() as u64).to_le_bytes(), 8)?;
         self.set_state(answer.state())
     }

@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::Segment;
 use crate::sys::descriptor;
-use crate::sys::map::{self, AsFd, OwnedFd};
+use crate::sys::map::{self, AsFd, BorrowedFd, OwnedFd};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -18,17 +18,9 @@ pub(super) struct Passed {
 }
 
 impl Passed {
-    /// Opens the file it leads to in the process that describes it.
-    fn fetch(&self, process: u32) -> Result<OwnedFd> {
-        let lost = |what: String| Error::new(ErrorKind::NotTransferable, what);
-        let path = PathBuf::from(format!("/proc/{process}/fd/{}", self.number));
-        let fd = map::open_link(&path)
-            .map_err(|error| lost(format!("{} cannot be opened", path.display())).with_source(error))?;
-        let found = map::stat(fd.as_fd()).map_err(|error| lost("fstat".to_owned()).with_source(error))?;
-        if (found.dev, found.ino) != (self.dev, self.ino) {
-            return Err(lost(format!("{} leads to another file by now", path.display())));
-        }
-        Ok(fd)
+    /// Which file it leads to.
+    fn file(&self) -> (u64, u64) {
+        (self.dev, self.ino)
     }
 
     /// Describes a descriptor of this process.
@@ -51,17 +43,24 @@ pub(crate) struct PassedSegment {
 }
 
 impl PassedSegment {
-    /// Whether this is the file the segment lies in.
-    pub(super) fn is(&self, segment: &Segment) -> bool {
-        map::stat(segment.fd().as_fd())
-            .is_ok_and(|found| (found.dev, found.ino) == (self.descriptor.dev, self.descriptor.ino))
+    /// Which file it lies in.
+    pub(super) fn file(&self) -> (u64, u64) {
+        self.descriptor.file()
     }
 
-    /// Attaches to it, as long as the process that describes it keeps it open.
-    pub(super) fn fetch(&self, process: u32) -> Result<Segment> {
-        let fd = self.descriptor.fetch(process)?;
+    /// Attaches to it by a descriptor that has arrived.
+    pub(super) fn attach(&self, fd: OwnedFd) -> Result<Segment> {
+        if file_of(fd.as_fd()) != Some(self.file()) {
+            let message = "the descriptor of a segment was passed, but leads elsewhere";
+            return Err(Error::new(ErrorKind::NotTransferable, message));
+        }
         Segment::from_descriptor(fd, self.path.clone().map(PathBuf::from))
     }
+}
+
+/// Which file a descriptor leads to.
+pub(super) fn file_of(fd: BorrowedFd<'_>) -> Option<(u64, u64)> {
+    map::stat(fd).ok().map(|stat| (stat.dev, stat.ino))
 }
 
 /// A segment that has arrived, not yet attached.
@@ -93,10 +92,10 @@ impl Passage {
         let taken = match self {
             Passage::Inherited => descriptor::take_inherited(number, dev, ino),
             Passage::Copied => descriptor::duplicate(number, dev, ino),
-            Passage::Received(received) => received.remove(&number).filter(|fd| {
-                let is_it = |stat: map::Stat| (stat.dev, stat.ino) == (dev, ino);
-                map::stat(fd.as_fd()).is_ok_and(is_it)
-            }),
+            Passage::Received(received) => {
+                let is_it = |fd: &OwnedFd| file_of(fd.as_fd()) == Some((dev, ino));
+                received.remove(&number).filter(is_it)
+            }
         };
         taken.ok_or_else(|| {
             let message = format!("descriptor {number} was passed but did not arrive");

@@ -180,7 +180,7 @@ impl Desk {
             return Ok(false);
         };
         // Whoever does not listen any more has gone.
-        let told = socket::send(socket.as_fd(), &reply.bytes(), &[]).is_ok();
+        let told = socket::send(socket.as_fd(), &reply.bytes(), &[], true).is_ok();
         crash_point!("start.told");
         Ok(told)
     }

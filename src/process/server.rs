@@ -175,12 +175,12 @@ impl Server {
             return Ok(Outcome::Gone);
         };
         let (bytes, fds) = order.message()?;
-        let told = match socket::send(open.as_fd(), &bytes, &fds) {
+        let told = match socket::send(open.as_fd(), &bytes, &fds, true) {
             Ok(()) => {
                 crash_point!("start.asked");
                 self.hear(open.as_fd())
             }
-            Err(error) if is_over(&error) => None,
+            Err(error) if socket::is_gone(&error) => None,
             Err(error) => return Ok(Outcome::Refused(error)),
         };
         if let Some(reply) = told {
@@ -330,15 +330,6 @@ pub(super) fn start(plan: Plan, cargo: Cargo) -> Result<Arc<Core>> {
             Outcome::Gone => return Err(server.gone()),
         }
     }
-}
-
-/// Whether nobody is left at the other end.
-fn is_over(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotConnected};
-    matches!(
-        error.kind(),
-        BrokenPipe | ConnectionRefused | ConnectionReset | NotConnected
-    )
 }
 
 /// This process is a copy: its parent's server is not its own.

@@ -5,7 +5,7 @@
 //! to one, one descriptor travels, and the child attaches once. At any other time a handle refuses to be serialised,
 //! since its bytes would mean nothing to whoever read them.
 
-use super::passage::{Passed, PassedSegment};
+use super::passage::{Passed, PassedSegment, file_of};
 use crate::collections::{
     AtomicInteger, FrozenArray, Handle, Object, SharedArray, SharedAtomic, SharedAtomicArray, SharedCounter, SharedMap,
     SharedValue,
@@ -25,6 +25,7 @@ use serde::de::{self, Deserialize, DeserializeOwned, Deserializer};
 use serde::ser::{self, Serialize, Serializer};
 use std::any::Any;
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
@@ -61,8 +62,8 @@ type ShareKey = (u32, u64, u64, String);
 static SHARES: Mutex<Vec<(ShareKey, Weak<dyn Any + Send + Sync>)>> = Mutex::new(Vec::new());
 
 impl Luggage {
-    /// The descriptors the child must inherit.
-    pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    /// The descriptors the child must inherit, those of segments first and in the order of their table.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let segments = self.segments.iter().map(|(segment, _)| segment.fd().as_fd());
         segments.chain(self.files.iter().map(|Descriptor(file)| file.as_fd()))
     }
@@ -256,15 +257,29 @@ fn why_not(what: &str) -> Error {
     fault.unwrap_or_else(|| Error::new(ErrorKind::Encoding, what))
 }
 
-/// Fetches what a job brings along from the process that posted it, reusing what this process has attached already.
-pub(crate) fn fetch(table: &Table, poster: u32, kept: &[Segment]) -> Result<Vec<Segment>> {
-    let fetch_one = |passed: &PassedSegment| {
-        if let Some(known) = kept.iter().find(|segment| passed.is(segment)) {
-            return Ok(known.clone());
+/// Attaches to what a job brings along, reusing what this process has attached already: `ask` gets the descriptors of some
+/// segments of the table, from the one at that place on.
+pub(crate) fn fetch(
+    table: &Table,
+    kept: &[Segment],
+    mut ask: impl FnMut(usize) -> Result<Vec<OwnedFd>>,
+) -> Result<Vec<Segment>> {
+    let known: HashMap<_, _> = kept
+        .iter()
+        .filter_map(|segment| Some((file_of(segment.fd().as_fd())?, segment)))
+        .collect();
+    let mut arrived = HashMap::new();
+    let mut attach = |(place, passed): (usize, &PassedSegment)| {
+        if let Some(known) = known.get(&passed.file()) {
+            return Ok(Segment::clone(known));
         }
-        passed.fetch(poster)
+        if !arrived.contains_key(&place) {
+            arrived.extend((place..).zip(ask(place)?));
+        }
+        let lost = || Error::new(ErrorKind::NotTransferable, "the descriptor of a segment did not arrive");
+        passed.attach(arrived.remove(&place).ok_or_else(lost)?)
     };
-    table.iter().map(fetch_one).collect()
+    table.iter().enumerate().map(&mut attach).collect()
 }
 
 /// Does `work`, during which jobs may be decoded by [`unpack_next`], whose handles lie in these segments.

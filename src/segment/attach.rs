@@ -191,9 +191,13 @@ pub(super) fn from_descriptor(fd: OwnedFd, name: Option<SegmentName>) -> Result<
 
 /// Opens the file anew: locks taken through a descriptor we share with our parent would be our parent's as well.
 fn own_description(shared: OwnedFd, name: &SegmentName) -> Result<OwnedFd> {
-    let own = map::reopen(shared.as_fd())
-        .or_else(|_| map::open(&name.path))
-        .map_err(|error| os_error("opening the passed segment anew", error))?;
+    let own = match map::reopen(shared.as_fd()).or_else(|_| map::open(&name.path)) {
+        Ok(own) => own,
+        // Whoever has given up the right to open it may use what was opened before. The lock stays a shared one, and the
+        // name is left to whoever may remove it.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Ok(shared),
+        Err(error) => return Err(os_error("opening the passed segment anew", error)),
+    };
     let same = |fd: &OwnedFd| map::stat(fd.as_fd()).map(|stat| (stat.dev, stat.ino)).ok();
     if same(&own) != same(&shared) {
         return Err(Error::new(

@@ -85,6 +85,10 @@ struct Inner {
     farewell: Farewell,
 }
 
+// A panic leaves nothing half-made here: the registration is only ever taken out.
+impl std::panic::UnwindSafe for Inner {}
+impl std::panic::RefUnwindSafe for Inner {}
+
 /// What an anonymous segment is called in messages.
 const ANONYMOUS: &str = "(anonymous)";
 

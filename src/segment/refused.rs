@@ -26,6 +26,7 @@ fn kind_of(error: &io::Error) -> Option<ErrorKind> {
     let by_errno = [
         (Errno::Emfile, ErrorKind::TooManyDescriptors),
         (Errno::Enfile, ErrorKind::TooManyDescriptors),
+        (Errno::Etoomanyrefs, ErrorKind::TooManyDescriptors),
         (Errno::Eloop, ErrorKind::NotARegularFile),
         (Errno::Enxio, ErrorKind::NotARegularFile),
     ];

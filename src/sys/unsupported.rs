@@ -382,12 +382,6 @@ pub(crate) mod map {
     }
 
     /// Reports `Unsupported`.
-    #[cfg(feature = "process")]
-    pub(crate) fn open_link(_path: &Path) -> io::Result<OwnedFd> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
     pub(crate) fn stat(_fd: BorrowedFd<'_>) -> io::Result<Stat> {
         unsupported()
     }

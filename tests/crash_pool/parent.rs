@@ -47,13 +47,20 @@ fn names() -> Vec<String> {
 }
 
 fn kill_at_every_post() {
+    kill_at_every("board.ready", Some(POSTS));
+}
+
+fn kill_at_every_handover() {
+    kill_at_every("board.handed", None);
+}
+
+/// Kills the pool's process at each passage of the point, of which there are so many, if that can be told.
+fn kill_at_every(point: &str, passages: Option<usize>) {
     let (others, mut longest, before) = (Others::watch(), Duration::ZERO, names());
     for passage in 1.. {
         assert!(passage < 100, "without end");
         let ids = SharedAtomicArray::new(2).unwrap();
-        let builder = Process::builder()
-            .daemon(true)
-            .env(CRASH, format!("board.ready:{passage}"));
+        let builder = Process::builder().daemon(true).env(CRASH, format!("{point}:{passage}"));
         let counter = SharedCounter::new(0).unwrap();
         let parent = builder.spawn(live, (ids.clone(), counter.clone())).unwrap();
         let outcome = parent.join();
@@ -63,13 +70,15 @@ fn kill_at_every_post() {
         longest = longest.max(ended.elapsed());
         assert_eq!(names(), before, "passage {passage}");
         if outcome == Ok(()) {
-            assert_eq!((passage - 1, counter.get()), (POSTS, 8), "posts and items");
+            assert_eq!(counter.get(), 8, "items");
+            assert_eq!(passage - 1, passages.unwrap_or(passage - 1), "{point}");
+            assert!(passage > 1, "{point} was not met");
             break;
         }
         assert_eq!(outcome, Err(JoinError::Signaled(libc::SIGKILL)), "passage {passage}");
         assert!(workers.iter().all(|id| *id != 0), "it died before it had a pool");
     }
-    println!("{POSTS} posts; the last worker had ended {longest:?} after its parent");
+    println!("{point}: the last worker had ended {longest:?} after its parent");
     assert!(longest < others.allow(PROMISED), "{longest:?}");
 }
 
@@ -77,4 +86,10 @@ fn kill_at_every_post() {
 fn the_parent_may_die_at_every_post() {
     let _watchdog = watchdog(120);
     alone(kill_at_every_post);
+}
+
+#[procshare::test]
+fn the_parent_may_die_at_every_handover() {
+    let _watchdog = watchdog(120);
+    alone(kill_at_every_handover);
 }

@@ -14,7 +14,7 @@ fn every_end_is_told() {
             .spawn(|a: u8| -> u8 { panic!("no {a}") }, (7,))
             .unwrap()
             .join();
-        assert_eq!(words, Err(JoinError::Panicked("no 7".to_owned())));
+        assert_eq!(words, Err(JoinError::Panicked("no 7".into())));
         let code = by(&method)
             .spawn(|| -> () { std::process::exit(3) }, ())
             .unwrap()

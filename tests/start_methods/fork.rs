@@ -42,7 +42,7 @@ fn what_a_closure_captures_arrives() {
         );
         assert!(std::env::var("ADDED").is_err());
         let words = Process::fork(|| -> u8 { panic!("in the copy") }).unwrap().join();
-        assert_eq!(words, Err(JoinError::Panicked("in the copy".to_owned())));
+        assert_eq!(words, Err(JoinError::Panicked("in the copy".into())));
         let (a, b) = process::scope(|scope| Ok((scope.fork(|| 40)?.join()?, scope.fork(|| 2)?.join()?))).unwrap();
         assert_eq!(a + b, 42);
     });

@@ -260,18 +260,6 @@ pub(crate) fn reopen(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(OpenOptions::new().read(true).write(true).open(fd_path(fd))?.into())
 }
 
-/// Opens the file a link in `/proc` leads to.
-///
-/// # Errors
-/// What `open` reports.
-#[cfg(feature = "process")]
-pub(crate) fn open_link(path: &Path) -> io::Result<OwnedFd> {
-    // Should it lead to a FIFO by now, nobody is waited for.
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).custom_flags(libc::O_NONBLOCK);
-    Ok(options.open(path)?.into())
-}
-
 /// Names a descriptor; of the thread, as a leader that has ended has no descriptors.
 fn fd_path(fd: BorrowedFd<'_>) -> String {
     format!("/proc/thread-self/fd/{}", fd.as_raw_fd())

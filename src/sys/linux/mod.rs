@@ -45,6 +45,8 @@ pub(crate) enum Errno {
     Eisdir,
     /// The name is taken.
     Eexist,
+    /// Too many descriptors are on their way between processes.
+    Etoomanyrefs,
 }
 
 impl Errno {
@@ -57,6 +59,7 @@ impl Errno {
             Errno::Eopnotsupp => libc::EOPNOTSUPP,
             Errno::Eisdir => libc::EISDIR,
             Errno::Eexist => libc::EEXIST,
+            Errno::Etoomanyrefs => libc::ETOOMANYREFS,
         }
     }
 }

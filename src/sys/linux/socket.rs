@@ -44,11 +44,12 @@ fn empty_header() -> libc::msghdr {
     unsafe { MaybeUninit::zeroed().assume_init() }
 }
 
-/// Sends a message, which must not be empty, with at most [`MOST_DESCRIPTORS`].
+/// Sends a message, which must not be empty, with at most [`MOST_DESCRIPTORS`]. If `wait` is false and there is no room for
+/// it, that is the error `WouldBlock`.
 ///
 /// # Errors
 /// Whatever `sendmsg` reports; `InvalidInput` for too many descriptors.
-pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>], wait: bool) -> io::Result<()> {
     if fds.len() > MOST_DESCRIPTORS {
         return Err(io::ErrorKind::InvalidInput.into());
     }
@@ -65,8 +66,9 @@ pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>])
         header.msg_controllen = control_room(fds.len()) as _;
         put_descriptors(&header, fds);
     }
+    let flags = libc::MSG_NOSIGNAL | if wait { 0 } else { libc::MSG_DONTWAIT };
     // SAFETY: the header leads to the bytes and to the control message, which outlive the call.
-    retry(|| unsafe { libc::sendmsg(socket.as_raw_fd(), &header, libc::MSG_NOSIGNAL) }).map(drop)
+    retry(|| unsafe { libc::sendmsg(socket.as_raw_fd(), &header, flags) }).map(drop)
 }
 
 /// Fills the one control message for which `header` has room.
@@ -146,6 +148,15 @@ fn take_descriptors(header: &libc::msghdr) -> Vec<OwnedFd> {
         at = unsafe { libc::CMSG_NXTHDR(header, at) };
     }
     found
+}
+
+/// Whether a message could not be sent because nobody is left at the other end.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotConnected};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionRefused | ConnectionReset | NotConnected
+    )
 }
 
 /// Ends the talk on both sides, whoever else holds copies of these sockets.

@@ -226,13 +226,18 @@ pub(crate) mod socket {
     }
 
     /// Reports `Unsupported`.
-    pub(crate) fn send(_socket: BorrowedFd<'_>, _bytes: &[u8], _fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    pub(crate) fn send(_socket: BorrowedFd<'_>, _bytes: &[u8], _fds: &[BorrowedFd<'_>], _wait: bool) -> io::Result<()> {
         unsupported()
     }
 
     /// Reports `Unsupported`.
     pub(crate) fn receive(_socket: BorrowedFd<'_>, _room: usize, _wait: bool) -> io::Result<Option<Message>> {
         unsupported()
+    }
+
+    /// Says no: nothing is sent.
+    pub(crate) fn is_gone(_error: &io::Error) -> bool {
+        false
     }
 
     /// Does nothing.

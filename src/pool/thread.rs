@@ -1,0 +1,307 @@
+//! The pool's thread: it hears of finished jobs and dead workers, and of workers that ask for descriptors.
+
+use super::engine::Engine;
+use super::job_error::JobError;
+use super::state::{Phase, State, Unaware, deliver};
+use super::worker::word;
+use crate::primitive::Ordering;
+use crate::process::pause::Pause;
+use crate::process::transfer::Luggage;
+use crate::sys::map::AsFd;
+use crate::sys::{clock, event, spawn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// While jobs are out, the thread looks so often whether one is ready that nobody takes: the worker that was woken for it
+/// may have been stopped.
+const TICK: Duration = Duration::from_millis(20);
+/// After so many ticks without news they become longer, or end if no jobs are out.
+const TICKS: u32 = 50;
+const LONG_TICK: Duration = Duration::from_millis(200);
+/// How long the thread sleeps at most while it lets finished jobs gather.
+const GATHER: Duration = Duration::from_millis(1);
+/// How long the end of a pool waits for workers that are just being started.
+const LATE: Duration = Duration::from_secs(2);
+
+impl Engine {
+    /// Has the pool's thread begin, or go on.
+    pub(super) fn start_thread(self: &Arc<Self>) -> std::io::Result<()> {
+        let engine = self.clone();
+        let builder = thread::Builder::new().name("procshare-pool".to_owned());
+        let mut place = self.thread.lock();
+        self.state.lock().runs = true; // Said before, as it may have ended by the time it is known to have begun.
+        let started = builder.spawn(move || engine.run_to_the_end());
+        if started.is_err() {
+            self.state.lock().runs = false;
+        }
+        *place = Some(started?);
+        Ok(())
+    }
+
+    /// Waits for the end of the pool's thread, unless that has called.
+    pub(super) fn join_thread(&self) {
+        if self.is_own_thread() {
+            return;
+        }
+        self.wait_until_empty();
+        if let Some(thread) = self.thread.lock().take() {
+            let _ = thread.join();
+        }
+    }
+
+    /// Whether the pool's thread has called, which cannot wait for itself.
+    pub(super) fn is_own_thread(&self) -> bool {
+        let is_it = |thread: &JoinHandle<()>| thread.thread().id() == thread::current().id();
+        self.thread.lock().as_ref().is_some_and(is_it)
+    }
+
+    /// The thread's life. If what it calls panics, which it guards against where it calls users, nobody waits for it for
+    /// ever.
+    fn run_to_the_end(self: &Arc<Self>) {
+        if catch_unwind(AssertUnwindSafe(|| self.run())).is_err() {
+            self.abandon();
+        }
+    }
+
+    /// There is no thread to see to the pool any more: nobody is to wait for what will not come.
+    fn abandon(&self) {
+        self.terminate(JobError::Terminated);
+        let mut state = self.state.lock();
+        state.seats.iter_mut().for_each(|seat| drop(seat.take()));
+        state.is_gone = true;
+        drop(state);
+        drop(self.hire.lock().take());
+        self.empty.notify_all();
+    }
+
+    /// The thread's work: until the pool is closed or terminated, and the last worker gone.
+    fn run(self: &Arc<Self>) {
+        let mut idle_ticks = 0;
+        let mut collected = 0;
+        let mut over_since = None;
+        loop {
+            let (ended, is_idle) = self.sleep(collected, idle_ticks);
+            let mut deliveries = vec![];
+            let mut state = self.state.lock();
+            state.unaware = Unaware::No;
+            if state.paused {
+                state.runs = false;
+                return; // What has happened is found again.
+            }
+            collected = self.collect(&mut state, &mut deliveries);
+            self.bury(&mut state, &ended, &mut deliveries);
+            self.post_jobs(&mut state, &mut deliveries);
+            let left_over = self.wake_for_leftovers();
+            let questions = self.questions(&state);
+            self.let_go(&state);
+            self.let_segments_go(&mut state);
+            let trash = core::mem::take(&mut state.trash);
+            let unreported = core::mem::take(&mut state.unreported);
+            let vacant = state.vacant();
+            if state.is_over() {
+                over_since.get_or_insert_with(Instant::now);
+            }
+            // A worker that is just being started is waited for, but not where that takes for ever.
+            let is_late = |since: Instant| since.elapsed() > LATE;
+            let over = state.is_over() && (!state.hiring.contains(&true) || over_since.is_some_and(is_late));
+            vacant.iter().for_each(|seat| state.hiring[*seat] = true);
+            let is_complete = state.is_complete() && over_since.is_none();
+            drop(state);
+            // First of all, as workers wait.
+            let left_over = self.hand_over(questions) || left_over;
+            let news = unreported || !deliveries.is_empty();
+            deliver(deliveries);
+            self.let_go_of(trash);
+            if news {
+                self.report();
+            }
+            self.fill(vacant);
+            if over {
+                // It may hold a handle of the pool.
+                let last = (self.watch.lock().take(), self.hire.lock().take());
+                drop(last); // Unlocked, as above.
+                self.state.lock().is_gone = true;
+                self.empty.notify_all();
+                return;
+            }
+            let nothing_new = is_idle && !news && !left_over && is_complete;
+            idle_ticks = if nothing_new { idle_ticks + 1 } else { 0 };
+        }
+    }
+
+    /// Sleeps until there is news; returns the seats of workers that have ended, and whether the time passed.
+    fn sleep(&self, collected: usize, idle_ticks: u32) -> (Vec<usize>, bool) {
+        let board = self.memory.board();
+        let mut state = self.state.lock();
+        let gathers = collected >= 4 && state.prompt == 0 && !state.backlog.is_empty();
+        let (few, limit) = if gathers {
+            state.unaware = Unaware::Gathering;
+            (state.posted.len() as u64 / 4, Some(GATHER))
+        } else if idle_ticks < TICKS {
+            (u64::MAX, Some(TICK))
+        } else if state.progress.left() > 0 {
+            // A worker may have been stopped between two steps of telling that it is done.
+            (u64::MAX, Some(LONG_TICK))
+        } else {
+            state.unaware = Unaware::Asleep;
+            (u64::MAX, None)
+        };
+        let (pidfds, ended_already) = state.descriptors();
+        drop(state);
+        // With news already, this only looks who has ended.
+        let must_look = !ended_already.is_empty() || !board.doze(few);
+        let limit = if must_look { Some(Duration::ZERO) } else { limit };
+        let bell = [self.bell.as_fd()];
+        let fds: Vec<_> = bell
+            .into_iter()
+            .chain(pidfds.iter().map(|(_, fd)| fd.as_fd()))
+            .collect();
+        let Ok(ready) = spawn::wait_any(&fds, limit) else {
+            // As for a process without a right to so many descriptors: whoever may have ended is asked, now and then.
+            clock::sleep(limit.unwrap_or(LONG_TICK).min(TICK));
+            board.rouse();
+            return (
+                pidfds.iter().map(|(seat, _)| *seat).chain(ended_already).collect(),
+                false,
+            );
+        };
+        board.rouse();
+        if ready.first() == Some(&true) {
+            let _ = event::drain(self.bell.as_fd()); // Drained or not, the thread looks at everything.
+        }
+        let seats = pidfds.iter().zip(ready.iter().skip(1));
+        let ended = seats.filter(|(_, ready)| **ready).map(|((seat, _), _)| *seat);
+        let is_idle = !must_look && !ready.contains(&true);
+        (ended.chain(ended_already).collect(), is_idle)
+    }
+
+    /// Starts workers for seats that have none, in a thread of its own: a server that makes them may have been stopped.
+    fn fill(self: &Arc<Self>, seats: Vec<usize>) {
+        if seats.is_empty() {
+            return;
+        }
+        let start = {
+            let (engine, seats) = (self.clone(), seats.clone());
+            let helper = self.helpers.clone();
+            move || {
+                engine.replace(&seats);
+                drop(helper);
+            }
+        };
+        let thread = thread::Builder::new().name("procshare-hire".to_owned());
+        if thread.spawn(start).is_err() {
+            self.replace(&seats);
+        }
+    }
+
+    /// Starts workers, until one cannot be started.
+    fn replace(&self, seats: &[usize]) {
+        let failed = seats.iter().find_map(|seat| self.start_worker(*seat).err());
+        let mut deliveries = vec![];
+        let mut state = self.state.lock();
+        for seat in seats {
+            state.hiring[*seat] = false;
+        }
+        if let Some(error) = failed {
+            self.note_misfire(&mut state, error.to_string(), &mut deliveries);
+        }
+        drop(state);
+        self.tell_thread(); // It is to hear of the new workers' ends too.
+        deliver(deliveries);
+    }
+
+    /// Wakes a worker for jobs that are ready while workers sleep: one that was woken may have been stopped, or killed.
+    /// Tells whether there are such jobs.
+    fn wake_for_leftovers(&self) -> bool {
+        let board = self.memory.board();
+        board.has_sleeper() && board.has_ready() && board.wake_one()
+    }
+
+    /// Lets go of what workers no longer hold: one that sleeps holds nothing, one that has gone on what its job brought.
+    fn let_segments_go(&self, state: &mut State) {
+        let board = self.memory.board();
+        for seat in (0..state.kept.len())
+            .filter(|seat| state.kept[*seat].is_some())
+            .collect::<Vec<_>>()
+        {
+            let has_gone_on = |slot: usize| {
+                // Acquire: pairs with the Release in `Worker::run`.
+                let settled = board.slot(slot).job[word::SETTLED].load(Ordering::Acquire) != 0;
+                settled && state.posted[slot].is_some() && board.worker_of(slot) == Some(seat)
+            };
+            if board.is_asleep(seat) || (0..state.posted.len()).any(has_gone_on) {
+                state.keep(seat, None);
+            }
+        }
+    }
+
+    /// Lets the workers of a closed pool go once nothing is left to be done.
+    fn let_go(&self, state: &State) {
+        if matches!(state.phase, Phase::Closed) && state.progress.left() == 0 && !self.memory.board().is_closing() {
+            self.memory.board().close();
+        }
+    }
+
+    fn report(&self) {
+        // Called while nothing is locked: it may set another in its place.
+        let Some(mut watch) = self.watch.lock().take() else {
+            return;
+        };
+        let progress = self.progress();
+        // The pool goes on without one that panics.
+        if catch_unwind(AssertUnwindSafe(|| watch(&progress))).is_ok() {
+            let mut place = self.watch.lock();
+            if place.is_none() {
+                *place = Some(watch);
+            }
+        }
+    }
+
+    /// Drops what jobs have brought along. Seats are given up under a lock that a stopped worker may hold, so the pool's thread
+    /// does not wait for that.
+    fn let_go_of(&self, trash: Vec<Arc<Luggage>>) {
+        if !trash.iter().any(|luggage| luggage.has_seats()) {
+            return;
+        }
+        let (send, receive) = mpsc::channel::<Vec<Arc<Luggage>>>();
+        let thread = thread::Builder::new().name("procshare-seats".to_owned());
+        let helper = self.helpers.clone();
+        let drop_it = move || {
+            drop(receive.recv());
+            drop(helper);
+        };
+        if thread.spawn(drop_it).is_ok() {
+            let _ = send.send(trash); // It waits for this alone.
+        }
+    }
+}
+
+/// While this process is being copied, and only then, nobody sees to the pool. Workers go on; what they ask for, and their
+/// results, wait for the thread.
+impl Pause for Engine {
+    fn pause(&self) -> usize {
+        let helpers = Arc::strong_count(&self.helpers) - 1;
+        // The pool's own thread cannot end here, and is one too many.
+        if !self.home.is_here() || self.is_own_thread() {
+            return helpers;
+        }
+        let mut state = self.state.lock();
+        state.paused = true;
+        let threads = helpers + usize::from(state.runs && !state.is_gone);
+        drop(state);
+        self.tell_thread();
+        threads
+    }
+
+    fn resume(self: Arc<Self>) {
+        let mut state = self.state.lock();
+        let has_ended = core::mem::take(&mut state.paused) && !state.runs && !state.is_gone;
+        drop(state);
+        // The last handle may be dropped meanwhile: then the thread sees to the end of the workers.
+        if has_ended && self.start_thread().is_err() {
+            self.abandon();
+        }
+    }
+}
