@@ -19,7 +19,7 @@ pub use lifetime::{clean, clean_folder};
 pub(crate) use objects::Located;
 pub use objects::ObjectInfo;
 #[cfg(feature = "process")]
-pub(crate) use refused::{os_error, os_error_or};
+pub(crate) use refused::{os_error, os_error_or, proc_error};
 
 use crate::error::Result;
 use crate::layout::{Directory, header};

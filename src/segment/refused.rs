@@ -1,8 +1,10 @@
 //! What the system refused, as the kind a program can match on: one table for the whole crate.
 
+use super::name::SHARED_MEMORY;
 use crate::error::{Error, ErrorKind};
 use crate::sys::{Errno, errno_is};
 use std::io;
+use std::path::Path;
 
 /// An error of the operating system in a step that has to do with memory and files.
 pub(crate) fn os_error(what: &str, error: io::Error) -> Error {
@@ -19,6 +21,30 @@ pub(crate) fn os_error_or(otherwise: ErrorKind, what: &str, error: io::Error) ->
         _ => "",
     };
     Error::new(kind, format!("{what} failed{cure}")).with_source(error)
+}
+
+/// An error in a step that has to do with the folder segments stand in.
+pub(super) fn folder_error(step: &str, folder: &Path, error: io::Error) -> Error {
+    let cure = match kind_of(&error) {
+        Some(ErrorKind::NotFound | ErrorKind::PermissionDenied) if folder == Path::new(SHARED_MEMORY) => {
+            ": mount a tmpfs there (mount -t tmpfs -o mode=1777 tmpfs /dev/shm), or use `SegmentBuilder::folder` or \
+             `Segment::create_file`"
+        }
+        Some(ErrorKind::NotFound) => ": make the folder first",
+        _ => "",
+    };
+    let what = format!("{step} the folder {}", folder.display());
+    let kind = kind_of(&error).unwrap_or(ErrorKind::Io);
+    Error::new(kind, format!("{what} failed{cure}")).with_source(error)
+}
+
+/// An error in a step that needs `/proc`; what the table does not know is of the kind `otherwise`.
+pub(crate) fn proc_error(otherwise: ErrorKind, step: &str, error: io::Error) -> Error {
+    if error.kind() != io::ErrorKind::NotFound {
+        return os_error_or(otherwise, step, error);
+    }
+    let message = format!("{step} failed: /proc is needed and is missing; mount it (mount -t proc proc /proc)");
+    Error::new(ErrorKind::Unsupported, message).with_source(error)
 }
 
 /// The table. `EAGAIN` is not in it: `mmap` means memory by it (see `mapping`), `fork` processes.
