@@ -70,3 +70,33 @@ fn kind_of(error: &io::Error) -> Option<ErrorKind> {
         _ => return None,
     })
 }
+
+#[cfg(all(test, target_os = "linux", not(miri)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_of_the_system_has_its_kind() {
+        let kinds = [
+            (
+                ErrorKind::OutOfMemory,
+                &[libc::ENOMEM, libc::ENOSPC, libc::EDQUOT, libc::EFBIG][..],
+            ),
+            (ErrorKind::TooManyDescriptors, &[libc::EMFILE, libc::ENFILE]),
+            (ErrorKind::PermissionDenied, &[libc::EACCES, libc::EPERM, libc::EROFS]),
+            (ErrorKind::NotFound, &[libc::ENOENT, libc::ENOTDIR]),
+            (ErrorKind::NotARegularFile, &[libc::ELOOP, libc::ENXIO, libc::EISDIR]),
+            (ErrorKind::Unsupported, &[libc::ENOSYS, libc::EOPNOTSUPP]),
+            (ErrorKind::Io, &[libc::EIO, libc::EINVAL, libc::EAGAIN, libc::EBADF]),
+        ];
+        for (kind, numbers) in kinds {
+            for number in numbers {
+                let error = os_error("it", io::Error::from_raw_os_error(*number));
+                assert_eq!(error.kind(), kind, "{error}");
+            }
+        }
+        let error = os_error_or(ErrorKind::Spawn, "fork", io::Error::from_raw_os_error(libc::EAGAIN));
+        assert_eq!(error.kind(), ErrorKind::Spawn);
+        assert!(error.to_string().contains("ulimit -u"), "{error}");
+    }
+}
