@@ -62,7 +62,7 @@ struct Inner {
 pub enum ErrorKind {
     /// A segment of that name exists and somebody uses it.
     AlreadyExists,
-    /// No segment, object or passed key has that name.
+    /// No segment, object or passed key has that name, or its folder is missing.
     NotFound,
     /// The name is empty, too long, or holds a character a name may not hold.
     InvalidName,
@@ -90,7 +90,7 @@ pub enum ErrorKind {
     Seals,
     /// The capacity is zero where it may not be, or larger than can be addressed.
     InvalidCapacity,
-    /// Memory, shared-memory folder or disk cannot hold that many bytes.
+    /// Memory, shared-memory folder or disk cannot hold that many bytes, or a limit of this process forbids them.
     OutOfMemory,
     /// The segment has no room left for another object of that size.
     Full,

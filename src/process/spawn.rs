@@ -14,7 +14,7 @@ use super::passage::Passed;
 use super::transfer::Luggage;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
-use crate::segment::os_error_or;
+use crate::segment::{os_error_or, proc_error};
 use crate::sys::executable::Executable;
 use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::surroundings::{self, Stream};
@@ -131,9 +131,5 @@ pub(super) fn failure(what: &str, error: io::Error) -> Error {
 
 /// As [`failure`], in a step that needs `/proc`.
 pub(super) fn proc_failure(what: &str, error: io::Error) -> Error {
-    if error.kind() != io::ErrorKind::NotFound {
-        return failure(what, error);
-    }
-    let message = format!("{what} failed: /proc is needed and cannot be read; mount it (mount -t proc proc /proc)");
-    Error::new(ErrorKind::Unsupported, message).with_source(error)
+    proc_error(ErrorKind::Spawn, what, error)
 }

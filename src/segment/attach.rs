@@ -3,7 +3,7 @@
 use super::lifetime::Farewell;
 use super::mapping::Mapping;
 use super::name::SegmentName;
-use super::refused::os_error;
+use super::refused::{folder_error, os_error};
 use super::{ANONYMOUS, Inner, Segment, SegmentBuilder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::header::{self, ATTACH_ENTRIES, FROZEN, HEADER_WORDS, word};
@@ -14,6 +14,7 @@ use crate::raw::RawMutex;
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{self, map};
 use parking_lot::Mutex;
+use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -133,7 +134,7 @@ pub(super) fn open(name: &SegmentName, builder: &SegmentBuilder, file: bool) -> 
 
 /// One attempt; `None` if the segment is just being removed or reset.
 fn try_open(name: &SegmentName, builder: &SegmentBuilder, file: bool) -> Result<Option<Segment>> {
-    let fd = map::open(&name.path).map_err(|error| os_error("opening", error))?;
+    let fd = map::open(&name.path).map_err(|error| not_opened(name, error))?;
     crash_point!("open.opened");
     let stat = map::stat(fd.as_fd()).map_err(|error| os_error("fstat", error))?;
     if !stat.is_file {
@@ -170,6 +171,17 @@ fn try_open(name: &SegmentName, builder: &SegmentBuilder, file: bool) -> Result<
         };
     }
     attach(fd, mapping, &header, Some(name.clone())).map(Some)
+}
+
+fn not_opened(name: &SegmentName, error: io::Error) -> Error {
+    if error.kind() != io::ErrorKind::NotFound {
+        return os_error("opening", error);
+    }
+    if map::stat_path(name.folder()).is_err() {
+        return folder_error("looking for it in", name.folder(), error);
+    }
+    let message = "no segment has that name; has its creator started, or its last user gone?";
+    Error::new(ErrorKind::NotFound, message).with_source(error)
 }
 
 /// Attaches to the segment behind a descriptor that was passed to us; `name` where it has one.
@@ -301,7 +313,10 @@ fn check_namespaces(header: &Header) -> Result<()> {
     ];
     for (which, expected, found) in pairs {
         if expected == 0 || found == 0 {
-            let message = format!("the {which} namespace of its creator or of this process is not known");
+            let whose = if found == 0 { "this process" } else { "its creator" };
+            let message = format!(
+                "the {which} namespace of {whose} is not known: /proc must be mounted (mount -t proc proc /proc)"
+            );
             return Err(Error::new(ErrorKind::ForeignNamespace, message));
         }
         if expected != found {

@@ -18,7 +18,7 @@
 
 use super::attach::{flags_of_any_version, map_and_check, somebody_is_attached};
 use super::name::{PREFIX, SHARED_MEMORY, SegmentName, UNFINISHED};
-use super::refused::os_error;
+use super::refused::{folder_error, os_error};
 use super::{Inner, Segment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::header;
@@ -165,7 +165,9 @@ enum Removal {
     Locked {
         by_users: bool,
     },
-    /// The segment is persistent, in use without a lock, or the name leads elsewhere.
+    /// It stays until it is unlinked.
+    Persistent,
+    /// The segment is in use without a lock, or the name leads elsewhere.
     Refused,
 }
 
@@ -182,7 +184,10 @@ fn try_remove(fd: &OwnedFd, path: &Path) -> Result<Removal> {
         return Ok(Removal::Locked { by_users });
     }
     crash_point!("detach.exclusive");
-    if flags & header::PERSISTENT != 0 || by_users || !leads_to(path, fd) {
+    if flags & header::PERSISTENT != 0 {
+        return Ok(Removal::Persistent);
+    }
+    if by_users || !leads_to(path, fd) {
         return Ok(Removal::Refused);
     }
     map::unlink(path).map_err(|error| os_error("unlink", error))?;
@@ -198,21 +203,34 @@ fn leads_to(path: &Path, fd: &OwnedFd) -> bool {
     }
 }
 
-/// Removes the segment at `path` if all its users were killed. True if the name is free now. `patient` says whether to wait
-/// for children between `fork` and `exec`.
-pub(super) fn remove_if_orphan(path: &Path, patient: bool) -> Result<bool> {
+/// What stands under a name after an attempt to remove an orphan there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing: the name is free.
+    Nothing,
+    /// A segment somebody uses.
+    InUse,
+    /// A segment that stays until it is unlinked.
+    Persistent,
+    /// No segment of this user's.
+    Alien,
+}
+
+/// Removes the segment at `path` if all its users were killed. `patient` says whether to wait for children between `fork`
+/// and `exec`.
+pub(super) fn remove_if_orphan(path: &Path, patient: bool) -> Result<Standing> {
     let fd = match map::open(path).map_err(|error| os_error("opening what has the name", error)) {
         Ok(fd) => fd,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Standing::Nothing),
         Err(error) if matches!(error.kind(), ErrorKind::NotARegularFile | ErrorKind::PermissionDenied) => {
-            return Ok(false);
+            return Ok(Standing::Alien);
         }
         Err(error) => return Err(error),
     };
     // Only a whole segment of our own can be an orphan; anything else is left alone, whatever it is.
     let is_ours = map::stat(fd.as_fd()).is_ok_and(|stat| stat.is_file && stat.uid == sys::identity::user_id());
     if !is_ours {
-        return Ok(false);
+        return Ok(Standing::Alien);
     }
     let removal = if patient {
         remove_patiently(&fd, path)
@@ -220,10 +238,12 @@ pub(super) fn remove_if_orphan(path: &Path, patient: bool) -> Result<bool> {
         try_remove(&fd, path)
     };
     match removal {
-        Ok(removal) => Ok(matches!(removal, Removal::Done)),
-        Err(error) if error.kind() == ErrorKind::TooManyDescriptors => Err(error),
+        Ok(Removal::Done) => Ok(Standing::Nothing),
+        Ok(Removal::Persistent) => Ok(Standing::Persistent),
+        Ok(Removal::Locked { .. } | Removal::Refused) => Ok(Standing::InUse),
+        Err(error) if matches!(error.kind(), ErrorKind::TooManyDescriptors | ErrorKind::OutOfMemory) => Err(error),
         // It is no segment this version, or any, could have made.
-        Err(_) => Ok(false),
+        Err(_) => Ok(Standing::Alien),
     }
 }
 
@@ -265,7 +285,7 @@ pub fn clean() -> Result<Vec<String>> {
 /// ```
 pub fn clean_folder(folder: impl AsRef<Path>) -> Result<Vec<String>> {
     let folder = folder.as_ref();
-    let cannot_read = |error| os_error(&format!("reading the folder {}", folder.display()), error);
+    let cannot_read = |error| folder_error("reading", folder, error);
     let mut removed = Vec::new();
     for file in std::fs::read_dir(folder).map_err(cannot_read)? {
         let file = file.map_err(cannot_read)?.file_name();
@@ -285,7 +305,8 @@ pub fn clean_folder(folder: impl AsRef<Path>) -> Result<Vec<String>> {
 }
 
 fn was_removed(name: &SegmentName) -> bool {
-    map::stat_path(&name.path).is_ok_and(|stat| stat.is_file) && remove_if_orphan(&name.path, false).unwrap_or(false)
+    let is_file = map::stat_path(&name.path).is_ok_and(|stat| stat.is_file);
+    is_file && remove_if_orphan(&name.path, false).is_ok_and(|left| left == Standing::Nothing)
 }
 
 /// Removes a file whose creator died before it got its name. Its creator, alive, would hold the lock, or take the

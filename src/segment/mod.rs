@@ -23,7 +23,7 @@ pub(crate) use names::give_names_up;
 pub(crate) use objects::Located;
 pub use objects::ObjectInfo;
 #[cfg(feature = "process")]
-pub(crate) use refused::{os_error, os_error_or};
+pub(crate) use refused::{os_error, os_error_or, proc_error};
 
 use crate::error::Result;
 use crate::layout::{Directory, header};

@@ -1,8 +1,10 @@
 //! What the system refused, as the kind a program can match on: one table for the whole crate.
 
+use super::name::SHARED_MEMORY;
 use crate::error::{Error, ErrorKind};
 use crate::sys::{Errno, errno_is};
 use std::io;
+use std::path::Path;
 
 /// An error of the operating system in a step that has to do with memory and files.
 pub(crate) fn os_error(what: &str, error: io::Error) -> Error {
@@ -19,6 +21,30 @@ pub(crate) fn os_error_or(otherwise: ErrorKind, what: &str, error: io::Error) ->
         _ => "",
     };
     Error::new(kind, format!("{what} failed{cure}")).with_source(error)
+}
+
+/// An error in a step that has to do with the folder segments stand in.
+pub(super) fn folder_error(step: &str, folder: &Path, error: io::Error) -> Error {
+    let cure = match kind_of(&error) {
+        Some(ErrorKind::NotFound | ErrorKind::PermissionDenied) if folder == Path::new(SHARED_MEMORY) => {
+            ": mount a tmpfs there (mount -t tmpfs -o mode=1777 tmpfs /dev/shm), or use `SegmentBuilder::folder` or \
+             `Segment::create_file`"
+        }
+        Some(ErrorKind::NotFound) => ": make the folder first",
+        _ => "",
+    };
+    let what = format!("{step} the folder {}", folder.display());
+    let kind = kind_of(&error).unwrap_or(ErrorKind::Io);
+    Error::new(kind, format!("{what} failed{cure}")).with_source(error)
+}
+
+/// An error in a step that needs `/proc`; what the table does not know is of the kind `otherwise`.
+pub(crate) fn proc_error(otherwise: ErrorKind, step: &str, error: io::Error) -> Error {
+    if error.kind() != io::ErrorKind::NotFound {
+        return os_error_or(otherwise, step, error);
+    }
+    let message = format!("{step} failed: /proc is needed and is missing; mount it (mount -t proc proc /proc)");
+    Error::new(ErrorKind::Unsupported, message).with_source(error)
 }
 
 /// The table. `EAGAIN` is not in it: `mmap` means memory by it (see `mapping`), `fork` processes.
@@ -44,4 +70,34 @@ fn kind_of(error: &io::Error) -> Option<ErrorKind> {
         io::ErrorKind::Unsupported => ErrorKind::Unsupported,
         _ => return None,
     })
+}
+
+#[cfg(all(test, target_os = "linux", not(miri)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_of_the_system_has_its_kind() {
+        let kinds = [
+            (
+                ErrorKind::OutOfMemory,
+                &[libc::ENOMEM, libc::ENOSPC, libc::EDQUOT, libc::EFBIG][..],
+            ),
+            (ErrorKind::TooManyDescriptors, &[libc::EMFILE, libc::ENFILE]),
+            (ErrorKind::PermissionDenied, &[libc::EACCES, libc::EPERM, libc::EROFS]),
+            (ErrorKind::NotFound, &[libc::ENOENT, libc::ENOTDIR]),
+            (ErrorKind::NotARegularFile, &[libc::ELOOP, libc::ENXIO, libc::EISDIR]),
+            (ErrorKind::Unsupported, &[libc::ENOSYS, libc::EOPNOTSUPP]),
+            (ErrorKind::Io, &[libc::EIO, libc::EINVAL, libc::EAGAIN, libc::EBADF]),
+        ];
+        for (kind, numbers) in kinds {
+            for number in numbers {
+                let error = os_error("it", io::Error::from_raw_os_error(*number));
+                assert_eq!(error.kind(), kind, "{error}");
+            }
+        }
+        let error = os_error_or(ErrorKind::Spawn, "fork", io::Error::from_raw_os_error(libc::EAGAIN));
+        assert_eq!(error.kind(), ErrorKind::Spawn);
+        assert!(error.to_string().contains("ulimit -u"), "{error}");
+    }
 }

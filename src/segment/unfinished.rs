@@ -1,12 +1,13 @@
 //! `Unfinished`: a segment's file before it has its name.
 
 use super::build::ATTEMPTS;
-use super::lifetime::{remove_if_orphan, remove_unfinished};
+use super::lifetime::{Standing, remove_if_orphan, remove_unfinished};
 use super::name::{SegmentName, UNFINISHED};
-use super::refused::os_error;
+use super::refused::{folder_error, proc_error};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{self, Errno, errno_is, map};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// A file on its way to its name: unnamed where the file system can do that, else under a name of its own that goes
@@ -22,17 +23,17 @@ impl Unfinished {
             Err(error) if errno_is(&error, Errno::Eopnotsupp) || errno_is(&error, Errno::Eisdir) => {
                 Self::with_name(name.folder(), mode)
             }
-            Err(error) => Err(os_error("creating a file in the segment's folder", error)),
+            Err(error) => Err(folder_error("creating a file in", name.folder(), error)),
         }
     }
 
     fn with_name(folder: &Path, mode: u32) -> Result<(OwnedFd, Self)> {
-        let thread = std::thread::current().id();
-        let path = folder.join(format!("{UNFINISHED}{}.{thread:?}", sys::identity::process_id()));
+        let (process, thread) = (sys::identity::process_id(), sys::identity::thread_id());
+        let path = folder.join(format!("{UNFINISHED}{process}.{thread}"));
         // What stands there already was left by a dead process that had our number.
         remove_unfinished(&path);
-        let fd = map::create_exclusive(&path, mode)
-            .map_err(|error| os_error("creating a file in the segment's folder", error))?;
+        let fd =
+            map::create_exclusive(&path, mode).map_err(|error| folder_error("creating a file in", folder, error))?;
         let temporary = Some(path);
         Ok((fd, Unfinished { temporary }))
     }
@@ -46,19 +47,26 @@ impl Unfinished {
             };
             match linked {
                 Ok(()) => return Ok(()),
-                Err(error) if errno_is(&error, Errno::Eexist) => {
-                    if !remove_if_orphan(&name.path, true)? {
-                        return Err(Error::new(
-                            ErrorKind::AlreadyExists,
-                            "it exists, and is in use or is no orphan of ours",
-                        ));
-                    }
+                Err(error) if errno_is(&error, Errno::Eexist) => make_room(name)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound && map::stat_path(name.folder()).is_ok() => {
+                    return Err(proc_error(ErrorKind::Io, "naming the segment's file", error));
                 }
-                Err(error) => return Err(os_error("linking the segment into its folder", error)),
+                Err(error) => return Err(folder_error("naming a file in", name.folder(), error)),
             }
         }
         Err(Error::new(ErrorKind::Busy, "others keep creating and removing it"))
     }
+}
+
+/// Removes an orphan that has the name, and refuses anything else.
+fn make_room(name: &SegmentName) -> Result<()> {
+    let message = match remove_if_orphan(&name.path, true)? {
+        Standing::Nothing => return Ok(()),
+        Standing::InUse => "already exists and is in use; use `open` or `open_or_create`",
+        Standing::Persistent => "already exists and is persistent; use `open` or `open_or_create`, or unlink it",
+        Standing::Alien => "something has the name already that is no segment of this user's; take another name",
+    };
+    Err(Error::new(ErrorKind::AlreadyExists, message))
 }
 
 impl Drop for Unfinished {

@@ -159,6 +159,31 @@ fn guards_know_whose_they_are() {
     assert_eq!((map.get(&2).unwrap(), queue.len()), (Some(2), 2));
 }
 
+/// The holder stays a zombie, of which a free number is no proof.
+#[test]
+fn a_copy_that_can_open_nothing_notices_a_death() {
+    let _frame = forked::frame();
+    let array = SharedArray::<u64>::new(4).unwrap();
+    let (held, tried) = (Pipe::new(), Pipe::new());
+    let holder = Child::fork(|| {
+        std::mem::forget(array.get_lock().unwrap());
+        held.say();
+        forked::pause();
+    });
+    held.hear();
+    let waiter = Child::fork(|| {
+        without_descriptors(|| {
+            assert!(matches!(array.try_get_lock(), Err(LockError::WouldBlock)));
+            tried.say();
+            assert!(matches!(array.get_lock(), Err(LockError::OwnerDied(_))));
+        });
+    });
+    tried.hear();
+    holder.kill();
+    holder.become_zombie();
+    waiter.finish();
+}
+
 /// A process that was forked has no line in the table of those attached. There may be one of a dead process that had its
 /// PID and started at its tick.
 #[test]

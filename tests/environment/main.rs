@@ -11,8 +11,10 @@ mod common;
 
 mod first_call;
 mod identity;
+mod last_call;
 mod limits;
 mod loans;
+mod mounts;
 
 use procshare::Process;
 use procshare::process::{Builder, Entry, StartMethod};

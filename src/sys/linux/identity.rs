@@ -54,6 +54,10 @@ pub(crate) fn identity() -> io::Result<Identity> {
 
 /// As [`identity`] for a process that can open nothing: when it started stays unknown.
 pub(crate) fn without_descriptors() -> Identity {
+    // A copy sees the `/proc` that was found to be its forebear's own.
+    if BELIEVER.load(Ordering::Relaxed) != 0 && proc_shows_our_number() {
+        BELIEVER.store(process_id(), Ordering::Relaxed);
+    }
     let namespace = |path| proc_namespace(path).unwrap_or(0);
     Identity {
         pid: process_id(),
