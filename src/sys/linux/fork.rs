@@ -253,7 +253,9 @@ mod tests {
     fn a_threads_id_is_found_without_the_kernels_help() {
         let find = || {
             // SAFETY: nobody knows of this thread.
-            let (told, found) = unsafe { (ThreadId::find(), search()) };
+            let told = unsafe { ThreadId::find() };
+            // SAFETY: as above.
+            let found = unsafe { search() };
             (told.map(|word| word.kept.addr()), found.map(|word| word.addr()))
         };
         let (told, found) = std::thread::spawn(find).join().unwrap();
