@@ -141,9 +141,10 @@ impl ThreadId {
     }
 }
 
+/// Asks the kernel: musl's `gettid` returns what it keeps.
 fn own_id() -> libc::pid_t {
     // SAFETY: the call only returns a number.
-    unsafe { libc::gettid() }
+    unsafe { libc::syscall(libc::SYS_gettid) as libc::pid_t }
 }
 
 /// What the kernel clears when this thread ends; null if that cannot be told.
