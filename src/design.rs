@@ -281,8 +281,14 @@
 //! nobody ever sees a half-made one. Where a file system has no unnamed files, it is made under a hidden name and
 //! renamed.
 //!
-//! A program that ends by `std::process::exit` runs no destructors: to its segments that is a kill, and their names
-//! wait for the next `create` or [`clean`](fn@crate::clean).
+//! What lies in a `static` is never dropped. So at the end of a `main` with the attribute, and of every child, the names of
+//! all segments still attached are given up: the line in the attach table goes, and the open file behind mapping and
+//! descriptor is exchanged, in place, for one without a lock; then it is asked as at any drop whether anybody else is
+//! there. The memory stays where it is for whoever still uses it. A copy of this process that shares the open file
+//! keeps its lock, and so the name.
+//!
+//! A program that ends by `std::process::exit` or by a signal runs none of this: to its segments that is a kill, and their
+//! names wait for the next `create` or [`clean`](fn@crate::clean).
 //!
 //! # Crash table
 //!
@@ -383,9 +389,16 @@
 //! | the parent | daemons and servers end: their watch is on its pidfd, which no pid reused can fool; other children run on |
 //! | a server | nobody: its children are the caller's; the next start has a new one. Until then it is a zombie |
 //!
-//! The end of a child is told once by the kernel and noted in one place for all handles. Children whose handle was dropped
+//! The end of a child is told once by the kernel and noted in one place for all handles. A stop is no end: of a child that
+//! this process traces the kernel tells stops as well, which are left for whoever traces it. Children whose handle was dropped
 //! are waited for by a thread that exists only while there are any. What one process knows of its children, servers and
 //! orphans is marked with the process it belongs to, so that a copy made by somebody else's `fork` believes none of it.
+//!
+//! At the end of a `main` with the attribute daemons are killed, then all other children waited for, but those let go; in
+//! its children the same, unless they are daemons themselves. Workers of pools are left alone: they end with the process.
+//!
+//! What children need while a thread or the program ends has no destructor of its own there: the transfer under way is kept
+//! in thread-local storage that is never torn down.
 //!
 //! # What is outside
 //!
@@ -406,6 +419,8 @@
 //! - A fork child that never calls `exec` holds its parent's share of the file lock: the parent's last drop waits for
 //!   250 ms, and leaves the name to the child, or to `clean`.
 //! - The same holds for children by `Fork`: a name they are left with goes by `create` or `clean`.
+//! - A name used by a pool's workers at the end of `main`, the pool being in a `static`, goes by `create` or `clean`.
+//! - A thread without a name that a plain `#[test]` starts beside a `#[procshare::test]` borrows that one's entry.
 //! - A child forked by a process with several threads may use what it has inherited, but not create or open segments:
 //!   another thread may have held what that needs, as with any allocation.
 //! - Guards and chunks are inherited by a child of somebody else's `fork`. Dropping or committing them there does nothing;

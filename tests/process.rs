@@ -473,6 +473,50 @@ fn spawning_without_an_entry_is_an_error() {
     assert!(output.contains("refused"), "{output}");
 }
 
+static ENTERED: AtomicU32 = AtomicU32::new(0);
+static REFUSED: AtomicU32 = AtomicU32::new(0);
+
+/// Marked `#[test]` on purpose, and run beside the one below.
+#[test]
+fn in_company_without_an_entry() {
+    if is_other_program() {
+        wait_until(|| ENTERED.load(Ordering::SeqCst) == 1);
+        let error = Process::spawn(nothing, ()).unwrap_err();
+        let pool = procshare::Pool::new(1).map(drop).unwrap_err();
+        REFUSED.store(1, Ordering::SeqCst);
+        assert_eq!(
+            (error.kind(), pool.kind()),
+            (ErrorKind::NotInitialized, ErrorKind::NotInitialized)
+        );
+        assert!(error.to_string().contains("procshare::test"), "{error}");
+        println!("refused");
+    }
+}
+
+/// Its own threads start children, named or not.
+#[procshare::test]
+fn in_company_with_an_entry() {
+    if is_other_program() {
+        let spawn = || assert_eq!(Process::spawn(|| 42, ()).unwrap().join(), Ok(42));
+        ENTERED.store(1, Ordering::SeqCst);
+        spawn();
+        std::thread::spawn(spawn).join().unwrap();
+        let named = std::thread::Builder::new().name("in_company".to_owned());
+        named.spawn(spawn).unwrap().join().unwrap();
+        wait_until(|| REFUSED.load(Ordering::SeqCst) == 1);
+        println!("spawned");
+    }
+}
+
+#[procshare::test]
+fn a_test_without_an_entry_fails_in_company_as_alone() {
+    let _watchdog = watchdog(60);
+    let mut program = std::process::Command::new(std::env::current_exe().unwrap());
+    program.args(["in_company_with", "--nocapture", "--test-threads=2"]);
+    let output = output_of(program.env(AS_OTHER_PROGRAM, "1"));
+    assert!(output.contains("refused") && output.contains("spawned"), "{output}");
+}
+
 /// A child that never comes to its entry is told from one that exited in its function. Alone in its process.
 #[test]
 fn other_program_loses_its_entry() {

@@ -29,9 +29,12 @@ pub fn derive_shareable(input: TokenStream) -> TokenStream {
 
 /// Lets child processes begin in a program's `main`.
 ///
-/// `Process::spawn` runs the program's own executable again. This attribute puts `procshare::init()` before the first
-/// statement of `main`, which in a child runs the function that was asked for and then ends the process, and otherwise does
+/// `Process::spawn` runs the program's own executable again. This attribute does what `procshare::init()` does, before the
+/// first statement of `main`: in a child it runs the function that was asked for and then ends the process, otherwise
 /// nothing.
+///
+/// At the end of `main`, also if that is an error or a panic, daemons are ended, other children waited for unless they
+/// were let go with `Process::detach`, and the names of segments given up that nobody else uses.
 ///
 /// `fn main` takes no arguments and is not `async`; below another runtime's attribute, call `procshare::init()` by hand.
 ///

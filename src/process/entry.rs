@@ -13,6 +13,7 @@ use std::cell::Cell;
 use std::io::Write;
 use std::mem;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::str::FromStr;
 use std::sync::OnceLock;
 
@@ -63,11 +64,44 @@ thread_local! {
 
 /// How children of this process come to their entry, if they can.
 pub(super) fn way() -> Result<Way> {
-    OWN_WAY.get().or(*WAY.lock()).ok_or_else(|| {
+    OWN_WAY.get().or_else(common_way).ok_or_else(|| {
         let message = "a child would run this program's main once more: write #[procshare::main] above fn main, or \
                        procshare::init() as its first line; in tests, #[procshare::test] in place of #[test]";
         Error::new(ErrorKind::NotInitialized, message)
     })
+}
+
+/// The way of threads that have none of their own. A test has, or else fails here as it would if no other were run.
+fn common_way() -> Option<Way> {
+    let way = (*WAY.lock())?;
+    (way == Way::Main || !is_thread_of_a_test()).then_some(way)
+}
+
+/// Whether the harness runs a test on this thread: it gives the thread the test's name.
+fn is_thread_of_a_test() -> bool {
+    static TESTS: OnceLock<Vec<String>> = OnceLock::new();
+    let thread = std::thread::current();
+    thread
+        .name()
+        .is_some_and(|name| TESTS.get_or_init(tests).iter().any(|test| test == name))
+}
+
+/// The names of all tests of this program, which it lists itself; none if it does not.
+fn tests() -> Vec<String> {
+    let mut list = Command::new("/proc/self/exe");
+    let list = list
+        .args(["--list", "--format=terse"])
+        .env_remove(MARKER)
+        .stdin(Stdio::null())
+        .output();
+    let listed = list
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default();
+    listed
+        .lines()
+        .filter_map(|line| line.strip_suffix(": test"))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A test's own way is the better one: the main of a test harness is nobody's entry.

@@ -107,8 +107,10 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
     ///
     /// [`NotInitialized`](ErrorKind::NotInitialized) if the program never called [`init`](crate::init),
     /// [`Encoding`](ErrorKind::Encoding) or [`NotTransferable`](ErrorKind::NotTransferable) if the arguments cannot
-    /// travel, [`Spawn`](ErrorKind::Spawn), [`TooManyDescriptors`](ErrorKind::TooManyDescriptors),
-    /// [`OutOfMemory`](ErrorKind::OutOfMemory), [`Unsupported`](ErrorKind::Unsupported).
+    /// travel, [`PermissionDenied`](ErrorKind::PermissionDenied) if the program, begun anew, would have other rights than
+    /// this process (set-user-id, file capabilities) and so not trust it, [`Unsupported`](ErrorKind::Unsupported) also if
+    /// it was started by way of the dynamic loader, [`Spawn`](ErrorKind::Spawn),
+    /// [`TooManyDescriptors`](ErrorKind::TooManyDescriptors), [`OutOfMemory`](ErrorKind::OutOfMemory).
     ///
     /// # Examples
     ///

@@ -240,7 +240,8 @@ fn attach(fd: OwnedFd, mapping: Mapping, header: &Header, name: Option<SegmentNa
         fd,
         flags: header.flags,
         buckets: header.buckets,
-        registration: Mutex::new(registration),
+        registration,
+        left: OnceLock::new(),
         farewell: Farewell::new(name),
     }));
     #[cfg(feature = "process")]

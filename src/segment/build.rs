@@ -12,11 +12,10 @@ use crate::layout::{Header, Spec, directory, header};
 use crate::primitive::{crash_point, identity};
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{self, map};
-use parking_lot::Mutex;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// Below this size the question how much memory is left costs more than the memory.
@@ -435,7 +434,8 @@ impl SegmentBuilder {
             fd,
             flags,
             buckets,
-            registration: Mutex::new(registration),
+            registration,
+            left: OnceLock::new(),
             farewell: Farewell::new(None),
         }));
         fill(&segment)?;

@@ -102,7 +102,7 @@ impl Drop for Inner {
 impl Inner {
     /// Leaves the attach table, once.
     pub(super) fn deregister(&self) {
-        if let Some(registration) = self.registration.lock().take() {
+        if let Some(registration) = self.registration.as_ref().filter(|_| self.left.set(()).is_ok()) {
             registration.deregister(self.mapping.words());
         }
     }

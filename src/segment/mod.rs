@@ -33,11 +33,10 @@ use attach::Registration;
 use lifetime::Farewell;
 use mapping::Mapping;
 use name::SegmentName;
-use parking_lot::Mutex;
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Holds typed objects in memory that several processes map.
 ///
@@ -80,8 +79,9 @@ struct Inner {
     fd: OwnedFd,
     flags: u32,
     buckets: u64,
-    /// Taken out by whoever deregisters.
-    registration: Mutex<Option<Registration>>,
+    registration: Option<Registration>,
+    /// Set when the share in the attach table was given back.
+    left: OnceLock<()>,
     farewell: Farewell,
 }
 
