@@ -13,7 +13,6 @@ use std::time::Duration;
 /// What a process tells of itself: its name, what it did, from when to when.
 type Told = (String, String, Timestamp, Timestamp);
 
-const SORTERS: [&str; 2] = ["sorter 1", "sorter 2"];
 const BATCHES: u32 = 6;
 
 /// Draws a time-line chart of processes.
@@ -63,7 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .unwrap_or_else(|| std::env::temp_dir().join("procshare-processes.svg"));
     let (batches, times) = (SharedQueue::new(4)?, SharedQueue::<Told>::new(100)?);
     let mut children = vec![Process::spawn(read, (unit, batches.clone(), times.clone()))?];
-    for name in SORTERS {
+    for name in ["sorter 1", "sorter 2"] {
         children.push(Process::spawn(
             sort,
             (name.to_owned(), unit, batches.clone(), times.clone()),

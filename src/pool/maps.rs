@@ -1,4 +1,19 @@
 //! The maps of a [`Pool`]: one function, many items.
+//!
+//! Results that nobody looks at are warned about:
+//!
+//! ```compile_fail
+//! #![deny(unused_must_use)]
+//! # fn run(pool: procshare::Pool) {
+//! pool.map(|a: u8| a, 0..3);
+//! # }
+//! ```
+//! ```compile_fail
+//! #![deny(unused_must_use)]
+//! # fn run(pool: procshare::Pool) {
+//! pool.starmap(|a: u8, b: u8| a + b, [(1, 2)]);
+//! # }
+//! ```
 
 use super::group::Group;
 use super::handle::{Pool, chunk_of};
