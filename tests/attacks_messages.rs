@@ -536,7 +536,13 @@ fn forged_seats_leave_no_room_and_are_no_puzzle() {
     let _frame = frame();
     let stage = QueueStage::new();
     let init = 1 << 32;
-    let forge = |forged: &Forged| (0..1024).for_each(|seat| forged.set(SEATS + 64 + seat * 16, init));
+    let forge = |forged: &Forged| {
+        forged.set(SEATS + 40, 1024 << 16); // As many seats are in use.
+        (0..1024).for_each(|seat| {
+            forged.set(SEATS + 64 + seat * 16, init);
+            forged.set(SEATS + 72 + seat * 16, 1);
+        });
+    };
     Monitor::watch("forged seats", |monitor| {
         stage.forged.with(forge, || {
             let opened = monitor.step(|| stage.segment.open_queue::<Item>("queue"));

@@ -293,13 +293,13 @@ impl Channel {
 
     /// Waits until there is something to take.
     pub(super) fn await_item(&self, deadline: Deadline, company: Company<'_>) -> Result<(), Stop> {
-        self.raw().await_item(self.bounds, Waiting::new(deadline, company))
+        let waiting = Waiting::new(deadline, company);
+        self.raw().await_item(self.bounds, || self.seats.peers(), waiting)
     }
 
     /// Lets nothing more in.
-    pub(super) fn close(&self) -> Result<(), Stop> {
-        let waiting = Waiting::new(Deadline::Never, &|| true);
-        self.raw().close(|| self.seats.peers(), &waiting)
+    pub(super) fn close(&self) {
+        self.raw().close(|| self.seats.peers());
     }
 
     /// Copies `bytes`, not more than the ring holds, to the units from `start` on.

@@ -257,7 +257,13 @@ impl From<RecvError> for Error {
 /// The error of a cold call that needs a seat.
 pub(super) fn no_seat(cause: NoSeat, what: &str) -> Error {
     match cause {
-        NoSeat::Full => Error::new(ErrorKind::Full, "as many processes take part as there are places for"),
+        NoSeat::Full(places) => {
+            let message = format!(
+                "{places} processes take part, or are about to, and there are no more places: make it with more, by \
+                 `QueueBuilder::max_processes`"
+            );
+            Error::new(ErrorKind::Full, message)
+        }
         NoSeat::Taken(pid) => Error::new(
             ErrorKind::Claimed,
             format!("only one can be the {what} at a time, and process {pid} is"),

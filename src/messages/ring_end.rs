@@ -170,7 +170,7 @@ impl<T: Shareable> RingEnd<T> {
     }
 
     fn has_company(&self) -> bool {
-        self.seat.has_company(&self.seats, role_of(self.end.other()))
+        self.seat.has_company(&self.seats, role_of(self.end.other()), true)
     }
 
     /// Slots from this end's place to where the slots end.
