@@ -278,7 +278,15 @@ impl Seat {
     /// Gives the share up; tells whether sleepers had better look. It waits for nobody.
     pub(super) fn leave(&self, seats: &Seats) -> bool {
         let state = State(self.state.fetch_or(VOID, Ordering::Relaxed));
-        !state.is_void() && is_current_process(state.process()) && seats.raw().leave(state.at(), state.role())
+        if state.is_void() || !is_current_process(state.process()) {
+            return false;
+        }
+        #[cfg(feature = "process")]
+        if let (Some(child), false) = (OwnerId::in_word(HEIR.get()), self.sole) {
+            // Not where somebody holds the lock for long: then the child is known when it uses the handle.
+            let _ = seats.session(Deadline::Now, |session| session.leave_to(child));
+        }
+        seats.raw().leave(state.at(), state.role())
     }
 
     /// Sets a seat aside for a child that is passed this handle, and says what it must be told. A sole role goes with it.
@@ -347,6 +355,25 @@ impl Seat {
             awaited: self.awaited(),
         })
     }
+}
+
+#[cfg(feature = "process")]
+std::thread_local! {
+    /// The child that has copies of the handles this thread is dropping; 0 if there is none.
+    static HEIR: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// Drops what a child has a copy of: the child takes part in its queues from now on, though it has yet to use them.
+#[cfg(feature = "process")]
+pub(crate) fn leave_to_child<T>(child: OwnerId, inheritance: T) {
+    struct Restore(u64);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            HEIR.set(self.0);
+        }
+    }
+    let _restore = Restore(HEIR.replace(child.word()));
+    drop(inheritance);
 }
 
 /// The first of all to join waits for whoever is yet to come; others have had company.

@@ -369,6 +369,10 @@ impl RawSeats {
             let mut dead = false;
             for seat in self.used(summary) {
                 let Some((owner, counts)) = seat.read() else { continue };
+                if is_own_inheritance(owner, counts) {
+                    seat.free(owner); // It has been used, or is not missed: this process sits here.
+                    continue;
+                }
                 if current_owner().is_ok_and(|me| me.of_process() == owner.of_process()) {
                     // A ticket of this process is a child's; its seat counts the caller's handle.
                     let is_counted = owner.ticket() == 0;
@@ -497,6 +501,14 @@ impl RawSeats {
     }
 }
 
+/// Whether that is a ticket set aside for this process that nobody is going to redeem: a handle that a fork child was left.
+fn is_own_inheritance(owner: OwnerId, counts: Counts) -> bool {
+    owner.ticket() != 0
+        && owner.image() == 0
+        && counts == Counts(0).with(Role::Either)
+        && current_owner().is_ok_and(|me| (me.pid(), me.start_bits()) == (owner.pid(), owner.start_bits()))
+}
+
 fn count(word: &AtomicU64) {
     word.fetch_add(1, Ordering::Release); // Release: pairs with the Acquire in `joined` and `came`.
 }
@@ -533,11 +545,28 @@ impl Session<'_> {
                 crash_point!("seat.counted");
                 at
             }
-            None => self.take_seat(self.owner.of_process(), role)?,
+            None => {
+                let at = self.take_seat(self.owner.of_process(), role)?;
+                self.seats.sum_up(); // S4.
+                self.free_inheritance();
+                at
+            }
         };
         self.seats.count_in(role);
         self.seats.sum_up();
         Ok(at)
+    }
+
+    /// What the calling process was left it has now by a seat of its own.
+    fn free_inheritance(&self) {
+        for seat in self.seats.used_now() {
+            if let Some((owner, _)) = seat
+                .read()
+                .filter(|(owner, counts)| is_own_inheritance(*owner, *counts))
+            {
+                seat.free(owner);
+            }
+        }
     }
 
     /// As [`join`](Self::join) for a role that only one may have (S3).
@@ -557,6 +586,16 @@ impl Session<'_> {
             self.seats.leave(own, role);
         }
         Ok(Ticket { at: at as u32, number })
+    }
+
+    /// Sets a seat aside for a child that has a copy of a handle, until it is found to use that, or ends.
+    #[cfg(all(feature = "process", not(procshare_loom)))]
+    pub(crate) fn leave_to(&self, child: OwnerId) {
+        let number = (self.seats.joined() % u64::from(u16::MAX)) as u16 + 1;
+        if self.take_seat(child.with_ticket(number), Role::Either).is_ok() {
+            self.seats.count_in(Role::Either);
+            self.seats.sum_up();
+        }
     }
 
     /// Gives the calling process the role its ticket was issued for. A ticket lost with its spawner, or issued for something
