@@ -89,6 +89,7 @@ pub use {
         SharedValue, ValueGuard,
     },
     layout::Shareable,
+    layout::EncodingReason,
     messages::{Consumer, Producer, ReadChunk, RecvError, SendError, WriteChunk, ring},
     segment::{ObjectInfo, Segment, SegmentBuilder, clean, clean_folder},
 };

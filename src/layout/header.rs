@@ -36,7 +36,8 @@ pub(crate) mod word {
     pub(crate) const OBJECTS: usize = 12;
     /// Where the newest entry stands, 0 if there is none: it must end where the bytes in use end.
     pub(crate) const LAST: usize = 13;
-    /// Words 14 and 15 are zero.
+    /// How long the file is if it is longer than what is mapped, else 0. Word 15 is zero.
+    pub(crate) const FILE_LENGTH: usize = 14;
     pub(crate) const ATTACHED: usize = 16;
     /// The bucket array.
     pub(crate) const END: usize = ATTACHED + super::ATTACH_ENTRIES;
@@ -60,10 +61,17 @@ pub(crate) fn check_shortest(length: u64) -> Result<()> {
     Ok(())
 }
 
+/// The words of which these are the bytes.
+pub(crate) fn words_of(bytes: &[u8; HEADER_WORDS * 8]) -> [u64; HEADER_WORDS] {
+    core::array::from_fn(|at| u64::from_ne_bytes(core::array::from_fn(|byte| bytes[at * 8 + byte])))
+}
+
 /// What a creator writes and an attacher checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) length: u64,
+    /// The file's length, with the lanes behind what is mapped.
+    pub(crate) file_length: u64,
     pub(crate) flags: u32,
     pub(crate) user: u32,
     pub(crate) pid_namespace: u64,
@@ -85,6 +93,7 @@ impl Header {
             (word::BOOT_ID + 1, self.boot_id[1]),
             (word::USED, used),
             (word::BUCKETS, self.buckets),
+            (word::FILE_LENGTH, if self.file_length == self.length { 0 } else { self.file_length }),
             (word::MAGIC, MAGIC),
         ];
         for (at, value) in fields {
@@ -111,6 +120,10 @@ impl Header {
         }
         let header = Header {
             length: words[word::LENGTH],
+            file_length: match words[word::FILE_LENGTH] {
+                0 => words[word::LENGTH],
+                longer => longer,
+            },
             flags: (words[word::VERSION] >> 32) as u32,
             user: words[word::USER] as u32,
             pid_namespace: words[word::PID_NAMESPACE],
@@ -131,21 +144,24 @@ impl Header {
     }
 
     fn check(&self, file_length: u64) -> Result<()> {
-        let length = self.length;
-        if file_length < length {
+        let (length, expected) = (self.length, self.file_length);
+        if file_length < expected {
             return fail(
                 ErrorKind::Truncated,
-                format!("expected {length} bytes, found {file_length}"),
+                format!("expected {expected} bytes, found {file_length}"),
             );
         }
-        if file_length > length {
+        if file_length > expected {
             return fail(
                 ErrorKind::LengthMismatch,
-                format!("expected {length} bytes, found {file_length}"),
+                format!("expected {expected} bytes, found {file_length}"),
             );
         }
-        if length < SHORTEST || length % 8 != 0 {
-            return fail(ErrorKind::Corrupt, format!("a segment cannot be {length} bytes long"));
+        if length < SHORTEST || length % 8 != 0 || length > expected {
+            return fail(
+                ErrorKind::Corrupt,
+                format!("a segment cannot be {length} bytes long in a file of {expected}"),
+            );
         }
         if self.flags & !KNOWN_FLAGS != 0 {
             return fail(ErrorKind::Corrupt, format!("unknown flags {:#x}", self.flags));
@@ -173,6 +189,7 @@ mod tests {
         let words: Vec<AtomicU64> = (0..word::END).map(|_| AtomicU64::new(0)).collect();
         let header = Header {
             length: 4096,
+            file_length: 4096,
             flags: PERSISTENT,
             user: 1000,
             pid_namespace: 11,
@@ -202,13 +219,16 @@ mod tests {
 
     #[test]
     fn each_fault_has_its_kind() {
-        let cases: [(usize, u64, u64, ErrorKind); 8] = [
+        let cases: [(usize, u64, u64, ErrorKind); 11] = [
             (word::MAGIC, 0, 4096, ErrorKind::NotASegment),
             (word::MAGIC, MAGIC.swap_bytes(), 4096, ErrorKind::NotASegment),
             (word::VERSION, 2, 4096, ErrorKind::LayoutVersion),
             (word::VERSION, 8 << 32 | 1, 4096, ErrorKind::Corrupt),
             (word::LENGTH, 8192, 4096, ErrorKind::Truncated),
             (word::LENGTH, 2048, 4096, ErrorKind::LengthMismatch),
+            (word::FILE_LENGTH, 1 << 40, 4096, ErrorKind::Truncated),
+            (word::FILE_LENGTH, 4096, 8192, ErrorKind::LengthMismatch),
+            (word::FILE_LENGTH, 2048, 2048, ErrorKind::Corrupt),
             (word::BUCKETS, 3, 4096, ErrorKind::Corrupt),
             (word::BUCKETS, 1 << 40, 4096, ErrorKind::Corrupt),
         ];

@@ -6,6 +6,7 @@ pub(crate) mod directory;
 #[cfg(any(feature = "map", feature = "messages"))]
 pub(crate) mod encoding;
 pub(crate) mod header;
+mod reason;
 mod schema;
 mod shareable;
 
@@ -17,5 +18,6 @@ pub(crate) use directory::{MAP_FORGETS, MAP_LOCKS};
 pub(crate) use header::Header;
 #[cfg(any(feature = "map", feature = "messages"))]
 pub(crate) use schema::text_fingerprint;
+pub use reason::EncodingReason;
 pub use schema::{Field, Schema, Variant};
 pub use shareable::{PaddingMessage, Shareable, field_bytes};

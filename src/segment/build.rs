@@ -1,6 +1,7 @@
 //! `SegmentBuilder`: making segments. A named one is complete, locked and registered before it gets its name.
 
 use super::attach::{self, Registration};
+use super::lane;
 use super::lifetime::{BETWEEN_TRIES, FORKED_CHILDREN, Farewell};
 use super::mapping::Mapping;
 use super::name::{SHARED_MEMORY, SegmentName};
@@ -8,7 +9,7 @@ use super::refused::os_error;
 use super::unfinished::Unfinished;
 use super::{ANONYMOUS, Inner, Segment};
 use crate::error::{Error, ErrorKind, Result};
-use crate::layout::{Header, Spec, directory, header};
+use crate::layout::{Header, Kind, Spec, directory, header};
 use crate::primitive::{crash_point, identity};
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{self, map};
@@ -45,6 +46,8 @@ pub struct SegmentBuilder {
     pub(super) allowed_user: Option<u32>,
     folder: PathBuf,
     buckets: Option<u64>,
+    /// Whether queues may come to lie in it, whose items may be larger than it is.
+    lanes: bool,
 }
 
 impl Default for SegmentBuilder {
@@ -56,6 +59,7 @@ impl Default for SegmentBuilder {
             allowed_user: None,
             folder: PathBuf::from(SHARED_MEMORY),
             buckets: None,
+            lanes: true,
         }
     }
 }
@@ -302,6 +306,7 @@ impl SegmentBuilder {
         Ok(SegmentBuilder {
             capacity: Some(capacity),
             buckets: Some(BUCKETS),
+            lanes: matches!(spec.kind, Kind::Queue | Kind::Pipe),
             ..Self::default()
         })
     }
@@ -358,8 +363,9 @@ impl SegmentBuilder {
         check_room(length, None, true)?;
         let fd = map::memfd(c"procshare").map_err(|error| os_error("memfd_create", error))?;
         allocate(&fd, length)?;
+        let file_length = self.add_lanes(&fd, flags, length);
         map::seal_size(fd.as_fd()).map_err(|error| os_error("sealing the size", error))?;
-        self.format(fd, flags, length, fill)
+        self.format(fd, flags, (length, file_length), fill)
     }
 
     fn open_or_create_at(&self, name: &SegmentName, file: bool, flags: u32, fill: Fill<'_>) -> Result<Segment> {
@@ -393,8 +399,10 @@ impl SegmentBuilder {
         }
         crash_point!("create.locked");
         allocate(&fd, length)?;
+        // On a disk the file would seem large to whoever copies it.
+        let file_length = if memory_backed { self.add_lanes(&fd, flags, length) } else { length };
         crash_point!("create.allocated");
-        let mut segment = self.format(fd, flags, length, fill)?;
+        let mut segment = self.format(fd, flags, (length, file_length), fill)?;
         crash_point!("create.registered");
         unfinished.link(&segment.0.fd, name)?;
         crash_point!("create.linked");
@@ -404,8 +412,20 @@ impl SegmentBuilder {
         Ok(segment)
     }
 
+    /// Makes the file longer by lanes, which take no memory, and returns its length; without them where that is refused.
+    fn add_lanes(&self, fd: &OwnedFd, flags: u32, length: u64) -> u64 {
+        if !self.lanes || flags & header::FROZEN != 0 {
+            return length;
+        }
+        let longer = lane::file_length(length, map::file_size_limit());
+        match longer.filter(|longer| map::set_len(fd.as_fd(), *longer).is_ok()) {
+            Some(longer) => longer,
+            None => length,
+        }
+    }
+
     /// Writes header and contents of a segment that only we can see, and attaches us to it.
-    fn format(&self, fd: OwnedFd, flags: u32, length: u64, fill: Fill<'_>) -> Result<Segment> {
+    fn format(&self, fd: OwnedFd, flags: u32, (length, file_length): (u64, u64), fill: Fill<'_>) -> Result<Segment> {
         let mapping = Mapping::writable(&fd, length).map_err(|error| os_error("mmap", error))?;
         if flags & header::FROZEN != 0 {
             // A child that never calls `exec` would keep its copy of this mapping, and with it the seal away.
@@ -417,6 +437,7 @@ impl SegmentBuilder {
         let buckets = self.buckets.unwrap_or_else(|| directory::buckets_for(length));
         let header = Header {
             length,
+            file_length,
             flags,
             user: sys::identity::user_id(),
             pid_namespace: namespaces.pid,
@@ -432,6 +453,7 @@ impl SegmentBuilder {
             fd,
             flags,
             buckets,
+            file_length,
             registration,
             farewell: Farewell::new(None),
         }));

@@ -5,6 +5,7 @@ mod build;
 mod inherit;
 #[cfg(any(fuzzing, feature = "crash-points"))]
 mod inspect;
+mod lane;
 mod lifetime;
 mod mapping;
 mod name;
@@ -15,6 +16,8 @@ mod unfinished;
 pub use build::SegmentBuilder;
 #[cfg(any(fuzzing, feature = "crash-points"))]
 pub use inspect::inspect;
+#[cfg(feature = "messages")]
+pub(crate) use lane::{Lane, check_memory};
 pub use lifetime::{clean, clean_folder};
 pub(crate) use objects::Located;
 pub use objects::ObjectInfo;
@@ -75,6 +78,9 @@ struct Inner {
     fd: OwnedFd,
     flags: u32,
     buckets: u64,
+    /// How long the file is; it may have lanes behind what is mapped.
+    #[cfg_attr(not(feature = "messages"), allow(dead_code, reason = "only queues use lanes"))]
+    file_length: u64,
     registration: Option<Registration>,
     farewell: Farewell,
 }
