@@ -94,7 +94,8 @@ fn errors_become_the_crates_own() {
         (SendError::TimedOut(()), ErrorKind::TimedOut),
         (SendError::Closed(()), ErrorKind::Closed),
         (SendError::Disconnected(()), ErrorKind::Disconnected),
-        (SendError::NotEncodable(()), ErrorKind::Encoding),
+        (SendError::OutOfMemory(()), ErrorKind::OutOfMemory),
+        (SendError::Io(()), ErrorKind::Io),
         (SendError::TooManyProcesses(()), ErrorKind::Full),
     ];
     for (error, expected) in sending {
@@ -108,13 +109,15 @@ fn errors_become_the_crates_own() {
         (RecvError::TimedOut, ErrorKind::TimedOut),
         (RecvError::Closed, ErrorKind::Closed),
         (RecvError::Disconnected, ErrorKind::Disconnected),
-        (RecvError::Invalid, ErrorKind::Corrupt),
+        (RecvError::OutOfMemory, ErrorKind::OutOfMemory),
+        (RecvError::Io, ErrorKind::Io),
         (RecvError::Corrupt, ErrorKind::Corrupt),
     ];
     for (error, expected) in receiving {
         assert_eq!(kind(error.into()), expected);
     }
-    let refused = queue(1).put("x".repeat(5000)).unwrap_err();
+    let bounded = SharedQueue::new(Capacity::items(1).bytes(4096)).unwrap();
+    let refused = bounded.put("x".repeat(5000)).unwrap_err();
     assert_eq!(kind(refused.into()), ErrorKind::TooLarge);
     // Neither needs items that can be printed.
     struct Silent;
@@ -211,26 +214,34 @@ fn an_item_of_another_type_is_its_own_error() {
             numbers.put(2).unwrap();
         };
         fill();
+        assert_eq!(numbers.get(), Ok(1));
+        let error = numbers.get().unwrap_err();
         assert_eq!(
-            (numbers.get(), numbers.get(), numbers.try_get()),
-            (Ok(1), Err(RecvError::Invalid), Ok(2))
+            error.to_string(),
+            "the item's bytes are no value of the type: bytes are left over"
         );
+        assert_eq!(numbers.try_get(), Ok(2));
+        let converted = Error::from(error);
+        assert_eq!(converted.kind(), ErrorKind::Corrupt);
+        assert!(converted.to_string().ends_with("bytes are left over"), "{converted}");
         fill();
         let mut batch = Vec::new();
         while batch.len() < 3 {
             batch.extend(numbers.get_up_to(8).unwrap());
         }
-        assert_eq!(batch, [Ok(1), Err(RecvError::Invalid), Ok(2)]);
+        assert_eq!(batch, [Ok(1), Err(error), Ok(2)]);
         fill();
         // Too short to be a text.
         numbers.put(200).unwrap();
         numbers.close();
         assert_eq!(
             numbers.iter().take(3).collect::<Vec<_>>(),
-            [Ok(1), Err(RecvError::Invalid), Ok(2)]
+            [Ok(1), Err(error), Ok(2)]
         );
-        let (mut rest, expected) = (texts.iter(), Some(Err(RecvError::Invalid)));
-        assert_eq!((rest.next(), rest.next()), (expected, None));
+        let mut rest = texts.iter();
+        let short = rest.next().unwrap().unwrap_err();
+        assert!(short.to_string().ends_with("the bytes end too early"), "{short}");
+        assert_eq!(rest.next(), None);
     });
 }
 
@@ -252,13 +263,21 @@ fn what_cannot_be_encoded_comes_back() {
     let _watchdog = watchdog(60);
     let queue = queue(8);
     let (good, bad) = (Moody(false), Moody(true));
-    assert_eq!(queue.put(bad), Err(SendError::NotEncodable(bad)));
-    assert_eq!(queue.try_put(bad), Err(SendError::NotEncodable(bad)));
+    for refused in [queue.put(bad), queue.try_put(bad)] {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, SendError::NotEncodable { item, .. } if item == bad));
+        let words = error.to_string();
+        assert!(
+            words.starts_with("the item cannot be encoded: its Serialize"),
+            "{words}"
+        );
+        let converted = Error::from(error);
+        assert_eq!(converted.kind(), ErrorKind::Encoding);
+        assert!(converted.to_string().contains(&words), "{converted}");
+    }
     assert!(queue.is_empty());
-    assert_eq!(
-        queue.put_all([good, good, bad, good]),
-        Err(SendError::NotEncodable(vec![bad, good]))
-    );
+    let error = queue.put_all([good, good, bad, good]).unwrap_err();
+    assert!(matches!(&error, SendError::NotEncodable { item, .. } if *item == [bad, good]));
     assert_eq!((queue.len(), queue.get(), queue.get()), (2, Ok(good), Ok(good)));
 }
 

@@ -171,6 +171,12 @@ impl Handle {
         self.entry.bytes
     }
 
+    /// Where it begins, in bytes from the start of the segment.
+    #[cfg(feature = "messages")]
+    pub(crate) fn offset(&self) -> u64 {
+        self.entry.offset
+    }
+
     /// Elements, as the directory says.
     pub(crate) fn len(&self) -> u64 {
         self.entry.len

@@ -191,7 +191,7 @@ impl<T> fmt::Display for SendError<T> {
             SendError::Closed(_) => "closed",
             SendError::Disconnected(_) => "nobody is left who could receive the item",
             SendError::TooLarge { bytes, capacity, .. } => {
-                return write!(f, "the item takes {bytes} bytes or more, and there are {capacity} in all");
+                return write!(f, "the item takes {bytes} bytes, and there are {capacity} in all");
             }
             SendError::OutOfMemory(_) => "there is no memory for the item",
             SendError::NotEncodable { reason, .. } => return write!(f, "the item cannot be encoded: {reason}"),

@@ -2,7 +2,6 @@
 
 use super::capacity::Capacity;
 use super::channel::Channel;
-use super::codec;
 use super::error::{SendError, no_seat};
 use super::port::Port;
 use super::queue_builder::QueueBuilder;
@@ -322,17 +321,26 @@ impl<T> SharedQueue<T> {
         self.port.channel().bounds().items as usize
     }
 
-    /// Returns how many bytes it has for its items, headers included.
+    /// Returns how many bytes its items may take together, headers included.
+    ///
+    /// It is `usize::MAX` where only their number is bounded.
     ///
     /// # Examples
     ///
     /// ```
-    /// assert_eq!(procshare::SharedQueue::<u8>::new(1000)?.capacity_bytes(), 65536);
+    /// use procshare::{Capacity, SharedQueue};
+    ///
+    /// let bounded = SharedQueue::<u8>::new(Capacity::items(1000).bytes(1 << 16))?;
+    /// assert_eq!(bounded.capacity_bytes(), 1 << 16);
+    /// assert_eq!(SharedQueue::<u8>::new(1000)?.capacity_bytes(), usize::MAX);
     /// # Ok::<(), procshare::Error>(())
     /// ```
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
-        self.port.channel().bounds().units as usize * codec::UNIT
+        match self.port.channel().lane() {
+            Some(_) => usize::MAX,
+            None => self.port.channel().largest(),
+        }
     }
 }
 
@@ -342,7 +350,8 @@ impl<T: Serialize> SharedQueue<T> {
     /// # Errors
     ///
     /// A [`SendError`] with the item: [`Closed`](SendError::Closed), [`Disconnected`](SendError::Disconnected),
-    /// [`TooLarge`](SendError::TooLarge), [`NotEncodable`](SendError::NotEncodable).
+    /// [`TooLarge`](SendError::TooLarge), [`OutOfMemory`](SendError::OutOfMemory),
+    /// [`NotEncodable`](SendError::NotEncodable).
     ///
     /// # Examples
     ///
