@@ -88,8 +88,8 @@ pub use {
         ArrayGuard, AtomicInteger, FrozenArray, LockError, SharedArray, SharedAtomic, SharedAtomicArray, SharedCounter,
         SharedValue, ValueGuard,
     },
-    layout::Shareable,
     layout::EncodingReason,
+    layout::Shareable,
     messages::{Consumer, Producer, ReadChunk, RecvError, SendError, WriteChunk, ring},
     segment::{ObjectInfo, Segment, SegmentBuilder, clean, clean_folder},
 };

@@ -537,11 +537,17 @@ fn a_storm_of_items_of_all_sizes_leaves_nothing_torn_and_nothing_behind() {
         }
         producers.into_iter().for_each(|child| drop(kill(child)));
         consumers.into_iter().for_each(|child| drop(kill(child)));
-        queue.try_put(Blob::new(5, 5)).map_or_else(|error| drop(error.into_item()), drop);
+        queue
+            .try_put(Blob::new(5, 5))
+            .map_or_else(|error| drop(error.into_item()), drop);
         while let Ok(blob) = queue.try_get() {
             assert_eq!(blob, Blob::new(blob.0.len(), blob.0.len()), "torn");
         }
-        assert!(stage.taken() <= empty + 4096, "{} bytes are left", stage.taken() - empty);
+        assert!(
+            stage.taken() <= empty + 4096,
+            "{} bytes are left",
+            stage.taken() - empty
+        );
     });
 }
 
@@ -596,5 +602,8 @@ fn queues_and_maps_work_in_destructors_of_a_thread() {
         assert_eq!(queue.len(), round + 1);
     }
     assert_eq!(queue.try_get().unwrap().len(), 4000);
-    assert_eq!((queue.try_get().unwrap().len(), queue.try_get()), (4000, Err(RecvError::Empty)));
+    assert_eq!(
+        (queue.try_get().unwrap().len(), queue.try_get()),
+        (4000, Err(RecvError::Empty))
+    );
 }

@@ -391,13 +391,13 @@ fn a_value_of_another_type_is_its_own_error() {
         texts.insert(&2, &"no number".to_owned()).unwrap();
     };
     store();
-    assert_eq!(
-        (numbers.get(&1), numbers.get(&3)),
-        (Ok(Some(10)), Ok(Some(30)))
-    );
+    assert_eq!((numbers.get(&1), numbers.get(&3)), (Ok(Some(10)), Ok(Some(30))));
     let refused = numbers.get(&2).unwrap_err();
     assert!(matches!(refused, MapError::NotDecodable(_)), "{refused:?}");
-    assert!(refused.to_string().ends_with("the bytes are no value of the type"), "{refused}");
+    assert!(
+        refused.to_string().ends_with("the bytes are no value of the type"),
+        "{refused}"
+    );
     assert_eq!(numbers.contains_key(&2), Ok(true));
     let mut entries: Vec<_> = numbers.iter().collect();
     entries.sort_by_key(|entry| entry.unwrap_or_default());

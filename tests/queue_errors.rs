@@ -234,10 +234,7 @@ fn an_item_of_another_type_is_its_own_error() {
         // Too short to be a text.
         numbers.put(200).unwrap();
         numbers.close();
-        assert_eq!(
-            numbers.iter().take(3).collect::<Vec<_>>(),
-            [Ok(1), Err(error), Ok(2)]
-        );
+        assert_eq!(numbers.iter().take(3).collect::<Vec<_>>(), [Ok(1), Err(error), Ok(2)]);
         let mut rest = texts.iter();
         let short = rest.next().unwrap().unwrap_err();
         assert!(short.to_string().ends_with("the bytes end too early"), "{short}");

@@ -445,7 +445,12 @@ fn a_slot_that_holds_no_value_is_its_own_error() {
         let popped: Vec<_> = (0..4).map(|_| consumer.pop()).collect();
         assert!(matches!(
             popped[..],
-            [Ok(true), Err(RecvError::Invalid(_)), Ok(false), Err(RecvError::Invalid(_))]
+            [
+                Ok(true),
+                Err(RecvError::Invalid(_)),
+                Ok(false),
+                Err(RecvError::Invalid(_))
+            ]
         ));
         let words = popped[1].unwrap_err().to_string();
         assert!(words.ends_with("the bytes are no value of the type"), "{words}");

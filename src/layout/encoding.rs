@@ -238,6 +238,11 @@ mod tests {
         };
         let outcome = encode_within(limit, &Endless(&count), &mut Vec::new());
         assert_eq!(outcome, Err(Unfit::OutOfMemory));
-        assert!(count.get() < 17 << 20 && asked.get() < 20, "{} {}", count.get(), asked.get());
+        assert!(
+            count.get() < 17 << 20 && asked.get() < 20,
+            "{} {}",
+            count.get(),
+            asked.get()
+        );
     }
 }

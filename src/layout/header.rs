@@ -93,7 +93,14 @@ impl Header {
             (word::BOOT_ID + 1, self.boot_id[1]),
             (word::USED, used),
             (word::BUCKETS, self.buckets),
-            (word::FILE_LENGTH, if self.file_length == self.length { 0 } else { self.file_length }),
+            (
+                word::FILE_LENGTH,
+                if self.file_length == self.length {
+                    0
+                } else {
+                    self.file_length
+                },
+            ),
             (word::MAGIC, MAGIC),
         ];
         for (at, value) in fields {

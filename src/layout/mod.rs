@@ -16,8 +16,8 @@ pub(crate) use directory::{MAP_FORGETS, MAP_LOCKS};
 #[cfg(feature = "messages")]
 pub(crate) use directory::{QUEUE_FORGETS, QUEUE_SEATS};
 pub(crate) use header::Header;
+pub use reason::EncodingReason;
 #[cfg(any(feature = "map", feature = "messages"))]
 pub(crate) use schema::text_fingerprint;
-pub use reason::EncodingReason;
 pub use schema::{Field, Schema, Variant};
 pub use shareable::{PaddingMessage, Shareable, field_bytes};

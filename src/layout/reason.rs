@@ -102,4 +102,3 @@ impl fmt::Debug for EncodingReason {
         fmt::Debug::fmt(self.0.text(), f)
     }
 }
-

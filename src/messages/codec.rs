@@ -351,7 +351,10 @@ mod tests {
         for len in [0, 17, u64::from(u32::MAX), 1 << 32, (1 << 48) - 1] {
             let header = header_of(len);
             assert_eq!(length_in(header), Some(len));
-            assert_eq!(short_length_in(header).map(u64::from), Some(len).filter(|len| *len < 1 << 32));
+            assert_eq!(
+                short_length_in(header).map(u64::from),
+                Some(len).filter(|len| *len < 1 << 32)
+            );
             assert!(!Reference::is_header(header));
         }
         // The low half of a long one may be such that it would be a short one's.

@@ -187,9 +187,12 @@ fn transfer<T>(
 }
 
 fn explain(what: &str, error: &postcard::Error, transfer: Option<Transfer>) -> Error {
-    transfer
-        .and_then(|transfer| transfer.fault)
-        .unwrap_or_else(|| Error::new(ErrorKind::Encoding, format!("{what}: {}", EncodingReason::from(error.clone()))))
+    transfer.and_then(|transfer| transfer.fault).unwrap_or_else(|| {
+        Error::new(
+            ErrorKind::Encoding,
+            format!("{what}: {}", EncodingReason::from(error.clone())),
+        )
+    })
 }
 
 /// Encodes a child's arguments.

@@ -400,7 +400,11 @@ impl SegmentBuilder {
         crash_point!("create.locked");
         allocate(&fd, length)?;
         // On a disk the file would seem large to whoever copies it.
-        let file_length = if memory_backed { self.add_lanes(&fd, flags, length) } else { length };
+        let file_length = if memory_backed {
+            self.add_lanes(&fd, flags, length)
+        } else {
+            length
+        };
         crash_point!("create.allocated");
         let mut segment = self.format(fd, flags, (length, file_length), fill)?;
         crash_point!("create.registered");

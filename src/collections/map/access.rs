@@ -34,8 +34,10 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized + 'static,
     {
-        with_key::<K, Q, _>(self.core.shape(), key, |key| self.core.look(self.core.key(key), &mut ()))
-            .or_else(MapError::of_lookup)
+        with_key::<K, Q, _>(self.core.shape(), key, |key| {
+            self.core.look(self.core.key(key), &mut ())
+        })
+        .or_else(MapError::of_lookup)
     }
 
     /// Returns the value under `key`.

@@ -153,8 +153,7 @@ fn with_encoded<T: Serialize + ?Sized, R>(
         most: shape.capacity() as usize,
         ..Limit::NONE
     };
-    encoding::encode_within(limit, item, &mut scratch.0)
-        .map_err(|unfit| MapError::unfit(unfit, limit.most, is_key))?;
+    encoding::encode_within(limit, item, &mut scratch.0).map_err(|unfit| MapError::unfit(unfit, limit.most, is_key))?;
     work(&scratch.0)
 }
 
@@ -311,6 +310,9 @@ mod tests {
         assert_eq!(of("key"), owned);
         let boxed: Box<str> = "key".into();
         let boxed = with_key::<Box<str>, Box<str>, _>(&shape(), &boxed, |bytes| Ok(bytes.to_vec()));
-        assert_eq!(with_key::<Box<str>, str, _>(&shape(), "key", |bytes| Ok(bytes.to_vec())), boxed);
+        assert_eq!(
+            with_key::<Box<str>, str, _>(&shape(), "key", |bytes| Ok(bytes.to_vec())),
+            boxed
+        );
     }
 }
