@@ -31,6 +31,8 @@ use std::time::Duration;
 const MIB: usize = 1 << 20;
 /// A ring that holds some thousand bytes of items beside the references reserved for them.
 const RING: usize = 32 << 10;
+/// Where the ring of a queue with 1024 seats begins: behind its words, and its seats.
+const RING_AT: u64 = 384 + 64 + 1024 * 16;
 
 /// A queue in a file whose memory can be looked at.
 struct Stage {
@@ -535,8 +537,9 @@ fn a_storm_of_items_of_all_sizes_leaves_nothing_torn_and_nothing_behind() {
                 assert_eq!(blob, Blob::new(blob.0.len(), blob.0.len()), "torn");
             }
         }
-        producers.into_iter().for_each(|child| drop(kill(child)));
-        consumers.into_iter().for_each(|child| drop(kill(child)));
+        for child in producers.into_iter().chain(consumers) {
+            kill(child);
+        }
         queue
             .try_put(Blob::new(5, 5))
             .map_or_else(|error| drop(error.into_item()), drop);
@@ -549,6 +552,33 @@ fn a_storm_of_items_of_all_sizes_leaves_nothing_torn_and_nothing_behind() {
             stage.taken() - empty
         );
     });
+}
+
+/// Words that say where items outside the ring are, and those of a reference, changed behind everybody's back.
+#[procshare::test]
+fn forged_places_of_items_are_an_error_at_most() {
+    let _watchdog = watchdog(60);
+    // The words of either side behind its lock and what it saw, and the first references.
+    let words = (3..6).flat_map(|word| [64 + 8 * word, 192 + 8 * word]);
+    for at in words.chain((0..4).map(|word| RING_AT + 8 * word)) {
+        for forged in [0, 1, 4096, 1 << 20, 1 << 47, u64::MAX] {
+            let stage = Stage::new();
+            let queue = stage.segment.queue::<Blob>("queue", 100).unwrap();
+            (0..2).for_each(|number| queue.put(Blob::new(number, 100_000)).unwrap());
+            let object = &stage.segment.objects().unwrap()[0];
+            assert_eq!(object.bytes, RING_AT + RING as u64);
+            role::write_at(&stage.file(), object.offset + at, &u64::to_ne_bytes(forged));
+            for _ in 0..3 {
+                let _ = queue.try_put(Blob::new(2, 100_000));
+                let got = queue.try_get();
+                assert!(
+                    got.is_ok() || got == Err(RecvError::Corrupt) || got == Err(RecvError::Empty) || {
+                        matches!(got, Err(RecvError::Invalid(_)))
+                    }
+                );
+            }
+        }
+    }
 }
 
 // Ends of threads.

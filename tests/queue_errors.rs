@@ -278,6 +278,41 @@ fn what_cannot_be_encoded_comes_back() {
     assert_eq!((queue.len(), queue.get(), queue.get()), (2, Ok(good), Ok(good)));
 }
 
+/// A sequence that does not know its length beforehand.
+#[derive(Debug, Deserialize)]
+struct Unknown;
+
+impl Serialize for Unknown {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((0..3).filter(|number| number % 2 == 0))
+    }
+}
+
+#[procshare::test]
+fn errors_of_encoding_give_the_reason() {
+    let _watchdog = watchdog(60);
+    let ends_with = |error: &dyn std::error::Error, reason: &str| {
+        let words = error.to_string();
+        assert!(words.ends_with(reason), "{words}");
+    };
+    let reason = "the length of a sequence must be known before its first element";
+    let unknown = SharedQueue::new(8).unwrap();
+    ends_with(&unknown.put(Unknown).unwrap_err(), reason);
+    ends_with(&unknown.put_all([Unknown]).unwrap_err(), reason);
+    let (left, _right) = procshare::pipe().unwrap();
+    ends_with(&left.send(Unknown).unwrap_err(), reason);
+    ends_with(&Error::from(left.send(Unknown).unwrap_err()), reason);
+    let map = procshare::SharedMap::<u8, Unknown>::with_capacity(4096).unwrap();
+    ends_with(&map.insert(&1, &Unknown).unwrap_err(), reason);
+    // A handle, of which the encoder knows nothing.
+    let counters = SharedQueue::new(8).unwrap();
+    let counter = procshare::SharedCounter::new(0).unwrap();
+    let error = counters.put(counter).unwrap_err();
+    assert!(error.to_string().contains("pass it to Process::spawn"), "{error}");
+    // The next error has its own reason.
+    ends_with(&unknown.put(Unknown).unwrap_err(), reason);
+}
+
 #[test]
 fn a_panic_in_an_items_code_leaves_the_queue_whole() {
     let _watchdog = watchdog(60);

@@ -169,7 +169,10 @@ impl Channel {
                     units: (shape.capacity.bytes / UNIT as u64) as u32,
                     reserve: if lane.is_some() { REFERENCE as u32 } else { 0 },
                 },
-                largest: lane.as_ref().map_or(shape.capacity.bytes, Lane::size) as usize,
+                largest: lane
+                    .as_ref()
+                    .map_or(shape.capacity.bytes, Lane::size)
+                    .min(isize::MAX as u64) as usize,
                 lane,
             }
         }))

@@ -25,9 +25,9 @@ use std::time::{Duration, Instant};
 
 /// Passes messages from many processes to many, first in, first out.
 ///
-/// Items are anything `serde` can encode. The queue is bounded, in items and in bytes ([`Capacity`]). Encoding happens
-/// before the queue is locked and decoding afterwards; producers and consumers have locks of their own, and nobody
-/// waits with one held. Cloning a handle is cheap, and handles travel to child processes as arguments.
+/// Items are anything `serde` can encode, of any size. The queue is bounded by their number, and by their bytes if those are
+/// named ([`Capacity`]). Encoding happens before the queue is locked and decoding afterwards; producers and consumers have
+/// locks of their own, and nobody waits with one held. Cloning a handle is cheap, and handles travel to child processes as arguments.
 ///
 /// # Who takes part
 ///
@@ -39,8 +39,8 @@ use std::time::{Duration, Instant};
 /// ([`wait_for_peers`](Self::wait_for_peers) says so of any queue). A parent that wants its workers to wait while it
 /// has nothing to say keeps a handle it has not used. At most 64 processes take part at a time.
 ///
-/// Of several producers each one's items stay in order. A put that waits for room has no place in a line: a large item
-/// may wait for long while small ones pass it.
+/// Of several producers each one's items stay in order. A put that waits for room has no place in a line: where bytes are
+/// named, a large item may wait for long while small ones pass it.
 ///
 /// # What happens on death
 ///

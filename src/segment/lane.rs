@@ -77,7 +77,7 @@ impl Lane {
             .map_err(|error| os_error("writing an item", error))
     }
 
-    /// Appends `len` bytes from `position` on to `buffer`.
+    /// Appends `len` bytes from `position` on to `buffer`, which has room for a word more then.
     pub(crate) fn read(&self, position: u64, len: u64, buffer: &mut Vec<u8>) -> Result<()> {
         let (fd, held) = self.file()?;
         let start = buffer.len();
@@ -88,7 +88,7 @@ impl Lane {
         }
         check_memory(len)?;
         buffer
-            .try_reserve_exact(len as usize)
+            .try_reserve_exact(len as usize + 8)
             .map_err(|_| Error::new(ErrorKind::OutOfMemory, format!("no memory for an item of {len} bytes")))?;
         buffer.resize(start + len as usize, 0);
         let (first, rest) = buffer[start..].split_at_mut(self.until_wrap(position).min(len) as usize);
@@ -99,10 +99,14 @@ impl Lane {
         })
     }
 
-    /// Gives the memory of `len` bytes back, and that of their first page, before which all was given back.
+    /// Gives the pages back that end among `len` bytes; what lies before these in the first one was given back before.
     pub(crate) fn give_back(&self, from: u64, len: u64) {
-        let before = from % map::page_size() as u64;
-        self.clear(from - before, len + before);
+        let page = map::page_size() as u64;
+        let before = from % page;
+        let pages = (before + len) / page;
+        if pages > 0 {
+            self.clear(from - before, pages * page);
+        }
     }
 
     /// Gives the memory of just these bytes back, as far as they fill pages.
