@@ -35,7 +35,7 @@
 //! |---|---|
 //! | 0 | magic, `procshr\0` in memory on a little-endian machine |
 //! | 1 | layout version (low half), flags: 1 persistent, 2 frozen (high half) |
-//! | 2 | length in bytes of what is mapped; without lanes the file has exactly this length |
+//! | 2 | length in bytes; the file has exactly this length, or that with lanes |
 //! | 3 | creator's user id (for tools; what counts is the file's owner) |
 //! | 4, 5 | inode numbers of the PID and the time namespace; 0 is unknown, and matches nothing |
 //! | 6, 7 | boot id |
@@ -43,7 +43,7 @@
 //! | 10 | bytes in use |
 //! | 11, 12 | number of directory buckets (a power of two); number of objects |
 //! | 13 | where the newest entry stands; it ends where the bytes in use end |
-//! | 14 | length in bytes of a file with lanes, 0 without |
+//! | 14 | whether the file has lanes behind what is mapped: 0 undecided, 1 never, 2 always |
 //! | 15 | zero |
 //! | 16–79 | attach table: `[ start time:32 \| image:8 \| PID:22 ]`, one line for each process, 0 is free |
 //! | 80– | buckets: byte offset of the first entry of each chain |
@@ -80,9 +80,10 @@
 //! consumer:16 | producer:16 | either:16 ]`, the number of handles in each role. Queues and pipes have no structural
 //! schema: they record a name, by default that of the Rust type.
 //!
-//! A file in memory that queues may lie in is longer than what is mapped, by lanes: one for each 4096 bytes of the mapping, all
-//! of the same length, a power of two of up to 2^40 bytes, as long as the process that makes it may make files. A queue has the
-//! lane of the place where it begins. Lanes take no memory where nothing was written, and are never mapped.
+//! The file of a segment in memory becomes longer than what is mapped when a queue comes that is bounded by its items alone,
+//! and an anonymous one is so from the beginning: by a lane for each 4096 bytes of the mapping, all of the same length, the
+//! largest power of two up to 2^40 with which the file is not longer than 2^62. A queue has the lane of the place where it
+//! begins. Lanes take no memory where nothing was written, and are never mapped.
 //!
 //! | map | words |
 //! |---|---|

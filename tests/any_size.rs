@@ -364,12 +364,33 @@ fn a_limit_of_file_sizes_is_an_error_and_no_signal() {
         limit(libc::RLIMIT_FSIZE, before);
         queue.put(Blob::new(1, 100_000)).unwrap();
         assert_eq!(queue.get().unwrap(), Blob::new(1, 100_000));
-        // As long as files may become, a queue holds more than its ring.
-        limit(libc::RLIMIT_FSIZE, 1 << 30);
-        let queue = SharedQueue::<Blob>::new(100).unwrap();
-        queue.put(Blob::new(1, 10 * MIB)).unwrap();
-        assert_eq!(queue.get().unwrap(), Blob::new(1, 10 * MIB));
+        // What it is it stays.
+        assert!(matches!(
+            bounded.put(Blob::new(1, 100_000)),
+            Err(SendError::TooLarge { .. })
+        ));
     });
+}
+
+#[procshare::test]
+fn a_queue_on_a_disk_is_bounded_by_the_bytes_it_was_made_with() {
+    let _watchdog = watchdog(60);
+    let path = std::env::temp_dir().join(unique("any-size"));
+    let segment = Segment::create_file(&path, 1 << 18).unwrap();
+    let queue = segment.queue::<Blob>("queue", 10).unwrap();
+    let outcome = queue.put(Blob::new(1, 100_000));
+    match queue.capacity_bytes() {
+        RING => {
+            assert!(matches!(outcome, Err(SendError::TooLarge { .. })));
+            assert_eq!(std::fs::metadata(&path).unwrap().len(), 1 << 18);
+        }
+        // The folder is in memory.
+        _ => assert_eq!(queue.get(), Ok(Blob::new(1, 100_000))),
+    }
+    drop(queue);
+    // Whatever its length is now, it can be opened.
+    drop(segment);
+    Segment::open_file(&path).unwrap().unlink().unwrap();
 }
 
 /// An item of 2^40 elements, which counts how many of them were asked for.

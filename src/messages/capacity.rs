@@ -24,8 +24,9 @@ const MOST_ITEMS: u64 = 1 << 30;
 /// [`TooLarge`](crate::SendError::TooLarge). An item takes its encoded bytes, rounded up to eight, and eight more. The bytes are
 /// rounded up to a power of two, 4 KiB at least and 4 GiB at most.
 ///
-/// Queues on a disk, and those made by a process whose files may not become longer (`ulimit -f`), are bounded by the bytes
-/// that are taken when they are created, also where none are named.
+/// Queues on a disk, and those made by a process whose files may be only so long (`ulimit -f`), are bounded by the bytes that
+/// are taken when they are created, also where none are named. In the machine's shared-memory folder the file of a queue
+/// bounded by items alone seems to be terabytes long; what it takes is what `du` shows.
 ///
 /// # Examples
 ///

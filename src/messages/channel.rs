@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, QUEUE_FORGETS, QUEUE_SEATS, Spec, text_fingerprint};
 use crate::primitive::{AtomicU64, Deadline, Ordering};
 use crate::raw::{Bounds, Company, MOST_SEATS, Moved, RawQueue, Stop, Stretch, Waiting, bytes_of_seats};
-use crate::segment::Lane;
+use crate::segment::{Lane, Segment, SegmentBuilder};
 use std::fmt::Display;
 
 /// A channel's flag: items that do not fit into its ring go elsewhere, if there is such a place.
@@ -65,6 +65,18 @@ impl Shape {
                 .ring_at()
                 .saturating_add(self.capacity.bytes)
                 .saturating_mul(channels),
+        }
+    }
+
+    /// The builder of a segment for such channels alone.
+    pub(super) fn builder(self, spec: &Spec<'_>) -> Result<SegmentBuilder> {
+        Ok(SegmentBuilder::for_object(spec)?.with_lanes(self.capacity.in_items))
+    }
+
+    /// Makes sure that items of such channels have a place outside their rings, if there can be one.
+    pub(super) fn prepare(self, segment: &Segment) {
+        if self.capacity.in_items {
+            segment.decide_lanes();
         }
     }
 

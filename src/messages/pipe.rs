@@ -105,7 +105,8 @@ impl<T> Connection<T> {
             std::any::type_name::<T>(),
             Shape::new(capacity.into().rounded()?, SEATS),
         );
-        let handle = Handle::new_alone(&shape.spec(Kind::Pipe, &type_name), &shape.write_pipe())?;
+        let spec = shape.spec(Kind::Pipe, &type_name);
+        let handle = Handle::new_in(&shape.builder(&spec)?, &spec, &shape.write_pipe())?;
         Ok((Self::claim(&handle, 0)?, Self::claim(&handle, 1)?))
     }
 
@@ -134,7 +135,8 @@ impl<T> Connection<T> {
             std::any::type_name::<T>(),
             Shape::new(capacity.into().rounded()?, SEATS),
         );
-        let handle = Handle::create_alone(name, &shape.spec(Kind::Pipe, &type_name), &shape.write_pipe())?;
+        let spec = shape.spec(Kind::Pipe, &type_name);
+        let handle = Handle::create_in(&shape.builder(&spec)?, name, &spec, &shape.write_pipe())?;
         Self::claim(&handle, 0)
     }
 

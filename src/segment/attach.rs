@@ -227,7 +227,6 @@ fn attach(fd: OwnedFd, mapping: Mapping, header: &Header, name: Option<SegmentNa
         fd,
         flags: header.flags,
         buckets: header.buckets,
-        file_length: header.file_length,
         registration,
         farewell: Farewell::new(name),
     })))
@@ -235,12 +234,17 @@ fn attach(fd: OwnedFd, mapping: Mapping, header: &Header, name: Option<SegmentNa
 
 /// Checks a copy of the file's header and maps what the header says, which is not all of a file with lanes.
 pub(super) fn map_and_check(fd: &OwnedFd) -> Result<(Mapping, Header)> {
-    let file_length = map::stat(fd.as_fd()).map_err(|error| os_error("fstat", error))?.len;
-    header::check_shortest(file_length)?;
+    let file_length = || match map::stat(fd.as_fd()) {
+        Ok(stat) => Ok(stat.len),
+        Err(error) => Err(os_error("fstat", error)),
+    };
+    header::check_shortest(file_length()?)?;
     let mut copy = [0; HEADER_WORDS * 8];
     map::read_at(fd.as_fd(), &mut copy, 0).map_err(|error| os_error("reading the header", error))?;
-    let header = Header::parse(&header::words_of(&copy), file_length)?;
-    let length = header.length;
+    // Asked after the header was read: somebody may just add lanes, which the header tells of when they are there.
+    let file_length = file_length()?;
+    let header = Header::parse(&header::words_of(&copy), file_length);
+    let length = header.as_ref().map_or(file_length, |header| header.length);
     // Files of other file systems have no seals to ask for; what cannot be asked is not sealed.
     let sealed = map::seals(fd.as_fd()).ok();
     let frozen = sealed
@@ -260,6 +264,7 @@ pub(super) fn map_and_check(fd: &OwnedFd) -> Result<(Mapping, Header)> {
         }
         mapping => mapping.map_err(|error| os_error("mmap", error))?,
     };
+    let header = header?;
     match (header.flags & FROZEN != 0, frozen) {
         (true, false) => Err(Error::new(
             ErrorKind::Seals,

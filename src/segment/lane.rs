@@ -1,42 +1,23 @@
 //! `Lane`: bytes of a segment's file behind what is mapped, for items that a queue does not hold in its ring.
 //!
 //! Bytes that were never written take no memory, nor do those that were given back. They are not mapped but written and read
-//! by calls, so that a full file system or used-up memory is an error and no signal. The file ends where it would if each 4096
-//! bytes of the mapping had a lane of the same length, a power of two; an object of that size or more has a lane to itself,
-//! by its place. What a lane holds is for the object to say (`raw/trail.rs`).
+//! by calls, so that a full file system or used-up memory is an error and no signal. Each 4096 bytes of the mapping have a lane
+//! of the same length, so that an object of that size or more has one to itself. What it holds is for the object to say
+//! (`raw/trail.rs`).
 
-#[cfg(feature = "messages")]
-use {
-    super::Segment,
-    super::refused::os_error,
-    crate::error::{Error, ErrorKind, Result},
-    crate::sys::map::{self, AsFd, BorrowedFd},
-    crate::sys::memory,
-};
+use super::Segment;
+use super::build::add_lanes;
+use super::refused::os_error;
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::header;
+use crate::primitive::Ordering;
+use crate::sys::map::{self, AsFd, BorrowedFd};
+use crate::sys::memory;
 
-/// An object this large, or larger, has a lane to itself.
-const SPACING: u64 = 4096;
-/// No lane is longer.
-const LONGEST: u64 = 1 << 40;
-/// Shorter ones are not worth having.
-const SHORTEST: u64 = 1 << 20;
-/// No file is longer, whatever the file system allows.
-const LONGEST_FILE: u64 = 1 << 62;
 /// After so many bytes the question how much memory is left is asked again: it costs some ten microseconds.
-#[cfg(feature = "messages")]
 const ASKED_EACH: u64 = 1 << 20;
 
-/// The length of a segment's file with lanes, where a file may have so many bytes; `None` if that is too few.
-pub(super) fn file_length(length: u64, limit: u64) -> Option<u64> {
-    let lanes = length.div_ceil(SPACING);
-    let each = limit.min(LONGEST_FILE).checked_sub(length)? / lanes;
-    let size = each.min(LONGEST).checked_ilog2().map(|log| 1 << log);
-    let size: u64 = size.filter(|size| *size >= SHORTEST)?;
-    Some(length + lanes * size)
-}
-
 /// One object's stretch of the file. Positions in it are counted on and on.
-#[cfg(feature = "messages")]
 #[derive(Clone)]
 pub(crate) struct Lane {
     segment: Segment,
@@ -44,21 +25,41 @@ pub(crate) struct Lane {
     size: u64,
 }
 
-#[cfg(feature = "messages")]
 impl Segment {
+    /// Adds lanes to a file in memory, unless that was decided before. On a disk the file would seem large to whoever copies it.
+    ///
+    /// | state | word | moved by | to | if that party dies there |
+    /// |---|---|---|---|---|
+    /// | undecided | 0 | whoever places a queue makes the file longer, always to the same length | the same | both lengths are right |
+    /// | undecided | 0 | the same, by one compare-exchange | decided, for good | – |
+    pub(crate) fn decide_lanes(&self) {
+        let word = &self.words()[header::word::LANES];
+        // Relaxed: the lanes are there before anything refers to them.
+        if self.is_frozen() || word.load(Ordering::Relaxed) != 0 {
+            return;
+        }
+        let fd = &self.0.fd;
+        let decision = match map::is_memory_backed(fd.as_fd()) {
+            Ok(true) => add_lanes(fd, self.capacity() as u64),
+            _ => header::NO_LANES,
+        };
+        let _ = word.compare_exchange(0, decision, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     /// The lane of the object at a byte offset, if the file has lanes.
     pub(crate) fn lane(&self, offset: u64) -> Option<Lane> {
         let length = self.capacity() as u64;
-        let size = (self.0.file_length - length) / length.div_ceil(SPACING);
-        size.is_power_of_two().then(|| Lane {
+        let size = header::lane_size(length)?;
+        // Relaxed: decided before the object was placed.
+        let has_lanes = self.words()[header::word::LANES].load(Ordering::Relaxed) == header::LANES;
+        has_lanes.then(|| Lane {
             segment: self.clone(),
-            base: length + offset / SPACING * size,
+            base: length + offset / header::LANE_EACH * size,
             size,
         })
     }
 }
 
-#[cfg(feature = "messages")]
 impl Lane {
     /// How many bytes it may hold at a time: the page whose memory is given back next holds no others.
     pub(crate) fn size(&self) -> u64 {
@@ -144,7 +145,6 @@ impl Lane {
 }
 
 /// Asks whether that much more memory can be had: the kernel kills somebody rather than refuse it.
-#[cfg(feature = "messages")]
 pub(crate) fn check_memory(len: u64) -> Result<()> {
     if len < ASKED_EACH {
         return Ok(());

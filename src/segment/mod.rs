@@ -5,6 +5,7 @@ mod build;
 mod inherit;
 #[cfg(any(fuzzing, feature = "crash-points"))]
 mod inspect;
+#[cfg(feature = "messages")]
 mod lane;
 mod lifetime;
 mod mapping;
@@ -78,9 +79,6 @@ struct Inner {
     fd: OwnedFd,
     flags: u32,
     buckets: u64,
-    /// How long the file is; it may have lanes behind what is mapped.
-    #[cfg_attr(not(feature = "messages"), allow(dead_code, reason = "only queues use lanes"))]
-    file_length: u64,
     registration: Option<Registration>,
     farewell: Farewell,
 }
