@@ -57,7 +57,7 @@ impl Trail {
     /// Where it stands.
     pub(crate) fn at(&self) -> u64 {
         // Acquire: pairs with the Release in `move_to` of the other side; memory before it has been given back (F2).
-        self.at.load(Ordering::Acquire)
+        self.at.load(Ordering::Acquire) & (POSITIONS - 1)
     }
 
     /// Moves on.
@@ -91,7 +91,7 @@ impl Trail {
     pub(super) fn left_by(&self, head: u64) -> Option<(u64, u64)> {
         // Relaxed: stored under the lock the caller holds.
         let (at, aside) = (self.at.load(Ordering::Relaxed), self.aside.load(Ordering::Relaxed));
-        (at != aside && self.is_marked(head)).then_some((at, aside))
+        (at != aside && self.is_marked(head)).then_some((at & (POSITIONS - 1), aside & (POSITIONS - 1)))
     }
 
     /// Whether a side's word is the one noted; closing does not move it.
