@@ -119,15 +119,16 @@ impl Record<'_> {
 
     pub(super) fn read<R: DeserializeOwned>(&self, worker: u32) -> Result<R, JobError> {
         match self.tag {
-            Tag::Value => decode(self.bytes)
-                .ok_or_else(|| JobError::Encoding("the result cannot be decoded as the type it has".to_owned())),
+            Tag::Value => decode(self.bytes).map_err(|reason| {
+                JobError::Encoding(format!("the result cannot be decoded as the type it has: {reason}"))
+            }),
             Tag::Panicked => Err(JobError::Panicked {
                 message: PanicMessage::from_bytes(self.bytes),
                 worker,
             }),
             Tag::Refused => {
                 let why = decode::<(ErrorKind, String)>(self.bytes);
-                let (kind, text) = why.unwrap_or_else(|| (ErrorKind::Encoding, "nobody can tell why".to_owned()));
+                let (kind, text) = why.unwrap_or_else(|_| (ErrorKind::Encoding, "nobody can tell why".to_owned()));
                 Err(JobError::refusal(kind, text))
             }
         }

@@ -5,6 +5,8 @@ mod build;
 mod inherit;
 #[cfg(any(fuzzing, feature = "crash-points"))]
 mod inspect;
+#[cfg(feature = "messages")]
+mod lane;
 mod lifetime;
 mod mapping;
 mod name;
@@ -17,6 +19,8 @@ mod unfinished;
 pub use build::SegmentBuilder;
 #[cfg(any(fuzzing, feature = "crash-points"))]
 pub use inspect::inspect;
+#[cfg(feature = "messages")]
+pub(crate) use lane::{Lane, check_memory};
 pub use lifetime::{clean, clean_folder};
 #[cfg(feature = "process")]
 pub(crate) use names::give_names_up;
