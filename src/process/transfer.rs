@@ -166,6 +166,12 @@ thread_local! {
     static TRANSFER: RefCell<Option<Transfer>> = const { RefCell::new(None) };
 }
 
+/// Puts another transfer, or none, in the place of the one under way. A thread whose thread-locals are gone has no place
+/// for one: handles are refused there.
+fn replace(next: Option<Transfer>) -> Option<Transfer> {
+    TRANSFER.try_with(|place| place.replace(next)).ok().flatten()
+}
+
 /// Ends the transfer it was made for, also by a panic.
 struct Restore(Option<Transfer>);
 
@@ -173,7 +179,7 @@ impl Drop for Restore {
     fn drop(&mut self) {
         let before = self.0.take();
         // Dropped outside the borrow: segments detach here.
-        drop(TRANSFER.replace(before));
+        drop(replace(before));
     }
 }
 
@@ -184,9 +190,9 @@ fn transfer<T>(
 ) -> (postcard::Result<T>, Option<Transfer>) {
     let transfer = Transfer { direction, fault: None };
     // A value that spawns a child while it is serialised is odd, but no reason to mix two tables up.
-    let _restore = Restore(TRANSFER.replace(Some(transfer)));
+    let _restore = Restore(replace(Some(transfer)));
     let outcome = work();
-    (outcome, TRANSFER.take())
+    (outcome, replace(None))
 }
 
 fn explain(what: &str, error: &postcard::Error, transfer: Option<Transfer>) -> Error {
@@ -230,9 +236,9 @@ pub(crate) fn packing(work: impl FnOnce()) -> Luggage {
         }),
         fault: None,
     };
-    let _restore = Restore(TRANSFER.replace(Some(begun)));
+    let _restore = Restore(replace(Some(begun)));
     work();
-    match TRANSFER.take() {
+    match replace(None) {
         Some(Transfer {
             direction: Direction::Out(luggage),
             ..
@@ -249,7 +255,8 @@ pub(crate) fn pack_one<T: Serialize>(arguments: &T, buffer: &mut Vec<u8>) -> Res
 
 /// What went wrong in the transfer under way, so that it can go on.
 fn why_not(what: &str) -> Error {
-    let fault = TRANSFER.with_borrow_mut(|transfer| transfer.as_mut().and_then(|transfer| transfer.fault.take()));
+    let take = |transfer: &RefCell<Option<Transfer>>| transfer.borrow_mut().as_mut().and_then(|own| own.fault.take());
+    let fault = TRANSFER.try_with(take).ok().flatten();
     fault.unwrap_or_else(|| Error::new(ErrorKind::Encoding, what))
 }
 
@@ -287,7 +294,7 @@ pub(crate) fn unpacking<T>(segments: Vec<Segment>, work: impl FnOnce() -> T) -> 
         }),
         fault: None,
     };
-    let _restore = Restore(TRANSFER.replace(Some(begun)));
+    let _restore = Restore(replace(Some(begun)));
     work()
 }
 
@@ -327,8 +334,9 @@ fn refusal() -> Error {
 
 /// Does `work` in the transfer under way, and keeps the reason if it fails.
 fn with_direction<T>(work: impl FnOnce(&mut Direction) -> Result<T>) -> Result<T, String> {
-    TRANSFER.with_borrow_mut(|transfer| {
-        let Some(transfer) = transfer else {
+    let within = |transfer: &RefCell<Option<Transfer>>| {
+        let mut transfer = transfer.borrow_mut();
+        let Some(transfer) = transfer.as_mut() else {
             return Err(refusal().to_string());
         };
         work(&mut transfer.direction).map_err(|error| {
@@ -336,7 +344,8 @@ fn with_direction<T>(work: impl FnOnce(&mut Direction) -> Result<T>) -> Result<T
             transfer.fault.get_or_insert(error);
             text
         })
-    })
+    };
+    TRANSFER.try_with(within).unwrap_or_else(|_| Err(refusal().to_string()))
 }
 
 fn place_of(segment: &Segment) -> Result<u32, String> {
