@@ -458,3 +458,34 @@ fn a_busy_worker_keeps_no_segment_of_an_earlier_job() {
         second.get().unwrap();
     });
 }
+
+/// Thread-locals end one after the other, and those of this crate may be gone when a program's are dropped.
+#[procshare::test]
+fn a_pool_used_while_a_thread_ends_works_or_says_why_not() {
+    struct Last(Pool, std::sync::mpsc::Sender<(Result<u32, JobError>, bool)>);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let plain = self.0.apply(|a: u32| a + 1, (1,));
+            let counter = procshare::SharedCounter::new(0);
+            let with_handle =
+                counter.map(|counter| self.0.apply(|one: procshare::SharedCounter| one.get(), (counter,)));
+            let is_told = matches!(with_handle, Ok(Ok(0)) | Ok(Err(_)) | Err(_));
+            let _ = self.1.send((plain, is_told));
+        }
+    }
+    thread_local! {
+        static LAST: std::cell::RefCell<Option<Last>> = const { std::cell::RefCell::new(None) };
+    }
+    let _watchdog = watchdog(60);
+    let pool = Pool::new(1).unwrap();
+    let (send, receive) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        // Before the pool is used for the first time on this thread: what came first ends last.
+        LAST.with_borrow_mut(|last| *last = Some(Last(pool.clone(), send)));
+        assert_eq!(pool.apply(|a: u32| a, (7,)), Ok(7));
+    });
+    thread.join().unwrap();
+    let (plain, is_told) = receive.recv().unwrap();
+    assert_eq!(plain, Ok(2));
+    assert!(is_told);
+}
