@@ -72,7 +72,8 @@ fn kind_of(error: &io::Error) -> Option<ErrorKind> {
     })
 }
 
-#[cfg(all(test, target_os = "linux", not(miri)))]
+#[cfg(test)]
+#[cfg(all(target_os = "linux", not(miri)))]
 mod tests {
     use super::*;
 
