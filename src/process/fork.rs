@@ -53,10 +53,12 @@ impl Quiet {
         let patience = if are_all_ours { LINGERING } else { PERHAPS_LINGERING };
         let give_up = Instant::now() + patience;
         loop {
+            // Asked before the count, as this process may be stopped in it.
+            let is_last = Instant::now() > give_up;
             match fork::thread_count() {
                 Some(1) => return Ok(quiet),
                 // The kernel counts a thread for a moment after others have seen it end.
-                Some(_) if Instant::now() < give_up => clock::sleep(BETWEEN_COUNTS),
+                Some(_) if !is_last => clock::sleep(BETWEEN_COUNTS),
                 count => return Err(refusal(count)),
             }
         }
