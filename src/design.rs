@@ -170,7 +170,9 @@
 //!   torn down, tens of milliseconds later for a large process), or wait for one that writes a core file; two looks at
 //!   its threads must agree;
 //! - it has `exec`ed: the segment is no longer in its maps (asked when the word has stood still for 50 ms, and before a
-//!   call that does not wait gives up); or the attach table has it under another image;
+//!   call that does not wait gives up); or the attach table has it under another image, and the kernel says that it has
+//!   `exec`ed since it was forked. That a process has no line there proves nothing: fork children have none, nor have
+//!   those that found the table full;
 //! - in our own process: the image is another than ours.
 //!
 //! Stopped and traced processes are alive. A thread that ended is no proof: it may have leaked its guard, and the data
@@ -184,6 +186,9 @@
 //! PIDs and start times mean nothing across PID and time namespaces. A process computes its id once, with its
 //! namespaces, and again only when it finds the word on its wipe-on-fork page empty: then it is a fork child, `clone`d
 //! by whatever means. A child in other namespaces than its parent's is refused every lock of the segments it inherited.
+//! Where a filter refuses such a page, the word counts for the process whose PID is in it, which costs a `getpid` for
+//! each lock and each unlock. Whether a lock, a seat or a child is the caller's own is told from the word alone: no descriptor,
+//! no memory and no `/proc` is needed to give something back.
 //!
 //! # Who is stopped
 //!
@@ -355,18 +360,24 @@
 //! compared digest of program headers and notes (which hold the build id), an address checked to lie in the program's
 //! own text. Arguments and result travel through one memfd. Handles in the arguments become numbers in a table of
 //! descriptors, one per segment; close-on-exec is cleared in the child only, so that no other child inherits them, and
-//! set again when the child takes them over. A marker in the environment without its descriptor means nothing: a
-//! grandchild that runs the same program starts in its own `main`. A process that acts for another user than its own
-//! starts nobody so: the child would not trust the mailbox, and come to that `main` without end.
+//! set again when the child takes them over. A marker in the environment says which descriptor is the mailbox and whose
+//! child it is for; the child uses it up. Whoever finds one that names its parent, and gets no mailbox, ends at once: in its
+//! `main` it would start children, and they theirs, without end. One that names another means nothing: a grandchild
+//! that runs the same program starts in its own `main`. A program that has more rights than its caller takes nothing from
+//! it (`AT_SECURE`), so a process foresees whether its child would have: from its ids, and the bits and capabilities of
+//! the file. Then, and where `/proc/self/exe` leads to the dynamic loader, it starts nobody so.
 //!
 //! `Fork` copies this process, and only where that is sound: one thread (this crate's own are stopped for the moment), and
-//! no array guard. The copy knows of no children, watches nobody's orphans, runs one closure or errand, and leaves by
+//! no loan: no guard of an array and no chunk of a ring is alive or was leaked, by whichever thread
+//! (`primitive/loans.rs`). A server that is to copy itself asks the same. The copy knows of no children, watches nobody's orphans, runs one closure or errand, and leaves by
 //! `_exit`, also where it panics.
 //!
 //! `ForkServer` has a process with one thread copy itself. `clone(CLONE_PARENT)` makes the copy a child of the server's
 //! parent, which is the caller: it is waited for, signalled and reaped like any other. Mailbox, streams, folder and handles
 //! go to the server as descriptors of one message; the environment is in the mailbox. The copy puts in order what the C
-//! library's own `fork` would: the thread id it keeps, and the list of robust mutexes.
+//! library's own `fork` would: the thread id it keeps, and the list of robust mutexes. With glibc the kernel tells where
+//! that id stands; with musl it is looked for, and believed to be found when a mutex that knows its owner takes what is
+//! written there for its owner. Where it is not found, nobody serves.
 //!
 //! | state of a start | moved by | to | if that party dies there |
 //! |---|---|---|---|
@@ -396,6 +407,8 @@
 //! - A process that `exec`s while it holds a lock, and then attaches the same segment again, is told from its former
 //!   self by eight bits: one time in 255 it is not. Nor if more than 64 processes are attached, and it found no line in
 //!   the table.
+//! - Where the kernel refuses to empty a page on `fork`, a child that a process with PID 1 makes by a bare `clone` with a PID
+//!   namespace of its own has that PID as well, and passes for its parent.
 //! - A function that a child runs is known by its type alone. A closure that captures values without bytes has a type without
 //!   bytes too, and the child makes such values out of nothing: a type whose only purpose is to prove that something was done in
 //!   this process proves nothing there. The compiler offers no way to refuse it.
@@ -404,12 +417,10 @@
 //! - A fork child that never calls `exec` holds its parent's share of the file lock: the parent's last drop waits for
 //!   250 ms, and leaves the name to the child, or to `clean`.
 //! - The same holds for children by `Fork`: a name they are left with goes by `create` or `clean`.
-//! - Where the kernel does not tell where the C library keeps a thread's id, or that library is not glibc, children of a
-//!   fork server keep the server's in that place: `raise` and `abort` may then end them by another signal than asked.
 //! - A child forked by a process with several threads may use what it has inherited, but not create or open segments:
 //!   another thread may have held what that needs, as with any allocation.
-//! - A guard is inherited by a fork child. Dropping it there does nothing; using an array's guard there is using what
-//!   the parent has locked.
+//! - Guards and chunks are inherited by a child of somebody else's `fork`. Dropping or committing them there does nothing;
+//!   using an array's guard or a ring's chunk there is using what is the parent's.
 //! - With [`allow_user`](crate::SegmentBuilder::allow_user) the last to leave may lack the right to remove the name;
 //!   its owner's `create` or `clean` does.
 //! - A child forked inside the closure of a map's `update` has not got the lock, and its changes are refused.

@@ -124,7 +124,7 @@ pub enum ErrorKind {
     NotTransferable,
     /// Arguments or results could not be encoded or decoded.
     Encoding,
-    /// This process cannot be copied: it has other threads, or holds the lock of an array.
+    /// This process cannot be copied: it has other threads, or works on shared bytes in place.
     NotForkable,
     /// A child could not be started.
     Spawn,

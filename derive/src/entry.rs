@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::{Error, ItemFn, Result, parse_quote};
 
-/// Puts `procshare::init()` before the body of `fn main`.
+/// Puts before the body of `fn main` what lets children begin there, and sees to its end.
 pub(crate) fn main(args: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let mut function = parse("#[procshare::main]", args, item)?;
     if function.sig.ident != "main" {
@@ -13,7 +13,10 @@ pub(crate) fn main(args: TokenStream, item: TokenStream) -> Result<TokenStream> 
             "`#[procshare::main]` belongs on `fn main`, where a child process starts",
         ));
     }
-    function.block.stmts.insert(0, parse_quote!(::procshare::init();));
+    function.block.stmts.insert(
+        0,
+        parse_quote!(let _until_the_end = ::procshare::__private::enter_main();),
+    );
     Ok(function.into_token_stream())
 }
 

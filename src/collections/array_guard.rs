@@ -2,30 +2,12 @@
 
 use super::array::SharedArray;
 use crate::layout::Shareable;
+#[cfg(feature = "process")]
+use crate::primitive::loans::Loan;
 use crate::raw::{Held, RawMutex};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-
-thread_local! {
-    /// The guards this thread has, leaked ones too.
-    #[cfg(feature = "process")]
-    static GUARDS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
-}
-
-/// Returns how many guards of arrays this thread holds.
-#[cfg(feature = "process")]
-pub(crate) fn array_guards() -> usize {
-    GUARDS.get()
-}
-
-/// Counts a guard made or dropped.
-#[inline]
-fn count(_change: isize) {
-    #[cfg(feature = "process")]
-    // A thread that drops a guard in the last of its destructors is not asked any more.
-    let _ = GUARDS.try_with(|guards| guards.set(guards.get().wrapping_add_signed(_change)));
-}
 
 /// Holds the lock of a [`SharedArray`]; dereferences to its elements in place.
 ///
@@ -47,17 +29,20 @@ pub struct ArrayGuard<'a, T: Shareable> {
     held: Held,
     /// Whether the thread was panicking when it locked: then a panic at the drop is no news.
     panicking: bool,
+    #[cfg(feature = "process")]
+    _loan: Loan,
     /// The lock belongs to the thread that took it.
     not_send: PhantomData<*const ()>,
 }
 
 impl<'a, T: Shareable> ArrayGuard<'a, T> {
     pub(super) fn new(array: &'a SharedArray<T>, held: Held) -> Self {
-        count(1);
         ArrayGuard {
             array,
             held,
             panicking: std::thread::panicking(),
+            #[cfg(feature = "process")]
+            _loan: Loan::new(),
             not_send: PhantomData,
         }
     }
@@ -116,7 +101,6 @@ impl<T: Shareable> DerefMut for ArrayGuard<'_, T> {
 impl<T: Shareable> Drop for ArrayGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        count(-1);
         let owner = self.held.owner;
         if !RawMutex::is_caller(owner) {
             return; // A fork child inherited the guard; the lock is its parent's.

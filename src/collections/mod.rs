@@ -24,8 +24,6 @@ mod value_guard;
 
 pub use array::SharedArray;
 pub use array_guard::ArrayGuard;
-#[cfg(feature = "process")]
-pub(crate) use array_guard::array_guards;
 pub use atomic::{AtomicInteger, SharedAtomic, SharedAtomicArray};
 pub use counter::SharedCounter;
 pub use frozen::FrozenArray;

@@ -3,6 +3,8 @@
 use super::consumer::Consumer;
 use super::producer::Producer;
 use crate::layout::Shareable;
+#[cfg(feature = "process")]
+use crate::primitive::loans::Loan;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
@@ -37,6 +39,8 @@ pub struct WriteChunk<'a, T: Shareable> {
     places: usize,
     /// Whether the thread was panicking when it opened the chunk: then a panic at the drop is no news.
     panicking: bool,
+    #[cfg(feature = "process")]
+    _loan: Loan,
 }
 
 /// Values of a ring, read in place and taken out as one.
@@ -59,6 +63,8 @@ pub struct WriteChunk<'a, T: Shareable> {
 pub struct ReadChunk<'a, T: Shareable> {
     consumer: &'a mut Consumer<T>,
     values: usize,
+    #[cfg(feature = "process")]
+    _loan: Loan,
 }
 
 impl<'a, T: Shareable> WriteChunk<'a, T> {
@@ -69,6 +75,8 @@ impl<'a, T: Shareable> WriteChunk<'a, T> {
             producer,
             places,
             panicking: std::thread::panicking(),
+            #[cfg(feature = "process")]
+            _loan: Loan::new(),
         }
     }
 
@@ -99,7 +107,12 @@ impl<'a, T: Shareable> ReadChunk<'a, T> {
     #[inline]
     pub(super) fn new(consumer: &'a mut Consumer<T>, values: usize) -> Self {
         const { assert_element::<T>() }
-        ReadChunk { consumer, values }
+        ReadChunk {
+            consumer,
+            values,
+            #[cfg(feature = "process")]
+            _loan: Loan::new(),
+        }
     }
 
     /// Takes the first `values` values out and leaves the others in.

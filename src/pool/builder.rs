@@ -247,7 +247,7 @@ impl PoolBuilder {
         // Forked now: when a worker is to be replaced, this process has more than one thread.
         let template = (method == StartMethod::Fork).then(Server::forked).transpose()?;
         let hire: Hire = Box::new(move |setup| {
-            let builder = Process::builder().daemon(true);
+            let builder = Process::builder().daemon(true).detached(true);
             let builder = match &template {
                 Some(template) => builder.served_by(template.clone()),
                 None => builder.start_method(method),

@@ -12,7 +12,6 @@ use crate::process::mailbox::check_memory;
 use crate::raw::board::{BoardWords, MOST_SLOTS, MOST_WORKERS, RawBoard, RawSlot};
 use crate::segment::{Segment, os_error};
 use crate::sys::map::{self, AsFd, OwnedFd};
-use crate::sys::spawn;
 use std::io;
 use std::sync::Arc;
 
@@ -175,8 +174,8 @@ impl Memory {
         if rest.is_empty() {
             return Ok(());
         }
-        self.check_room(slot, 0, rest.len())?;
-        spawn::write_at(self.spill.as_fd(), rest, self.job_offset(slot))
+        self.check_room(0, rest.len())?;
+        map::write_at(self.spill.as_fd(), rest, self.job_offset(slot))
     }
 
     /// Reads `len` bytes of a job that this process has claimed.
@@ -193,7 +192,7 @@ impl Memory {
         // none of a slot that is taken.
         unsafe { into.as_mut_ptr().copy_from_nonoverlapping(self.page(slot, 0), first) };
         if len > JOB_BYTES {
-            spawn::read_at(self.spill.as_fd(), &mut into[JOB_BYTES..], self.job_offset(slot))?;
+            map::read_at(self.spill.as_fd(), &mut into[JOB_BYTES..], self.job_offset(slot))?;
         }
         Ok(())
     }
@@ -224,8 +223,8 @@ impl Memory {
 
     /// Writes results into the file directly.
     pub(super) fn write_results(&self, slot: usize, bytes: &[u8], at: u64) -> io::Result<()> {
-        self.check_room(slot, at, bytes.len())?;
-        spawn::write_at(self.spill.as_fd(), bytes, self.result_offset(slot) + at)
+        self.check_room(at, bytes.len())?;
+        map::write_at(self.spill.as_fd(), bytes, self.result_offset(slot) + at)
     }
 
     fn read_window(&self, slot: usize, into: &mut [u8]) {
@@ -249,7 +248,7 @@ impl Memory {
         bytes.resize(len, 0);
         let (file, window) = bytes.split_at_mut(in_file as usize);
         if !file.is_empty() {
-            spawn::read_at(self.spill.as_fd(), file, self.result_offset(slot))?;
+            map::read_at(self.spill.as_fd(), file, self.result_offset(slot))?;
         }
         self.read_window(slot, window);
         Ok(bytes)
@@ -263,12 +262,12 @@ impl Memory {
         self.job_offset(slot) + self.shape.stride
     }
 
-    /// Asks whether so many bytes more fit in a slot's part of the file, beyond which writing is a signal, and in memory.
-    fn check_room(&self, slot: usize, at: u64, len: usize) -> io::Result<()> {
-        let len = len as u64;
-        let end = self.result_offset(slot).saturating_add(at).saturating_add(len);
-        if at.saturating_add(len) > self.shape.stride || end > map::file_size_limit() {
-            return Err(io::ErrorKind::FileTooLarge.into());
+    /// Asks whether so many bytes more fit in a slot's part of the file, and in memory.
+    fn check_room(&self, at: u64, len: usize) -> io::Result<()> {
+        let (len, most) = (len as u64, self.shape.stride);
+        if at.saturating_add(len) > most {
+            let message = format!("a job, and its results, may take {most} bytes each (see ulimit -f)");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
         }
         check_memory(len)
     }

@@ -5,6 +5,8 @@
 use super::timeline::{Bar, Ending, Timeline};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{AtomicU64, Ordering};
+use crate::segment::os_error;
+use crate::sys::map;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -103,21 +105,15 @@ impl Timeline {
     /// ```
     pub fn write_svg(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        replace(path, self.to_svg()?.as_bytes()).map_err(|error| {
-            let kind = match error.kind() {
-                io::ErrorKind::NotFound => ErrorKind::NotFound,
-                io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::OutOfMemory,
-                _ => ErrorKind::Io,
-            };
-            Error::new(kind, format!("writing {}", path.display())).with_source(error)
-        })
+        replace(path, self.to_svg()?.as_bytes())
+            .map_err(|error| os_error(&format!("writing {}", path.display()), error))
     }
 }
 
 /// Puts a file in the place of another, in one step for everybody who looks.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
+    map::check_end(bytes.len() as u64)?;
     let file_name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let mut name = OsString::from(".");
     name.push(file_name);

@@ -4,6 +4,13 @@
 //! every fork child (`MADV_WIPEONFORK`), raw `clone` included, where no handler of ours would run: a child that finds
 //! it empty computes its id anew instead of passing for its parent.
 //!
+//! Where the kernel gives no such page, because a filter of system calls refuses it, the word lies elsewhere and counts
+//! only for the process whose PID is in it: that costs a `getpid`. A handler empties it in children made by `fork`, for
+//! one that begins a PID namespace may have its parent's number.
+//!
+//! Whether an id is the calling process's own is told from that word alone, so it can always be told: the process
+//! that made the id has computed the word, and a fork child finds it empty or another.
+//!
 //! A child may have been born into another PID or time namespace, where its ids mean nothing to its parent's peers.
 //! So an id is computed anew only together with a look at the namespaces, and refused when they have changed.
 
@@ -13,9 +20,14 @@ use crate::sys;
 use core::cell::Cell;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-/// This process's ids mean nothing to the peers of the segments it has mapped.
+/// Why this process has no id that means anything to the peers of the segments it has mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Foreign;
+pub(crate) enum Foreign {
+    /// It was moved to other namespaces than theirs.
+    Moved,
+    /// Who it is cannot be found out for now: there is no descriptor, or no memory, to ask with.
+    Starved,
+}
 
 /// The namespaces this process lives in, as inode numbers; 0 is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,18 +42,22 @@ thread_local! {
     static CACHED: Cell<u64> = const { Cell::new(UNKNOWN) };
 }
 
-/// Stands in for the page until that is mapped; stays zero.
+/// Stands for the page until somebody asks for that; stays zero.
+static NOT_ASKED: AtomicU64 = AtomicU64::new(0);
+/// Stands for the page where there is none; stays zero, so that nothing is believed without a look at `BY_PID`.
 static NO_PAGE: AtomicU64 = AtomicU64::new(0);
+/// The process word where there is no page: believed by the process whose PID it holds.
+static BY_PID: AtomicU64 = AtomicU64::new(0);
 /// The word on the wipe-on-fork page: the process half of our ids, and the start time in ticks above it. Zero before the
-/// first use and after a fork.
-static PROCESS: AtomicPtr<AtomicU64> = AtomicPtr::new((&raw const NO_PAGE).cast_mut());
+/// first use and after a fork. Once it leads to the page, or to `NO_PAGE`, it does so for ever.
+static PROCESS: AtomicPtr<AtomicU64> = AtomicPtr::new((&raw const NOT_ASKED).cast_mut());
 /// The namespaces of the first computation, kept across fork so that a child can compare.
 static PID_NAMESPACE: AtomicU64 = AtomicU64::new(0);
 static TIME_NAMESPACE: AtomicU64 = AtomicU64::new(0);
 
 #[inline]
 fn process_word() -> &'static AtomicU64 {
-    // SAFETY: PROCESS holds the address of NO_PAGE or of a page that is mapped for the life of the process; both hold
+    // SAFETY: PROCESS holds the address of a static or of a page that is mapped for the life of the process; each holds
     // an AtomicU64. Acquire pairs with the Release in `adopt_page`.
     unsafe { &*PROCESS.load(Ordering::Acquire) }
 }
@@ -57,13 +73,37 @@ pub(crate) fn current() -> Result<OwnerId, Foreign> {
     compute()
 }
 
-/// Tells whether `owner` is the calling thread, or another of its process: false in a fork child of that.
+/// Tells whether `owner` is the calling thread, or another of its process: false in a fork child of that. It asks for
+/// nothing that could be refused.
 #[inline]
 pub(crate) fn is_current_process(owner: OwnerId) -> bool {
-    // Relaxed: a fork child finds zero or its own half, since the kernel emptied the page before it began. Zero stands
-    // there too where there was no memory for the page; then the id must be computed.
-    process_word().load(Ordering::Relaxed) as u32 == owner.process() as u32
-        || current().is_ok_and(|me| me.process() == owner.process())
+    is_here(process_word(), owner.process() as u32)
+}
+
+#[inline]
+fn is_here(word: &AtomicU64, half: u32) -> bool {
+    // Relaxed: a fork child finds zero or its own half, since the kernel emptied the page before it began.
+    word.load(Ordering::Relaxed) as u32 == half || is_here_without_page(half)
+}
+
+#[cold]
+fn is_here_without_page(half: u32) -> bool {
+    half != 0 && known() as u32 == half
+}
+
+/// The process word, as far as it is the calling process's: zero if that has computed none.
+fn known() -> u64 {
+    let word = process_word();
+    if !core::ptr::eq(word, &NO_PAGE) {
+        return word.load(Ordering::Relaxed);
+    }
+    // Relaxed: the word is all there is to know.
+    let word = BY_PID.load(Ordering::Relaxed);
+    if OwnerId::pid_of_half(word) == OwnerId::pid_of_half(sys::identity::process_id().into()) {
+        word
+    } else {
+        0
+    }
 }
 
 /// The process that asked for it, so that it can tell later at the price of one load whether it still is that one.
@@ -86,19 +126,17 @@ impl Home {
     /// Whether the calling process is the one: false in a fork child of it.
     #[inline]
     pub(crate) fn is_here(self) -> bool {
-        // Relaxed: as in `is_current_process`.
-        self.word.load(Ordering::Relaxed) as u32 == self.half || self.is_here_without_page()
-    }
-
-    #[cold]
-    fn is_here_without_page(self) -> bool {
-        current().is_ok_and(|me| me.process() as u32 == self.half)
+        is_here(self.word, self.half)
     }
 }
 
 #[cold]
 fn compute() -> Result<OwnerId, Foreign> {
     let process = ensure_process()? & u64::from(u32::MAX);
+    let cached = CACHED.get();
+    if cached >> 32 == process {
+        return Ok(OwnerId::from_cache(cached)); // There is no page to have said so at once.
+    }
     let id = OwnerId::of_thread(sys::identity::thread_id(), sys::identity::image_nonce(), process);
     CACHED.set(id.word());
     Ok(id)
@@ -106,23 +144,35 @@ fn compute() -> Result<OwnerId, Foreign> {
 
 /// Fills the process word if it is empty; one computation serves all threads, so that they agree for ever.
 fn ensure_process() -> Result<u64, Foreign> {
-    let word = adopt_page();
-    // Relaxed, here and below: the word is all there is to know.
-    if let Some(known) = word
-        .map(|word| word.load(Ordering::Relaxed))
-        .filter(|known| *known != 0)
-    {
-        return Ok(known);
+    adopt_page();
+    let word = match process_word() {
+        word if core::ptr::eq(word, &NO_PAGE) => &BY_PID,
+        word => word,
+    };
+    // Relaxed, here and below: the word is all there is to know. What a forebear left in it is not known.
+    let before = word.load(Ordering::Relaxed);
+    match known() {
+        0 => {}
+        known => return Ok(known),
     }
-    let identity = sys::identity::identity();
+    let identity = find_identity()?;
     check_namespaces(&identity)?;
     asymmetric::enlist(); // Nobody takes a lock, or part in anything, without an id.
     let half = OwnerId::process_half(identity.pid, start_bits(identity.start));
     let process = identity.start << 32 | half;
-    // Without a page (no memory for one) nothing may be cached: every call comes here and computes.
-    match word.map(|word| word.compare_exchange(0, process, Ordering::Relaxed, Ordering::Relaxed)) {
-        None | Some(Ok(_)) => Ok(process),
-        Some(Err(earlier)) => Ok(earlier),
+    match word.compare_exchange(before, process, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => Ok(process),
+        Err(earlier) => Ok(earlier),
+    }
+}
+
+/// Asks who this process is; a fork child that has no descriptor to ask with does without its start time.
+fn find_identity() -> Result<sys::identity::Identity, Foreign> {
+    let has_forebear = PID_NAMESPACE.load(Ordering::Relaxed) != 0;
+    match sys::identity::identity() {
+        Ok(identity) => Ok(identity),
+        Err(_) if has_forebear => Ok(sys::identity::without_descriptors()),
+        Err(_) => Err(Foreign::Starved),
     }
 }
 
@@ -135,27 +185,39 @@ fn check_namespaces(identity: &sys::identity::Identity) -> Result<(), Foreign> {
         match kept.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => {}
             Err(before) if before == now => {}
-            Err(_) => return Err(Foreign),
+            Err(_) => return Err(Foreign::Moved),
         }
     }
     Ok(())
 }
 
-/// The process word on its page, mapping the page at the first call.
-fn adopt_page() -> Option<&'static AtomicU64> {
-    if !core::ptr::eq(process_word(), &NO_PAGE) {
-        return Some(process_word());
+/// Maps the page at the first call; where that is refused, it is for good, so that all threads agree.
+fn adopt_page() {
+    if !core::ptr::eq(process_word(), &NOT_ASKED) {
+        return;
     }
-    let page = sys::identity::fork_word().ok()?;
-    // Release: pairs with the Acquire in `process_word`.
-    PROCESS.store((&raw const *page).cast_mut(), Ordering::Release);
-    Some(page)
+    let word = sys::identity::fork_word().unwrap_or_else(|_| {
+        sys::identity::at_fork(forget);
+        &NO_PAGE
+    });
+    let (asked, word) = ((&raw const NOT_ASKED).cast_mut(), (&raw const *word).cast_mut());
+    // Release: pairs with the Acquire in `process_word`. If another thread was first, its choice holds.
+    let _ = PROCESS.compare_exchange(asked, word, Ordering::Release, Ordering::Relaxed);
+}
+
+/// Runs in children made by `fork`.
+extern "C" fn forget() {
+    BY_PID.store(0, Ordering::Relaxed);
 }
 
 /// Returns the namespaces this process computed its id in.
 #[allow(dead_code, reason = "models have no namespaces")]
 pub(crate) fn namespaces() -> Result<Namespaces, Foreign> {
     ensure_process()?;
+    if PID_NAMESPACE.load(Ordering::Relaxed) == 0 {
+        // `/proc` may have come since.
+        check_namespaces(&find_identity()?)?;
+    }
     Ok(Namespaces {
         pid: PID_NAMESPACE.load(Ordering::Relaxed),
         time: TIME_NAMESPACE.load(Ordering::Relaxed),
@@ -172,8 +234,10 @@ pub(crate) fn process_start() -> Result<u64, Foreign> {
 /// a process with one thread to another time namespace at once.
 #[cfg(not(procshare_loom))]
 pub(crate) fn is_at_home() -> bool {
-    let now = sys::identity::identity();
-    // Relaxed: single words that are written once.
-    let known = |kept: &AtomicU64, now: u64| kept.load(Ordering::Relaxed) == now && now != 0;
-    known(&PID_NAMESPACE, now.pid_namespace) && known(&TIME_NAMESPACE, now.time_namespace)
+    // Whoever asks first of all that this process does computes it here.
+    let (Ok(kept), Ok(now)) = (namespaces(), sys::identity::identity()) else {
+        return false;
+    };
+    let known = |kept: u64, now: u64| kept == now && now != 0;
+    known(kept.pid, now.pid_namespace) && known(kept.time, now.time_namespace)
 }

@@ -2,7 +2,7 @@
 
 use super::identity;
 use super::owner::{OwnerId, start_bits};
-use crate::sys::liveness::{Life, lacks_mapping, life};
+use crate::sys::liveness::{Life, has_execed, lacks_mapping, life};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Where a segment keeps the evidence about its peers: its address in this process and its attach table.
@@ -120,6 +120,10 @@ impl Peers {
 
     /// Whether the living process `owner.pid()` has attached again under another image than the owner's: it `exec`ed,
     /// and maps the segment once more, so that its maps alone would not tell.
+    ///
+    /// That the owner has no line proves nothing: a fork child has none, nor has whoever found the table full. And
+    /// a line with its PID and start may be that of a dead process which had both. Whoever attaches, line or not, first
+    /// removes such lines; a fork child does not, but the kernel tells whether it has `exec`ed.
     fn is_former_image(&self, owner: OwnerId, start: u64) -> bool {
         if start == 0 {
             return false;
@@ -134,7 +138,7 @@ impl Peers {
             }
             attached_anew |= entry.is_former_image_of(now);
         }
-        attached_anew
+        attached_anew && has_execed(owner.pid())
     }
 }
 

@@ -19,6 +19,8 @@ mod backoff;
 pub(crate) mod identity;
 #[cfg(not(procshare_loom))]
 pub(crate) mod liveness;
+#[cfg(all(feature = "process", not(procshare_loom)))]
+pub(crate) mod loans;
 #[cfg(not(procshare_loom))]
 mod polls;
 

@@ -66,6 +66,12 @@ impl OwnerId {
         (u64::from(start_bits) & 0x3ff) << 22 | (u64::from(pid) & ID_BITS)
     }
 
+    /// The PID in the half that all threads of a process share.
+    #[cfg(not(procshare_loom))]
+    pub(crate) fn pid_of_half(half: u64) -> u32 {
+        (half & ID_BITS) as u32
+    }
+
     /// The owner named by a lock word, or `None` if the word says "free".
     pub(crate) fn in_word(word: u64) -> Option<Self> {
         let id = word & !FLAGS;

@@ -1,7 +1,7 @@
 //! `Builder`: all that can be said about a child before it is started.
 
 use super::call::{Entry, Trampoline, trampoline};
-use super::child::{self, Core};
+use super::child::{self, AtEnd, Core};
 use super::environment::Environment;
 use super::handle::Process;
 use super::mailbox::Mailbox;
@@ -40,6 +40,7 @@ use std::sync::Arc;
 pub struct Builder {
     name: Option<String>,
     daemon: bool,
+    detached: bool,
     environment: Environment,
     folder: Option<PathBuf>,
     route: Route,
@@ -75,6 +76,7 @@ impl Builder {
     /// Says whether the child ends when this process ends.
     ///
     /// However this process ends, the child then ends as if killed: nothing more of it runs. Without this it runs on.
+    /// `#[procshare::main]` ends daemons when `main` has returned, before it waits for other children.
     ///
     /// # Examples
     ///
@@ -90,6 +92,24 @@ impl Builder {
     /// ```
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.daemon = daemon;
+        self
+    }
+
+    /// Says whether the end of `main` leaves the child alone, neither waiting for it nor ending it.
+    ///
+    /// See [`Process::detach`]. A daemon then ends with this process, not with its `main`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let _child = procshare::Process::builder().detached(true).spawn(|| (), ())?;
+    ///     Ok(()) // at once, whatever the child does
+    /// }
+    /// ```
+    pub fn detached(mut self, detached: bool) -> Self {
+        self.detached = detached;
         self
     }
 
@@ -238,7 +258,7 @@ impl Builder {
     pub(crate) fn start<R>(self, function: Trampoline, arguments: &impl Serialize) -> Result<Process<R>> {
         let route = self.route.clone();
         match route {
-            Route::Method(StartMethod::Fork) => fork::check_guards()?,
+            Route::Method(StartMethod::Fork) => fork::check_loans()?,
             Route::Method(_) => drop(entry::way()?),
             Route::Served(_) => {}
         }
@@ -279,7 +299,7 @@ impl Builder {
         F: FnOnce() -> R + Send + 'static,
         R: Serialize + DeserializeOwned,
     {
-        fork::check_guards()?;
+        fork::check_loans()?;
         let plan = self.plan()?;
         Ok(Process::new(fork::run(plan, closure)?))
     }
@@ -288,19 +308,17 @@ impl Builder {
     fn plan(self) -> Result<Plan> {
         self.environment.check()?;
         let open = |path: PathBuf| {
-            surroundings::open_folder(&path).map_err(|error| {
-                let kind = match error.kind() {
-                    std::io::ErrorKind::NotFound => ErrorKind::NotFound,
-                    std::io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
-                    _ => failure("", std::io::Error::from(error.kind())).kind(),
-                };
-                let message = format!("opening the working folder {}", path.display());
-                Error::new(kind, message).with_source(error)
-            })
+            surroundings::open_folder(&path)
+                .map_err(|error| failure(&format!("opening the working folder {}", path.display()), error))
         };
         Ok(Plan {
             name: self.name.unwrap_or_else(next_name),
             daemon: self.daemon,
+            at_end: match (self.detached, self.daemon) {
+                (true, _) => AtEnd::Leave,
+                (false, true) => AtEnd::End,
+                (false, false) => AtEnd::Wait,
+            },
             environment: self.environment,
             folder: self.folder.map(open).transpose()?,
         })
@@ -311,6 +329,7 @@ impl Builder {
 pub(super) struct Plan {
     pub(super) name: String,
     pub(super) daemon: bool,
+    pub(super) at_end: AtEnd,
     pub(super) environment: Environment,
     pub(super) folder: Option<OwnedFd>,
 }
@@ -344,7 +363,7 @@ impl Plan {
                 format!("process {pid} is no child of this one"),
             ));
         }
-        let core = Core::new(self.name.clone(), pid, pidfd, mailbox);
+        let core = Core::new(self.name.clone(), pid, pidfd, mailbox, self.at_end);
         child::enter(&core);
         crash_point!("start.named");
         Ok(core)

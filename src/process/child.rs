@@ -1,8 +1,9 @@
 //! What all handles of a child share, and `Child`, the handle that knows nothing of the result.
 
 use super::mailbox::{Answer, Mailbox};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::primitive::{Deadline, Home};
+use crate::segment::os_error;
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::spawn::{self, End, Signal};
 use parking_lot::Mutex;
@@ -12,7 +13,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// Where waiting fails, so often is asked instead.
-const ASK_AGAIN: Duration = Duration::from_millis(1);
+pub(super) const ASK_AGAIN: Duration = Duration::from_millis(1);
 
 /// The process that made something, told from its later copies.
 #[derive(Clone, Copy)]
@@ -46,7 +47,19 @@ pub(super) struct Core {
     state: Mutex<State>,
     /// Taken out by whoever joins.
     mailbox: Mutex<Option<Mailbox>>,
+    at_end: Mutex<AtEnd>,
     home: Origin,
+}
+
+/// What becomes of a child when its parent has nothing more to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AtEnd {
+    /// It is waited for.
+    Wait,
+    /// It is ended.
+    End,
+    /// It is left alone.
+    Leave,
 }
 
 /// What is known of a child.
@@ -59,13 +72,14 @@ enum State {
 
 impl Core {
     /// `pidfd` is `None` if somebody else was told of its end before we could ask for a descriptor.
-    pub(super) fn new(name: String, pid: u32, pidfd: Option<OwnedFd>, mailbox: Mailbox) -> Arc<Self> {
+    pub(super) fn new(name: String, pid: u32, pidfd: Option<OwnedFd>, mailbox: Mailbox, at_end: AtEnd) -> Arc<Self> {
         let running = pidfd.map(|pidfd| State::Running(Arc::new(pidfd)));
         Arc::new(Core {
             name,
             pid,
             state: Mutex::new(running.unwrap_or(State::Ended(End::Unknown))),
             mailbox: Mutex::new(Some(mailbox)),
+            at_end: Mutex::new(at_end),
             home: Origin::here(),
         })
     }
@@ -113,8 +127,9 @@ impl Core {
                 return None;
             }
             let waited = self.pidfd().map(|pidfd| spawn::wait(pidfd.as_fd(), left));
-            if let Some(Err(_)) = waited {
-                // As for a process without a right to any descriptor: the question is asked again soon.
+            if !matches!(waited, Some(Ok(false))) && self.look().is_none() {
+                // As for a process without a right to any descriptor, or a child whose end somebody who traces it has yet
+                // to hear of: the question is asked again soon.
                 std::thread::sleep(left.map_or(ASK_AGAIN, |left| left.min(ASK_AGAIN)));
             }
         }
@@ -129,17 +144,22 @@ impl Core {
         self.look().is_none()
     }
 
+    /// Has the end of its parent mean nothing to it.
+    pub(super) fn let_go(&self) {
+        *self.at_end.lock() = AtEnd::Leave;
+    }
+
+    /// Ends it at once.
+    pub(super) fn end(&self) -> Result<()> {
+        self.send(Signal::Kill)
+    }
+
     pub(super) fn send(&self, signal: Signal) -> Result<()> {
         let Some(pidfd) = self.pidfd() else {
             return Ok(());
         };
-        spawn::send(pidfd.as_fd(), signal).map_err(|error| {
-            let kind = match error.kind() {
-                std::io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
-                _ => ErrorKind::Io,
-            };
-            Error::new(kind, format!("sending a signal to {}", self.name)).with_source(error)
-        })
+        spawn::send(pidfd.as_fd(), signal)
+            .map_err(|error| os_error(&format!("sending a signal to {}", self.name), error))
     }
 
     /// Takes the mailbox, once: whoever has it has joined the child.
@@ -150,7 +170,7 @@ impl Core {
     /// What a child left that has ended, but for the bytes of a result; `None` if it was joined.
     pub(super) fn verdict(&self) -> Option<Answer> {
         let mailbox = self.mailbox.lock();
-        let unreadable = |error| Answer::Encoding(format!("the result cannot be read: {error}"));
+        let unreadable = |error| Mailbox::explain("read", &error);
         Some(mailbox.as_ref()?.read_verdict().unwrap_or_else(unreadable))
     }
 }
@@ -170,6 +190,17 @@ pub(super) fn enter(child: &Arc<Core>) {
 /// This process is a copy: it has no children yet.
 pub(super) fn forget() {
     CHILDREN.lock().clear();
+}
+
+/// The children of this process that still run.
+fn running() -> impl Iterator<Item = Arc<Core>> {
+    let children: Vec<_> = CHILDREN.lock().iter().filter_map(Weak::upgrade).collect();
+    children.into_iter().filter(|core| core.is_ours() && core.is_alive())
+}
+
+/// Those of them that this is to happen to at the end.
+pub(super) fn those(at_end: AtEnd) -> Vec<Arc<Core>> {
+    running().filter(|core| *core.at_end.lock() == at_end).collect()
 }
 
 /// Returns the children of this process that still run.
@@ -199,9 +230,7 @@ pub(super) fn forget() {
 /// ```
 #[must_use]
 pub fn active_children() -> Vec<Child> {
-    let children: Vec<_> = CHILDREN.lock().iter().filter_map(Weak::upgrade).collect();
-    let active = children.into_iter().filter(|core| core.is_ours() && core.is_alive());
-    active.map(Child).collect()
+    running().map(Child).collect()
 }
 
 /// Handles a child process whose result is somebody else's matter.
@@ -391,7 +420,7 @@ impl Child {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn kill(&self) -> Result<()> {
-        self.0.send(Signal::Kill)
+        self.0.end()
     }
 }
 

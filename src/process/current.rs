@@ -1,17 +1,36 @@
 //! `current`: who this process is among the processes of the program.
 
+use super::panics;
 use parking_lot::Mutex;
+use std::thread::ThreadId;
 
 /// The name of a process that this crate did not start.
 const MAIN: &str = "MainProcess";
 
-/// The id of a process that was told its name when it was started, and the name. A copy of it has another id; more to tell
-/// the two apart would cost every child a look at its namespaces.
-static OWN: Mutex<Option<(u32, String)>> = Mutex::new(None);
+/// What a process was told when it was started.
+struct Told {
+    /// Its id. A copy of it has another one; more to tell the two apart would cost every child a look at its namespaces.
+    id: u32,
+    name: String,
+    /// The thread that runs its function.
+    thread: ThreadId,
+}
+
+static OWN: Mutex<Option<Told>> = Mutex::new(None);
 
 /// The calling process is a child of that name.
 pub(super) fn begin(name: String) {
-    *OWN.lock() = Some((std::process::id(), name));
+    *OWN.lock() = Some(Told {
+        id: std::process::id(),
+        name,
+        thread: std::thread::current().id(),
+    });
+    panics::name();
+}
+
+/// Whether that thread runs this child's function.
+pub(super) fn is_first(thread: ThreadId) -> bool {
+    OWN.lock().as_ref().is_some_and(|own| own.thread == thread)
 }
 
 /// Returns what this process knows of itself.
@@ -38,9 +57,9 @@ pub fn current() -> Current {
     // A copy of a child that somebody else made is nobody's child here.
     let name = own
         .as_ref()
-        .filter(|(id, _)| *id == std::process::id())
-        .map(|(_, name)| name);
-    Current { name: name.cloned() }
+        .filter(|own| own.id == std::process::id())
+        .map(|own| own.name.clone());
+    Current { name }
 }
 
 /// Describes the calling process.
@@ -79,6 +98,20 @@ impl Current {
     #[must_use]
     pub fn id(&self) -> u32 {
         std::process::id()
+    }
+
+    /// Returns the process's id, as [`id`](Self::id) does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let current = procshare::process::current();
+    /// println!("{} is process {}", current.name(), current.pid());
+    /// assert_eq!(current.pid(), std::process::id());
+    /// ```
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.id()
     }
 
     /// Returns the id of the parent process; another's once that has ended.

@@ -1,22 +1,29 @@
 //! Where a child that was started anew begins: `init`, or the entry of a test.
 
 use super::errand::{self, Task};
-use super::mailbox::Mailbox;
+use super::mailbox::{Mailbox, Marker};
 use super::passage::Passage;
 use super::serve;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
 use crate::sys::executable::Executable;
+use crate::sys::{fork, spawn};
 use parking_lot::Mutex;
 use std::cell::Cell;
+use std::io::Write;
+use std::mem;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::OnceLock;
 
 /// The environment variable that tells a child which descriptor is its mailbox.
 ///
-/// It stays in the environment, which may be read by other threads while it is changed: whoever finds it without having
-/// inherited the descriptor itself begins in its own `main`.
+/// It names the parent as well. Whoever finds one that is for its own parent's child, but gets no mailbox, is a child that
+/// could not begin, and ends; one that is for somebody else means nothing.
 pub(super) const MARKER: &str = "PROCSHARE_CHILD";
+
+/// What stands there once the child has begun: its own children, and what it may `exec`, find no errand.
+const BEGUN: &str = "begun";
 
 /// How a child of this program comes to its entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +95,10 @@ pub(super) fn executable() -> Result<&'static Executable> {
 /// that was asked for and ends the process; otherwise it does nothing but allow
 /// [`Process::spawn`](crate::Process::spawn).
 ///
+/// The attribute also sees to the end of `main`, which this function cannot: it ends daemons, waits for the other
+/// children, and gives up the names of segments still in use. A program that calls this function joins its children
+/// itself, and the name of a segment that lies in a `static` stays until the next `create` or [`clean`](fn@crate::clean).
+///
 /// # Examples
 ///
 /// ```
@@ -102,22 +113,71 @@ pub fn init() {
     enter(Way::Main);
 }
 
+/// Whether this program waits for its children.
+static MANAGED: Mutex<bool> = Mutex::new(false);
+
+/// Lets child processes begin in a program that waits for them.
+pub(super) fn init_managed() {
+    *MANAGED.lock() = true;
+    enter(Way::Main);
+}
+
+pub(super) fn is_managed() -> bool {
+    *MANAGED.lock()
+}
+
 /// Lets child processes begin in the test of that path.
 pub fn enter_test(path: &'static str) {
     enter(Way::Test(path));
 }
 
 fn enter(way: Way) {
+    /// An environment is asked once: a child that comes to an entry again has begun.
+    static ASKED: Mutex<bool> = Mutex::new(false);
     remember(way);
-    let marker = std::env::var(MARKER).ok();
-    if let Some(mailbox) = marker.and_then(|marker| Mailbox::inherited(&marker)) {
-        run(mailbox);
+    if mem::replace(&mut *ASKED.lock(), true) {
+        return;
+    }
+    let marker = std::env::var(MARKER).ok().and_then(|text| Marker::from_str(&text).ok());
+    match marker
+        .filter(Marker::is_for_us)
+        .map(|marker| Mailbox::inherited(&marker))
+    {
+        None => {}
+        Some(Some(mailbox)) => run(mailbox),
+        Some(None) => give_up(),
+    }
+}
+
+/// Ends a child that has no errand: in its `main` it would start children in turn, and they theirs.
+fn give_up() -> ! {
+    let text = format!(
+        "procshare: this process was started as a child (its environment has {MARKER}), but what it is to do did not \
+         reach it: its descriptors were closed before procshare::init(), or it has other rights than its parent\n"
+    );
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    spawn::exit_at_once(1)
+}
+
+/// The most threads a process may have at its entry to count as one with a single thread. The thread of a test harness
+/// that runs one test waits for that, and holds nothing.
+pub(super) fn most_threads(way: Way) -> usize {
+    if way.is_noisy() { 2 } else { 1 }
+}
+
+/// Has nobody else take this process's marker for its own, where no other thread can be reading the environment.
+fn use_marker_up() {
+    let most = way().map_or(1, most_threads);
+    if fork::thread_count().is_ok_and(|threads| threads <= most) {
+        // SAFETY: the calling thread is the only one, or the only one that does not wait for it.
+        unsafe { std::env::set_var(MARKER, BEGUN) };
     }
 }
 
 /// Runs what the mailbox asks for, and ends the process.
 fn run(mailbox: Mailbox) -> ! {
     keep_name();
+    use_marker_up();
     crash_point!("start.born");
     let taken = errand::take(&mailbox);
     if let Ok(taken) = &taken {

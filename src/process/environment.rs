@@ -1,6 +1,7 @@
 //! What a child's environment has other than its parent's.
 
 use super::entry::MARKER;
+use super::mailbox::Marker;
 use crate::error::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
@@ -55,7 +56,7 @@ impl Environment {
     }
 
     /// The lines `exec` takes, with this marker.
-    pub(super) fn lines(&self, marker: &str) -> Vec<CString> {
+    pub(super) fn lines(&self, marker: &Marker) -> Vec<CString> {
         let line = |(key, value): (OsString, OsString)| {
             let mut line = key.into_encoded_bytes();
             line.push(b'=');

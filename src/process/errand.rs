@@ -2,6 +2,7 @@
 
 use super::call::{self, Trampoline, trampoline_at};
 use super::current;
+use super::end;
 use super::entry;
 use super::environment::Environment;
 use super::mailbox::{Answer, Mailbox};
@@ -73,13 +74,15 @@ pub(super) fn carry_out(mailbox: &Mailbox, taken: Result<Taken>, passage: Passag
 
 /// Leaves the answer in the mailbox, and returns the exit status.
 pub(super) fn leave(mailbox: &Mailbox, answer: Answer) -> i32 {
+    end::tidy_up();
     crash_point!("start.done");
-    let code = answer.exit_code();
+    let mut code = answer.exit_code();
     if let Err(error) = mailbox.answer(&answer) {
         drop(answer);
-        // Perhaps there is memory for this at least; if not, the parent sees the exit status.
-        let text = format!("the result could not be handed over: {error}");
-        let _ = mailbox.answer(&Answer::Encoding(text));
+        // Perhaps there is room for this at least; if not, the parent sees the exit status.
+        if mailbox.answer(&Mailbox::explain("handed over", &error)).is_err() {
+            code = 1;
+        }
     }
     crash_point!("start.answered");
     let _ = std::io::stdout().flush();

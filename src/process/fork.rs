@@ -5,12 +5,11 @@ use super::child::{self, Core};
 use super::errand::{self, leave, settle};
 use super::mailbox::Mailbox;
 use super::passage::Passage;
-use super::spawn::{self as launch, describe, failure};
+use super::spawn::{self as launch, describe, failure, proc_failure};
 use super::transfer::Luggage;
 use super::{call, current, orphans, server, watch};
-use crate::collections::array_guards;
 use crate::error::{Error, ErrorKind, Result};
-use crate::primitive::crash_point;
+use crate::primitive::{crash_point, loans::loans};
 use crate::sys::{clock, fork, spawn};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -23,13 +22,15 @@ const LINGERING: Duration = Duration::from_secs(1);
 const PERHAPS_LINGERING: Duration = Duration::from_millis(20);
 const BETWEEN_COUNTS: Duration = Duration::from_micros(100);
 
-/// Refuses to copy a process that holds an array's lock: the copy would have the elements, but not the lock.
-pub(super) fn check_guards() -> Result<()> {
-    match array_guards() {
+/// Refuses to copy a process that works on shared bytes in place: the copy would have them as well.
+pub(super) fn check_loans() -> Result<()> {
+    match loans() {
         0 => Ok(()),
-        guards => {
-            let message =
-                format!("this thread holds {guards} array guard(s), which a copy of the process cannot share");
+        loans => {
+            let message = format!(
+                "{loans} array guard(s) or ring chunk(s) of this process are alive or were leaked, whose bytes a copy of the \
+                 process cannot share: drop them first, or take another start method"
+            );
             Err(Error::new(ErrorKind::NotForkable, message))
         }
     }
@@ -43,25 +44,31 @@ impl Quiet {
     ///
     /// # Errors
     ///
-    /// `NotForkable` if there are others, or if that cannot be told.
+    /// `NotForkable` if there are others, or loans; what the system refuses if that cannot be told.
     pub(super) fn begin() -> Result<Self> {
-        check_guards()?;
+        check_loans()?;
         let quiet = Quiet(());
-        let before = fork::thread_count();
+        let count = || fork::thread_count().map_err(|error| proc_failure("counting threads", error));
+        let before = count()?;
         let ours = usize::from(watch::pause()) + usize::from(orphans::pause());
-        let are_all_ours = before.is_some_and(|before| before <= 1 + ours);
-        let patience = if are_all_ours { LINGERING } else { PERHAPS_LINGERING };
+        let patience = if before <= 1 + ours {
+            LINGERING
+        } else {
+            PERHAPS_LINGERING
+        };
         let give_up = Instant::now() + patience;
         loop {
             // Asked before the count, as this process may be stopped in it.
             let is_last = Instant::now() > give_up;
-            match fork::thread_count() {
-                Some(1) => return Ok(quiet),
+            match count()? {
+                1 => break,
                 // The kernel counts a thread for a moment after others have seen it end.
-                Some(_) if !is_last => clock::sleep(BETWEEN_COUNTS),
-                count => return Err(refusal(count)),
+                _ if !is_last => clock::sleep(BETWEEN_COUNTS),
+                threads => return Err(refusal(threads)),
             }
         }
+        check_loans()?; // Those of threads that have just ended.
+        Ok(quiet)
     }
 
     /// Copies this process; `None` in the copy, in which this crate knows of no children, and no signal is blocked.
@@ -89,14 +96,11 @@ impl Drop for Quiet {
     }
 }
 
-fn refusal(threads: Option<usize>) -> Error {
-    let message = match threads {
-        Some(threads) => format!(
-            "this process has {threads} threads; only one with a single thread can be copied: fork before others start, \
-             or take another start method"
-        ),
-        None => "how many threads this process has cannot be told, so it cannot be copied".to_owned(),
-    };
+fn refusal(threads: usize) -> Error {
+    let message = format!(
+        "this process has {threads} threads; only one with a single thread can be copied: fork before others start, \
+         or take another start method"
+    );
     Error::new(ErrorKind::NotForkable, message)
 }
 

@@ -4,7 +4,7 @@ use super::builder::Builder;
 use super::call::Entry;
 use super::child::{Child, Core};
 use super::join_error::JoinError;
-use super::mailbox::Answer;
+use super::mailbox::{Answer, Mailbox};
 use super::{orphans, transfer};
 use crate::error::{ErrorKind, Result};
 use crate::primitive::Deadline;
@@ -22,6 +22,10 @@ use std::time::{Duration, Instant};
 ///
 /// Dropping the handle does not end the child. A thread of this crate then waits for its end, so that it does not stay a
 /// zombie.
+///
+/// A program with `#[procshare::main]` waits, at the end of `main`, for all its children that still run, whether their
+/// handles were dropped or not; except for those it has let go with [`detach`](Self::detach), and for daemons, which it
+/// ends. A program that calls [`init`](crate::init) itself ends without them.
 ///
 /// # What happens on death
 ///
@@ -140,8 +144,8 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
     ///
     /// # Errors
     ///
-    /// [`NotForkable`](ErrorKind::NotForkable) if this process has more than one thread, or this thread holds the guard
-    /// of a [`SharedArray`](crate::SharedArray); [`Spawn`](ErrorKind::Spawn),
+    /// [`NotForkable`](ErrorKind::NotForkable) if this process has more than one thread, or a guard of a
+    /// [`SharedArray`](crate::SharedArray) or a chunk of a ring is alive in it or was leaked; [`Spawn`](ErrorKind::Spawn),
     /// [`TooManyDescriptors`](ErrorKind::TooManyDescriptors), [`OutOfMemory`](ErrorKind::OutOfMemory),
     /// [`Unsupported`](ErrorKind::Unsupported).
     ///
@@ -281,7 +285,7 @@ impl<R: DeserializeOwned> Process<R> {
         let mailbox = self.core.take_mailbox().ok_or(JoinError::AlreadyJoined)?;
         let answer = mailbox
             .read_answer()
-            .unwrap_or_else(|error| Answer::Encoding(format!("the result cannot be read: {error}")));
+            .unwrap_or_else(|error| Mailbox::explain("read", &error));
         drop(mailbox);
         orphans::reap();
         let bytes = result_of(end, answer)?;
@@ -311,6 +315,7 @@ pub(super) fn result_of(end: End, answer: Answer) -> Result<Vec<u8>, JoinError> 
         Answer::Encoding(text) => Err(JoinError::Encoding(text)),
         Answer::NotTransferable(text) => Err(JoinError::NotTransferable(text)),
         Answer::NotStarted(text) => Err(JoinError::NotStarted(text)),
+        Answer::OutOfMemory(text) => Err(JoinError::OutOfMemory(text)),
         Answer::Unread | Answer::Begun => Err(JoinError::Unknown),
     }
 }
@@ -469,7 +474,7 @@ impl<R> Process<R> {
     /// }
     /// ```
     pub fn kill(&self) -> Result<()> {
-        self.core.send(Signal::Kill)
+        self.core.end()
     }
 
     /// Asks the child to end, by SIGTERM.
@@ -500,6 +505,25 @@ impl<R> Process<R> {
 }
 
 impl<R> Process<R> {
+    /// Lets the child go: the end of `main` does not wait for it.
+    ///
+    /// It can still be waited for through its [`child`](Self::child), taken before. A [`daemon`](Builder::daemon) ends with
+    /// this process all the same, but not before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let child = procshare::Process::spawn(|| (), ())?;
+    ///     child.detach();
+    ///     Ok(()) // at once, whatever the child does
+    /// }
+    /// ```
+    pub fn detach(self) {
+        self.core.let_go();
+    }
+
     /// Names it until it is known to have ended.
     pub(crate) fn pidfd(&self) -> Option<Arc<OwnedFd>> {
         self.core.pidfd()

@@ -39,6 +39,8 @@ pub enum JoinError {
     NotTransferable(String),
     /// The child ended before it called the function.
     NotStarted(String),
+    /// There was no room for the result: memory, or the child's limit of file sizes.
+    OutOfMemory(String),
 }
 
 impl fmt::Display for JoinError {
@@ -50,7 +52,9 @@ impl fmt::Display for JoinError {
             JoinError::TimedOut => f.write_str("the child still ran when the time limit passed"),
             JoinError::Unknown => f.write_str("the child ended, nobody can tell how"),
             JoinError::AlreadyJoined => f.write_str("the child was joined before"),
-            JoinError::Encoding(text) | JoinError::NotTransferable(text) => f.write_str(text),
+            JoinError::Encoding(text) | JoinError::NotTransferable(text) | JoinError::OutOfMemory(text) => {
+                f.write_str(text)
+            }
             JoinError::NotStarted(text) => write!(f, "the child could not begin: {text}"),
         }
     }
@@ -65,6 +69,7 @@ impl From<JoinError> for Error {
             JoinError::Encoding(_) => ErrorKind::Encoding,
             JoinError::NotTransferable(_) => ErrorKind::NotTransferable,
             JoinError::NotStarted(_) => ErrorKind::Spawn,
+            JoinError::OutOfMemory(_) => ErrorKind::OutOfMemory,
             _ => ErrorKind::ChildFailed,
         };
         Error::new(kind, error.to_string())

@@ -11,8 +11,10 @@
 //! One word of the header is for a start by a server: the child's id, which the kernel writes while it makes the child.
 
 use crate::sys::map::{AsFd, OwnedFd};
-use crate::sys::{descriptor, identity, map, memory, spawn};
+use crate::sys::{descriptor, identity, liveness, map, memory};
+use std::fmt;
 use std::io;
+use std::str::FromStr;
 
 /// Words: state, length of the errand or answer, length of the arguments, id of a child made by a server.
 const HEADER_WORDS: usize = 4;
@@ -31,6 +33,7 @@ const PANICKED: u64 = 3;
 const ENCODING: u64 = 4;
 const NOT_TRANSFERABLE: u64 = 5;
 const NOT_STARTED: u64 = 6;
+const OUT_OF_MEMORY: u64 = 7;
 
 /// What a child leaves behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +52,8 @@ pub(crate) enum Answer {
     NotTransferable(String),
     /// The function was not called.
     NotStarted(String),
+    /// There was no room for the result.
+    OutOfMemory(String),
 }
 
 impl Answer {
@@ -70,6 +75,7 @@ impl Answer {
             Answer::Encoding(_) => ENCODING,
             Answer::NotTransferable(_) => NOT_TRANSFERABLE,
             Answer::NotStarted(_) => NOT_STARTED,
+            Answer::OutOfMemory(_) => OUT_OF_MEMORY,
         }
     }
 
@@ -80,7 +86,8 @@ impl Answer {
             Answer::Panicked(text)
             | Answer::Encoding(text)
             | Answer::NotTransferable(text)
-            | Answer::NotStarted(text) => text.as_bytes(),
+            | Answer::NotStarted(text)
+            | Answer::OutOfMemory(text) => text.as_bytes(),
         }
     }
 
@@ -94,6 +101,7 @@ impl Answer {
             ENCODING => Answer::Encoding(text(bytes)),
             NOT_TRANSFERABLE => Answer::NotTransferable(text(bytes)),
             NOT_STARTED => Answer::NotStarted(text(bytes)),
+            OUT_OF_MEMORY => Answer::OutOfMemory(text(bytes)),
             other => Answer::Encoding(format!("the child left a state {other} nobody writes")),
         }
     }
@@ -107,11 +115,75 @@ pub(crate) fn check_memory(len: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// What the environment of a child says: which descriptor is its mailbox, and whose child it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marker {
+    number: i32,
+    dev: u64,
+    ino: u64,
+    parent: u32,
+    /// When the parent started; 0 is unknown.
+    start: u64,
+}
+
+impl Marker {
+    /// Whether the one who was to find it can be the process whose parent is `parent`, begun at `start` (0 if that is
+    /// out of sight).
+    ///
+    /// An orphan's new parent is older than its first one. A parent that is younger has the marker itself from the one
+    /// named there, and did not mean it for its own children.
+    pub(super) fn is_for_child_of(&self, parent: u32, start: u64) -> bool {
+        parent == self.parent || (start, parent) < (self.start, self.parent)
+    }
+
+    /// Whether it can be meant for this process.
+    pub(super) fn is_for_us(&self) -> bool {
+        let parent = identity::parent_id();
+        self.is_for_child_of(parent, liveness::start_of(parent))
+    }
+}
+
+impl fmt::Display for Marker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.number, self.dev, self.ino)?;
+        write!(f, ":{}:{}", self.parent, self.start)
+    }
+}
+
+impl FromStr for Marker {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let numbers: Result<Vec<u64>, _> = text.split(':').map(str::parse).collect();
+        let [number, dev, ino, parent, start] = numbers.map_err(drop)?[..] else {
+            return Err(());
+        };
+        Ok(Marker {
+            number: number.try_into().map_err(drop)?,
+            dev,
+            ino,
+            parent: parent.try_into().map_err(drop)?,
+            start,
+        })
+    }
+}
+
 /// The memory file; of the child's or of the parent's side.
 #[derive(Debug)]
 pub(super) struct Mailbox(OwnedFd);
 
 impl Mailbox {
+    /// What is said instead of a result that cannot be handed over, or read.
+    pub(super) fn explain(what: &str, error: &io::Error) -> Answer {
+        let text = format!("the result could not be {what}: {error}");
+        match error.kind() {
+            io::ErrorKind::OutOfMemory | io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge => {
+                Answer::OutOfMemory(text)
+            }
+            _ => Answer::Encoding(text),
+        }
+    }
+
     /// Makes a mailbox with a child's errand and arguments in it.
     pub(super) fn post(errand: &[u8], arguments: &[u8]) -> io::Result<Self> {
         check_memory(arguments.len() as u64)?;
@@ -120,28 +192,35 @@ impl Mailbox {
         let mut first = Vec::with_capacity(HEADER as usize + errand.len());
         first.extend(lengths.iter().flat_map(|word| word.to_le_bytes()));
         first.extend(errand);
-        spawn::write_at(fd.as_fd(), &first, 0)?;
-        spawn::write_at(fd.as_fd(), arguments, first.len() as u64)?;
+        map::write_at(fd.as_fd(), &first, 0)?;
+        map::write_at(fd.as_fd(), arguments, first.len() as u64)?;
         Ok(Mailbox(fd))
     }
 
     /// The mailbox this process inherited, if it is the one the marker names.
-    pub(super) fn inherited(marker: &str) -> Option<Self> {
-        let mut parts = marker.splitn(3, ':');
-        let number = parts.next()?.parse().ok()?;
-        let dev = parts.next()?.parse().ok()?;
-        let ino = parts.next()?.parse().ok()?;
-        let fd = descriptor::take_inherited(number, dev, ino)?;
+    pub(super) fn inherited(marker: &Marker) -> Option<Self> {
+        let fd = descriptor::take_inherited(marker.number, marker.dev, marker.ino)?;
         // Whoever starts a program that acts for another user must not choose what it runs.
-        let owner = map::stat(fd.as_fd()).ok()?.uid;
-        (owner == identity::user_id()).then_some(Mailbox(fd))
+        let mailbox = Mailbox(fd);
+        mailbox.is_trusted().ok()?.then_some(mailbox)
     }
 
-    /// What a child must know to find it.
-    pub(super) fn marker(&self) -> io::Result<String> {
+    /// Whether a process that acts for the same user as this one takes it.
+    pub(super) fn is_trusted(&self) -> io::Result<bool> {
+        Ok(map::stat(self.0.as_fd())?.uid == identity::user_id())
+    }
+
+    /// What a child of this process must know to find it.
+    pub(super) fn marker(&self) -> io::Result<Marker> {
         let stat = map::stat(self.0.as_fd())?;
-        let number = descriptor::number(&self.0);
-        Ok(format!("{number}:{}:{}", stat.dev, stat.ino))
+        let parent = identity::process_id();
+        Ok(Marker {
+            number: descriptor::number(&self.0),
+            dev: stat.dev,
+            ino: stat.ino,
+            parent,
+            start: liveness::start_of(parent),
+        })
     }
 
     /// A mailbox that came with a message.
@@ -152,7 +231,7 @@ impl Mailbox {
     /// The child a server has made for it, if it has.
     pub(super) fn child(&self) -> io::Result<Option<u32>> {
         let mut bytes = [0; 4];
-        spawn::read_at(self.0.as_fd(), &mut bytes, CHILD_AT as u64)?;
+        map::read_at(self.0.as_fd(), &mut bytes, CHILD_AT as u64)?;
         Ok(Some(u32::from_ne_bytes(bytes)).filter(|pid| *pid != 0))
     }
 
@@ -165,7 +244,7 @@ impl Mailbox {
         let [_, errand_len, arguments_len, _] = self.header()?;
         let errand = self.part(HEADER, errand_len)?;
         let arguments = self.part(HEADER + errand_len, arguments_len)?;
-        spawn::truncate(self.0.as_fd(), HEADER)?;
+        map::set_len(self.0.as_fd(), HEADER)?;
         self.set_state(BEGUN)?;
         Ok((errand, arguments))
     }
@@ -179,8 +258,8 @@ impl Mailbox {
     pub(super) fn answer(&self, answer: &Answer) -> io::Result<()> {
         let bytes = answer.bytes();
         check_memory(bytes.len() as u64)?;
-        spawn::write_at(self.0.as_fd(), bytes, HEADER)?;
-        spawn::write_at(self.0.as_fd(), &(bytes.len() as u64).to_le_bytes(), 8)?;
+        map::write_at(self.0.as_fd(), bytes, HEADER)?;
+        map::write_at(self.0.as_fd(), &(bytes.len() as u64).to_le_bytes(), 8)?;
         self.set_state(answer.state())
     }
 
@@ -203,7 +282,7 @@ impl Mailbox {
 
     fn header(&self) -> io::Result<[u64; HEADER_WORDS]> {
         let mut bytes = [0; HEADER as usize];
-        spawn::read_at(self.0.as_fd(), &mut bytes, 0)?;
+        map::read_at(self.0.as_fd(), &mut bytes, 0)?;
         let mut words = bytes.chunks_exact(8);
         let mut word = || {
             words
@@ -219,12 +298,44 @@ impl Mailbox {
         if len > map::stat(self.0.as_fd())?.len.saturating_sub(offset) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let mut bytes = vec![0; len as usize];
-        spawn::read_at(self.0.as_fd(), &mut bytes, offset)?;
+        let mut bytes = Vec::new();
+        bytes
+            .try_reserve_exact(len as usize)
+            .map_err(|_| io::ErrorKind::OutOfMemory)?;
+        bytes.resize(len as usize, 0);
+        map::read_at(self.0.as_fd(), &mut bytes, offset)?;
         Ok(bytes)
     }
 
     fn set_state(&self, state: u64) -> io::Result<()> {
-        spawn::write_at(self.0.as_fd(), &state.to_le_bytes(), 0)
+        map::write_at(self.0.as_fd(), &state.to_le_bytes(), 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_is_for_children_of_its_parent_and_their_new_parents() {
+        let marker: Marker = "3:4:5:700:90".parse().unwrap();
+        assert_eq!(marker.to_string(), "3:4:5:700:90");
+        for (parent, start) in [(700, 90), (700, 0), (700, 91), (1, 2), (0, 0), (600, 90)] {
+            assert!(marker.is_for_child_of(parent, start), "{parent} of {start}");
+        }
+        for (parent, start) in [(701, 90), (1, 91), (900, 200)] {
+            assert!(!marker.is_for_child_of(parent, start), "{parent} of {start}");
+        }
+        for text in [
+            "",
+            "begun",
+            "1:2:3",
+            "1:2:3:4",
+            "1:2:3:4:5:6",
+            "-1:2:3:4:5",
+            "a:b:c:d:e",
+        ] {
+            assert_eq!(text.parse::<Marker>(), Err(()), "{text}");
+        }
     }
 }

@@ -31,7 +31,7 @@ pub enum StartMethod {
     Spawn,
     /// This process, which has no other thread, is copied.
     Fork,
-    /// A small server, started once like a child, is copied.
+    /// A small server, started once like a child, is copied. Python calls it `forkserver`, which is read as well.
     ForkServer,
 }
 
@@ -52,10 +52,37 @@ impl FromStr for StartMethod {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let named = NAMES.into_iter().find(|(_, name)| *name == text);
+        // Python writes it in one word, and identifiers hold no hyphen.
+        let is_same = |name: &str| name == text || name.replace('-', "") == text || name.replace('-', "_") == text;
+        let named = NAMES.into_iter().find(|(_, name)| is_same(name));
         named.map(|(method, _)| method).ok_or_else(|| {
-            let message = format!("a start method is spawn, fork or fork-server, found {text:?}");
+            let message = format!(
+                "a start method is spawn, fork or fork-server (also written forkserver or fork_server), found {text:?}"
+            );
             Error::new(ErrorKind::InvalidName, message)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_to_write_a_method_is_read_and_others_are_refused() {
+        for (method, name) in NAMES {
+            assert_eq!(method.to_string(), name);
+            assert_eq!(name.parse::<StartMethod>().unwrap(), method);
+        }
+        for name in ["forkserver", "fork_server", "fork-server"] {
+            assert_eq!(name.parse::<StartMethod>().unwrap(), StartMethod::ForkServer);
+        }
+        for name in ["", "Spawn", "fork ", "forkServer", "fork--server", "thread"] {
+            let error = name.parse::<StartMethod>().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidName);
+            let text = error.to_string();
+            let listed = ["spawn, fork or fork-server", "forkserver", "fork_server"];
+            assert!(listed.iter().all(|way| text.contains(way)), "{text}");
+        }
     }
 }

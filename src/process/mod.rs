@@ -10,6 +10,8 @@
 //! | what a child inherits | environment, working folder, standard streams, and of the descriptors that close on `exec` only its own |
 //! | how a child ends | as a value: its result, or a [`JoinError`](crate::JoinError) |
 //! | what if the parent ends first | the child runs on, unless it is a [`daemon`](Builder::daemon) |
+//! | what it says when it panics | on the standard error, its name, place and words; unless the program has set a panic hook |
+//! | what if `main` returns first | with `#[procshare::main]`, daemons are ended, and all others waited for but those [let go](Builder::detached) |
 //! | what if its handle is dropped | the child runs on, and leaves no zombie |
 //!
 //! # Start methods
@@ -18,7 +20,7 @@
 //! |---|---|---|---|---|
 //! | `Spawn`, unless said otherwise | nothing | [`init`](crate::init) | the program's start, about a millisecond | in doubt |
 //! | `ForkServer` | a small process with one thread | [`init`](crate::init) | a fraction of that, whatever this process's size | many children are started, or the program's start is slow |
-//! | `Fork` | this process, memory and all | one thread, no array guard held | more the larger this process is | children read what this process has computed |
+//! | `Fork` | this process, memory and all | one thread, no array guard or ring chunk alive | more the larger this process is | children read what this process has computed |
 //!
 //! `Spawn` and `ForkServer` give the same results, but for what a process takes from its parent and this crate does not
 //! carry over: a child of the server has the limits, priorities, groups, session and file-creation mask, and the ignored
@@ -30,6 +32,7 @@ mod builder;
 pub(crate) mod call;
 mod child;
 mod current;
+pub(crate) mod end;
 pub(crate) mod entry;
 mod environment;
 mod errand;
@@ -39,6 +42,7 @@ pub(crate) mod join_error;
 pub(crate) mod mailbox;
 mod method;
 mod orphans;
+mod panics;
 mod passage;
 mod scope;
 mod serve;

@@ -9,7 +9,7 @@
 //!
 //! A copy of this process has neither: its parent's orphans are not its children.
 
-use super::child::{Core, Origin};
+use super::child::{ASK_AGAIN, Core, Origin};
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{event, spawn};
 use parking_lot::Mutex;
@@ -84,12 +84,16 @@ fn watch_over(wake: &Arc<OwnedFd>) {
         let children: Vec<_> = orphans.iter().filter_map(|orphan| orphan.pidfd()).collect();
         let children = children.iter().map(AsFd::as_fd);
         let fds: Vec<_> = [wake.as_fd()].into_iter().chain(children).collect();
-        if spawn::wait_any(&fds, None).is_err() {
+        let Ok(ready) = spawn::wait_any(&fds, None) else {
             // No memory for the question: they are reaped at the next call of this crate.
             retire(wake);
             return;
-        }
+        };
         let _ = event::drain(wake.as_fd());
+        if ready[1..].contains(&true) && orphans.iter().all(|orphan| orphan.look().is_none()) {
+            // Somebody who traces it has yet to hear of its end.
+            std::thread::sleep(ASK_AGAIN);
+        }
     }
 }
 

@@ -5,9 +5,10 @@
 use super::current;
 use super::entry;
 use super::errand;
-use super::fork::NoReturn;
+use super::fork::{NoReturn, check_loans};
 use super::mailbox::{Answer, CHILD_AT, Mailbox};
 use super::passage::{Passage, Passed};
+use super::spawn::proc_failure;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
 use crate::sys::map::{AsFd, OwnedFd};
@@ -92,21 +93,32 @@ pub(super) fn begin(mailbox: Mailbox, socket: &Passed, parent: &Passed) -> i32 {
     }
 }
 
-/// Refuses to serve where a copy would lack threads.
+/// Refuses to serve where a copy would lack threads, or have what is lent to this process.
 fn check_threads() -> Result<()> {
-    // The thread of a test harness that runs one test waits for that, and holds nothing.
-    let most = if entry::way()?.is_noisy() { 2 } else { 1 };
-    match fork::thread_count() {
-        Some(threads) if threads <= most => Ok(()),
-        threads => {
-            let count = threads.map_or("an unknown number of".to_owned(), |threads| threads.to_string());
-            let message = format!(
-                "it came to procshare::init() with {count} threads: call it before others are started, or take another \
-                 start method"
-            );
-            Err(Error::new(ErrorKind::NotForkable, message))
-        }
+    check_loans()?;
+    let most = entry::most_threads(entry::way()?);
+    let threads = fork::thread_count().map_err(|error| proc_failure("counting threads", error))?;
+    if threads <= most {
+        return check_library();
     }
+    let message = format!(
+        "it came to procshare::init() with {threads} threads: call it before others are started, or take another start \
+         method"
+    );
+    Err(Error::new(ErrorKind::NotForkable, message))
+}
+
+/// Refuses to serve where copies would take themselves for their server.
+///
+/// Whoever calls it has one thread, or a second one that waits.
+pub(super) fn check_library() -> Result<()> {
+    // SAFETY: as said above.
+    if unsafe { fork::can_clone_sibling() } {
+        return Ok(());
+    }
+    let message = "where this C library keeps a thread's id is not known, so that signals a copy sends itself would reach its \
+                   server: take StartMethod::Spawn";
+    Err(Error::new(ErrorKind::Unsupported, message))
 }
 
 /// Serves until the socket's other end or the parent has gone, and returns the exit status.

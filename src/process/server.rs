@@ -14,7 +14,7 @@
 //! there, or made none. It has ended when its pidfd says so: no copy of the socket that somebody else holds matters.
 
 use super::builder::{Cargo, Plan};
-use super::child::Core;
+use super::child::{AtEnd, Core};
 use super::entry;
 use super::environment::Environment;
 use super::errand::{Errand, Task};
@@ -93,6 +93,7 @@ impl Server {
     /// `NotForkable`, as for the start method `Fork`.
     pub(crate) fn forked() -> Result<Arc<Server>> {
         let quiet = Quiet::begin()?;
+        serve::check_library()?;
         let (own, theirs) = socket::pair().map_err(|error| failure("socketpair", error))?;
         let parent = spawn::open_self().map_err(|error| failure("naming this process", error))?;
         let mailbox = Mailbox::post(&[], &[]).map_err(|error| failure("making the mailbox", error))?;
@@ -137,7 +138,7 @@ impl Server {
             failure("naming the server", error)
         })?;
         Ok(Server {
-            core: Core::new(serve::NAME.to_owned(), pid, pidfd, mailbox),
+            core: Core::new(serve::NAME.to_owned(), pid, pidfd, mailbox, AtEnd::Leave),
             user: identity::user_id(),
             socket: Mutex::new(Some(socket)),
         })

@@ -14,9 +14,11 @@ use super::passage::Passed;
 use super::transfer::Luggage;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
+use crate::segment::os_error_or;
+use crate::sys::executable::Executable;
 use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::surroundings::{self, Stream};
-use crate::sys::{Errno, errno_is, identity, spawn};
+use crate::sys::{privilege, spawn};
 use std::ffi::CString;
 use std::io;
 use std::sync::Arc;
@@ -78,16 +80,36 @@ pub(super) fn launch<'a>(
     environment: &Environment,
     mut keep: Vec<BorrowedFd<'a>>,
 ) -> Result<u32> {
-    // A program that acts for another user than its own takes nothing from its caller: the child would come to its own
-    // main, and start children there in turn.
-    if identity::is_privileged() {
-        let message = "this process acts for another user or group than its own, where a child would not trust it";
-        return Err(Error::new(ErrorKind::PermissionDenied, message));
-    }
+    check_program(mailbox)?;
     keep.push(mailbox.fd().as_fd());
     let marker = mailbox.marker().map_err(|error| failure("fstat", error))?;
     spawn::spawn_self(&command_line(way), &environment.lines(&marker), &keep, way.is_noisy())
-        .map_err(|error| failure("starting /proc/self/exe", error))
+        .map_err(|error| proc_failure("starting /proc/self/exe", error))
+}
+
+/// Refuses a start whose child would not come to its entry: it would come to its own main, and start children there in
+/// turn.
+fn check_program(mailbox: &Mailbox) -> Result<()> {
+    let trusted = mailbox.is_trusted().map_err(|error| failure("fstat", error))?;
+    // A program that has more rights than its caller takes nothing from it.
+    let gain = privilege::gain().or((!trusted).then_some("files it makes belong to another user"));
+    if let Some(gain) = gain {
+        let message = format!(
+            "a child of this program would have other rights than this process, and would not trust it: {gain}; take \
+             StartMethod::Fork, or give the program no rights of its own"
+        );
+        return Err(Error::new(ErrorKind::PermissionDenied, message));
+    }
+    if Executable::was_loaded_by_another() {
+        let program = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+        let message = format!(
+            "this program was started by way of {}, which a child would run in its place: start the program itself, or \
+             take StartMethod::Fork",
+            program.display()
+        );
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    Ok(())
 }
 
 /// The program's name as its caller gave it, and what leads a child to its entry.
@@ -104,17 +126,14 @@ fn command_line(way: Way) -> Vec<CString> {
 
 /// An error of the system in a step of a start.
 pub(super) fn failure(what: &str, error: io::Error) -> Error {
-    let kinds = [
-        (Errno::Emfile, ErrorKind::TooManyDescriptors),
-        (Errno::Enfile, ErrorKind::TooManyDescriptors),
-        (Errno::Enospc, ErrorKind::OutOfMemory),
-    ];
-    let known = kinds.into_iter().find(|(errno, _)| errno_is(&error, *errno));
-    let kind = match (known, error.kind()) {
-        (Some((_, kind)), _) => kind,
-        (None, io::ErrorKind::OutOfMemory) => ErrorKind::OutOfMemory,
-        (None, io::ErrorKind::Unsupported) => ErrorKind::Unsupported,
-        (None, _) => ErrorKind::Spawn,
-    };
-    Error::new(kind, what).with_source(error)
+    os_error_or(ErrorKind::Spawn, what, error)
+}
+
+/// As [`failure`], in a step that needs `/proc`.
+pub(super) fn proc_failure(what: &str, error: io::Error) -> Error {
+    if error.kind() != io::ErrorKind::NotFound {
+        return failure(what, error);
+    }
+    let message = format!("{what} failed: /proc is needed and cannot be read; mount it (mount -t proc proc /proc)");
+    Error::new(ErrorKind::Unsupported, message).with_source(error)
 }

@@ -17,7 +17,7 @@ use crate::messages::{
     Connection, Consumer, Parcel, Producer, Receiver, Reservation, Sender, Share, SharedQueue, Travel,
 };
 use crate::primitive::liveness::child_id;
-use crate::segment::Segment;
+use crate::segment::{Segment, os_error};
 use crate::sys::descriptor;
 use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
 use parking_lot::Mutex;
@@ -25,6 +25,7 @@ use serde::de::{self, Deserialize, DeserializeOwned, Deserializer};
 use serde::ser::{self, Serialize, Serializer};
 use std::any::Any;
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
@@ -129,11 +130,8 @@ impl Luggage {
         let place = match known {
             Some(place) => place,
             None => {
-                let passed = Passed::describe(segment.fd()).map_err(|error| {
-                    Error::new(ErrorKind::Io, "fstat")
-                        .with_source(error)
-                        .in_segment(segment.label())
-                })?;
+                let passed = Passed::describe(segment.fd())
+                    .map_err(|error| os_error("fstat", error).in_segment(segment.label()))?;
                 let same_file = |(_, other): &(Segment, Passed)| (other.dev, other.ino) == (passed.dev, passed.ino);
                 self.segments.iter().position(same_file).unwrap_or_else(|| {
                     self.segments.push((segment.clone(), passed));
@@ -162,7 +160,13 @@ struct Transfer {
 }
 
 thread_local! {
-    static TRANSFER: RefCell<Option<Transfer>> = const { RefCell::new(None) };
+    /// Without a destructor, so that it serves while the thread ends; whoever begins a transfer ends it.
+    static TRANSFER: RefCell<ManuallyDrop<Option<Transfer>>> = const { RefCell::new(ManuallyDrop::new(None)) };
+}
+
+/// Puts another transfer, or none, in the place of the one under way.
+fn replace(transfer: Option<Transfer>) -> Option<Transfer> {
+    ManuallyDrop::into_inner(TRANSFER.replace(ManuallyDrop::new(transfer)))
 }
 
 /// Ends the transfer it was made for, also by a panic.
@@ -172,7 +176,7 @@ impl Drop for Restore {
     fn drop(&mut self) {
         let before = self.0.take();
         // Dropped outside the borrow: segments detach here.
-        drop(TRANSFER.replace(before));
+        drop(replace(before));
     }
 }
 
@@ -183,9 +187,9 @@ fn transfer<T>(
 ) -> (postcard::Result<T>, Option<Transfer>) {
     let transfer = Transfer { direction, fault: None };
     // A value that spawns a child while it is serialised is odd, but no reason to mix two tables up.
-    let _restore = Restore(TRANSFER.replace(Some(transfer)));
+    let _restore = Restore(replace(Some(transfer)));
     let outcome = work();
-    (outcome, TRANSFER.take())
+    (outcome, replace(None))
 }
 
 fn explain(what: &str, error: &postcard::Error, transfer: Option<Transfer>) -> Error {
@@ -229,9 +233,9 @@ pub(crate) fn packing(work: impl FnOnce()) -> Luggage {
         }),
         fault: None,
     };
-    let _restore = Restore(TRANSFER.replace(Some(begun)));
+    let _restore = Restore(replace(Some(begun)));
     work();
-    match TRANSFER.take() {
+    match replace(None) {
         Some(Transfer {
             direction: Direction::Out(luggage),
             ..
@@ -272,7 +276,7 @@ pub(crate) fn unpacking<T>(segments: Vec<Segment>, work: impl FnOnce() -> T) -> 
         }),
         fault: None,
     };
-    let _restore = Restore(TRANSFER.replace(Some(begun)));
+    let _restore = Restore(replace(Some(begun)));
     work()
 }
 
@@ -313,7 +317,7 @@ fn refusal() -> Error {
 /// Does `work` in the transfer under way, and keeps the reason if it fails.
 fn with_direction<T>(work: impl FnOnce(&mut Direction) -> Result<T>) -> Result<T, String> {
     TRANSFER.with_borrow_mut(|transfer| {
-        let Some(transfer) = transfer else {
+        let Some(transfer) = (**transfer).as_mut() else {
             return Err(refusal().to_string());
         };
         work(&mut transfer.direction).map_err(|error| {

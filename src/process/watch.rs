@@ -55,6 +55,11 @@ pub(super) fn end_with(parent: OwnedFd) -> Result<()> {
     Ok(())
 }
 
+/// Whether this process ends with its parent.
+pub(super) fn is_kept() -> bool {
+    WATCH.lock().is_some()
+}
+
 /// Ends the watcher's thread for a while, so that this process can be copied; tells whether there was one.
 pub(super) fn pause() -> bool {
     let mut kept = WATCH.lock();

@@ -1,15 +1,15 @@
 //! Attaching to a segment somebody else made: nothing is believed before it is checked.
 
-use super::build::os_error;
 use super::lifetime::Farewell;
 use super::mapping::Mapping;
 use super::name::SegmentName;
+use super::refused::os_error;
 use super::{ANONYMOUS, Inner, Segment, SegmentBuilder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::header::{self, ATTACH_ENTRIES, FROZEN, HEADER_WORDS, word};
 use crate::layout::{Directory, Header};
 use crate::primitive::liveness::Attachment;
-use crate::primitive::{AtomicU64, Ordering, crash_point, identity};
+use crate::primitive::{AtomicU64, Foreign, Home, Ordering, crash_point, identity};
 use crate::raw::RawMutex;
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{self, map};
@@ -36,12 +36,14 @@ struct Line {
 pub(super) struct Registration {
     file: (u64, u64),
     entry: Attachment,
+    home: Home,
 }
 
 impl Registration {
     /// Enters the calling process into the attach table. A full table is no error: the file lock counts as well.
     pub(super) fn new(words: &[AtomicU64], fd: &OwnedFd) -> Result<Self> {
-        let entry = Attachment::current().map_err(|_| foreign_self())?;
+        let entry = Attachment::current().map_err(foreign_self)?;
+        let home = Home::of_caller().map_err(foreign_self)?;
         let stat = map::stat(fd.as_fd()).map_err(|error| os_error("fstat", error))?;
         let file = (stat.dev, stat.ino);
         let mut lines = LINES.lock();
@@ -54,12 +56,12 @@ impl Registration {
                 attachments: 1,
             }),
         }
-        Ok(Registration { file, entry })
+        Ok(Registration { file, entry, home })
     }
 
     /// Gives the share back, and the line with the last one; unless this is a fork child of the process it names.
     pub(super) fn deregister(&self, words: &[AtomicU64]) {
-        if Attachment::current() != Ok(self.entry) {
+        if !self.home.is_here() {
             return;
         }
         let mut lines = LINES.lock();
@@ -153,7 +155,8 @@ fn try_open(name: &SegmentName, builder: &SegmentBuilder, file: bool) -> Result<
         _ => return Ok(None),
     }
     let (mapping, header) = map_and_check(&fd)?;
-    let other_boot = header.boot_id != boot_id() && (file || known(header.boot_id) && known(boot_id()));
+    let this_boot = boot_id()?;
+    let other_boot = header.boot_id != this_boot && (file || known(header.boot_id) && known(this_boot));
     if other_boot && !file {
         let message = "it was made before the machine was last started";
         return Err(Error::new(ErrorKind::ForeignBoot, message));
@@ -218,14 +221,17 @@ fn attach(fd: OwnedFd, mapping: Mapping, header: &Header, name: Option<SegmentNa
         Some(Registration::new(mapping.words(), &fd)?)
     };
     crash_point!("open.registered");
-    Ok(Segment(Arc::new(Inner {
+    let segment = Segment(Arc::new(Inner {
         mapping,
         fd,
         flags: header.flags,
         buckets: header.buckets,
-        registration,
+        registration: Mutex::new(registration),
         farewell: Farewell::new(name),
-    })))
+    }));
+    #[cfg(feature = "process")]
+    super::names::enter(&segment.0);
+    Ok(segment)
 }
 
 /// Maps the file and checks a copy of its header.
@@ -286,7 +292,7 @@ fn check_user(found: u32, allowed: Option<u32>) -> Result<()> {
 }
 
 fn check_namespaces(header: &Header) -> Result<()> {
-    let own = identity::namespaces().map_err(|_| foreign_self())?;
+    let own = identity::namespaces().map_err(foreign_self)?;
     let pairs = [
         ("PID", header.pid_namespace, own.pid),
         ("time", header.time_namespace, own.time),
@@ -304,19 +310,33 @@ fn check_namespaces(header: &Header) -> Result<()> {
     Ok(())
 }
 
-/// The refusal of a process that was forked into another namespace than its parent's.
-pub(crate) fn foreign_self() -> Error {
-    let message = "this process was moved to another PID or time namespace, where its locks would mean nothing";
-    Error::new(ErrorKind::ForeignNamespace, message)
+/// The refusal of a process whose ids would mean nothing to its peers.
+pub(crate) fn foreign_self(why: Foreign) -> Error {
+    match why {
+        Foreign::Moved => Error::new(
+            ErrorKind::ForeignNamespace,
+            "this process was moved to another PID or time namespace, where its locks would mean nothing",
+        ),
+        Foreign::Starved => Error::new(
+            ErrorKind::TooManyDescriptors,
+            "two descriptors, or memory, are needed to find out who this process is, and cannot be had",
+        ),
+    }
 }
 
 /// This start of the machine; zeros if it cannot be told.
-pub(super) fn boot_id() -> [u64; 2] {
+pub(super) fn boot_id() -> Result<[u64; 2]> {
     static BOOT_ID: OnceLock<[u64; 2]> = OnceLock::new();
-    *BOOT_ID.get_or_init(|| {
-        let bytes = u128::from_le_bytes(sys::identity::boot_id().unwrap_or_default());
-        [bytes as u64, (bytes >> 64) as u64]
-    })
+    if let Some(known) = BOOT_ID.get() {
+        return Ok(*known);
+    }
+    let found = sys::identity::boot_id().map_err(|error| os_error("reading the machine's boot id", error))?;
+    let bytes = u128::from_le_bytes(found.unwrap_or_default());
+    let boot_id = [bytes as u64, (bytes >> 64) as u64];
+    if known(boot_id) {
+        return Ok(*BOOT_ID.get_or_init(|| boot_id));
+    }
+    Ok(boot_id) // It may be told later.
 }
 
 fn known(boot_id: [u64; 2]) -> bool {
@@ -336,16 +356,17 @@ fn reset_file(name: &SegmentName) -> Result<bool> {
         return Ok(false);
     }
     let (mapping, header) = map_and_check(&fd)?;
-    if header.boot_id == boot_id() && check_namespaces(&header).is_ok() {
+    let this_boot = boot_id()?;
+    if header.boot_id == this_boot && check_namespaces(&header).is_ok() {
         return Ok(true);
     }
-    if !known(boot_id()) {
+    if !known(this_boot) {
         return Err(Error::new(
             ErrorKind::ForeignBoot,
             "whether the machine was restarted cannot be told",
         ));
     }
-    let namespaces = identity::namespaces().map_err(|_| foreign_self())?;
+    let namespaces = identity::namespaces().map_err(foreign_self)?;
     if namespaces.pid == 0 || namespaces.time == 0 {
         check_namespaces(&header)?;
     }
@@ -359,13 +380,13 @@ fn reset_file(name: &SegmentName) -> Result<bool> {
         .for_each(|slot| slot.store(0, Ordering::Relaxed));
     crash_point!("reset.locks");
     // Unknown until all is stamped, so that a reset cut short is begun again.
-    words[word::BOOT_ID + 1].store(!boot_id()[1], Ordering::Relaxed);
+    words[word::BOOT_ID + 1].store(!this_boot[1], Ordering::Relaxed);
     // Relaxed: the exclusive lock excludes every other process.
     words[word::PID_NAMESPACE].store(namespaces.pid, Ordering::Relaxed);
     words[word::TIME_NAMESPACE].store(namespaces.time, Ordering::Relaxed);
-    words[word::BOOT_ID].store(boot_id()[0], Ordering::Relaxed);
+    words[word::BOOT_ID].store(this_boot[0], Ordering::Relaxed);
     crash_point!("reset.stamped");
-    words[word::BOOT_ID + 1].store(boot_id()[1], Ordering::Relaxed);
+    words[word::BOOT_ID + 1].store(this_boot[1], Ordering::Relaxed);
     Ok(true)
 }
 

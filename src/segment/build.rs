@@ -4,13 +4,15 @@ use super::attach::{self, Registration};
 use super::lifetime::{BETWEEN_TRIES, FORKED_CHILDREN, Farewell};
 use super::mapping::Mapping;
 use super::name::{SHARED_MEMORY, SegmentName};
+use super::refused::os_error;
 use super::unfinished::Unfinished;
 use super::{ANONYMOUS, Inner, Segment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Header, Spec, directory, header};
 use crate::primitive::{crash_point, identity};
 use crate::sys::map::{AsFd, OwnedFd};
-use crate::sys::{self, Errno, errno_is, map};
+use crate::sys::{self, map};
+use parking_lot::Mutex;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -400,6 +402,8 @@ impl SegmentBuilder {
         if let Some(inner) = Arc::get_mut(&mut segment.0) {
             inner.farewell.name = Some(name.clone());
         }
+        #[cfg(feature = "process")]
+        super::names::enter(&segment.0);
         Ok(segment)
     }
 
@@ -412,7 +416,7 @@ impl SegmentBuilder {
                 .keep_from_children()
                 .map_err(|error| os_error("madvise", error))?;
         }
-        let namespaces = identity::namespaces().map_err(|_| attach::foreign_self())?;
+        let namespaces = identity::namespaces().map_err(attach::foreign_self)?;
         let buckets = self.buckets.unwrap_or_else(|| directory::buckets_for(length));
         let header = Header {
             length,
@@ -420,7 +424,7 @@ impl SegmentBuilder {
             user: sys::identity::user_id(),
             pid_namespace: namespaces.pid,
             time_namespace: namespaces.time,
-            boot_id: attach::boot_id(),
+            boot_id: attach::boot_id()?,
             buckets,
         };
         header.format(mapping.words(), directory::first_used(buckets));
@@ -431,7 +435,7 @@ impl SegmentBuilder {
             fd,
             flags,
             buckets,
-            registration,
+            registration: Mutex::new(registration),
             farewell: Farewell::new(None),
         }));
         fill(&segment)?;
@@ -484,34 +488,4 @@ fn too_large(capacity: u64) -> Error {
         ErrorKind::InvalidCapacity,
         format!("{capacity} bytes and a directory cannot be addressed"),
     )
-}
-
-/// Turns an error of the operating system into the kind a program can match on.
-pub(crate) fn os_error(what: &str, error: io::Error) -> Error {
-    let by_errno = [
-        (Errno::Emfile, ErrorKind::TooManyDescriptors),
-        (Errno::Enfile, ErrorKind::TooManyDescriptors),
-        (Errno::Enospc, ErrorKind::OutOfMemory),
-        (Errno::Edquot, ErrorKind::OutOfMemory),
-        (Errno::Eloop, ErrorKind::NotARegularFile),
-        (Errno::Enxio, ErrorKind::NotARegularFile),
-        (Errno::Eisdir, ErrorKind::NotARegularFile),
-    ];
-    let by_kind = [
-        (io::ErrorKind::OutOfMemory, ErrorKind::OutOfMemory),
-        (io::ErrorKind::PermissionDenied, ErrorKind::PermissionDenied),
-        (io::ErrorKind::ReadOnlyFilesystem, ErrorKind::PermissionDenied),
-        (io::ErrorKind::NotFound, ErrorKind::NotFound),
-        (io::ErrorKind::Unsupported, ErrorKind::Unsupported),
-    ];
-    let kind = by_errno
-        .into_iter()
-        .find_map(|(errno, kind)| errno_is(&error, errno).then_some(kind))
-        .or_else(|| {
-            by_kind
-                .into_iter()
-                .find_map(|(io_kind, kind)| (error.kind() == io_kind).then_some(kind))
-        })
-        .unwrap_or(ErrorKind::Io);
-    Error::new(kind, format!("{what} failed")).with_source(error)
 }

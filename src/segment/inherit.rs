@@ -51,7 +51,7 @@ impl Segment {
     /// ```
     pub fn pass_to(&self, command: &mut Command, key: &str) -> Result<()> {
         let variable = variable(key)?;
-        let fail = |error| super::build::os_error("passing the segment", error).in_segment(self.label());
+        let fail = |error| super::refused::os_error("passing the segment", error).in_segment(self.label());
         let fd = &self.0.fd;
         let stat = map::stat(fd.as_fd()).map_err(fail)?;
         let path = match &self.0.farewell.name {

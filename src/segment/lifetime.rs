@@ -17,8 +17,8 @@
 //! - T2. Nobody tries to turn a shared lock into an exclusive one: a failed attempt would lose the shared one.
 
 use super::attach::{flags_of_any_version, map_and_check, somebody_is_attached};
-use super::build::os_error;
 use super::name::{PREFIX, SHARED_MEMORY, SegmentName, UNFINISHED};
+use super::refused::os_error;
 use super::{Inner, Segment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::header;
@@ -83,7 +83,7 @@ impl Farewell {
     }
 
     /// Whether this process attached, and is no copy of the one that did.
-    fn is_at_home(&self) -> bool {
+    pub(super) fn is_at_home(&self) -> bool {
         self.home.is_none_or(Home::is_here)
     }
 }
@@ -91,13 +91,26 @@ impl Farewell {
 impl Drop for Inner {
     fn drop(&mut self) {
         crash_point!("detach.begin");
-        if let Some(registration) = &self.registration {
+        self.deregister();
+        crash_point!("detach.deregistered");
+        if self.farewell.name.is_some() {
+            self.farewell.file = self.mortal_file();
+        }
+    }
+}
+
+impl Inner {
+    /// Leaves the attach table, once.
+    pub(super) fn deregister(&self) {
+        if let Some(registration) = self.registration.lock().take() {
             registration.deregister(self.mapping.words());
         }
-        crash_point!("detach.deregistered");
-        if self.farewell.name.is_some() && self.flags & header::PERSISTENT == 0 {
-            self.farewell.file = map::stat(self.fd.as_fd()).ok().map(|stat| (stat.dev, stat.ino));
-        }
+    }
+
+    /// Device and inode of a file whose name goes with its last user.
+    pub(super) fn mortal_file(&self) -> Option<(u64, u64)> {
+        let stat = map::stat(self.fd.as_fd()).ok()?;
+        (self.flags & header::PERSISTENT == 0).then_some((stat.dev, stat.ino))
     }
 }
 
@@ -109,23 +122,27 @@ pub(super) const BETWEEN_TRIES: Duration = Duration::from_micros(500);
 impl Drop for Farewell {
     fn drop(&mut self) {
         crash_point!("detach.unlocked");
-        let (Some(name), Some(file)) = (&self.name, self.file) else {
-            return;
-        };
-        // The descriptor just closed makes room for this one. What fails leaves an orphan, for `create` and `clean`.
-        let Ok(fresh) = map::open(&name.path) else {
-            return;
-        };
-        if !map::stat(fresh.as_fd()).is_ok_and(|stat| (stat.dev, stat.ino) == file) {
-            return;
+        if let (Some(name), Some(file)) = (&self.name, self.file) {
+            say_farewell(name, file, self.is_at_home());
         }
-        if self.is_at_home() {
-            // A child that never calls `exec` outlasts this: then it removes the name, or leaves an orphan.
-            let _ = remove_patiently(&fresh, &name.path);
-        } else {
-            // Whoever attached holds the lock while it lives: there is nothing to wait for.
-            let _ = try_remove(&fresh, &name.path);
-        }
+    }
+}
+
+/// Removes the name of a file this process holds no lock of any more, if nobody does.
+pub(super) fn say_farewell(name: &SegmentName, file: (u64, u64), at_home: bool) {
+    // The descriptor just closed makes room for this one. What fails leaves an orphan, for `create` and `clean`.
+    let Ok(fresh) = map::open(&name.path) else {
+        return;
+    };
+    if !map::stat(fresh.as_fd()).is_ok_and(|stat| (stat.dev, stat.ino) == file) {
+        return;
+    }
+    if at_home {
+        // A child that never calls `exec` outlasts this: then it removes the name, or leaves an orphan.
+        let _ = remove_patiently(&fresh, &name.path);
+    } else {
+        // Whoever attached holds the lock while it lives: there is nothing to wait for.
+        let _ = try_remove(&fresh, &name.path);
     }
 }
 

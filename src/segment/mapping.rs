@@ -1,7 +1,7 @@
 //! `Mapping`: one process's view of a segment's bytes.
 
 use crate::primitive::AtomicU64;
-use crate::sys::map::OwnedFd;
+use crate::sys::map::{self, OwnedFd};
 use memmap2::{MmapOptions, MmapRaw};
 use std::io;
 
@@ -16,13 +16,13 @@ pub(super) struct Mapping {
 impl Mapping {
     /// Maps the first `length` bytes for reading and writing.
     pub(super) fn writable(fd: &OwnedFd, length: u64) -> io::Result<Self> {
-        let map = options(length)?.map_raw(fd)?;
+        let map = options(length)?.map_raw(fd).map_err(explain)?;
         Ok(Mapping { map })
     }
 
     /// Maps the first `length` bytes for reading.
     pub(super) fn read_only(fd: &OwnedFd, length: u64) -> io::Result<Self> {
-        let map = options(length)?.map_raw_read_only(fd)?;
+        let map = options(length)?.map_raw_read_only(fd).map_err(explain)?;
         Ok(Mapping { map })
     }
 
@@ -35,6 +35,12 @@ impl Mapping {
 
     pub(super) fn base(&self) -> *mut u8 {
         self.map.as_mut_ptr()
+    }
+
+    /// Where it lies, and how long it is.
+    #[cfg(feature = "process")]
+    pub(super) fn range(&self) -> (*mut u8, usize) {
+        (self.base(), self.map.len())
     }
 
     /// The segment as the words it is made of.
@@ -55,4 +61,14 @@ fn options(length: u64) -> io::Result<MmapOptions> {
         options.populate();
     }
     Ok(options)
+}
+
+/// What `mmap` calls "try again" is the limit of a process all of whose memory is locked (`mlockall`).
+fn explain(error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::WouldBlock {
+        return error;
+    }
+    let limit = map::locked_memory_limit();
+    let message = format!("the limit of locked memory (ulimit -l), {limit} bytes, is reached");
+    io::Error::new(io::ErrorKind::OutOfMemory, message)
 }

@@ -8,17 +8,22 @@ mod inspect;
 mod lifetime;
 mod mapping;
 mod name;
+#[cfg(feature = "process")]
+mod names;
 mod objects;
+mod refused;
 mod unfinished;
 
 pub use build::SegmentBuilder;
-#[cfg(feature = "process")]
-pub(crate) use build::os_error;
 #[cfg(any(fuzzing, feature = "crash-points"))]
 pub use inspect::inspect;
 pub use lifetime::{clean, clean_folder};
+#[cfg(feature = "process")]
+pub(crate) use names::give_names_up;
 pub(crate) use objects::Located;
 pub use objects::ObjectInfo;
+#[cfg(feature = "process")]
+pub(crate) use refused::{os_error, os_error_or};
 
 use crate::error::Result;
 use crate::layout::{Directory, header};
@@ -28,6 +33,7 @@ use attach::Registration;
 use lifetime::Farewell;
 use mapping::Mapping;
 use name::SegmentName;
+use parking_lot::Mutex;
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::Path;
@@ -74,7 +80,8 @@ struct Inner {
     fd: OwnedFd,
     flags: u32,
     buckets: u64,
-    registration: Option<Registration>,
+    /// Taken out by whoever deregisters.
+    registration: Mutex<Option<Registration>>,
     farewell: Farewell,
 }
 

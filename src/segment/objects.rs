@@ -4,7 +4,7 @@ use super::Segment;
 use super::attach::foreign_self;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Directory, Entry, Kind, Spec, directory, header};
-use crate::primitive::{Deadline, OwnerId, crash_point};
+use crate::primitive::{Deadline, Foreign, OwnerId, crash_point};
 use crate::raw::{Held, RawMutex, Refused};
 use std::time::Duration;
 
@@ -186,7 +186,7 @@ impl Segment {
             .map_err(|refused| {
                 let holder = mutex.owner().map_or(0, OwnerId::pid);
                 match refused {
-                    Refused::Foreign => foreign_self(),
+                    Refused::Foreign => foreign_self(Foreign::Moved),
                     _ => Error::new(
                         ErrorKind::Busy,
                         format!("process {holder} has held the directory for {PATIENCE:?}"),

@@ -1,8 +1,9 @@
 //! `Unfinished`: a segment's file before it has its name.
 
-use super::build::{ATTEMPTS, os_error};
+use super::build::ATTEMPTS;
 use super::lifetime::{remove_if_orphan, remove_unfinished};
 use super::name::{SegmentName, UNFINISHED};
+use super::refused::os_error;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{self, Errno, errno_is, map};

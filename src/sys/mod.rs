@@ -12,11 +12,12 @@
 //! | `descriptor` | pass descriptors to a child, take over inherited ones |
 //! | `identity` | who this thread, process and executable image are |
 //! | `liveness` | whether another process can still act |
-//! | `map` | file objects: make, size, seal, lock, name |
+//! | `map` | file objects: make, size, seal, lock, name; their bytes: take, write, read, give back |
 //! | `memory` | how much memory can still be taken |
 //! | `executable` | what this program is and where its code lies |
 //! | `event` | wake whoever polls a descriptor |
 //! | `fork` | copy this process |
+//! | `privilege` | what rights this program would gain if begun anew |
 //! | `socket` | messages that carry descriptors |
 //! | `surroundings` | standard streams, working folder |
 //! | `spawn` | start this program again, wait for children, signal them |
@@ -30,7 +31,7 @@ mod linux;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(miri)))]
 pub(crate) use linux::{Errno, barrier, clock, descriptor, errno_is, futex, identity, liveness, map, memory};
 #[cfg(all(feature = "process", target_os = "linux", target_pointer_width = "64", not(miri)))]
-pub(crate) use linux::{event, executable, fork, socket, spawn, surroundings};
+pub(crate) use linux::{event, executable, fork, privilege, socket, spawn, surroundings};
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(miri))))]
 mod unsupported;
@@ -40,4 +41,4 @@ pub(crate) use unsupported::{Errno, barrier, clock, descriptor, errno_is, futex,
     feature = "process",
     not(all(target_os = "linux", target_pointer_width = "64", not(miri)))
 ))]
-pub(crate) use unsupported::{event, executable, fork, socket, spawn, surroundings};
+pub(crate) use unsupported::{event, executable, fork, privilege, socket, spawn, surroundings};

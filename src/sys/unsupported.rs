@@ -11,8 +11,6 @@ use std::io;
 pub(crate) enum Errno {
     Emfile,
     Enfile,
-    Enospc,
-    Edquot,
     Eloop,
     Enxio,
     Eopnotsupp,
@@ -125,7 +123,12 @@ pub(crate) mod identity {
     }
 
     /// Returns the process id; all else is unknown.
-    pub(crate) fn identity() -> Identity {
+    pub(crate) fn identity() -> io::Result<Identity> {
+        Ok(without_descriptors())
+    }
+
+    /// As [`identity`].
+    pub(crate) fn without_descriptors() -> Identity {
         Identity {
             pid: process_id(),
             start: 0,
@@ -133,6 +136,9 @@ pub(crate) mod identity {
             time_namespace: 0,
         }
     }
+
+    /// Does nothing: nobody forks.
+    pub(crate) fn at_fork(_handler: extern "C" fn()) {}
 
     /// Returns a number that no other living thread of this process has.
     pub(crate) fn thread_id() -> u32 {
@@ -149,15 +155,15 @@ pub(crate) mod identity {
         std::process::id()
     }
 
-    /// Returns 0: users are unknown.
-    pub(crate) fn user_id() -> u32 {
+    /// Returns 0: parents are unknown.
+    #[cfg(feature = "process")]
+    pub(crate) fn parent_id() -> u32 {
         0
     }
 
-    /// Returns false: users are unknown.
-    #[cfg(feature = "process")]
-    pub(crate) fn is_privileged() -> bool {
-        false
+    /// Returns 0: users are unknown.
+    pub(crate) fn user_id() -> u32 {
+        0
     }
 
     /// Returns 1: images are not told apart.
@@ -181,8 +187,8 @@ pub(crate) mod identity {
     pub(crate) fn stop_self() {}
 
     /// Returns `None`: boots are unknown.
-    pub(crate) fn boot_id() -> Option<[u8; 16]> {
-        None
+    pub(crate) fn boot_id() -> io::Result<Option<[u8; 16]>> {
+        Ok(None)
     }
 }
 
@@ -202,9 +208,20 @@ pub(crate) mod liveness {
         },
     }
 
+    /// Returns 0: unknown.
+    #[cfg(feature = "process")]
+    pub(crate) fn start_of(_pid: u32) -> u64 {
+        0
+    }
+
     /// Returns alive: there is no proof.
     pub(crate) fn life(_pid: u32) -> Life {
         Life::Alive { start: 0 }
+    }
+
+    /// Returns false: there is no proof.
+    pub(crate) fn has_execed(_pid: u32) -> bool {
+        false
     }
 
     /// Returns false: there is no proof.
@@ -327,10 +344,39 @@ pub(crate) mod map {
         unsupported()
     }
 
+    /// Reports `Unsupported`.
+    #[cfg(feature = "process")]
+    pub(crate) fn set_len(_fd: BorrowedFd<'_>, _len: u64) -> io::Result<()> {
+        unsupported()
+    }
+
     /// Reports no limit.
     #[cfg(feature = "process")]
     pub(crate) fn file_size_limit() -> u64 {
         u64::MAX
+    }
+
+    /// Reports no limit.
+    pub(crate) fn locked_memory_limit() -> u64 {
+        u64::MAX
+    }
+
+    /// Refuses no length.
+    #[cfg(feature = "process")]
+    pub(crate) fn check_end(_end: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Reports `Unsupported`.
+    #[cfg(feature = "process")]
+    pub(crate) fn write_at(_fd: BorrowedFd<'_>, _bytes: &[u8], _offset: u64) -> io::Result<()> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    #[cfg(feature = "process")]
+    pub(crate) fn read_at(_fd: BorrowedFd<'_>, _bytes: &mut [u8], _offset: u64) -> io::Result<()> {
+        unsupported()
     }
 
     /// Reports `Unsupported`.
@@ -439,6 +485,20 @@ pub(crate) mod descriptor {
         None
     }
 
+    /// Reports `Unsupported`.
+    ///
+    /// # Safety
+    /// Nothing happens.
+    #[cfg(feature = "process")]
+    pub(crate) unsafe fn exchange(
+        _base: *mut u8,
+        _len: usize,
+        _own: super::map::BorrowedFd<'_>,
+        _fresh: super::map::BorrowedFd<'_>,
+    ) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+
     /// Does nothing: the child finds no such descriptor.
     pub(crate) fn keep_in_child<K: Send + Sync + 'static>(_command: &mut Command, _keeper: K) {}
 
@@ -451,4 +511,4 @@ pub(crate) mod descriptor {
 #[cfg(feature = "process")]
 mod children;
 #[cfg(feature = "process")]
-pub(crate) use children::{event, executable, fork, socket, spawn, surroundings};
+pub(crate) use children::{event, executable, fork, privilege, socket, spawn, surroundings};

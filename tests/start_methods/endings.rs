@@ -4,6 +4,7 @@ use super::{by, children, parent_of, stay, with_each};
 use crate::common::{Flag, for_ever, has_ended, state_of, wait_until};
 use procshare::process::{self, Child};
 use procshare::{ErrorKind, JoinError};
+use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 #[procshare::test]
@@ -196,5 +197,47 @@ fn a_panic_in_a_scope_goes_on_when_all_have_ended() {
         assert_eq!(panicked.unwrap_err().downcast_ref(), Some(&"in the middle"));
         done.wait_for(1);
         assert!(process::active_children().is_empty());
+    });
+}
+
+/// Attaches to a process as a debugger does, and waits until it has stopped.
+fn trace(pid: u32) {
+    let nothing = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: the request takes a number, and touches no memory.
+    let attached = unsafe { libc::ptrace(libc::PTRACE_ATTACH, pid as libc::pid_t, nothing, nothing) };
+    assert_eq!(attached, 0, "{}", std::io::Error::last_os_error());
+    wait_until(|| state_of(pid) == Some('t'));
+}
+
+/// The kernel tells whoever traces a child of its stops, asked or not.
+#[procshare::test]
+fn a_stop_of_a_traced_child_is_no_end() {
+    with_each(|method: String| {
+        let mut child = by(&method).spawn(stay, ()).unwrap();
+        let other = child.child();
+        trace(child.id());
+        for _ in 0..3 {
+            assert!(child.is_alive() && other.is_alive());
+            assert_eq!(child.exit_status(), None);
+            assert_eq!(child.try_join(), Err(JoinError::TimedOut));
+            assert_eq!(other.wait_timeout(Duration::from_millis(5)), None);
+        }
+        assert_eq!(procshare::process::active_children().len(), 1);
+        let mut status = 0;
+        // SAFETY: the pointer is to room for a status.
+        let told = unsafe { libc::waitpid(child.id() as i32, &mut status, libc::WNOHANG) };
+        assert_eq!(told, child.id() as i32, "the stop was kept from whoever traces");
+        assert!(libc::WIFSTOPPED(status));
+        child.kill().unwrap();
+        assert_eq!(child.join(), Err(JoinError::Signaled(libc::SIGKILL)));
+        // One whose handle is dropped is waited for until its end.
+        let orphan = by(&method).spawn(stay, ()).unwrap();
+        let handle = orphan.child();
+        trace(orphan.id());
+        drop(orphan);
+        assert!(handle.is_alive());
+        handle.kill().unwrap();
+        wait_until(|| state_of(handle.id()).is_none());
+        assert_eq!(handle.wait().and_then(|status| status.signal()), Some(libc::SIGKILL));
     });
 }

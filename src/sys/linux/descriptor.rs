@@ -36,6 +36,26 @@ pub(crate) fn duplicate(number: RawFd, dev: u64, ino: u64) -> Option<OwnedFd> {
     ((stat.dev, stat.ino) == (dev, ino)).then_some(copy)
 }
 
+/// Puts the open file `fresh` in the place of the one behind a mapping and the descriptor `own`: whoever uses either
+/// notices nothing.
+///
+/// # Errors
+/// Whatever `mmap` and `dup3` report.
+///
+/// # Safety
+/// The range is a shared mapping of the beginning of the file, for reading and writing, and both descriptors are of that
+/// file.
+#[cfg(feature = "process")]
+pub(crate) unsafe fn exchange(base: *mut u8, len: usize, own: BorrowedFd<'_>, fresh: BorrowedFd<'_>) -> io::Result<()> {
+    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_FIXED);
+    // SAFETY: the range is mapped in the same way already, and to the same bytes of the same file, says the caller.
+    if unsafe { libc::mmap(base.cast(), len, access, kind, fresh.as_raw_fd(), 0) } == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the number stays open, and its owner's; it leads to the same file as before.
+    super::retry(|| unsafe { libc::dup3(fresh.as_raw_fd(), own.as_raw_fd(), libc::O_CLOEXEC) }).map(drop)
+}
+
 /// Lets the child of `command` inherit the descriptor of `keeper`, under the same number, and no other child.
 ///
 /// The keeper lives as long as the command. The close-on-exec flag is cleared in the child, after the fork: cleared here,

@@ -26,6 +26,19 @@ impl Executable {
         found
     }
 
+    /// Tells whether another program was executed, the dynamic loader, and has loaded this one: `/proc/self/exe` leads to
+    /// that program.
+    pub(crate) fn was_loaded_by_another() -> bool {
+        let mut search = Search {
+            executed: executed_headers(),
+            seen: 0,
+            is_library: false,
+        };
+        // SAFETY: the callback has the type asked for, and its data is the variable, which outlives the call.
+        unsafe { libc::dl_iterate_phdr(Some(look), (&raw mut search).cast()) };
+        search.is_library
+    }
+
     /// How far an address of its code is from where it was loaded; `None` for any other address.
     pub(crate) fn offset_of(&self, address: usize) -> Option<u64> {
         let known = self.code.iter().any(|range| range.contains(&address));
@@ -38,6 +51,36 @@ impl Executable {
         self.offset_of(address)?;
         Some(ptr::with_exposed_provenance(address))
     }
+}
+
+/// Where the kernel put the program headers of the file it executed; `None` if that cannot be told.
+fn executed_headers() -> Option<usize> {
+    let words = std::fs::read("/proc/self/auxv").ok()?;
+    let words = words.chunks_exact(size_of::<usize>());
+    let words: Vec<_> = words
+        .filter_map(|word| word.try_into().ok())
+        .map(usize::from_ne_bytes)
+        .collect();
+    let mut pairs = words.chunks_exact(2);
+    pairs.find_map(|pair| (pair[0] as u64 == libc::AT_PHDR).then_some(pair[1]))
+}
+
+/// Whether the file that was executed is among the libraries of this program.
+struct Search {
+    executed: Option<usize>,
+    seen: usize,
+    is_library: bool,
+}
+
+/// Looks at the objects behind the first, which is the main program.
+extern "C" fn look(info: *mut libc::dl_phdr_info, _: usize, search: *mut c_void) -> c_int {
+    // SAFETY: the loader passes a description that is whole and stays until the callback returns.
+    let headers = unsafe { (*info).dlpi_phdr };
+    // SAFETY: `was_loaded_by_another` passes the address of its variable, which nobody else uses meanwhile.
+    let search = unsafe { &mut *search.cast::<Search>() };
+    search.is_library |= search.seen > 0 && search.executed == Some(headers.addr());
+    search.seen += 1;
+    0
 }
 
 /// Describes the object the loader names first, which is the main program, and asks for no more.

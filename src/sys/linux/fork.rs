@@ -8,11 +8,15 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::{check, map};
 
-/// Returns how many threads this process has; `None` if that cannot be told.
-pub(crate) fn thread_count() -> Option<usize> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("Threads:"))?;
-    line.trim().parse().ok()
+/// Returns how many threads this process has.
+///
+/// # Errors
+/// What keeps `/proc` from being read.
+pub(crate) fn thread_count() -> io::Result<usize> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Threads:"));
+    let count = line.and_then(|line| line.trim().parse().ok());
+    count.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// Copies this process; `None` in the child, whose id the parent gets.
@@ -34,20 +38,22 @@ pub(crate) unsafe fn fork() -> io::Result<Option<u32>> {
 /// runs and before this call returns: who reads it after the death of this process knows whether there is a child.
 ///
 /// `clone` itself tells the C library nothing. What its own `fork` would put in order is done here: the thread id it
-/// keeps, where the kernel says where that is, and the list of robust mutexes.
+/// keeps, and the list of robust mutexes.
 ///
 /// # Errors
-/// Whatever `mmap` or `clone` reports.
+/// Whatever `mmap` or `clone` reports; `ENOSYS` where it is not known how to put that in order.
 ///
 /// # Safety
-/// The process has one thread, and the file is longer than `offset` by four bytes at least.
+/// The process has one thread, or a second one that waits; the file is longer than `offset` by four bytes at least.
 pub(crate) unsafe fn clone_sibling(note: BorrowedFd<'_>, offset: usize) -> io::Result<Option<u32>> {
     let page = Page::map(note)?;
     let child_id = page.0.cast::<u8>().wrapping_add(offset);
-    let (tid_at, robust) = (own_tid_address(), robust_list());
+    // SAFETY: the caller knows that no other thread looks.
+    let tid = unsafe { ThreadId::find() }.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOSYS))?;
+    let (cleared, robust) = (tid.cleared, robust_list());
     let mut flags = libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID | libc::SIGCHLD;
-    if !tid_at.is_null() {
-        flags |= libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID;
+    if !cleared.is_null() {
+        flags |= libc::CLONE_CHILD_CLEARTID;
     }
     let (flags, no_stack) = (flags as libc::c_ulong, 0 as libc::c_ulong);
     let (first, second) = if cfg!(target_arch = "s390x") {
@@ -55,18 +61,29 @@ pub(crate) unsafe fn clone_sibling(note: BorrowedFd<'_>, offset: usize) -> io::R
     } else {
         (flags, no_stack)
     };
-    // Which of the last two is the thread id's address differs among architectures; the other one means nothing here.
+    // Which of the last two is the address to be cleared differs among architectures; the other one means nothing here.
     // SAFETY: without a stack of its own the child goes on with a copy of ours, as after fork, which the caller allows. The
-    // kernel writes to the page mapped above, and to the word where it would have cleared this thread's id.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone, first, second, child_id, tid_at, tid_at) })?;
+    // kernel writes to the page mapped above, and at the child's end to the word it would have cleared for this thread.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone, first, second, child_id, cleared, cleared) })?;
     if pid != 0 {
         return Ok(Some(pid as u32));
     }
+    // SAFETY: this is the child's only thread.
+    unsafe { tid.correct() };
     if let Some((head, length)) = robust {
         // SAFETY: the list is the C library's own for this thread, of which the child's is a copy at the same place.
         unsafe { libc::syscall(libc::SYS_set_robust_list, head, length) };
     }
     Ok(None)
+}
+
+/// Tells whether a copy made by [`clone_sibling`] can be put in order.
+///
+/// # Safety
+/// The process has one thread, or a second one that waits.
+pub(crate) unsafe fn can_clone_sibling() -> bool {
+    // SAFETY: the caller knows that no other thread looks.
+    unsafe { ThreadId::find() }.is_some()
 }
 
 /// The first page of a file, mapped for as long as this lives.
@@ -93,20 +110,124 @@ impl Drop for Page {
     }
 }
 
-/// Where the C library keeps this thread's id; null if that cannot be told.
-fn own_tid_address() -> *mut libc::pid_t {
+/// Where the C library keeps the calling thread's id, which a copy made behind its back has from its parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ThreadId {
+    /// What `raise`, `abort` and mutexes that know their owner go by.
+    kept: *mut libc::pid_t,
+    /// What the kernel clears when the thread ends; null if that cannot be told.
+    cleared: *mut libc::pid_t,
+}
+
+impl ThreadId {
+    /// With glibc the kernel clears the id itself. Other libraries keep it in what `pthread_self` leads to.
+    ///
+    /// # Safety
+    /// No other thread looks at this one's id meanwhile.
+    unsafe fn find() -> Option<Self> {
+        let cleared = cleared_word();
+        // SAFETY: the kernel would clear this word at the thread's end, so it is mapped, aligned, and an int.
+        if !cleared.is_null() && unsafe { cleared.read_volatile() } == own_id() {
+            return Some(ThreadId { kept: cleared, cleared });
+        }
+        // SAFETY: the caller's promise.
+        let kept = unsafe { search() }?;
+        Some(ThreadId { kept, cleared })
+    }
+
+    /// Writes the calling thread's id there.
+    ///
+    /// # Safety
+    /// The process has one thread.
+    unsafe fn correct(self) {
+        // SAFETY: the word is the C library's for this thread's id, and nobody else looks.
+        unsafe { self.kept.write_volatile(own_id()) };
+    }
+}
+
+fn own_id() -> libc::pid_t {
+    // SAFETY: the call only returns a number.
+    unsafe { libc::gettid() }
+}
+
+/// What the kernel clears when this thread ends; null if that cannot be told.
+fn cleared_word() -> *mut libc::pid_t {
     let mut address = ptr::null_mut::<libc::pid_t>();
     // SAFETY: the pointer is to room for an address, which the kernel may write.
     let told = unsafe { libc::prctl(libc::PR_GET_TID_ADDRESS, &raw mut address) };
-    if told == -1 || address.is_null() {
-        return ptr::null_mut();
-    }
-    // Another library than glibc has the kernel clear something else there.
-    // SAFETY: the kernel would clear this word at the thread's end, so it is mapped, aligned, and an int.
-    let kept = unsafe { address.read_volatile() };
-    // SAFETY: the call only returns a number.
-    let own = unsafe { libc::gettid() };
-    if kept == own { address } else { ptr::null_mut() }
+    if told == -1 { ptr::null_mut() } else { address }
+}
+
+/// So many bytes of what `pthread_self` leads to are searched; of no library is it smaller.
+const SEARCHED: usize = if cfg!(target_env = "gnu") {
+    1024
+} else if cfg!(any(target_env = "musl", target_env = "ohos")) {
+    128
+} else {
+    0
+};
+
+/// The word behind `pthread_self` that the C library takes for this thread's id.
+///
+/// # Safety
+/// No other thread looks at this one's id meanwhile.
+unsafe fn search() -> Option<*mut libc::pid_t> {
+    // SAFETY: the call only returns a number, which with the libraries searched is an address.
+    let first = unsafe { libc::pthread_self() };
+    let first = ptr::with_exposed_provenance_mut::<libc::pid_t>(first as usize);
+    // Ids stand at multiples of eight, before another small number: so halves of addresses are not taken for one.
+    let mut words = (0..SEARCHED / 8).map(|at| first.wrapping_add(at * 2));
+    words.find(|word| {
+        // SAFETY: the library's description of this thread is at least so long, and aligned.
+        let id = unsafe { word.read_volatile() };
+        // SAFETY: as above.
+        let next = unsafe { word.wrapping_add(1).read_volatile() };
+        // SAFETY: as above; the caller knows that no other thread looks.
+        id == own_id() && (0..4096).contains(&next) && unsafe { is_believed(*word) }
+    })
+}
+
+/// No thread has this id: it is beyond the greatest that any kernel gives.
+const NOBODY: libc::pid_t = 0x0f1e_d2c3;
+
+/// Whether the C library takes what stands there for this thread's id. A mutex that knows its owner is asked.
+///
+/// # Safety
+/// The word is an int of the library's description of this thread, and no other thread looks at that meanwhile.
+unsafe fn is_believed(word: *mut libc::pid_t) -> bool {
+    // SAFETY: the caller's promise.
+    let own = unsafe { word.read_volatile() };
+    // SAFETY: as above; what stood there is put back below.
+    unsafe { word.write_volatile(NOBODY) };
+    let owner = knows_owner(NOBODY);
+    // SAFETY: as above.
+    unsafe { word.write_volatile(own) };
+    owner
+}
+
+/// Whether a mutex that this thread has locked says that its owner is `id`.
+fn knows_owner(id: libc::pid_t) -> bool {
+    const INTS: usize = size_of::<libc::pthread_mutex_t>() / 4;
+    let mut kind = MaybeUninit::<libc::pthread_mutexattr_t>::zeroed();
+    let mut mutex = MaybeUninit::<libc::pthread_mutex_t>::zeroed();
+    let (kind, mutex) = (kind.as_mut_ptr(), mutex.as_mut_ptr());
+    // SAFETY: the pointer is to room for such an object; none of these calls fails for a mutex on a stack.
+    unsafe { libc::pthread_mutexattr_init(kind) };
+    // SAFETY: the object is initialised.
+    unsafe { libc::pthread_mutexattr_settype(kind, libc::PTHREAD_MUTEX_ERRORCHECK) };
+    // SAFETY: the pointer is to room for such an object, and the attributes are initialised.
+    unsafe { libc::pthread_mutex_init(mutex, kind) };
+    // SAFETY: the mutex is initialised, and nobody else has it.
+    unsafe { libc::pthread_mutex_lock(mutex) };
+    // SAFETY: a mutex is made of integers, and all of it was zeroed at least.
+    let ints = unsafe { mutex.cast::<[libc::c_int; INTS]>().read_volatile() };
+    // SAFETY: this thread has locked it.
+    unsafe { libc::pthread_mutex_unlock(mutex) };
+    // SAFETY: nobody has it.
+    unsafe { libc::pthread_mutex_destroy(mutex) };
+    // SAFETY: the object is initialised.
+    unsafe { libc::pthread_mutexattr_destroy(kind) };
+    ints.contains(&id)
 }
 
 /// The list of robust mutexes the kernel looks at when this thread ends, and its length.
@@ -125,4 +246,28 @@ pub(crate) fn unblock_signals() {
     unsafe { libc::sigemptyset(none.as_mut_ptr()) };
     // SAFETY: the call above, which cannot fail, has written the set; a null pointer takes no old one.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With glibc the kernel tells the place as well, so the two ways to find it can be compared.
+    #[test]
+    fn a_threads_id_is_found_without_the_kernels_help() {
+        let find = || {
+            // SAFETY: nobody knows of this thread.
+            let (told, found) = unsafe { (ThreadId::find(), search()) };
+            (told.map(|word| word.kept.addr()), found.map(|word| word.addr()))
+        };
+        let (told, found) = std::thread::spawn(find).join().unwrap();
+        assert!(found.is_some());
+        assert_eq!(told, found);
+    }
+
+    #[test]
+    fn a_mutex_knows_its_owner_and_no_other() {
+        assert!(knows_owner(own_id()));
+        assert!(!knows_owner(NOBODY));
+    }
 }

@@ -2,7 +2,7 @@
 
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -32,16 +32,46 @@ pub(crate) struct Identity {
 }
 
 /// Finds out anew who this process is.
-pub(crate) fn identity() -> Identity {
+///
+/// # Errors
+/// What keeps it from opening files now, if something is unknown: then it may be known later.
+pub(crate) fn identity() -> io::Result<Identity> {
     let pid = process_id();
     let believed = proc_is_believed();
     let pidfd = liveness::open_pidfd(pid).ok();
     let pidfd = pidfd.as_ref().map(AsFd::as_fd);
-    Identity {
+    let found = Identity {
         pid,
         start: if believed { liveness::start_of(pid) } else { 0 },
         pid_namespace: pid_namespace(pidfd, believed),
         time_namespace: time_namespace(pidfd, believed),
+    };
+    if found.start == 0 || found.pid_namespace == 0 || found.time_namespace == 0 {
+        check_means()?;
+    }
+    Ok(found)
+}
+
+/// As [`identity`] for a process that can open nothing: when it started stays unknown.
+pub(crate) fn without_descriptors() -> Identity {
+    let namespace = |path| proc_namespace(path).unwrap_or(0);
+    Identity {
+        pid: process_id(),
+        start: 0,
+        // Whatever `/proc` counts, what it calls ours leads to our own.
+        pid_namespace: namespace("/proc/thread-self/ns/pid"),
+        time_namespace: proc_time_namespace(),
+    }
+}
+
+/// Asks whether anything can be opened at all: two files at once, as [`identity`] does.
+pub(crate) fn check_means() -> io::Result<()> {
+    let lacks = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM));
+    let open = || File::open("/").map(drop);
+    let first = File::open("/");
+    match first.map(|_first| open()).and_then(|second| second) {
+        Err(error) if lacks(&error) => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -57,13 +87,14 @@ fn pid_namespace(pidfd: Option<BorrowedFd<'_>>, believed: bool) -> u64 {
 
 fn time_namespace(pidfd: Option<BorrowedFd<'_>>, believed: bool) -> u64 {
     match pidfd.map(|fd| pidfd_namespace(fd, PIDFD_GET_TIME_NAMESPACE)) {
-        Some(Ok(inode)) => return inode,
-        Some(Err(error)) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
-            return ONLY_TIME_NAMESPACE;
-        }
-        _ if !believed => return 0,
-        _ => {}
+        Some(Ok(inode)) => inode,
+        Some(Err(error)) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => ONLY_TIME_NAMESPACE,
+        _ if !believed => 0,
+        _ => proc_time_namespace(),
     }
+}
+
+fn proc_time_namespace() -> u64 {
     match proc_namespace("/proc/thread-self/ns/time") {
         Ok(inode) => inode,
         Err(error) if error.kind() == io::ErrorKind::NotFound => ONLY_TIME_NAMESPACE,
@@ -142,22 +173,18 @@ pub(crate) fn process_id() -> u32 {
     pid.unsigned_abs()
 }
 
+/// Returns the id of the parent; 0 if it is in another PID namespace.
+#[cfg(feature = "process")]
+pub(crate) fn parent_id() -> u32 {
+    // SAFETY: the call takes nothing and cannot fail.
+    let pid = unsafe { libc::getppid() };
+    pid.unsigned_abs()
+}
+
 /// Returns the effective user this process acts for.
 pub(crate) fn user_id() -> u32 {
     // SAFETY: the call takes nothing and cannot fail.
     unsafe { libc::geteuid() }
-}
-
-/// Tells whether this process acts for another user or group than the one it belongs to.
-#[cfg(feature = "process")]
-pub(crate) fn is_privileged() -> bool {
-    // SAFETY: the call takes nothing and cannot fail.
-    let users = (unsafe { libc::getuid() }, user_id());
-    // SAFETY: the call takes nothing and cannot fail.
-    let group = unsafe { libc::getgid() };
-    // SAFETY: the call takes nothing and cannot fail.
-    let effective = unsafe { libc::getegid() };
-    users.0 != users.1 || group != effective
 }
 
 /// Returns a number from 1 to 255 that every `exec` draws anew.
@@ -224,9 +251,23 @@ fn unmap_page(page: *mut AtomicU64) {
     unsafe { libc::munmap(page.cast(), map::page_size()) };
 }
 
-/// Returns the id the kernel drew when this machine booted.
-pub(crate) fn boot_id() -> Option<[u8; 16]> {
-    parse_uuid(&fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?)
+/// Has `handler` run in every child made by `fork`, before anything else of the program's; not in one made by `clone`.
+pub(crate) fn at_fork(handler: extern "C" fn()) {
+    // SAFETY: the handler is a function of the program, which takes and returns nothing; there is none before the fork, nor
+    // in the parent. Where there is no memory to note it, `clone` and `fork` are alike.
+    unsafe { libc::pthread_atfork(None, None, Some(handler)) };
+}
+
+/// Returns the id the kernel drew when this machine booted; `None` if that cannot be told.
+///
+/// # Errors
+/// What keeps this process from opening files now.
+pub(crate) fn boot_id() -> io::Result<Option<[u8; 16]>> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    if text.is_err() {
+        check_means()?;
+    }
+    Ok(text.ok().as_deref().and_then(parse_uuid))
 }
 
 fn parse_uuid(text: &str) -> Option<[u8; 16]> {
@@ -260,11 +301,13 @@ mod tests {
 
     #[test]
     fn the_process_knows_itself() {
-        let me = identity();
+        let me = identity().unwrap();
         assert_eq!(me.pid, std::process::id());
         assert!(me.start > 0);
-        assert_eq!(me, identity());
-        let there = std::thread::spawn(|| (identity(), thread_id())).join().unwrap();
+        assert_eq!(me, identity().unwrap());
+        let there = std::thread::spawn(|| (identity().unwrap(), thread_id()))
+            .join()
+            .unwrap();
         assert_eq!(there.0, me);
         assert_ne!(there.1, thread_id());
         assert_eq!(process_id(), me.pid);
@@ -273,11 +316,17 @@ mod tests {
 
     #[test]
     fn pidfd_and_proc_agree_on_namespaces() {
-        let me = identity();
+        let me = identity().unwrap();
         assert_eq!(pid_namespace(None, true), me.pid_namespace);
         assert_eq!(time_namespace(None, true), me.time_namespace);
         assert_ne!((me.pid_namespace, me.time_namespace), (0, 0));
         assert_eq!((pid_namespace(None, false), time_namespace(None, false)), (0, 0));
+    }
+
+    #[test]
+    fn without_a_descriptor_all_is_known_but_the_start() {
+        let me = identity().unwrap();
+        assert_eq!(without_descriptors(), Identity { start: 0, ..me });
     }
 
     #[test]
@@ -300,7 +349,7 @@ mod tests {
 
     #[test]
     fn the_boot_id_is_parsed() {
-        assert!(boot_id().is_some());
+        assert!(boot_id().unwrap().is_some());
         let parsed = parse_uuid("00112233-4455-6677-8899-aabbccddeeff\n").unwrap();
         assert_eq!(parsed[..3], [0x00, 0x11, 0x22]);
         assert_eq!(parsed[15], 0xff);

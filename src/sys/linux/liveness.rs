@@ -15,6 +15,8 @@ use super::retry;
 
 /// Marks a thread that has begun to exit; its memory goes later.
 const PF_EXITING: u64 = 0x4;
+/// Marks a process that was forked and has not called `exec` since.
+const PF_FORKNOEXEC: u64 = 0x40;
 /// Marks a thread that waits, in its exit, for another one to write a core file.
 const PF_POSTCOREDUMP: u64 = 0x8;
 /// Marks the thread that writes the core file; it exits when it is done.
@@ -140,8 +142,13 @@ fn observe(pid: u32) -> Facts {
     }
 }
 
+/// Tells whether process `pid` has called `exec` since it was forked; false if that cannot be told.
+pub(crate) fn has_execed(pid: u32) -> bool {
+    proc_is_believed() && read_stat(pid, pid).is_some_and(|stat| stat.flags & PF_FORKNOEXEC == 0)
+}
+
 /// Returns when a process started, or 0.
-pub(super) fn start_of(pid: u32) -> u64 {
+pub(crate) fn start_of(pid: u32) -> u64 {
     read_stat(pid, pid).map_or(0, |stat| stat.start)
 }
 
@@ -384,7 +391,7 @@ mod tests {
 
     #[test]
     fn this_process_is_alive_and_maps_what_it_maps() {
-        let start = super::super::identity::identity().start;
+        let start = super::super::identity::identity().unwrap().start;
         assert_eq!(life(process_id()), Life::Alive { start });
         assert!(!lacks_mapping(process_id(), core::ptr::null()));
     }

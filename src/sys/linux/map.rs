@@ -13,6 +13,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+pub(crate) use super::file::{allocate, locked_memory_limit};
+#[cfg(feature = "process")]
+pub(crate) use super::file::{check_end, file_size_limit, punch, read_at, set_len, write_at};
 use super::{check, retry};
 
 /// What the kernel says about a file object.
@@ -107,41 +110,6 @@ pub(crate) fn seals(fd: BorrowedFd<'_>) -> io::Result<Seals> {
         grow: bits & libc::F_SEAL_GROW != 0,
         seal: bits & libc::F_SEAL_SEAL != 0,
     })
-}
-
-/// Sets the length and takes the space, so no later write fails.
-///
-/// Memory file systems take real memory here: a memfd longer than the machine's memory gets this
-/// process killed, not an error. The caller asks beforehand whether there is enough.
-///
-/// # Errors
-/// Full file system or quota, too large a length, out of memory.
-pub(crate) fn allocate(fd: BorrowedFd<'_>, len: u64) -> io::Result<()> {
-    let Ok(size) = libc::off_t::try_from(len) else {
-        return Err(io::Error::from_raw_os_error(libc::EFBIG));
-    };
-    // SAFETY: the descriptor is open, and the other argument is a number.
-    retry(|| unsafe { libc::ftruncate(fd.as_raw_fd(), size) })?;
-    if size == 0 {
-        return Ok(());
-    }
-    // SAFETY: the descriptor is open, and the other arguments are numbers.
-    match retry(|| unsafe { libc::fallocate(fd.as_raw_fd(), 0, 0, size) }) {
-        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => write_out(fd, size),
-        outcome => outcome.map(drop),
-    }
-}
-
-/// Takes space where the file system knows no `fallocate`, by writing.
-fn write_out(fd: BorrowedFd<'_>, size: libc::off_t) -> io::Result<()> {
-    loop {
-        // SAFETY: the descriptor is open, and the other arguments are numbers.
-        match unsafe { libc::posix_fallocate(fd.as_raw_fd(), 0, size) } {
-            0 => return Ok(()),
-            libc::EINTR => {}
-            number => return Err(io::Error::from_raw_os_error(number)),
-        }
-    }
 }
 
 /// Asks about an open file object.
@@ -307,27 +275,6 @@ pub(crate) fn open_link(path: &Path) -> io::Result<OwnedFd> {
 /// Names a descriptor; of the thread, as a leader that has ended has no descriptors.
 fn fd_path(fd: BorrowedFd<'_>) -> String {
     format!("/proc/thread-self/fd/{}", fd.as_raw_fd())
-}
-
-/// How long a file may be that this process writes; writing beyond is a signal.
-#[cfg(feature = "process")]
-pub(crate) fn file_size_limit() -> u64 {
-    let mut limit = MaybeUninit::<libc::rlimit>::uninit();
-    // SAFETY: the pointer is to room for one limit, which the kernel fills on success.
-    let asked = check(unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, limit.as_mut_ptr()) });
-    // SAFETY: read only if the call has filled it.
-    asked.map_or(u64::MAX, |_| unsafe { limit.assume_init() }.rlim_cur)
-}
-
-/// Gives back the memory of a file's bytes, which read zero afterwards; the file keeps its length.
-///
-/// # Errors
-/// Whatever `fallocate` reports.
-#[cfg(feature = "process")]
-pub(crate) fn punch(fd: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
-    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-    // SAFETY: the call takes numbers; the descriptor is open while it is borrowed.
-    retry(|| unsafe { libc::fallocate(fd.as_raw_fd(), mode, offset as libc::off_t, len as libc::off_t) }).map(drop)
 }
 
 /// Removes a name.

@@ -9,6 +9,7 @@ pub(crate) mod descriptor;
 pub(crate) mod event;
 #[cfg(feature = "process")]
 pub(crate) mod executable;
+mod file;
 #[cfg(feature = "process")]
 pub(crate) mod fork;
 pub(crate) mod futex;
@@ -16,6 +17,8 @@ pub(crate) mod identity;
 pub(crate) mod liveness;
 pub(crate) mod map;
 pub(crate) mod memory;
+#[cfg(feature = "process")]
+pub(crate) mod privilege;
 #[cfg(feature = "process")]
 pub(crate) mod socket;
 #[cfg(feature = "process")]
@@ -32,10 +35,6 @@ pub(crate) enum Errno {
     Emfile,
     /// The system has no free descriptor.
     Enfile,
-    /// The file system is full.
-    Enospc,
-    /// The user's quota is used up.
-    Edquot,
     /// A symbolic link where none is followed.
     Eloop,
     /// No device, or a FIFO or socket that cannot be opened.
@@ -53,8 +52,6 @@ impl Errno {
         match self {
             Errno::Emfile => libc::EMFILE,
             Errno::Enfile => libc::ENFILE,
-            Errno::Enospc => libc::ENOSPC,
-            Errno::Edquot => libc::EDQUOT,
             Errno::Eloop => libc::ELOOP,
             Errno::Enxio => libc::ENXIO,
             Errno::Eopnotsupp => libc::EOPNOTSUPP,

@@ -4,11 +4,8 @@ use core::ffi::CStr;
 use core::mem::MaybeUninit;
 use core::ptr;
 use core::time::Duration;
-use std::fs::File;
 use std::io;
-use std::mem::ManuallyDrop;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::FileExt;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
@@ -189,18 +186,43 @@ pub(crate) fn open_self() -> io::Result<OwnedFd> {
 ///
 /// Nothing happens if somebody else has already been told of its end: then the number may be another's.
 pub(crate) fn abandon(pid: u32) {
-    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    // SAFETY: the pointer is to room for one siginfo, which the kernel may write.
-    let asked = retry(|| unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, info.as_mut_ptr(), options) });
-    if asked.is_err() {
+    let child = Asked::Child(pid);
+    if look(child, libc::WNOHANG | libc::WNOWAIT).is_err() {
         return;
     }
-    let pid = pid as libc::pid_t;
     // SAFETY: the call takes two numbers and touches no memory.
-    unsafe { libc::kill(pid, libc::SIGKILL) };
-    // SAFETY: the call takes two numbers, and a null pointer for the status nobody wants.
-    drop(retry(|| unsafe { libc::waitpid(pid, ptr::null_mut(), 0) }));
+    unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
+    // Waited for until it has ended: one that this process traces may tell of stops before.
+    while let Ok(None) = look(child, 0) {}
+}
+
+/// A child that is asked for.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    Child(u32),
+    Behind(BorrowedFd<'a>),
+}
+
+/// Asks the kernel how a child has ended; `None` if it has not.
+///
+/// Of a child that this process traces the kernel tells stops as well, asked or not: they are no ends.
+fn look(child: Asked<'_>, options: libc::c_int) -> io::Result<Option<End>> {
+    let (kind, id) = match child {
+        Asked::Child(pid) => (libc::P_PID, pid as libc::id_t),
+        Asked::Behind(pidfd) => (libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t),
+    };
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: the pointer is to room for one siginfo, which the kernel may write.
+    retry(|| unsafe { libc::waitid(kind, id, info.as_mut_ptr(), options | libc::WEXITED) })?;
+    // SAFETY: a siginfo is made of integers, and all of it was zeroed at least.
+    let info = unsafe { info.assume_init() };
+    // SAFETY: waitid has filled the fields that belong to a child, or left them zero.
+    let status = unsafe { info.si_status() };
+    Ok(match info.si_code {
+        libc::CLD_EXITED => Some(End::Exited(status)),
+        libc::CLD_KILLED | libc::CLD_DUMPED => Some(End::Signaled(status)),
+        _ => None,
+    })
 }
 
 /// Waits until the process behind `pidfd` has ended; false if the time passes first, or a signal comes.
@@ -247,11 +269,7 @@ pub(crate) fn wait_any(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io:
 
 /// Whether the process behind `pidfd` is a child of this one, and has not been taken note of.
 pub(crate) fn is_child(pidfd: BorrowedFd<'_>) -> bool {
-    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    let id = pidfd.as_raw_fd() as libc::id_t;
-    // SAFETY: the pointer is to room for one siginfo, which the kernel may write.
-    let asked = retry(|| unsafe { libc::waitid(libc::P_PIDFD, id, info.as_mut_ptr(), options) });
+    let asked = look(Asked::Behind(pidfd), libc::WNOHANG | libc::WNOWAIT);
     !asked.is_err_and(|error| error.raw_os_error() == Some(libc::ECHILD))
 }
 
@@ -268,27 +286,20 @@ pub(crate) fn is_stopped(pidfd: BorrowedFd<'_>) -> bool {
 
 /// Takes note of how the child behind `pidfd` ended, which the kernel then forgets; `None` while it runs.
 pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Option<End> {
-    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    let (id, options) = (pidfd.as_raw_fd() as libc::id_t, libc::WEXITED | libc::WNOHANG);
-    // SAFETY: the pointer is to room for one siginfo, which the kernel may write.
-    let told = retry(|| unsafe { libc::waitid(libc::P_PIDFD, id, info.as_mut_ptr(), options) }).is_ok();
-    // SAFETY: a siginfo is made of integers, and all of it was zeroed at least.
-    let info = unsafe { info.assume_init() };
-    if !told {
+    let child = Asked::Behind(pidfd);
+    // What is told of a stop is left for whoever traces it.
+    match look(child, libc::WNOHANG | libc::WNOWAIT) {
+        Ok(None) => None,
+        Ok(end) => {
+            // It fails only if somebody else has reaped it since.
+            let _ = look(child, libc::WNOHANG);
+            end
+        }
         // Not our child, or reaped by somebody else: what cannot be told is unknown once it has ended.
-        let ended = wait(pidfd, Some(Duration::ZERO)).unwrap_or(true);
-        return ended.then_some(End::Unknown);
+        Err(_) => wait(pidfd, Some(Duration::ZERO))
+            .unwrap_or(true)
+            .then_some(End::Unknown),
     }
-    // SAFETY: waitid has filled the fields that belong to a child, or left them zero.
-    if unsafe { info.si_pid() } == 0 {
-        return None;
-    }
-    // SAFETY: as above.
-    let status = unsafe { info.si_status() };
-    Some(match info.si_code {
-        libc::CLD_EXITED => End::Exited(status),
-        _ => End::Signaled(status),
-    })
 }
 
 /// The end of a child as the standard library has it.
@@ -328,34 +339,4 @@ pub(crate) fn exit_at_once(code: i32) -> ! {
 /// The error of a process that has no room for another descriptor.
 pub(crate) fn too_many_descriptors() -> io::Error {
     io::Error::from_raw_os_error(libc::EMFILE)
-}
-
-/// Writes all of `bytes` at `offset`, however far the position of the descriptor is.
-///
-/// # Errors
-/// Whatever `pwrite` reports.
-pub(crate) fn write_at(fd: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> io::Result<()> {
-    borrowed(fd).write_all_at(bytes, offset)
-}
-
-/// Fills `bytes` from `offset`.
-///
-/// # Errors
-/// Whatever `pread` reports; `UnexpectedEof` if the file ends first.
-pub(crate) fn read_at(fd: BorrowedFd<'_>, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-    borrowed(fd).read_exact_at(bytes, offset)
-}
-
-/// Gives back the memory of all bytes from `len` on.
-///
-/// # Errors
-/// Whatever `ftruncate` reports.
-pub(crate) fn truncate(fd: BorrowedFd<'_>, len: u64) -> io::Result<()> {
-    borrowed(fd).set_len(len)
-}
-
-/// The descriptor as a file that does not close it.
-fn borrowed(fd: BorrowedFd<'_>) -> ManuallyDrop<File> {
-    // SAFETY: the descriptor is open while it is borrowed, and the file is never dropped, so it is closed by its owner.
-    ManuallyDrop::new(unsafe { File::from_raw_fd(fd.as_raw_fd()) })
 }

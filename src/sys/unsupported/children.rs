@@ -18,6 +18,11 @@ pub(crate) mod executable {
             None
         }
 
+        /// Returns false: nothing is known of it.
+        pub(crate) fn was_loaded_by_another() -> bool {
+            false
+        }
+
         /// Returns `None`: unknown.
         pub(crate) fn offset_of(&self, _address: usize) -> Option<u64> {
             None
@@ -27,6 +32,15 @@ pub(crate) mod executable {
         pub(crate) fn address_at(&self, _offset: u64) -> Option<*const ()> {
             None
         }
+    }
+}
+
+pub(crate) mod privilege {
+    //! Knows of no rights.
+
+    /// Returns `None`: nothing is gained where nothing is begun.
+    pub(crate) fn gain() -> Option<&'static str> {
+        None
     }
 }
 
@@ -151,21 +165,6 @@ pub(crate) mod spawn {
     pub(crate) fn too_many_descriptors() -> io::Error {
         io::ErrorKind::Unsupported.into()
     }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn write_at(_fd: BorrowedFd<'_>, _bytes: &[u8], _offset: u64) -> io::Result<()> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn read_at(_fd: BorrowedFd<'_>, _bytes: &mut [u8], _offset: u64) -> io::Result<()> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn truncate(_fd: BorrowedFd<'_>, _len: u64) -> io::Result<()> {
-        unsupported()
-    }
 }
 
 pub(crate) mod fork {
@@ -174,9 +173,9 @@ pub(crate) mod fork {
     use super::map::BorrowedFd;
     use std::io;
 
-    /// Returns `None`: threads cannot be counted.
-    pub(crate) fn thread_count() -> Option<usize> {
-        None
+    /// Reports `Unsupported`.
+    pub(crate) fn thread_count() -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Reports `Unsupported`.
@@ -193,6 +192,14 @@ pub(crate) mod fork {
     /// Nothing happens.
     pub(crate) unsafe fn clone_sibling(_note: BorrowedFd<'_>, _offset: usize) -> io::Result<Option<u32>> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Returns false.
+    ///
+    /// # Safety
+    /// Nothing happens.
+    pub(crate) unsafe fn can_clone_sibling() -> bool {
+        false
     }
 
     /// Does nothing.

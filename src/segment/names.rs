@@ -1,0 +1,63 @@
+//! Names given up when a program or child ends without dropping what uses them: what lies in a `static` is never dropped.
+//!
+//! The memory stays for as long as anybody here uses it. Only the open file behind it, whose lock keeps the name, is
+//! exchanged for one without a lock, as if the segment had been unmapped and closed.
+
+use super::Inner;
+use super::lifetime::say_farewell;
+use crate::primitive::crash_point;
+use crate::sys::descriptor;
+use crate::sys::map::{self, AsFd};
+use parking_lot::Mutex;
+use std::mem;
+use std::sync::{Arc, Weak};
+
+/// The attachments of this process to segments that have a name.
+static NAMED: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
+
+/// Enters an attachment, if it is to a segment with a name.
+pub(super) fn enter(inner: &Arc<Inner>) {
+    if inner.farewell.name.is_none() {
+        return;
+    }
+    let mut named = NAMED.lock();
+    if named.len() == named.capacity() {
+        named.retain(|inner| inner.strong_count() > 0);
+    }
+    named.push(Arc::downgrade(inner));
+}
+
+/// Lets go of the names of all segments this process is attached to, as the last drop of each would.
+pub(crate) fn give_names_up() {
+    let named = mem::take(&mut *NAMED.lock());
+    named
+        .iter()
+        .filter_map(Weak::upgrade)
+        .for_each(|inner| inner.give_name_up());
+}
+
+impl Inner {
+    fn give_name_up(&self) {
+        // In a copy of the process that attached there is nothing to let go of.
+        let Some(name) = self.farewell.name.as_ref().filter(|_| self.farewell.is_at_home()) else {
+            return;
+        };
+        let (Some(file), Ok(fresh)) = (self.mortal_file(), map::open(&name.path)) else {
+            return;
+        };
+        // What has this name by now may be another's.
+        if !map::stat(fresh.as_fd()).is_ok_and(|stat| (stat.dev, stat.ino) == file) {
+            return;
+        }
+        self.deregister();
+        crash_point!("detach.deregistered");
+        let (base, len) = self.mapping.range();
+        // SAFETY: the range is a shared mapping of the whole file for reading and writing, as is every one of a segment
+        // with a name; both descriptors are of that file.
+        if unsafe { descriptor::exchange(base, len, self.fd.as_fd(), fresh.as_fd()) }.is_ok() {
+            drop(fresh);
+            crash_point!("detach.unlocked");
+            say_farewell(name, file, true);
+        }
+    }
+}

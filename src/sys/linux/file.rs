@@ -1,0 +1,123 @@
+//! The bytes of file objects: how they are taken, written, read and given back.
+//!
+//! Here is the only door to calls that make a file longer or write to it. The kernel answers whoever goes beyond the
+//! limit of file sizes (`ulimit -f`) with a signal that ends the process, so each of them compares first.
+
+use core::mem::{ManuallyDrop, MaybeUninit};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd};
+#[cfg(feature = "process")]
+use std::os::unix::fs::FileExt;
+
+use super::{check, retry};
+
+/// How long a file may be that this process writes.
+pub(crate) fn file_size_limit() -> u64 {
+    soft_limit(libc::RLIMIT_FSIZE)
+}
+
+/// How much memory this process may lock.
+pub(crate) fn locked_memory_limit() -> u64 {
+    soft_limit(libc::RLIMIT_MEMLOCK)
+}
+
+fn soft_limit(resource: libc::__rlimit_resource_t) -> u64 {
+    let mut limit = MaybeUninit::<libc::rlimit>::uninit();
+    // SAFETY: the pointer is to room for one limit, which the kernel fills on success.
+    let asked = check(unsafe { libc::getrlimit(resource, limit.as_mut_ptr()) });
+    // SAFETY: read only if the call has filled it.
+    asked.map_or(u64::MAX, |_| unsafe { limit.assume_init() }.rlim_cur)
+}
+
+/// Refuses to write up to byte `end` of a file where that would be answered by a signal.
+///
+/// # Errors
+/// `FileTooLarge`, which names the limit.
+pub(crate) fn check_end(end: u64) -> io::Result<()> {
+    let limit = file_size_limit();
+    // A length is a signed number to the kernel.
+    if end > limit.min(i64::MAX as u64) {
+        let message = format!("a file of {end} bytes is beyond the limit of file sizes (ulimit -f), {limit} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    Ok(())
+}
+
+/// Sets the length; bytes beyond the old one read zero and take no space yet.
+///
+/// # Errors
+/// `FileTooLarge` beyond the limit of file sizes or what the file system knows; else what `ftruncate` reports.
+pub(crate) fn set_len(fd: BorrowedFd<'_>, len: u64) -> io::Result<()> {
+    check_end(len)?;
+    borrowed(fd).set_len(len)
+}
+
+/// Sets the length and takes the space, so no later write fails.
+///
+/// Memory file systems take real memory here: a memfd longer than the machine's memory gets this
+/// process killed, not an error. The caller asks beforehand whether there is enough.
+///
+/// # Errors
+/// As [`set_len`], and full file system or quota, out of memory.
+pub(crate) fn allocate(fd: BorrowedFd<'_>, len: u64) -> io::Result<()> {
+    set_len(fd, len)?;
+    if len == 0 {
+        return Ok(());
+    }
+    // The kernel has accepted it as a length, so it is one.
+    let size = len as libc::off_t;
+    // SAFETY: the descriptor is open, and the other arguments are numbers.
+    match retry(|| unsafe { libc::fallocate(fd.as_raw_fd(), 0, 0, size) }) {
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => write_out(fd, size),
+        outcome => outcome.map(drop),
+    }
+}
+
+/// Takes space where the file system knows no `fallocate`, by writing.
+fn write_out(fd: BorrowedFd<'_>, size: libc::off_t) -> io::Result<()> {
+    loop {
+        // SAFETY: the descriptor is open, and the other arguments are numbers.
+        match unsafe { libc::posix_fallocate(fd.as_raw_fd(), 0, size) } {
+            0 => return Ok(()),
+            libc::EINTR => {}
+            number => return Err(io::Error::from_raw_os_error(number)),
+        }
+    }
+}
+
+/// Writes all of `bytes` at `offset`, however far the position of the descriptor is.
+///
+/// # Errors
+/// `FileTooLarge` beyond the limit of file sizes; else what `pwrite` reports.
+#[cfg(feature = "process")]
+pub(crate) fn write_at(fd: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> io::Result<()> {
+    check_end(offset.saturating_add(bytes.len() as u64))?;
+    borrowed(fd).write_all_at(bytes, offset)
+}
+
+/// Fills `bytes` from `offset`.
+///
+/// # Errors
+/// Whatever `pread` reports; `UnexpectedEof` if the file ends first.
+#[cfg(feature = "process")]
+pub(crate) fn read_at(fd: BorrowedFd<'_>, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    borrowed(fd).read_exact_at(bytes, offset)
+}
+
+/// Gives back the memory of a file's bytes, which read zero afterwards; the file keeps its length.
+///
+/// # Errors
+/// Whatever `fallocate` reports.
+#[cfg(feature = "process")]
+pub(crate) fn punch(fd: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
+    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    // SAFETY: the call takes numbers; the descriptor is open while it is borrowed.
+    retry(|| unsafe { libc::fallocate(fd.as_raw_fd(), mode, offset as libc::off_t, len as libc::off_t) }).map(drop)
+}
+
+/// The descriptor as a file that does not close it.
+fn borrowed(fd: BorrowedFd<'_>) -> ManuallyDrop<File> {
+    // SAFETY: the descriptor is open while it is borrowed, and the file is never dropped, so it is closed by its owner.
+    ManuallyDrop::new(unsafe { File::from_raw_fd(fd.as_raw_fd()) })
+}
