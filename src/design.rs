@@ -29,7 +29,7 @@
 //!
 //! # Bytes of a segment
 //!
-//! Everything is 64-bit words in the machine's byte order. Layout version 1.
+//! Everything is 64-bit words in the machine's byte order. Layout version 2.
 //!
 //! | word | content |
 //! |---|---|
@@ -59,17 +59,18 @@
 //! | atomic, atomic array, frozen array | elements |
 //! | queue | one channel |
 //! | pipe | two channels of the same size |
-//! | ring | tail, head, two bells (a line of 64 each), seats, slots (a power of two of them) |
+//! | ring | tail, head, two bells (a line of 64 each), 64 seats, slots (a power of two of them) |
 //! | pool | tail and closing, head, alarm (a line each), done bits (16 lines), a line with the bell of each worker, a word of each worker, ring of slot numbers, slots (128 each), pages of slots (8192 each) |
 //! | map | see below |
 //!
 //! | channel | bytes |
 //! |---|---|
+//! | shape | units of the ring, number of seats, flags (0); to the end of the line |
 //! | producers' side | raw mutex (16), the head it last saw (8), to the end of the line |
-//! | tail | a line of its own: `[ items:32 \| units:31 \| closed:1 ]`, counted from the beginning |
-//! | consumers' side, head | the same two lines again |
+//! | tail | a line of its own: `[ items:32 \| units:31 \| closed:1 ]`, counted from the beginning; closing (0 or 1) |
+//! | consumers' side, head | the same two lines again, without closing |
 //! | bells | two words of a line: consumers wait at the first, producers at the second |
-//! | seats | raw mutex (16), joined (8), two pairs of stamps (16), summary (8), two counts of arrivals (16); then 64 seats of two words |
+//! | seats | raw mutex (16), joined (8), two pairs of stamps (16), summary `[ changes:32 \| seats used:16 \| roles missing:16 ]` (8), two counts of arrivals (16); then seats of two words, as many as the shape says, to the end of a line |
 //! | ring of units | a power of two of 8-byte units, at least 512 |
 //!
 //! A record is a header of one unit, `[ length ^ mark:32 | length:32 ]`, and the item as postcard encodes it, filled up
@@ -115,7 +116,7 @@
 //! | M1–M5 | `raw/mutex.rs` | only the owner changes the word of a held lock; sleepers raise the bell; take-over follows proof and compares the whole word |
 //! | Q1–Q6 | `raw/queue.rs` | one lock and one word for each side; whole before tail passes, copied before head does; nobody waits with a lock |
 //! | N1–N3 | `raw/ring.rs` | each end stores its own word only |
-//! | S1–S4 | `raw/seats.rs` | changed under a lock, by one store; freed by their owner or on proof; a role never is nowhere while it moves |
+//! | S1–S6 | `raw/seats.rs` | taken under a lock, changed by their own process; freed by it or on proof; a role never is nowhere while it moves; the last to sum up has seen all |
 //! | W1 | `raw/waiting.rs` | "nobody is left" is believed after one more look for what they left |
 //! | P1–P4 | `raw/map/mod.rs` | a shard's words are changed by its lock's holder only; blocks fill regions; entries are whole before a chain leads to them |
 //! | J1–J3 | `raw/map/journal.rs` | noted before it changes; undone backwards; freed memory is reused in a later change only |
@@ -143,6 +144,7 @@
 //! | head of a board, Release | Acquire load by the poster | that the place may be reused |
 //! | state of a slot, Release, in `finish` | Acquire load in `is_done` | the results |
 //! | owner and counts of a seat, Release | Acquire of who looks whether anybody is left | what its process put before it left |
+//! | summary of seats, Release | Acquire of who looks at seats, or sums up | the changes it counts |
 //! | attach slot, Release | Acquire in the judgement of an owner | that entries of former images are gone |
 //! | addresses of process-local pages, Release | Acquire | that the page is mapped |
 //! | attach slot, Release, when it is given back | Acquire in the judgement | what was done before |
@@ -213,12 +215,25 @@
 //!
 //! # Who takes part
 //!
+//! The rule: a call that need not wait looks at nobody. A call that would have to wait ends when nobody is left, beside the
+//! caller's own handle, who could end the wait. An end of a pipe or ring has one known peer, so a send is refused as soon
+//! as that is gone: what it sent would be read by nobody. A queue is open to whoever comes later, its own producer included.
+//!
 //! A queue knows who may put and who may take: each process has a seat in it, which counts the process's handles by
 //! role. A handle that has done neither may come to do either; it is a producer once it has put or waited to, a
 //! consumer once it has taken or waited to. A call that finds nothing to take, or no room, and whose slice of sleep
-//! ends without news, asks whether anybody is left who may be on the other side; the kernel is asked as for a lock's
+//! ends without news, asks whether another handle is left that may be on the other side; its own is not counted, whatever it
+//! has done, since nothing shows whether another thread has a reference to it. The kernel is asked as for a lock's
 //! owner, once in 10 ms for each side of a queue. Seats of the dead are freed by whoever finds them. If nobody else has
-//! ever had a seat, the peers are yet to come, and it waits.
+//! ever had a seat, the peers are yet to come, and it waits; but not without a limit at a queue alone in an anonymous
+//! segment, which nobody could find.
+//!
+//! Only who looks for a seat takes the seats' lock, with a limit of 10 s where the call has none of its own. Who leaves,
+//! is cloned, turns to a role, or hands a ticket over or takes it back, changes one word that is its own by
+//! a compare-exchange, so that nobody who was stopped holds up a drop. What is known of all seats, for those who do not look
+//! at each, is computed after each change and written by a compare-exchange as well (S5). Closing a queue takes no lock that
+//! somebody may hold: a word says that it is *closing*; `tail` says that it is *closed*, which whoever finds the queue
+//! empty writes there once nobody can be about to put.
 //!
 //! A handle among a child's arguments is a *ticket*: a seat that belongs to the spawner until the child has been
 //! started, then to the child, who makes it its own when it attaches. So at no time does the role seem to be gone, and
@@ -226,6 +241,9 @@
 //!
 //! A spawner killed between starting its child and handing the ticket over takes the ticket with it: until the child
 //! attaches, a matter of a millisecond, it is not known to be coming.
+//!
+//! A child by `Fork` has copies of the handles its closure holds. As the parent drops its own, it leaves each to the child by
+//! a ticket, which the child gives up when it takes a seat, or waits; so it is not taken for gone before it has begun.
 //!
 //! # Waiting for messages
 //!
@@ -327,11 +345,11 @@
 //! | `queue.put.published`, `queue.put.unlocked` | the lock, or nothing | the item |
 //! | `queue.get.copied` | the consumers' lock | the item is still there |
 //! | `queue.get.taken`, `queue.get.unlocked` | the lock, or nothing | the item is gone with its taker; its room is free |
-//! | `queue.close.stored` | one side's lock | closed; sleepers look when their slice ends |
+//! | `queue.close.stored` | nothing, or one side's lock | closed; sleepers look when their slice ends |
 //! | `ring.used` | a slot written, or read | it was not delivered, or is still there |
 //! | `ring.advanced` | nothing; a wake-up not sent | it was delivered, or is gone |
-//! | `seat.counted`, `seat.taken`, `seat.turned`, `seat.redeemed` | the seats' lock, counts of a seat that is its own or free | nobody: its seats are freed |
-//! | `seat.freed` | the seats' lock | it has left |
+//! | `seat.counted`, `seat.taken`, `seat.turned`, `seat.redeemed` | counts of a seat that is its own or free, mostly the seats' lock | nobody: its seats are freed |
+//! | `seat.freed` | nothing, or the seats' lock; what is known of all seats is out of date | it has left; whoever waits finds that out |
 //! | `seat.ticket` | the seats' lock, a ticket in its own name | nobody: ticket and seat are freed |
 //! | `map.noted`, `map.changed` | a shard's lock, words half changed | the map as it was; the words are put back |
 //! | `map.published` | a shard's lock | the change |

@@ -23,7 +23,7 @@ const SHORT: Duration = Duration::from_millis(5);
 /// Longer than any call here may take.
 const LATE: Duration = Duration::from_secs(3);
 /// Where a queue's seats begin, and with them their lock.
-const SEATS: u64 = 320;
+const SEATS: u64 = 384;
 
 fn frame() -> Frame {
     forked::frame_for(Duration::from_secs(40))
@@ -275,44 +275,30 @@ fn stopped() -> Child {
     child
 }
 
-/// Waits until a thread of this process sleeps on a word.
-fn until_asleep(tid: u32) {
-    until("it sleeps", || {
-        let call = std::fs::read_to_string(format!("/proc/self/task/{tid}/syscall")).unwrap_or_default();
-        call.starts_with(&libc::SYS_futex.to_string())
+/// Has a thread put something, which waits for nobody.
+fn put_at_once(queue: &SharedQueue<u64>, item: u64) {
+    thread::scope(|scope| {
+        let (over, ended) = mpsc::channel();
+        scope.spawn(move || over.send((queue.put(item), queue.try_put(item))));
+        let outcome = ended.recv_timeout(LATE);
+        assert_eq!(outcome, Ok((Ok(()), Ok(()))), "it waits for the lock of the seats");
     });
-}
-
-fn thread_id() -> u32 {
-    // SAFETY: only reads a number.
-    unsafe { libc::gettid() }.unsigned_abs()
-}
-
-/// Has a thread put, and returns when it is asleep for what it waits for.
-fn put_asleep<'scope>(scope: &'scope thread::Scope<'scope, '_>, queue: &'scope SharedQueue<u64>) {
-    let (say, hear) = mpsc::channel();
-    scope.spawn(move || {
-        say.send(thread_id()).unwrap();
-        queue.put(1).unwrap();
-    });
-    until_asleep(hear.recv().unwrap());
 }
 
 #[procshare::test]
-fn a_limit_holds_beside_a_thread_that_has_none() {
+fn who_has_a_seat_does_not_wait_for_those_who_look_for_one() {
     let _frame = frame();
     let object = Lockable::new();
     let holder = stopped();
     object.lock(holder.id());
-    thread::scope(|scope| {
-        let queue = &object.queue;
-        put_asleep(scope, queue);
-        let (over, ended) = mpsc::channel();
-        scope.spawn(move || over.send(queue.try_put(2).is_ok()));
-        let in_time = ended.recv_timeout(LATE);
-        object.unlock();
-        assert!(in_time.is_ok(), "a call that may not wait waits for another thread");
-    });
+    put_at_once(&object.queue, 1);
+    let clone = object.queue.clone();
+    assert_eq!(clone.get_timeout(SHORT), Ok(1));
+    clone.close();
+    drop(clone);
+    assert_eq!(object.queue.get_up_to(8).map(Iterator::count), Ok(1));
+    assert_eq!(object.queue.get(), Err(RecvError::Closed));
+    object.unlock();
 }
 
 #[procshare::test]
@@ -365,19 +351,14 @@ fn a_fork_child_does_not_wait_for_a_thread_it_has_not() {
     let _consumer = object.queue.clone();
     let holder = stopped();
     object.lock(holder.id());
-    thread::scope(|scope| {
-        let queue = &object.queue;
-        // Asleep where it waits for the seats, with its handle's own lock held.
-        put_asleep(scope, queue);
-        let child = Child::fork(|| queue.put(2).unwrap());
-        object.unlock();
-        let began = Instant::now();
-        while !child.is_zombie() && began.elapsed() < LATE {
-            thread::yield_now();
-        }
-        let ended = child.is_zombie();
-        assert!(ended, "it waits for a thread of its parent's");
-    });
+    put_at_once(&object.queue, 1);
+    let child = Child::fork(|| object.queue.put(2).unwrap());
+    object.unlock();
+    let began = Instant::now();
+    while !child.is_zombie() && began.elapsed() < LATE {
+        thread::yield_now();
+    }
+    assert!(child.is_zombie(), "it waits for a thread of its parent's");
 }
 
 // Words that contradict each other.

@@ -414,6 +414,7 @@ fn an_item_larger_than_the_queue_comes_back_with_both_sizes() {
 fn an_item_larger_than_the_room_waits_for_it() {
     let _watchdog = watchdog(60);
     let queue = small(8);
+    let taker = queue.clone();
     let (first, second) = (text(0, 3000), text(1, 3000));
     queue.put(first.clone()).unwrap();
     assert_eq!(
@@ -422,7 +423,7 @@ fn an_item_larger_than_the_room_waits_for_it() {
     );
     assert!(!queue.is_full(), "a smaller one would fit");
     queue.put(text(2, 500)).unwrap();
-    let (put, got) = while_waiting(|| queue.put(second.clone()), || queue.get());
+    let (put, got) = while_waiting(|| queue.put(second.clone()), || taker.get());
     assert_eq!((put, got), (Ok(()), Ok(first)));
     assert_eq!((queue.get(), queue.get()), (Ok(text(2, 500)), Ok(second)));
 }
@@ -432,7 +433,8 @@ fn batches_larger_than_the_queue_pass_through_it() {
     let _watchdog = watchdog(60);
     let queue = SharedQueue::<u32>::new(3).unwrap();
     thread::scope(|scope| {
-        let put = scope.spawn(|| queue.put_all(0..10_000));
+        let putter = queue.clone();
+        let put = scope.spawn(move || putter.put_all(0..10_000));
         let mut next = 0;
         while next < 10_000 {
             let batch = queue.get_up_to(usize::MAX).unwrap();

@@ -4,6 +4,9 @@ use crate::error::{Error, ErrorKind};
 use crate::raw::{NoSeat, Refused, Stop};
 use std::fmt;
 
+const TOO_MANY: &str = "as many processes take part as there are places for, which are 1024, or what \
+     `QueueBuilder::max_processes` said when it was made: make it with more";
+
 /// Tells why an item was not sent, and gives it back.
 ///
 /// # Examples
@@ -29,7 +32,7 @@ pub enum SendError<T> {
     TimedOut(T),
     /// It was closed, or this end was passed to a child.
     Closed(T),
-    /// Nobody is left who could receive it.
+    /// Nobody is left who could receive it, beside this handle; threads that share one are to have a clone each.
     Disconnected(T),
     /// It would not fit even if nothing else were there.
     TooLarge {
@@ -48,7 +51,7 @@ pub enum SendError<T> {
     WouldDeadlock(T),
     /// This process was moved to another PID or time namespace.
     ForeignNamespace(T),
-    /// More processes take part than there are places for.
+    /// More processes take part than there are places for: 1024, or what `QueueBuilder::max_processes` said.
     TooManyProcesses(T),
 }
 
@@ -75,7 +78,7 @@ pub enum RecvError {
     TimedOut,
     /// It was closed and nothing is left in it, or this end was passed to a child.
     Closed,
-    /// Nobody is left who could send, and nothing is left of what they sent.
+    /// Nobody is left who could send, beside this handle, and nothing is left of what they sent.
     Disconnected,
     /// The item's bytes are no `T`, as those of another build's type may be. It is taken out; the next can be received.
     Invalid,
@@ -85,7 +88,7 @@ pub enum RecvError {
     WouldDeadlock,
     /// This process was moved to another PID or time namespace.
     ForeignNamespace,
-    /// More processes take part than there are places for.
+    /// More processes take part than there are places for: 1024, or what `QueueBuilder::max_processes` said.
     TooManyProcesses,
 }
 
@@ -167,7 +170,9 @@ impl<T> fmt::Display for SendError<T> {
             SendError::Full(_) => "there is no room for the item",
             SendError::TimedOut(_) => "there was no room for the item until the time limit passed",
             SendError::Closed(_) => "closed",
-            SendError::Disconnected(_) => "nobody is left who could receive the item",
+            SendError::Disconnected(_) => {
+                "nobody is left who could receive the item (threads that share one handle are one: give each a clone)"
+            }
             SendError::TooLarge { bytes, capacity, .. } => {
                 return write!(f, "the item takes {bytes} bytes, and there are {capacity} in all");
             }
@@ -175,7 +180,7 @@ impl<T> fmt::Display for SendError<T> {
             SendError::Corrupt(_) => "the shared bytes contradict each other",
             SendError::WouldDeadlock(_) => "the calling thread holds the lock already",
             SendError::ForeignNamespace(_) => "this process was moved to another PID or time namespace",
-            SendError::TooManyProcesses(_) => "too many processes take part",
+            SendError::TooManyProcesses(_) => TOO_MANY,
         })
     }
 }
@@ -236,12 +241,15 @@ impl fmt::Display for RecvError {
             RecvError::Empty => "nothing is there",
             RecvError::TimedOut => "nothing was there until the time limit passed",
             RecvError::Closed => "closed, and nothing is left",
-            RecvError::Disconnected => "nobody is left who could send, and nothing is left of what they sent",
+            RecvError::Disconnected => {
+                "nobody is left who could send, and nothing is left of what they sent (threads that share one handle are \
+                 one: give each a clone)"
+            }
             RecvError::Invalid => "the item's bytes are no value of the type",
             RecvError::Corrupt => "the shared bytes contradict each other",
             RecvError::WouldDeadlock => "the calling thread holds the lock already",
             RecvError::ForeignNamespace => "this process was moved to another PID or time namespace",
-            RecvError::TooManyProcesses => "too many processes take part",
+            RecvError::TooManyProcesses => TOO_MANY,
         })
     }
 }
@@ -257,7 +265,13 @@ impl From<RecvError> for Error {
 /// The error of a cold call that needs a seat.
 pub(super) fn no_seat(cause: NoSeat, what: &str) -> Error {
     match cause {
-        NoSeat::Full => Error::new(ErrorKind::Full, "as many processes take part as there are places for"),
+        NoSeat::Full(places) => {
+            let message = format!(
+                "{places} processes take part, or are about to, and there are no more places: make it with more, by \
+                 `QueueBuilder::max_processes`"
+            );
+            Error::new(ErrorKind::Full, message)
+        }
         NoSeat::Taken(pid) => Error::new(
             ErrorKind::Claimed,
             format!("only one can be the {what} at a time, and process {pid} is"),

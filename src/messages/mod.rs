@@ -49,6 +49,6 @@ pub use {
 };
 #[cfg(feature = "process")]
 pub(crate) use {
-    seat::Reservation,
+    seat::{Reservation, leave_to_child},
     travel::{Parcel, Share, Travel},
 };

@@ -94,7 +94,7 @@ impl Port {
     /// Frees the seats of peers that are dead, so that the next call fails at once.
     pub(super) fn look_for_peer(&self) {
         for role in [Role::Producer, Role::Consumer] {
-            self.seat.has_company(&self.channel.seats, role);
+            self.seat.has_company(&self.channel.seats, role, true);
         }
     }
 
@@ -165,7 +165,9 @@ impl Port {
     /// Puts the first of so many records that fit, and tells how much that was.
     fn put(&self, records: &[u8], items: u32, deadline: Deadline) -> Result<Moved, Refusal> {
         let turns = self.check(codec::first_bytes(records), deadline)?;
-        let moved = self.channel.put(records, items, deadline, &|| self.has_consumers())?;
+        let moved = self
+            .channel
+            .put(records, items, deadline, &|| self.has_consumers(deadline))?;
         self.turn_if(turns, Role::Producer);
         Ok(moved)
     }
@@ -173,7 +175,8 @@ impl Port {
     #[inline]
     fn put_one(&self, record: &[u8], deadline: Deadline) -> Result<(), Refusal> {
         let turns = self.check(record.len(), deadline)?;
-        self.channel.put_one(record, deadline, &|| self.has_consumers())?;
+        self.channel
+            .put_one(record, deadline, &|| self.has_consumers(deadline))?;
         self.turn_if(turns, Role::Producer);
         Ok(())
     }
@@ -187,7 +190,8 @@ impl Port {
             return Err(Refusal::TooLarge { bytes, capacity });
         }
         let turns = self.begin(Role::Producer, deadline)?;
-        if self.channel.seats.raw().is_missing(Role::Consumer) && !self.has_consumers() {
+        // An end whose peer is gone sends nothing; a queue holds what whoever comes later may take.
+        if self.seat.is_sole() && self.channel.seats.raw().is_missing(Role::Consumer) && !self.has_consumers(deadline) {
             return Err(Refusal::Stop(Stop::Gone));
         }
         Ok(turns)
@@ -199,7 +203,7 @@ impl Port {
     fn begin(&self, role: Role, deadline: Deadline) -> Result<bool, Stop> {
         let turns = self.seat.must_turn(&self.channel.seats, role, deadline)?;
         if turns && deadline != Deadline::Now {
-            self.seat.turn(&self.channel.seats, role, deadline)?;
+            self.seat.turn(&self.channel.seats, role);
             return Ok(false);
         }
         Ok(turns)
@@ -208,8 +212,7 @@ impl Port {
     #[inline]
     fn turn_if(&self, turns: bool, role: Role) {
         if turns {
-            // What was asked for is done. Refused by a peer that was stopped as it changed a seat, it turns the next time.
-            let _ = self.seat.turn(&self.channel.seats, role, Deadline::Now);
+            self.seat.turn(&self.channel.seats, role);
         }
     }
 
@@ -218,7 +221,7 @@ impl Port {
         let turns = self.begin(Role::Consumer, deadline)?;
         let (mut small, mut large) = (Small::new(), Vec::new());
         self.channel
-            .take_one(&mut small, &mut large, deadline, &|| self.has_producers())?;
+            .take_one(&mut small, &mut large, deadline, &|| self.has_producers(deadline))?;
         self.turn_if(turns, Role::Consumer);
         let record = if large.is_empty() {
             &small.bytes()[..]
@@ -233,25 +236,32 @@ impl Port {
     pub(super) fn take(&self, buffer: &mut Vec<u8>, most: u32) -> Result<(), RecvError> {
         self.begin(Role::Consumer, Deadline::Never)?;
         self.channel
-            .take(buffer, most, Deadline::Never, &|| self.has_producers())?;
+            .take(buffer, most, Deadline::Never, &|| self.has_producers(Deadline::Never))?;
         Ok(())
     }
 
     /// Waits until there is something to take.
     pub(super) fn await_item(&self, deadline: Deadline) -> Result<(), RecvError> {
         self.begin(Role::Consumer, deadline)?;
-        self.channel.await_item(deadline, &|| self.has_producers())?;
+        self.channel.await_item(deadline, &|| self.has_producers(deadline))?;
         Ok(())
     }
 
     #[cold]
-    fn has_consumers(&self) -> bool {
-        self.seat.has_company(&self.channel.seats, Role::Consumer)
+    fn has_consumers(&self, deadline: Deadline) -> bool {
+        self.has_company(Role::Consumer, deadline)
     }
 
     #[cold]
-    fn has_producers(&self) -> bool {
-        self.seat.has_company(&self.channel.seats, Role::Producer)
+    fn has_producers(&self, deadline: Deadline) -> bool {
+        self.has_company(Role::Producer, deadline)
+    }
+
+    /// A queue that can be found by nobody, and that nobody else has ever held, is waited at for ever by nobody.
+    fn has_company(&self, role: Role, deadline: Deadline) -> bool {
+        let seats = &self.channel.seats;
+        let may_come = deadline != Deadline::Never || !seats.are_private();
+        self.seat.has_company(seats, role, may_come)
     }
 }
 

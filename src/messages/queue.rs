@@ -14,7 +14,7 @@ use crate::collections::Handle;
 use crate::error::Result;
 use crate::layout::Kind;
 use crate::primitive::Deadline;
-use crate::raw::{NoSeat, Role, Stop};
+use crate::raw::{NoSeat, Role};
 use crate::segment::Segment;
 use serde::Serialize;
 use std::ffi::OsStr;
@@ -32,13 +32,18 @@ use std::time::{Duration, Instant};
 ///
 /// # Who takes part
 ///
-/// A handle counts as a producer once it has put something or waited to, as a consumer once it has got something or
-/// waited to, and until it has done either it may yet do both. When no other handle is left that is or may become a
-/// producer, consumers get what is left and then [`Disconnected`](crate::RecvError::Disconnected); when none is left
-/// that is or may become a consumer, producers get their item back with [`Disconnected`](SendError::Disconnected). A
-/// queue nobody else has ever held a handle of waits: its peers are yet to come
-/// ([`wait_for_peers`](Self::wait_for_peers) says so of any queue). A parent that wants its workers to wait while it
-/// has nothing to say keeps a handle it has not used. At most 64 processes take part at a time.
+/// A put that finds room succeeds as long as the queue is open, and a get that finds an item gets it, whoever is left. A
+/// call that would have to *wait* ends with [`Disconnected`](crate::RecvError::Disconnected), a put with its item
+/// ([`Disconnected`](SendError::Disconnected)), when no other handle is left that could end the wait: all others were
+/// dropped, died with their processes, or have only ever done the same as the caller. A handle that has done neither may
+/// yet do either. The caller's own handle is no company, whatever it has done. Threads that share one handle by
+/// reference count as that one handle: give each thread a clone.
+///
+/// Where nobody else has ever held a handle the peers are yet to come, and calls wait for them, but for calls without a
+/// time limit at a queue that nobody could find: one without a name, made by [`new`](Self::new).
+/// [`wait_for_peers`](Self::wait_for_peers) says of any queue that they are yet to come. A parent that wants its workers
+/// to wait while it has nothing to say keeps a handle it has not used. At most 1024 processes take part at a time, or as
+/// many as [`max_processes`](QueueBuilder::max_processes) says.
 ///
 /// Of several producers each one's items stay in order. A put that waits for room has no place in a line: a large item
 /// may wait for long while small ones pass it.
@@ -142,7 +147,8 @@ impl<T> SharedQueue<T> {
     /// # Errors
     ///
     /// As [`Segment::open`], [`TypeMismatch`](crate::ErrorKind::TypeMismatch) if it was made for a type of another name,
-    /// [`Full`](crate::ErrorKind::Full) if 64 processes take part.
+    /// [`Full`](crate::ErrorKind::Full) if as many processes take part as there are places for,
+    /// [`Busy`](crate::ErrorKind::Busy) if a peer was stopped while it was looking for its place.
     ///
     /// # Examples
     ///
@@ -221,9 +227,7 @@ impl<T> SharedQueue<T> {
     /// Every put is refused from now on, those that wait included. Consumers get what is left, and then
     /// [`Closed`](crate::RecvError::Closed).
     ///
-    /// # Panics
-    ///
-    /// If the process was moved to another PID or time namespace.
+    /// It waits for nobody: an item that a peer is just putting, or was stopped while it put, may still get in.
     ///
     /// # Examples
     ///
@@ -236,13 +240,8 @@ impl<T> SharedQueue<T> {
     /// assert_eq!(left?, [1]);
     /// # Ok::<(), procshare::Error>(())
     /// ```
-    #[track_caller]
     pub fn close(&self) {
-        match self.port.channel().close() {
-            Ok(()) => {}
-            Err(Stop::Lock(refused)) => self.port.channel().handle().refuse(refused),
-            Err(_) => unreachable!("closing waits for nothing but locks, without a limit"),
-        }
+        self.port.channel().close();
     }
 
     /// Tells whether it has been closed.
@@ -436,7 +435,9 @@ impl<T: Serialize> SharedQueue<T> {
 
 /// # Panics
 ///
-/// If the process was moved to another PID or time namespace, or if it was forked and 64 others take part.
+/// Only in a fork child that has not used the handle yet: if as many processes take part as there are places for, if the
+/// child was moved to another PID or time namespace, or if a peer stopped while it was looking for its place has kept the
+/// child waiting for 10 seconds.
 impl<T> Clone for SharedQueue<T> {
     #[track_caller]
     fn clone(&self) -> Self {

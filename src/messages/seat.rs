@@ -16,19 +16,20 @@ pub(crate) struct Seats {
     handle: Handle,
     /// Bytes from the start of the object.
     at: usize,
+    count: usize,
 }
 
 impl Seats {
-    /// The object holds a `RawSeats` at `at`: its size was checked when the handle was made.
-    pub(super) fn new(handle: Handle, at: usize) -> Self {
-        Seats { handle, at }
+    /// The object holds so many seats at `at`: its size was checked when the handle was made.
+    pub(super) fn new(handle: Handle, at: usize, count: usize) -> Self {
+        Seats { handle, at, count }
     }
 
     #[inline]
     pub(super) fn raw(&self) -> &RawSeats {
-        // SAFETY: whoever makes a Seats has checked that the object holds a RawSeats there; it is aligned to a cache line,
-        // stays mapped while the handle lives, and is made of atomics alone.
-        unsafe { &*self.handle.address().wrapping_add(self.at).cast::<RawSeats>() }
+        // SAFETY: whoever makes a Seats has checked that the object holds so many there; they begin on a cache line and stay
+        // mapped while the handle lives.
+        unsafe { RawSeats::at(self.handle.address().wrapping_add(self.at), self.count) }
     }
 
     /// How often anybody has come to have `role`.
@@ -48,16 +49,24 @@ impl Seats {
         Ok(work(&session))
     }
 
+    /// Whether nobody can find the object but by a handle of it.
+    #[cfg(feature = "messages")]
+    pub(super) fn are_private(&self) -> bool {
+        self.handle.segment().path().is_none() && self.handle.name().is_empty()
+    }
+
     pub(super) fn peers(&self) -> Peers {
         self.handle.segment().peers()
     }
 }
 
-/// `[ process:32 | seat:16 | 13 unused | void | role:2 ]`; process 0 has no seat yet.
+/// `[ process:32 | seat:16 | 12 unused | turning | void | role:2 ]`; process 0 has no seat yet.
 #[derive(Clone, Copy)]
 struct State(u64);
 
 const VOID: u64 = 1 << 2;
+/// A thread has the handle play another role, and is about to say so in the seat.
+const TURNING: u64 = 1 << 3;
 
 impl State {
     fn new(process: OwnerId, at: usize, role: Role) -> Self {
@@ -105,8 +114,8 @@ pub(crate) struct Seat {
     awaited: [AtomicU64; 2],
 }
 
-/// How long a call without a limit of its own waits for somebody who is changing a seat: a matter of microseconds, unless he
-/// was stopped.
+/// How long a call without a limit of its own waits for somebody who is looking for a seat: a matter of microseconds, unless
+/// he was stopped.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Seat {
@@ -140,12 +149,19 @@ impl Seat {
     /// A further share in a process that has one. It waits for the peers the other was told to wait for.
     #[cfg(feature = "messages")]
     pub(super) fn share(&self, seats: &Seats) -> Result<Self, NoSeat> {
-        seats.session(Deadline::Never, |session| {
-            let at = session.join(Role::Either)?;
-            let seat = Self::made(session.owner(), at, Role::Either, false, 0);
-            seat.await_as(self.awaited());
-            Ok(seat)
-        })?
+        let state = State(self.state.load(Ordering::Relaxed));
+        let is_here = !state.is_void() && is_current_process(state.process());
+        let seat = if is_here && seats.raw().share(state.at(), Role::Either) {
+            Self::made(state.process(), state.at(), Role::Either, false, 0)
+        } else {
+            // A fork child has the handle, but no seat.
+            seats.session(Deadline::after(PATIENCE), |session| {
+                let at = session.join(Role::Either)?;
+                Ok::<_, NoSeat>(Self::made(session.owner(), at, Role::Either, false, 0))
+            })??
+        };
+        seat.await_as(self.awaited());
+        Ok(seat)
     }
 
     /// What was set aside for this process.
@@ -198,31 +214,35 @@ impl Seat {
         Ok(state.0 & role as u64 == 0)
     }
 
-    /// Plays `role` from now on. The seats' lock excludes other threads that use the same handle.
+    /// Plays `role` from now on. Of threads that use the same handle one at a time says so: the others go on as they were.
     #[cfg(feature = "messages")]
     #[cold]
-    pub(super) fn turn(&self, seats: &Seats, role: Role, deadline: Deadline) -> Result<(), Stop> {
-        seats.session(deadline, |session| {
-            let state = State(self.state.load(Ordering::Relaxed));
-            let to = state.role().and(role);
-            if !state.is_void() && to != state.role() {
-                session.turn(state.at(), state.role(), to);
-                let turned = State::new(session.owner(), state.at(), to);
-                self.state.store(turned.0, Ordering::Relaxed);
-            }
-        })?;
-        Ok(())
+    pub(super) fn turn(&self, seats: &Seats, role: Role) {
+        let state = State(self.state.load(Ordering::Relaxed));
+        let to = state.role().and(role);
+        let may_turn = state.0 & (VOID | TURNING) == 0 && to != state.role() && is_current_process(state.process());
+        // Relaxed, here and below: the seat's own words are what others look at.
+        let turns = |turning| {
+            self.state
+                .compare_exchange(state.0, turning, Ordering::Relaxed, Ordering::Relaxed)
+        };
+        if may_turn && turns(state.0 | TURNING).is_ok() {
+            seats.raw().turn(state.at(), state.role(), to);
+            let turned = State::new(state.process(), state.at(), to);
+            self.state.store(turned.0, Ordering::Relaxed);
+        }
     }
 
-    /// Whether anybody is left who has `role`, or is yet to come.
-    pub(super) fn has_company(&self, seats: &Seats, role: Role) -> bool {
+    /// Whether anybody is left, beside this handle, who has `role`, or is yet to come. That the first peers of all are yet to
+    /// come is only believed where they `may_come`.
+    pub(super) fn has_company(&self, seats: &Seats, role: Role, may_come: bool) -> bool {
         let raw = seats.raw();
         // Read first: who comes after the look at the seats is no proof that others have been there before.
         let (joined, came) = (raw.joined(), raw.came(role));
         let awaited = self.awaited[usize::from(role == Role::Consumer)].load(Ordering::Relaxed);
         let mine = State(self.state.load(Ordering::Relaxed)).role();
         raw.has(role, mine, &|| seats.peers())
-            || joined == self.baseline.load(Ordering::Relaxed)
+            || may_come && joined == self.baseline.load(Ordering::Relaxed)
             || awaited != 0 && came.wrapping_add(1) == awaited
     }
 
@@ -242,26 +262,31 @@ impl Seat {
         [0, 1].map(|side: usize| self.awaited[side].load(Ordering::Relaxed))
     }
 
+    /// Whether only one may have the role.
+    #[cfg(feature = "messages")]
+    #[inline]
+    pub(super) fn is_sole(&self) -> bool {
+        self.sole
+    }
+
     /// Whether the share was given up, or passed on.
     #[inline]
     pub(super) fn is_void(&self) -> bool {
         State(self.state.load(Ordering::Relaxed)).is_void()
     }
 
-    /// Gives the share up; tells whether a role is now played by nobody, so that sleepers had better look.
+    /// Gives the share up; tells whether sleepers had better look. It waits for nobody.
     pub(super) fn leave(&self, seats: &Seats) -> bool {
-        let leave = |session: &Session<'_>| {
-            let state = State(self.state.load(Ordering::Relaxed));
-            if !state.is_void() && is_current_process(state.process()) {
-                self.state.store(state.0 | VOID, Ordering::Relaxed);
-                session.leave(state.at(), state.role());
-            }
-        };
-        let raw = seats.raw();
-        // Refused only where every lock of this process is; whoever waits finds out when the process has ended.
-        !self.is_void()
-            && seats.session(Deadline::Never, leave).is_ok()
-            && (raw.is_missing(Role::Producer) || raw.is_missing(Role::Consumer))
+        let state = State(self.state.fetch_or(VOID, Ordering::Relaxed));
+        if state.is_void() || !is_current_process(state.process()) {
+            return false;
+        }
+        #[cfg(feature = "process")]
+        if let (Some(child), false) = (OwnerId::in_word(HEIR.get()), self.sole) {
+            // Not where somebody holds the lock for long: then the child is known when it uses the handle.
+            let _ = seats.session(Deadline::Now, |session| session.leave_to(child));
+        }
+        seats.raw().leave(state.at(), state.role())
     }
 
     /// Sets a seat aside for a child that is passed this handle, and says what it must be told. A sole role goes with it.
@@ -332,6 +357,25 @@ impl Seat {
     }
 }
 
+#[cfg(feature = "process")]
+std::thread_local! {
+    /// The child that has copies of the handles this thread is dropping; 0 if there is none.
+    static HEIR: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// Drops what a child has a copy of: the child takes part in its queues from now on, though it has yet to use them.
+#[cfg(feature = "process")]
+pub(crate) fn leave_to_child<T>(child: OwnerId, inheritance: T) {
+    struct Restore(u64);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            HEIR.set(self.0);
+        }
+    }
+    let _restore = Restore(HEIR.replace(child.word()));
+    drop(inheritance);
+}
+
 /// The first of all to join waits for whoever is yet to come; others have had company.
 fn baseline_of_first(seats: &Seats) -> u64 {
     u64::from(seats.raw().joined() == 1)
@@ -359,10 +403,7 @@ impl Reservation {
     /// The child has been started.
     pub(crate) fn hand_over(mut self, child: OwnerId) {
         let ticket = self.ticket();
-        // Refused only where every lock of this process is; the seat is then freed with this process.
-        let _ = self
-            .seats
-            .session(Deadline::Never, |session| session.hand_over(ticket, child));
+        self.seats.raw().hand_over(ticket, child);
         self.handed_over = true;
     }
 }
@@ -370,9 +411,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if !self.handed_over {
-            let ticket = self.ticket();
-            // As in `hand_over`.
-            let _ = self.seats.session(Deadline::Never, |session| session.withdraw(ticket));
+            self.seats.raw().withdraw(self.ticket());
         }
     }
 }

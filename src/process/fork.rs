@@ -9,6 +9,8 @@ use super::spawn::{self as launch, describe, failure, proc_failure};
 use super::transfer::Luggage;
 use super::{call, current, orphans, server, watch};
 use crate::error::{Error, ErrorKind, Result};
+use crate::messages::leave_to_child;
+use crate::primitive::liveness::child_id;
 use crate::primitive::{crash_point, loans::loans};
 use crate::sys::{clock, fork, spawn};
 use serde::Serialize;
@@ -140,7 +142,14 @@ pub(super) fn run<R: Serialize>(plan: Plan, closure: impl FnOnce() -> R) -> Resu
     let mailbox = Mailbox::post(&[], &[]).map_err(|error| failure("making the mailbox", error))?;
     crash_point!("start.posted");
     match quiet.copy().map_err(|error| failure("fork", error))? {
-        Some(pid) => plan.started(pid, mailbox, &mut Luggage::default()),
+        Some(pid) => {
+            // It has ended, or is there by its own right.
+            match child_id(pid) {
+                Some(child) => leave_to_child(child, closure),
+                None => drop(closure),
+            }
+            plan.started(pid, mailbox, &mut Luggage::default())
+        }
         None => {
             let _end = NoReturn;
             crash_point!("start.born");

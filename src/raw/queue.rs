@@ -6,14 +6,16 @@
 //! | record is queued | in `head .. tail` | the same, by one store to `tail` | queued, for good | delivered; the lock is taken over |
 //! | record is being taken | in `head .. tail` | holder of the consumers' lock copies it | the same | the next takes it |
 //! | record is taken | `head` has passed it, by one store | the same | free | it went with the taker |
-//! | open | `CLOSED` not in `tail` | holder of the producers' lock, by one store | closed | closed; sleepers look when their slice ends |
+//! | open | `closing` 0 | anybody, by one store | closing | closing; sleepers look when their slice ends |
+//! | closing | `closing` 1, `CLOSED` not in `tail` | whoever has the producers' lock, by one store to `tail` | closed | closed, or closing: whoever finds it empty closes it |
 //!
 //! # Invariants
 //!
 //! - Q1. Only the holder of the producers' lock stores `tail`, only that of the consumers' lock `head`; either never
 //!   passes the other: `head ≤ tail ≤ head + bounds`, in items and in units.
 //! - Q2. A record is whole before `tail` passes it, and copied before `head` does.
-//! - Q3. Nothing follows a record once `CLOSED` is in `tail`: who reads it there has the queue's last word.
+//! - Q3. Nothing follows a record once `CLOSED` is in `tail`: who reads it there has the queue's last word. While it is
+//!   closing, whoever had the producers' lock before may yet publish one; nobody who takes it later does.
 //! - Q4. `seen` on either side is a former value of the other side's word: it errs towards full and empty.
 //! - Q5. Nobody waits for items or room with a lock held.
 //! - Q6. A producer that was woken for room it cannot use wakes the next, once for each `head`: others may want less.
@@ -117,10 +119,17 @@ pub(super) struct Side {
 #[repr(C)]
 pub(crate) struct RawQueue {
     pub(super) producers: Padded<Side>,
-    pub(super) tail: Padded<AtomicU64>,
+    pub(super) tail: Padded<Tail>,
     pub(super) consumers: Padded<Side>,
     pub(super) head: Padded<AtomicU64>,
     pub(super) bells: Padded<Bells>,
+}
+
+#[repr(C)]
+pub(super) struct Tail {
+    pub(super) mark: AtomicU64,
+    /// Beside the word that whoever looks at it is about to change: it costs no cache line.
+    pub(super) closing: AtomicU64,
 }
 
 #[repr(C)]
@@ -170,7 +179,10 @@ impl RawQueue {
         };
         RawQueue {
             producers: side(),
-            tail: Padded(AtomicU64::new(0)),
+            tail: Padded(Tail {
+                mark: AtomicU64::new(0),
+                closing: AtomicU64::new(0),
+            }),
             consumers: side(),
             head: Padded(AtomicU64::new(0)),
             bells: Padded(Bells {
@@ -231,9 +243,9 @@ impl RawQueue {
         bounds: Bounds,
         again: impl FnMut() -> Result<Step, Stop>,
     ) -> Result<Moved, Stop> {
-        let (bell, word) = match end {
+        let (bell, word): (_, &AtomicU64) = match end {
             End::Producer => (&self.bells.room, &self.head),
-            End::Consumer => (&self.bells.items, &self.tail),
+            End::Consumer => (&self.bells.items, &self.tail.mark),
         };
         let mut watch = waiting.begin();
         let outcome = Self::insist_awake(bell, word, &mut watch, seen, again);
@@ -279,8 +291,9 @@ impl RawQueue {
         write: &mut impl FnMut(Stretch) -> Moved,
     ) -> Result<Step, Stop> {
         let guard = self.producers.lock(peers, deadline)?;
-        let tail = Mark(self.tail.load(Ordering::Relaxed));
-        if tail.is_closed() {
+        let tail = Mark(self.tail.mark.load(Ordering::Relaxed));
+        // Relaxed: who was told that it is closed was told by other means.
+        if self.tail.closing.load(Ordering::Relaxed) != 0 {
             return Err(Stop::Closed);
         }
         // Relaxed: it was read with Acquire before it was kept here, by this thread or one that held the lock before.
@@ -301,7 +314,7 @@ impl RawQueue {
         let moved = write(room);
         crash_point!("queue.put.copied");
         // Release: pairs with the Acquire in `take_now`; the records are whole (Q2).
-        self.tail.store(tail.after(moved).0, Ordering::Release);
+        self.tail.mark.store(tail.after(moved).0, Ordering::Release);
         crash_point!("queue.put.published");
         drop(guard);
         crash_point!("queue.put.unlocked");
@@ -326,14 +339,15 @@ impl RawQueue {
         let mut queued = tail.since(head, bounds);
         if queued.is_none_or(|queued| queued.items < most) {
             // Acquire: pairs with the Release in `put_now`; the records are whole (Q2).
-            tail = Mark(self.tail.load(Ordering::Acquire));
+            tail = Mark(self.tail.mark.load(Ordering::Acquire));
             self.consumers.seen.store(tail.0, Ordering::Relaxed);
             queued = tail.since(head, bounds);
         }
         let queued = queued.ok_or(Stop::Corrupt)?;
         if queued.items == 0 {
             // Q3 and Q5: the guard is dropped before anybody waits.
-            return if tail.is_closed() {
+            drop(guard);
+            return if tail.is_closed() || self.is_closed() && self.close_at(tail, peers) {
                 Err(Stop::Closed)
             } else {
                 Ok(Step::Blocked {
@@ -357,38 +371,60 @@ impl RawQueue {
     }
 
     /// Waits for a record, or the end, and takes nothing.
-    pub(crate) fn await_item(&self, bounds: Bounds, waiting: Waiting<'_>) -> Result<(), Stop> {
+    pub(crate) fn await_item(
+        &self,
+        bounds: Bounds,
+        peers: impl Fn() -> Peers,
+        waiting: Waiting<'_>,
+    ) -> Result<(), Stop> {
         let mut watch = waiting.begin();
-        let outcome = self.await_item_awake(bounds, &mut watch);
+        let outcome = self.await_item_awake(bounds, &peers, &mut watch);
         if watch.slept {
             self.bells.items.wake(); // B3: it leaves the item to whoever else waits.
         }
         outcome
     }
 
-    fn await_item_awake(&self, bounds: Bounds, watch: &mut Watch<'_>) -> Result<(), Stop> {
+    fn await_item_awake(&self, bounds: Bounds, peers: &impl Fn() -> Peers, watch: &mut Watch<'_>) -> Result<(), Stop> {
         loop {
             let (tail, queued) = self.look(bounds);
             if queued.ok_or(Stop::Corrupt)?.items > 0 {
                 return Ok(());
             }
-            if tail.is_closed() {
+            if tail.is_closed() || self.is_closed() && self.close_at(tail, peers) {
                 return Err(Stop::Closed);
             }
-            watch.until_moved(&self.bells.items, &self.tail, tail.0)?;
+            watch.until_moved(&self.bells.items, &self.tail.mark, tail.0)?;
         }
     }
 
-    /// Lets nothing more in (Q3). What is queued can still be taken.
-    pub(crate) fn close(&self, peers: impl Fn() -> Peers, waiting: &Waiting<'_>) -> Result<(), Stop> {
-        // Relaxed, and Release without a partner of its own: the locks order these stores against all others.
-        for (side, word) in [(&self.producers, &self.tail), (&self.consumers, &self.head)] {
-            let _guard = side.lock(&peers, waiting.deadline)?;
-            word.store(word.load(Ordering::Relaxed) | CLOSED, Ordering::Release);
-            crash_point!("queue.close.stored");
+    /// Lets nothing more in (Q3), whoever holds which lock. What is queued can still be taken.
+    pub(crate) fn close(&self, peers: impl Fn() -> Peers) {
+        // Release, without a partner of its own: the producers' lock orders it against all puts but one.
+        self.tail.closing.store(1, Ordering::Release);
+        crash_point!("queue.close.stored");
+        // Who looks at a word before it sleeps finds that it has changed. Where the lock's holder was stopped the sleepers'
+        // slices do.
+        for (side, word) in [(&self.producers, &self.tail.mark), (&self.consumers, &self.head)] {
+            if let Ok(_guard) = side.lock(&peers, Deadline::Now) {
+                word.store(word.load(Ordering::Relaxed) | CLOSED, Ordering::Release);
+                crash_point!("queue.close.stored");
+            }
         }
         self.wake_all();
-        Ok(())
+    }
+
+    /// Closes it, which is closing, behind `tail`, where the caller has found it empty, if nobody is about to put. Whoever holds
+    /// the producers' lock may be, and may have been stopped.
+    #[cold]
+    fn close_at(&self, tail: Mark, peers: &impl Fn() -> Peers) -> bool {
+        let Ok(_guard) = self.producers.lock(peers, Deadline::Now) else {
+            return false;
+        };
+        let now = self.tail.mark.load(Ordering::Relaxed);
+        // Release: pairs with the Acquire of whoever takes.
+        self.tail.mark.store(now | CLOSED, Ordering::Release);
+        now & !CLOSED == tail.0
     }
 
     /// Has everybody look again.
@@ -399,8 +435,7 @@ impl RawQueue {
 
     /// Whether it has been closed.
     pub(crate) fn is_closed(&self) -> bool {
-        // Relaxed: a hint.
-        Mark(self.tail.load(Ordering::Relaxed)).is_closed()
+        self.tail.closing.load(Ordering::Relaxed) != 0 // Relaxed: a hint.
     }
 
     /// What is queued now, as a hint.
@@ -419,7 +454,7 @@ impl RawQueue {
         loop {
             let head = Mark(self.head.load(Ordering::Acquire));
             // Acquire, here and above: the loads keep their order.
-            let tail = Mark(self.tail.load(Ordering::Acquire));
+            let tail = Mark(self.tail.mark.load(Ordering::Acquire));
             if self.head.load(Ordering::Relaxed) == head.0 {
                 return (tail, tail.since(head, bounds));
             }

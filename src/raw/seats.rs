@@ -5,27 +5,36 @@
 //!
 //! | state | shown by | moved by | to | if that party dies there |
 //! |---|---|---|---|---|
-//! | free | owner 0 | holder of the lock: counts, then owner | taken | free |
-//! | taken | owner, counts | the same, by one store to counts | other counts | its owner is dead: whoever notices frees it |
-//! | | | the same, by one store to owner | free | free |
-//! | ticket | owner with a number, counts | the spawner, one store to owner | the child's | it is freed with its owner |
-//! | | | the child, which has no seat, one store to owner | taken | its owner is dead, whoever that is by then |
+//! | free | owner 0, or counts 0 | holder of the lock: owner 0, counts, owner | taken | free |
+//! | taken | owner, counts | its process, by one compare-exchange of counts | other counts | its owner is dead: whoever notices frees it |
+//! | | | the same, to counts of 0 | free | free |
+//! | ticket | owner with a number, counts | the spawner, by one compare-exchange of owner | the child's, or free | it is freed with its owner |
+//! | | | the child, which has no seat and holds the lock, one store to owner | taken | its owner is dead, whoever that is by then |
 //! | | | the child, which has first counted itself elsewhere | free | both are freed with their owners |
+//!
+//! So only those wait for the lock who look for a seat: who opens, claims, redeems, or sets a seat aside. Who leaves, turns
+//! to another role, adds a handle to its seat, or passes a ticket on, changes a word that is its own.
 //!
 //! # Invariants
 //!
-//! - S1. Owners and counts change only under the lock; each change is one store, or counts before owner.
-//! - S2. A seat is freed by its owner's process, or after proof that this has gone.
-//! - S3. A role that only one may have is given only when no seat of a living process counts it, or for a ticket that does.
+//! - S1. A free seat is taken under the lock. The counts of a taken one are changed by its own process, one
+//!   compare-exchange at a time; a handle that is counted keeps its seat from being taken.
+//! - S2. A seat is freed by its owner's process, or after proof that this has gone, by a compare-exchange: a ticket may
+//!   have been handed over meanwhile.
+//! - S3. A role that only one may have is given under the lock, when no seat of a living process counts it, or for a ticket
+//!   that does.
 //! - S4. A role moves to another seat in three steps: it is counted there, `summary` counts the change, the old seat gives
 //!   it up. So who looks at one seat after the other, and misses it at both, sees `summary` move.
+//! - S5. Whoever has changed a seat looks at all of them, after its change, between a load of `summary` and the
+//!   compare-exchange that writes what it found. So the last to write has seen every change.
+//! - S6. No seat beyond those `summary` counts as used has ever been taken.
 
 use super::stamp::{self, CHECK_EVERY_MS, Half};
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers, crash_point, current_owner};
 use crate::raw::{Held, RawMutex, Refused};
 
-/// Processes and children on their way, at most.
-pub(crate) const SEATS: usize = if cfg!(procshare_loom) { 3 } else { 64 };
+/// The most seats there can be: as many as two bytes number.
+pub(crate) const MOST_SEATS: usize = 65_535;
 
 /// What a handle may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +67,6 @@ const COUNT: u64 = (1 << COUNT_BITS) - 1;
 const COUNT_BITS: u32 = 16;
 /// Least time between two questions to the kernel whether anybody of a side has `exec`ed, which cost more than others.
 const MAPS_EVERY_MS: u32 = 500;
-/// In `summary`, the count of changes begins here.
-const CHANGES_SHIFT: u32 = 8;
 
 /// `[ both:16 | consumer:16 | producer:16 | either:16 ]`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,9 +95,11 @@ impl Counts {
 
     /// Whether somebody here has that role, or may come to have it.
     pub(super) fn may(self, role: Role) -> bool {
-        [Role::Either, role, Role::Both]
-            .into_iter()
-            .any(|role| self.of(role) > 0)
+        self.how_many_may(role) > 0
+    }
+
+    fn how_many_may(self, role: Role) -> u64 {
+        [Role::Either, role, Role::Both].map(|role| self.of(role)).iter().sum()
     }
 }
 
@@ -104,8 +113,8 @@ pub(crate) struct Ticket {
 /// Why there is no seat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoSeat {
-    /// All are taken by living processes.
-    Full,
+    /// So many there are, and all are taken by living processes.
+    Full(usize),
     /// The process with that PID has the role, which only one may have.
     Taken(u32),
     Lock(Refused),
@@ -119,59 +128,110 @@ impl From<Refused> for NoSeat {
 
 /// A free seat, a process's seat, or a ticket.
 #[repr(C)]
-pub(super) struct RawSeat {
+pub(crate) struct RawSeat {
     /// The process, as an owner whose thread part is the ticket's number, and 0 for a seat; without an image if the process has
     /// not attached yet. 0 is free.
     pub(super) owner: AtomicU64,
+    /// 0 is free as well.
     pub(super) counts: AtomicU64,
 }
 
 impl RawSeat {
     /// Owner and counts, if the seat is taken.
     pub(super) fn read(&self) -> Option<(OwnerId, Counts)> {
-        // Acquire, twice: pairs with the Release in `store` and `give`, so that what a process did before it left, or gave up
-        // one of its roles, is seen.
-        let owner = OwnerId::in_word(self.owner.load(Ordering::Acquire))?;
-        Some((owner, Counts(self.counts.load(Ordering::Acquire))))
+        let owner = self.owner()?;
+        // Acquire, twice: pairs with the Release in `take`, `recount` and `give`, so that what a process did before it left,
+        // or gave up one of its roles, is seen.
+        let counts = Counts(self.counts.load(Ordering::Acquire));
+        (counts != Counts(0)).then_some((owner, counts))
     }
 
-    /// Takes a free seat, or changes the counts of a taken one (S1).
-    fn store(&self, owner: OwnerId, counts: Counts) {
+    fn owner(&self) -> Option<OwnerId> {
+        OwnerId::in_word(self.owner.load(Ordering::Acquire))
+    }
+
+    /// Takes a free seat. The caller holds the lock (S1).
+    fn take(&self, owner: OwnerId, counts: Counts) {
+        // Release, here and below: pairs with the Acquire in `read`. A former owner is not to be seen with new counts.
+        self.owner.store(0, Ordering::Release);
         self.counts.store(counts.0, Ordering::Release);
         crash_point!("seat.counted");
-        self.give(owner);
+        self.owner.store(owner.word(), Ordering::Release);
         crash_point!("seat.taken");
     }
 
-    /// Gives the seat, with what it counts, to another owner.
-    pub(super) fn give(&self, owner: OwnerId) {
-        self.owner.store(owner.word(), Ordering::Release); // Release: pairs with the Acquire in `read`.
+    /// Changes the counts, whoever else changes them meanwhile; they are those of the caller's process.
+    fn recount(&self, change: impl Fn(Counts) -> Counts) -> Counts {
+        let mut counts = self.counts.load(Ordering::Relaxed);
+        loop {
+            let changed = change(Counts(counts));
+            // Release: pairs with the Acquire in `read`.
+            match self
+                .counts
+                .compare_exchange(counts, changed.0, Ordering::Release, Ordering::Relaxed)
+            {
+                Ok(_) => return changed,
+                Err(now) => counts = now,
+            }
+        }
     }
 
-    pub(super) fn free(&self) {
-        self.owner.store(0, Ordering::Release); // Release: pairs with the Acquire in `read`.
+    /// Gives the seat, with what it counts, to another owner, unless it is no longer `from`'s.
+    pub(super) fn give(&self, from: OwnerId, to: u64) {
+        // Release: pairs with the Acquire in `read`.
+        let _ = self
+            .owner
+            .compare_exchange(from.word(), to, Ordering::Release, Ordering::Relaxed);
+    }
+
+    pub(super) fn free(&self, from: OwnerId) {
+        self.give(from, 0);
         crash_point!("seat.freed");
     }
 }
 
 /// The seats of one queue, ring or direction of a pipe. All zeros: nobody.
 #[repr(C, align(64))]
-pub(crate) struct RawSeats {
+pub(crate) struct RawSeats<S: ?Sized = [RawSeat]> {
     pub(super) lock: RawMutex,
     /// How often a process has sat down or been given a ticket.
     joined: AtomicU64,
     /// When somebody last asked the kernel about producers, and about consumers: in the upper half whether they live, in the
     /// lower whether they have `exec`ed.
     checked: [AtomicU64; 2],
-    /// Roles that nobody is left to play, one bit each: a hint that spares a look at all seats. Above, a count of changes.
+    /// What spares a look at all seats: see `Summary`.
     summary: AtomicU64,
     /// How often somebody has become a producer, and a consumer.
     came: [AtomicU64; 2],
-    pub(super) seats: [RawSeat; SEATS],
+    pub(super) seats: S,
 }
 
-impl RawSeats {
-    #[cfg(procshare_loom)]
+/// `[ changes:32 | used:16 | missing:16 ]`: how often seats have changed, how many have ever been taken, and one bit for each
+/// role that nobody is left to play, as far as is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Summary(u64);
+
+impl Summary {
+    fn used(self) -> usize {
+        (self.0 >> 16 & 0xffff) as usize
+    }
+
+    fn is_missing(self, role: Role) -> bool {
+        self.0 & 1 << role as u32 != 0
+    }
+
+    /// After one more change, with those roles missing.
+    fn changed(self, missing: u64) -> Self {
+        Summary((self.0 >> 32).wrapping_add(1) << 32 | self.0 & 0xffff_0000 | missing)
+    }
+
+    fn with_used(self, used: usize) -> Self {
+        Summary(self.0 & !0xffff_0000 | (used as u64) << 16)
+    }
+}
+
+#[cfg(procshare_loom)]
+impl<const SEATS: usize> RawSeats<[RawSeat; SEATS]> {
     pub(crate) fn new() -> Self {
         let zero = || AtomicU64::new(0);
         RawSeats {
@@ -186,8 +246,26 @@ impl RawSeats {
             }),
         }
     }
+}
 
-    /// Locks the seats, to change them.
+/// Bytes of so many seats, filled up to a cache line.
+pub(crate) const fn bytes_of_seats(seats: u64) -> u64 {
+    (size_of::<RawSeats<[RawSeat; 0]>>() as u64 + seats * size_of::<RawSeat>() as u64).next_multiple_of(64)
+}
+
+impl RawSeats {
+    /// The seats at that address.
+    ///
+    /// # Safety
+    /// For `'a` there are `bytes_of_seats(seats)` bytes mapped there, on a cache line, that are used as seats alone.
+    #[inline]
+    pub(crate) unsafe fn at<'a>(address: *const u8, seats: usize) -> &'a Self {
+        let seats = core::ptr::slice_from_raw_parts(address.cast::<RawSeat>(), seats) as *const RawSeats;
+        // SAFETY: the caller vouches for the bytes, of which RawSeats has that many; it is made of atomics alone.
+        unsafe { &*seats }
+    }
+
+    /// Locks the seats, to look for one.
     pub(crate) fn session<'a>(
         &'a self,
         deadline: Deadline,
@@ -208,30 +286,96 @@ impl RawSeats {
         }
     }
 
+    /// One more handle on the seat of the calling process, on which one is counted that stays meanwhile (S1). False if it is
+    /// no seat of its own.
+    #[cfg(any(feature = "messages", procshare_loom))]
+    pub(crate) fn share(&self, at: usize, role: Role) -> bool {
+        let Some(seat) = self.own(at) else { return false };
+        seat.recount(|counts| counts.with(role));
+        crash_point!("seat.counted");
+        self.count_in(role);
+        self.sum_up();
+        true
+    }
+
+    /// A handle of the calling process's seat plays another role from now on.
+    #[cfg(any(feature = "messages", procshare_loom))]
+    pub(crate) fn turn(&self, at: usize, from: Role, to: Role) {
+        if let Some(seat) = self.own(at) {
+            seat.recount(|counts| counts.without(from).with(to));
+            crash_point!("seat.counted");
+            self.count_came(to);
+            self.sum_up();
+        }
+    }
+
+    /// One handle less on the seat of the calling process. Tells whether there is a role that at most one handle may play
+    /// now, so that sleepers had better look.
+    pub(crate) fn leave(&self, at: usize, role: Role) -> bool {
+        let Some(seat) = self.own(at) else { return false };
+        if seat.recount(|counts| counts.without(role)) == Counts(0) {
+            crash_point!("seat.freed");
+        }
+        self.sum_up()
+    }
+
+    /// The child for whom the ticket was issued has been started as `child`. Nothing happens if it has redeemed it already.
+    pub(crate) fn hand_over(&self, ticket: Ticket, child: OwnerId) {
+        if let Some((seat, issuer)) = self.issued_here(ticket) {
+            seat.give(issuer, child.with_ticket(ticket.number).word());
+        }
+    }
+
+    /// Takes a ticket back that nobody will redeem.
+    pub(crate) fn withdraw(&self, ticket: Ticket) {
+        if let Some((seat, issuer)) = self.issued_here(ticket) {
+            seat.free(issuer);
+            self.sum_up();
+        }
+    }
+
+    /// The seat, if it is that of the calling process: one that has changed (a fork child) has no business with its parent's
+    /// (S2).
+    fn own(&self, at: usize) -> Option<&RawSeat> {
+        let me = current_owner().ok()?.of_process();
+        let seat = self.seats.get(at)?;
+        (seat.owner() == Some(me)).then_some(seat)
+    }
+
+    /// The seat of a ticket that is still its issuer's, which is the calling process.
+    fn issued_here(&self, ticket: Ticket) -> Option<(&RawSeat, OwnerId)> {
+        let issuer = current_owner().ok()?.with_ticket(ticket.number);
+        let seat = self.seats.get(ticket.at as usize)?;
+        (ticket.number != 0 && seat.owner() == Some(issuer)).then_some((seat, issuer))
+    }
+
     /// Whether nobody is left who has `role` or may come to have it, as far as is known already.
     #[inline]
     pub(crate) fn is_missing(&self, role: Role) -> bool {
         // Relaxed: a hint, which the caller has confirmed by `has`.
-        self.summary.load(Ordering::Relaxed) & 1 << role as u32 != 0
+        Summary(self.summary.load(Ordering::Relaxed)).is_missing(role)
     }
 
-    /// Whether anybody is left who has `role` or may come to have it. Seats of the dead are freed.
+    /// Whether anybody is left, beside the caller's handle, which plays `mine`, that has `role` or may come to have it.
     ///
-    /// The caller's handle plays `mine`. What it may yet come to do does not count, since it asks for others; what it does
-    /// counts, since other threads may use it. The kernel is asked at most once in 10 ms, and twice a second whether
-    /// somebody has `exec`ed; meanwhile those who have a seat count as alive.
+    /// Seats of the dead are freed. The kernel is asked at most once in 10 ms, and twice a second whether somebody has
+    /// `exec`ed; meanwhile those who have a seat count as alive.
     pub(crate) fn has(&self, role: Role, mine: Role, peers: &dyn Fn() -> Peers) -> bool {
         let stamps = &self.checked[side(role)];
         let mut look_at_maps = None;
         loop {
             // Acquire: pairs with the Release in `sum_up`; the changes counted are seen.
-            let summary = self.summary.load(Ordering::Acquire);
+            let summary = Summary(self.summary.load(Ordering::Acquire));
             let mut dead = false;
-            for seat in &self.seats {
+            for seat in self.used(summary) {
                 let Some((owner, counts)) = seat.read() else { continue };
+                if is_own_inheritance(owner, counts) {
+                    seat.free(owner); // It has been used, or is not missed: this process sits here.
+                    continue;
+                }
                 if current_owner().is_ok_and(|me| me.of_process() == owner.of_process()) {
                     // A ticket of this process is a child's; its seat counts the caller's handle.
-                    let is_counted = owner.ticket() == 0 && mine == Role::Either;
+                    let is_counted = owner.ticket() == 0;
                     let others = if is_counted { counts.without(mine) } else { counts };
                     if others.may(role) {
                         return true;
@@ -255,11 +399,13 @@ impl RawSeats {
                 dead = true;
             }
             // Relaxed: whoever has seen a seat given up sees the count of the change before (S4), by the Acquire in `read`.
-            if self.summary.load(Ordering::Relaxed) != summary {
+            if self.summary.load(Ordering::Relaxed) != summary.0 {
                 continue; // A role may have moved from a seat looked at late to one looked at early (S4).
             }
             if dead {
                 self.free_dead_if_unlocked(peers, look_at_maps == Some(true));
+            } else if !summary.is_missing(role) {
+                self.sum_up(); // Whoever has left, and was to say so, was stopped or died before.
             }
             return false;
         }
@@ -275,13 +421,96 @@ impl RawSeats {
 
     /// How often anybody has joined so far.
     pub(crate) fn joined(&self) -> u64 {
-        self.joined.load(Ordering::Acquire) // Acquire: pairs with the Release in `count_joined`; whoever is counted is seen.
+        self.joined.load(Ordering::Acquire) // Acquire: pairs with the Release in `count`; whoever is counted is seen.
     }
 
     /// How often somebody has become a producer, or a consumer.
     pub(crate) fn came(&self, role: Role) -> u64 {
         self.came[side(role)].load(Ordering::Acquire) // Acquire: as in `joined`.
     }
+
+    /// The seats that have ever been taken (S6). A forged number shows no more than there are.
+    fn used(&self, summary: Summary) -> &[RawSeat] {
+        &self.seats[..summary.used().min(self.seats.len())]
+    }
+
+    /// Those seats as of now.
+    fn used_now(&self) -> &[RawSeat] {
+        self.used(Summary(self.summary.load(Ordering::Acquire)))
+    }
+
+    /// Counts a change of the seats, and computes the hint anew (S5). Tells whether there is a role that at most one handle may
+    /// play.
+    fn sum_up(&self) -> bool {
+        loop {
+            // Acquire: pairs with the Release below; the changes of those who wrote before are seen.
+            let summary = Summary(self.summary.load(Ordering::Acquire));
+            let mut left = [0; 2];
+            for (_, counts) in self.used(summary).iter().filter_map(RawSeat::read) {
+                for role in [Role::Producer, Role::Consumer] {
+                    left[side(role)] += counts.how_many_may(role);
+                }
+            }
+            let missing = [Role::Producer, Role::Consumer]
+                .into_iter()
+                .filter(|role| left[side(*role)] == 0)
+                .fold(0, |missing, role| missing | 1 << role as u32);
+            // Release: pairs with the Acquire above and in `has` (S4).
+            let swapped = self.summary.compare_exchange(
+                summary.0,
+                summary.changed(missing).0,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            );
+            if swapped.is_ok() {
+                return left.into_iter().any(|left| left <= 1);
+            }
+        }
+    }
+
+    /// Counts so many seats as used, if they are more (S6). The caller holds the lock.
+    fn use_up_to(&self, used: usize) {
+        let mut summary = Summary(self.summary.load(Ordering::Relaxed));
+        while summary.used() < used {
+            // Release: the seats beyond are free, as they have been since the beginning.
+            match self.summary.compare_exchange(
+                summary.0,
+                summary.with_used(used).0,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return,
+                Err(now) => summary = Summary(now),
+            }
+        }
+    }
+
+    /// Counts who has just been seated.
+    fn count_in(&self, role: Role) {
+        count(&self.joined);
+        self.count_came(role);
+    }
+
+    /// Counts who has just become what it was not before, or not for sure.
+    fn count_came(&self, role: Role) {
+        for came in [Role::Producer, Role::Consumer] {
+            if role as u64 & came as u64 != 0 {
+                count(&self.came[side(came)]);
+            }
+        }
+    }
+}
+
+/// Whether that is a ticket set aside for this process that nobody is going to redeem: a handle that a fork child was left.
+fn is_own_inheritance(owner: OwnerId, counts: Counts) -> bool {
+    owner.ticket() != 0
+        && owner.image() == 0
+        && counts == Counts(0).with(Role::Either)
+        && current_owner().is_ok_and(|me| (me.pid(), me.start_bits()) == (owner.pid(), owner.start_bits()))
+}
+
+fn count(word: &AtomicU64) {
+    word.fetch_add(1, Ordering::Release); // Release: pairs with the Acquire in `joined` and `came`.
 }
 
 /// Which of two words is about that role.
@@ -310,14 +539,34 @@ impl Session<'_> {
 
     /// Gives the calling process a seat, or counts one more handle on the one it has.
     pub(crate) fn join(&self, role: Role) -> Result<usize, NoSeat> {
-        let (at, counts) = match self.own_seat() {
-            Some(found) => found,
-            None => (self.free_seat()?, Counts(0)),
+        let at = match self.own_seat() {
+            Some(at) => {
+                self.seats.seats[at].recount(|counts| counts.with(role));
+                crash_point!("seat.counted");
+                at
+            }
+            None => {
+                let at = self.take_seat(self.owner.of_process(), role)?;
+                self.seats.sum_up(); // S4.
+                self.free_inheritance();
+                at
+            }
         };
-        self.seats.seats[at].store(self.owner.of_process(), counts.with(role));
-        self.count_in(role);
-        self.sum_up();
+        self.seats.count_in(role);
+        self.seats.sum_up();
         Ok(at)
+    }
+
+    /// What the calling process was left it has now by a seat of its own.
+    fn free_inheritance(&self) {
+        for seat in self.seats.used_now() {
+            if let Some((owner, _)) = seat
+                .read()
+                .filter(|(owner, counts)| is_own_inheritance(*owner, *counts))
+            {
+                seat.free(owner);
+            }
+        }
     }
 
     /// As [`join`](Self::join) for a role that only one may have (S3).
@@ -326,56 +575,26 @@ impl Session<'_> {
         self.join(role)
     }
 
-    /// One handle less on the caller's seat.
-    pub(crate) fn leave(&self, at: usize, role: Role) {
-        let seat = &self.seats.seats[at % SEATS];
-        // A process that has changed (a fork child) has no business with its parent's seat (S2).
-        if let Some((owner, counts)) = seat.read().filter(|(owner, _)| *owner == self.owner.of_process()) {
-            match counts.without(role) {
-                Counts(0) => seat.free(),
-                left => seat.store(owner, left),
-            }
-            self.sum_up();
-        }
-    }
-
-    /// A handle of the caller's seat plays another role from now on.
-    #[cfg(any(feature = "messages", procshare_loom))]
-    pub(crate) fn turn(&self, at: usize, from: Role, to: Role) {
-        let seat = &self.seats.seats[at % SEATS];
-        if let Some((owner, counts)) = seat.read().filter(|(owner, _)| *owner == self.owner.of_process()) {
-            seat.store(owner, counts.without(from).with(to));
-            self.count_came(to);
-            self.sum_up();
-        }
-    }
-
     /// Sets a seat aside for a child. With `instead_of`, the caller's handle there gives its role up to it.
     pub(crate) fn issue(&self, role: Role, instead_of: Option<usize>) -> Result<Ticket, NoSeat> {
-        let at = self.free_seat()?;
         let number = (self.seats.joined() % u64::from(u16::MAX)) as u16 + 1;
-        self.seats.seats[at].store(self.owner.with_ticket(number), Counts(0).with(role));
-        self.count_in(Role::Either);
-        self.sum_up();
+        let at = self.take_seat(self.owner.with_ticket(number), role)?;
+        self.seats.count_in(Role::Either);
+        self.seats.sum_up();
         crash_point!("seat.ticket");
         if let Some(own) = instead_of {
-            self.leave(own, role);
+            self.seats.leave(own, role);
         }
         Ok(Ticket { at: at as u32, number })
     }
 
-    /// The child for whom the ticket was issued has been started as `child`. Nothing happens if it has redeemed it already.
-    pub(crate) fn hand_over(&self, ticket: Ticket, child: OwnerId) {
-        if let Some((_, seat, _)) = self.find(ticket) {
-            seat.give(child.with_ticket(ticket.number));
-        }
-    }
-
-    /// Takes a ticket back that nobody will redeem.
-    pub(crate) fn withdraw(&self, ticket: Ticket) {
-        if let Some((_, seat, _)) = self.find(ticket) {
-            seat.free();
-            self.sum_up();
+    /// Sets a seat aside for a child that has a copy of a handle, until it is found to use that, or ends.
+    #[cfg(all(feature = "process", not(procshare_loom)))]
+    pub(crate) fn leave_to(&self, child: OwnerId) {
+        let number = (self.seats.joined() % u64::from(u16::MAX)) as u16 + 1;
+        if self.take_seat(child.with_ticket(number), Role::Either).is_ok() {
+            self.seats.count_in(Role::Either);
+            self.seats.sum_up();
         }
     }
 
@@ -389,30 +608,31 @@ impl Session<'_> {
         let at = match (ticket, self.own_seat()) {
             // Without a seat of its own the child makes the ticket its seat: there may be no other.
             (Some((at, seat, _)), None) => {
-                seat.give(self.owner.of_process());
+                // Release: pairs with the Acquire in `read`. Whatever the spawner does about the ticket meanwhile, it is redeemed.
+                seat.owner.store(self.owner.of_process().word(), Ordering::Release);
                 crash_point!("seat.turned");
-                self.count_in(role);
+                self.seats.count_in(role);
                 at
             }
             (ticket, _) => {
                 let at = self.join(role)?;
                 crash_point!("seat.redeemed");
                 if let Some((_, seat, _)) = ticket {
-                    seat.free();
+                    seat.owner.store(0, Ordering::Release); // Release: as above.
+                    crash_point!("seat.freed");
                 }
                 at
             }
         };
-        self.sum_up();
+        self.seats.sum_up();
         Ok(at)
     }
 
     /// The seat the calling process has, tickets aside.
-    fn own_seat(&self) -> Option<(usize, Counts)> {
-        self.seats.seats.iter().enumerate().find_map(|(at, seat)| {
-            let (owner, counts) = seat.read()?;
-            (owner == self.owner.of_process()).then_some((at, counts))
-        })
+    fn own_seat(&self) -> Option<usize> {
+        let me = self.owner.of_process();
+        let is_own = |seat: &RawSeat| seat.read().is_some_and(|(owner, _)| owner == me);
+        self.seats.used_now().iter().position(is_own)
     }
 
     pub(super) fn find(&self, ticket: Ticket) -> Option<(usize, &RawSeat, Counts)> {
@@ -424,72 +644,47 @@ impl Session<'_> {
 
     fn check_unclaimed(&self, role: Role) -> Result<(), NoSeat> {
         self.free_dead(true);
-        let mut taken = self.seats.seats.iter().filter_map(RawSeat::read);
+        let mut taken = self.seats.used_now().iter().filter_map(RawSeat::read);
         match taken.find(|(_, counts)| counts.may(role)) {
             Some((owner, _)) => Err(NoSeat::Taken(owner.pid())),
             None => Ok(()),
         }
     }
 
+    /// Takes the first free seat.
+    fn take_seat(&self, owner: OwnerId, role: Role) -> Result<usize, NoSeat> {
+        let at = self.free_seat()?;
+        self.seats.use_up_to(at + 1);
+        self.seats.seats[at].take(owner, Counts(0).with(role));
+        Ok(at)
+    }
+
     fn free_seat(&self) -> Result<usize, NoSeat> {
-        let free = || self.seats.seats.iter().position(|seat| seat.read().is_none());
+        let seats = &self.seats.seats;
+        let free = || {
+            let used = self.seats.used_now();
+            let left = used.iter().position(|seat| seat.read().is_none());
+            left.or((used.len() < seats.len()).then_some(used.len()))
+        };
         if let Some(at) = free() {
             return Ok(at);
         }
         self.free_dead(true);
-        free().ok_or(NoSeat::Full)
+        free().ok_or(NoSeat::Full(seats.len()))
     }
 
     /// Frees the seats of processes that are proved gone (S2).
     fn free_dead(&self, look_at_maps: bool) {
-        for seat in &self.seats.seats {
-            if seat
-                .read()
-                .is_some_and(|(owner, _)| (self.peers)().has_left(owner, look_at_maps))
-            {
-                seat.free();
-            }
-        }
-        self.sum_up();
-    }
-
-    /// Counts a change of the seats, and computes the hint anew.
-    fn sum_up(&self) {
-        let mut missing = 1 << Role::Producer as u32 | 1 << Role::Consumer as u32;
-        for (_, counts) in self.seats.seats.iter().filter_map(RawSeat::read) {
-            for role in [Role::Producer, Role::Consumer] {
-                if counts.may(role) {
-                    missing &= !(1 << role as u32);
+        for seat in self.seats.used_now() {
+            if let Some((owner, _)) = seat.read() {
+                if (self.peers)().has_left(owner, look_at_maps) {
+                    seat.free(owner);
                 }
             }
         }
-        let summary = &self.seats.summary;
-        let changes = (summary.load(Ordering::Relaxed) >> CHANGES_SHIFT).wrapping_add(1);
-        // Release: pairs with the Acquire in `has` (S4).
-        summary.store(changes << CHANGES_SHIFT | missing, Ordering::Release);
+        self.seats.sum_up();
     }
-
-    /// Counts who has just been seated.
-    fn count_in(&self, role: Role) {
-        count(&self.seats.joined);
-        self.count_came(role);
-    }
-
-    /// Counts who has just become what it was not before, or not for sure.
-    fn count_came(&self, role: Role) {
-        for came in [Role::Producer, Role::Consumer] {
-            if role as u64 & came as u64 != 0 {
-                count(&self.seats.came[side(came)]);
-            }
-        }
-    }
-}
-
-/// The caller holds the lock, so that nobody else counts.
-fn count(word: &AtomicU64) {
-    let more = word.load(Ordering::Relaxed).wrapping_add(1);
-    word.store(more, Ordering::Release); // Release: pairs with the Acquire in `joined` and `came`.
 }
 
 #[cfg(not(procshare_loom))]
-const _: () = assert!(size_of::<RawSeats>() == 64 + 16 * SEATS);
+const _: () = assert!(bytes_of_seats(64) == 64 + 16 * 64);

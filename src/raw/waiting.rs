@@ -46,7 +46,7 @@ impl From<NoSeat> for Stop {
     fn from(cause: NoSeat) -> Self {
         match cause {
             NoSeat::Lock(refused) => refused.into(),
-            NoSeat::Full | NoSeat::Taken(_) => Stop::NoSeat,
+            NoSeat::Full(_) | NoSeat::Taken(_) => Stop::NoSeat,
         }
     }
 }

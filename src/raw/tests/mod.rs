@@ -14,6 +14,7 @@ mod seats;
 
 use crate::primitive::model::become_owner;
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers};
+use crate::raw::seats::RawSeat;
 use crate::raw::{Held, NoSeat, RawMutex, RawSeats, Role, Ticket};
 use loom::thread;
 use std::sync::Arc;
@@ -34,14 +35,16 @@ fn lock(mutex: &RawMutex) -> Held {
 /// Where the dead are looked up.
 type Judge<'a> = &'a dyn Fn() -> Peers;
 
-/// Changes of seats, each with the lock to itself.
+/// Three seats, which nobody has.
+fn seats() -> Arc<RawSeats> {
+    Arc::new(RawSeats::<[RawSeat; 3]>::new())
+}
+
+/// Looks for a seat, each with the lock to itself.
 trait AtOnce {
     fn join(&self, role: Role, peers: Judge<'_>) -> Result<usize, NoSeat>;
     fn claim(&self, role: Role, peers: Judge<'_>) -> Result<usize, NoSeat>;
-    fn leave(&self, at: usize, role: Role, peers: Judge<'_>) -> Result<(), NoSeat>;
-    fn turn(&self, at: usize, from: Role, to: Role, peers: Judge<'_>) -> Result<(), NoSeat>;
     fn issue(&self, role: Role, instead_of: Option<usize>, peers: Judge<'_>) -> Result<Ticket, NoSeat>;
-    fn hand_over(&self, ticket: Ticket, child: OwnerId, peers: Judge<'_>) -> Result<(), NoSeat>;
     fn redeem(&self, ticket: Ticket, role: Role, sole: bool, peers: Judge<'_>) -> Result<usize, NoSeat>;
 }
 
@@ -54,23 +57,8 @@ impl AtOnce for RawSeats {
         self.session(Deadline::Never, peers)?.claim(role)
     }
 
-    fn leave(&self, at: usize, role: Role, peers: Judge<'_>) -> Result<(), NoSeat> {
-        self.session(Deadline::Never, peers)?.leave(at, role);
-        Ok(())
-    }
-
-    fn turn(&self, at: usize, from: Role, to: Role, peers: Judge<'_>) -> Result<(), NoSeat> {
-        self.session(Deadline::Never, peers)?.turn(at, from, to);
-        Ok(())
-    }
-
     fn issue(&self, role: Role, instead_of: Option<usize>, peers: Judge<'_>) -> Result<Ticket, NoSeat> {
         self.session(Deadline::Never, peers)?.issue(role, instead_of)
-    }
-
-    fn hand_over(&self, ticket: Ticket, child: OwnerId, peers: Judge<'_>) -> Result<(), NoSeat> {
-        self.session(Deadline::Never, peers)?.hand_over(ticket, child);
-        Ok(())
     }
 
     fn redeem(&self, ticket: Ticket, role: Role, sole: bool, peers: Judge<'_>) -> Result<usize, NoSeat> {
@@ -79,7 +67,7 @@ impl AtOnce for RawSeats {
 }
 
 /// Runs `play` in a thread of its own as process `pid`.
-fn process<S: Send + Sync + 'static, T: 'static>(
+fn process<S: Send + Sync + ?Sized + 'static, T: 'static>(
     shared: &Arc<S>,
     pid: u32,
     play: impl FnOnce(&S) -> T + 'static,

@@ -1,4 +1,4 @@
-use super::{AtOnce, check, lives, process};
+use super::{AtOnce, check, lives, process, seats};
 use crate::primitive::model::{become_owner, declare_dead};
 use crate::primitive::{Deadline, Ordering, Peers};
 use crate::raw::{End, NoSeat, Place, RawRing, RawSeats, Role, Stop, Waiting};
@@ -10,7 +10,7 @@ const CONSUMER: u32 = 9;
 /// A ring of numbers. Loom reports any two accesses to a slot that the ring does not order.
 struct Numbers {
     raw: RawRing,
-    seats: RawSeats,
+    seats: Arc<RawSeats>,
     slots: Vec<UnsafeCell<u32>>,
 }
 
@@ -23,7 +23,7 @@ impl Numbers {
     fn new(capacity: usize) -> Arc<Self> {
         Arc::new(Numbers {
             raw: RawRing::new(),
-            seats: RawSeats::new(),
+            seats: seats(),
             slots: (0..capacity).map(|_| UnsafeCell::new(0)).collect(),
         })
     }

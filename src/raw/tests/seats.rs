@@ -1,4 +1,4 @@
-use super::{AtOnce, check, lock, process, tick};
+use super::{AtOnce, check, lock, process, seats, tick};
 use crate::primitive::model::{become_owner, declare_dead};
 use crate::primitive::{Deadline, Ordering, OwnerId, Peers};
 use crate::raw::seats::{Counts, RawSeat};
@@ -28,14 +28,14 @@ fn join(seats: &RawSeats, role: Role) -> usize {
 /// Seats, and whether the role they are about may be missing by now. The latter is no part of the model: no process
 /// could know it.
 struct Watched {
-    seats: RawSeats,
+    seats: Arc<RawSeats>,
     may_be_missing: AtomicBool,
 }
 
 impl Watched {
     fn new() -> Arc<Self> {
         Arc::new(Watched {
-            seats: RawSeats::new(),
+            seats: seats(),
             may_be_missing: AtomicBool::new(false),
         })
     }
@@ -58,14 +58,12 @@ impl Watched {
 #[test]
 fn loom_seats_two_join_and_leave() {
     check(3, || {
-        let seats = Arc::new(RawSeats::new());
+        let seats = seats();
         let stay = |seats: &RawSeats| {
             tick();
             let at = join(seats, Role::Producer);
             assert!(has_producer(seats));
-            seats
-                .leave(at, Role::Producer, &peers)
-                .expect("the lock is free, or will be");
+            seats.leave(at, Role::Producer);
         };
         let other = process(&seats, 1, stay);
         become_owner(2);
@@ -86,20 +84,14 @@ fn relieve(has_producer: fn(&RawSeats) -> bool) {
         become_owner(SPAWNER);
         let second = join(&watched.seats, Role::Producer);
         become_owner(4);
-        watched
-            .seats
-            .leave(first, Role::Consumer, &peers)
-            .expect("it is locked by nobody");
+        watched.seats.leave(first, Role::Consumer);
         let watching = process(&watched, WATCHER, move |watched| watched.watch(has_producer));
         become_owner(CHILD);
         let third = join(&watched.seats, Role::Producer);
         assert!(third < second);
         tick();
         become_owner(SPAWNER);
-        watched
-            .seats
-            .leave(second, Role::Producer, &peers)
-            .expect("it is locked by nobody else");
+        watched.seats.leave(second, Role::Producer);
         tick();
         watching.join().expect("the model thread ends");
     });
@@ -141,8 +133,7 @@ fn loom_seats_a_claimed_role_is_for_one() {
                 if dies {
                     declare_dead(pid);
                 } else {
-                    let left = watched.seats.leave(at, Role::Producer, &peers);
-                    assert_eq!(left, Ok(()));
+                    watched.seats.leave(at, Role::Producer);
                 }
                 true
             }
@@ -176,7 +167,7 @@ fn begin_redeeming(seats: &RawSeats, ticket: Ticket) {
         .session(Deadline::Never, &peers)
         .expect("nobody holds it for ever");
     if let Some((_, seat, _)) = session.find(ticket) {
-        seat.give(session.owner().of_process());
+        seat.owner.store(session.owner().of_process().word(), Ordering::Release);
     }
     core::mem::forget(session);
 }
@@ -188,7 +179,7 @@ fn begin_redeeming_wrongly(seats: &RawSeats, ticket: Ticket) {
         .expect("nobody holds it for ever");
     if let Some((_, seat, _)) = session.find(ticket) {
         let (owner, _) = seat.read().expect("it was found");
-        seat.give(owner.of_process());
+        seat.owner.store(owner.of_process().word(), Ordering::Release);
     }
     core::mem::forget(session);
 }
@@ -196,7 +187,7 @@ fn begin_redeeming_wrongly(seats: &RawSeats, ticket: Ticket) {
 /// A ticket goes from spawner to child; both end as told, and in the end no seat is left.
 fn ticket(spawner: End, child: End, begin_redeeming: fn(&RawSeats, Ticket)) {
     check(2, move || {
-        let seats = Arc::new(RawSeats::new());
+        let seats = seats();
         become_owner(SPAWNER);
         let own = join(&seats, Role::Producer);
         let ticket = seats.issue(Role::Producer, Some(own), &peers).expect("there is a seat");
@@ -211,7 +202,7 @@ fn ticket(spawner: End, child: End, begin_redeeming: fn(&RawSeats, Ticket)) {
                         .expect("there is a seat");
                     assert!(has_producer(seats));
                     if child == End::Leaves {
-                        assert_eq!(seats.leave(at, Role::Producer, &peers), Ok(()));
+                        seats.leave(at, Role::Producer);
                         return;
                     }
                 }
@@ -227,7 +218,7 @@ fn ticket(spawner: End, child: End, begin_redeeming: fn(&RawSeats, Ticket)) {
             }
             End::DiesAfter | End::Leaves => {
                 let id = OwnerId::pack(0, 0, CHILD, 1);
-                assert_eq!(seats.hand_over(ticket, id, &peers), Ok(()));
+                seats.hand_over(ticket, id);
                 if spawner == End::DiesAfter {
                     declare_dead(SPAWNER);
                 }
@@ -272,7 +263,7 @@ fn redeem_wrongly(seats: &RawSeats, ticket: Ticket) -> usize {
         .session(Deadline::Never, &peers)
         .expect("nobody holds it for ever");
     if let Some((_, seat, _)) = session.find(ticket) {
-        seat.free();
+        seat.owner.store(0, Ordering::Release);
     }
     session.join(Role::Producer).expect("there is a seat")
 }
@@ -288,8 +279,7 @@ fn watch_ticket(has_seat: bool, spawner_dies: bool, redeem: Redeem, has_producer
         let own = join(&watched.seats, Role::Producer);
         if !has_seat {
             become_owner(CHILD);
-            let left = watched.seats.leave(other, Role::Consumer, &peers);
-            assert_eq!(left, Ok(()));
+            watched.seats.leave(other, Role::Consumer);
         }
         let watching = process(&watched, WATCHER, move |watched| watched.watch(has_producer));
         become_owner(SPAWNER);
@@ -303,11 +293,11 @@ fn watch_ticket(has_seat: bool, spawner_dies: bool, redeem: Redeem, has_producer
             let at = redeem(&watched.seats, ticket);
             tick();
             watched.allow_missing();
-            assert_eq!(watched.seats.leave(at, Role::Producer, &peers), Ok(()));
+            watched.seats.leave(at, Role::Producer);
             tick();
         });
         let id = OwnerId::pack(0, 0, CHILD, 1);
-        assert_eq!(watched.seats.hand_over(ticket, id, &peers), Ok(()));
+        watched.seats.hand_over(ticket, id);
         tick();
         if spawner_dies {
             declare_dead(SPAWNER);
@@ -355,12 +345,12 @@ fn loom_mutant_looking_once_misses_a_ticket() {
 #[test]
 fn loom_seats_tickets_are_enough_seats() {
     check(2, || {
-        let seats = Arc::new(RawSeats::new());
+        let seats = seats();
         become_owner(SPAWNER);
         join(&seats, Role::Producer);
         let issue = || seats.issue(Role::Consumer, None, &peers);
         let tickets = [issue(), issue()].map(|ticket| ticket.expect("there is a seat"));
-        assert_eq!(issue(), Err(NoSeat::Full));
+        assert_eq!(issue(), Err(NoSeat::Full(3)));
         let redeem = |seats: &RawSeats, ticket| seats.redeem(ticket, Role::Consumer, false, &peers);
         let first = process(&seats, CHILD, move |seats| redeem(seats, tickets[0]));
         become_owner(WATCHER);
@@ -371,7 +361,7 @@ fn loom_seats_tickets_are_enough_seats() {
 
 /// Seats, and what their producer wrote before it stopped being one. Loom reports a read that is not ordered after that.
 struct Legacy {
-    seats: RawSeats,
+    seats: Arc<RawSeats>,
     record: UnsafeCell<u32>,
 }
 
@@ -384,7 +374,7 @@ unsafe impl Send for Legacy {}
 fn write_and_stop(stop: fn(&RawSeats, usize), has_producer: fn(&RawSeats) -> bool) {
     check(3, move || {
         let legacy = Arc::new(Legacy {
-            seats: RawSeats::new(),
+            seats: seats(),
             record: UnsafeCell::new(0),
         });
         become_owner(1);
@@ -405,11 +395,11 @@ fn write_and_stop(stop: fn(&RawSeats, usize), has_producer: fn(&RawSeats) -> boo
 }
 
 fn leave(seats: &RawSeats, at: usize) {
-    assert_eq!(seats.leave(at, Role::Producer, &peers), Ok(()));
+    seats.leave(at, Role::Producer);
 }
 
 fn turn(seats: &RawSeats, at: usize) {
-    assert_eq!(seats.turn(at, Role::Producer, Role::Consumer, &peers), Ok(()));
+    seats.turn(at, Role::Producer, Role::Consumer);
 }
 
 #[test]
@@ -435,11 +425,11 @@ fn loom_mutant_believing_relaxed_counts_loses_a_record() {
 #[test]
 fn loom_seats_belong_to_a_process() {
     check(2, || {
-        let seats = RawSeats::new();
+        let seats = seats();
         become_owner(1);
         let at = join(&seats, Role::Producer);
         become_owner(2);
-        assert_eq!(seats.leave(at, Role::Producer, &peers), Ok(()));
+        seats.leave(at, Role::Producer);
         assert!(has_producer(&seats), "what is another's is not given up");
     });
 }
