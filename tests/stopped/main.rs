@@ -51,9 +51,9 @@ const SCENES: [&[Scene]; 7] = [
 ];
 
 /// No scene takes as many seconds.
-const SCENE: u32 = 45;
+const SCENE: u32 = 90;
 /// Most of them wait for most of their time.
-const AT_A_TIME: usize = 16;
+const AT_A_TIME: usize = 12;
 
 fn roles() -> Vec<(&'static str, Role)> {
     let own: [(&str, Role); 1] = [("play a scene", |arguments| {

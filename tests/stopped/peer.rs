@@ -5,12 +5,12 @@ use std::io::Write;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-/// What waits for nobody returns so soon, on a machine that is busy with other things.
-const AT_ONCE: Duration = Duration::from_secs(1);
+/// What waits for nobody returns so soon, on a machine that is busy with other things; no limit of ten seconds hides in it.
+const AT_ONCE: Duration = Duration::from_secs(5);
 /// How long a call waits that is told how long.
 pub(crate) const SHORT: Duration = Duration::from_millis(20);
 /// What has a limit of its own returns so soon: the longest is ten seconds.
-const IN_THE_END: Duration = Duration::from_secs(13);
+const IN_THE_END: Duration = Duration::from_secs(20);
 
 /// Where a child stops.
 pub(crate) const STOP: &str = "PROCSHARE_STOP_AT";
