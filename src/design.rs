@@ -201,6 +201,27 @@
 //! each lock and each unlock. Whether a lock, a seat or a child is the caller's own is told from the word alone: no descriptor,
 //! no memory and no `/proc` is needed to give something back.
 //!
+//! # Who is stopped
+//!
+//! A process that is stopped lives, and keeps what it holds. `tests/stopped` stops one at every point of the crash table and
+//! makes every call beside it.
+//!
+//! | call | beside a peer stopped in the midst of it |
+//! |---|---|
+//! | `drop`, `clone`, `Debug`, `get` of a value, counter or atomic, `len`, `stats`, `objects`, `clean` | waits for nobody |
+//! | `try_…`, `…_timeout`, `…_deadline`, a map `with_timeout` or `without_waiting` | keeps the caller's limit |
+//! | a lock, a put or get that must wait, a map's other calls, `join`, without a limit | wait until it goes on, or dies |
+//! | placing an object, `unlink` | 10 s, then `Busy`, if it holds the directory; what is there is opened at once |
+//! | opening a name | 2 s, then `Busy`, if it is removing the name, or resetting the file |
+//! | opening a queue, pipe or ring, passing a handle on | 10 s, then an error, if it is taking a seat |
+//! | the last `drop` | 250 ms, if it has the file open and is not in the attach table; then the name is its to remove |
+//! | a start by a fork server | a server stopped for 1 s is killed, and another asked |
+//! | jobs of a pool | run on the other workers, but for what it has in hand; `terminate` and `drop` kill it |
+//! | `kill`, `terminate` of a child | kills it; asks it to end once it goes on |
+//!
+//! Limits are of the wall: they pass while the caller itself is stopped. So whoever tries again and again asks for the time
+//! before an attempt, and believes the attempt that began too late.
+//!
 //! # Who takes part
 //!
 //! The rule: a call that need not wait looks at nobody. A call that would have to wait ends when nobody is left, beside the

@@ -1,7 +1,8 @@
-//! `crash_point!`: a named step of a protocol at which a test can have its process killed.
+//! `crash_point!`: a named step of a protocol at which a test can have its process killed, or stopped.
 //!
 //! Without the feature `crash-points` the macro leaves nothing behind. With it, the environment variable
-//! `PROCSHARE_CRASH_AT=name` (or `name:3` for the third passage) makes the process send itself SIGKILL there.
+//! `PROCSHARE_CRASH_AT=name` (or `name:3` for the third passage) makes the process send itself SIGKILL there, and
+//! `PROCSHARE_STOP_AT` SIGSTOP: it goes on from there when it is continued.
 
 /// Every crash point of the crate; `tests/crash.rs` kills a child at each and compares the list with the sources.
 #[cfg(feature = "crash-points")]
@@ -98,23 +99,36 @@ pub const CRASH_POINTS: &[&str] = &[
     "start.told",
 ];
 
-/// Dies here if the environment asks for this point.
+/// Dies, or stops until it is continued, here, if the environment asks for this point.
 #[cfg(feature = "crash-points")]
 pub(crate) fn hit(point: &str) {
-    use core::sync::atomic::{AtomicU32, Ordering};
     use std::sync::OnceLock;
-    static ASKED: OnceLock<Option<(String, AtomicU32)>> = OnceLock::new();
-    let asked = ASKED.get_or_init(|| {
-        let text = std::env::var("PROCSHARE_CRASH_AT").ok()?;
-        let (name, passage) = text.split_once(':').unwrap_or((&text, "1"));
-        Some((name.to_owned(), AtomicU32::new(passage.parse().unwrap_or(1))))
-    });
-    if let Some((name, passages)) = asked {
-        // Relaxed: only a count.
-        if name == point && passages.fetch_sub(1, Ordering::Relaxed) == 1 {
-            crate::sys::identity::kill_self();
-        }
+    static DEATH: OnceLock<Option<Asked>> = OnceLock::new();
+    static STOP: OnceLock<Option<Asked>> = OnceLock::new();
+    if is_asked(&DEATH, "PROCSHARE_CRASH_AT", point) {
+        crate::sys::identity::kill_self();
     }
+    if is_asked(&STOP, "PROCSHARE_STOP_AT", point) {
+        crate::sys::identity::stop_self();
+    }
+}
+
+/// A point, and how many passages are left until the one that is meant.
+#[cfg(feature = "crash-points")]
+type Asked = (String, core::sync::atomic::AtomicU32);
+
+/// Whether a variable, read once, asks for this passage of this point.
+#[cfg(feature = "crash-points")]
+fn is_asked(once: &std::sync::OnceLock<Option<Asked>>, variable: &str, point: &str) -> bool {
+    let asked = once.get_or_init(|| {
+        let text = std::env::var(variable).ok()?;
+        let (name, passage) = text.split_once(':').unwrap_or((&text, "1"));
+        Some((name.to_owned(), passage.parse().unwrap_or(1).into()))
+    });
+    // Relaxed: only a count.
+    let is_this =
+        |(name, passages): &Asked| name == point && passages.fetch_sub(1, core::sync::atomic::Ordering::Relaxed) == 1;
+    asked.as_ref().is_some_and(is_this)
 }
 
 macro_rules! crash_point {

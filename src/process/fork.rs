@@ -62,10 +62,12 @@ impl Quiet {
         };
         let give_up = Instant::now() + patience;
         loop {
+            // Asked before the count, as this process may be stopped in it.
+            let is_last = Instant::now() > give_up;
             match count()? {
                 1 => break,
                 // The kernel counts a thread for a moment after others have seen it end.
-                _ if Instant::now() < give_up => clock::sleep(BETWEEN_COUNTS),
+                _ if !is_last => clock::sleep(BETWEEN_COUNTS),
                 threads => return Err(refusal(threads)),
             }
         }

@@ -33,11 +33,15 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// A server makes a child in a fraction of a millisecond. One that has not answered in so long was stopped: it is killed, and
-/// another asked.
+/// A server makes a child in a fraction of a millisecond. One that has not answered in so long, or has been stopped for as
+/// long as below, is killed, and another asked.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Who is stopped along with its parent is continued along with it.
+const STOPPED: Duration = Duration::from_secs(1);
+/// How often a server that does not answer is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A dead server is followed by another, once.
 const ATTEMPTS: usize = 2;
@@ -197,11 +201,13 @@ impl Server {
     /// Waits for the reply; `None` if the server has ended without one.
     fn hear(&self, socket: BorrowedFd<'_>) -> Option<Outcome> {
         let give_up = Deadline::after(PATIENCE);
+        let mut stopped_since = None;
         loop {
             let pidfd = self.core.pidfd();
             let fds: Vec<_> = [socket].into_iter().chain(pidfd.iter().map(|fd| fd.as_fd())).collect();
+            let slice = give_up.left().map(|left| left.min(LOOK_AGAIN));
             // It has ended: what it said before is there by now.
-            let ended = match spawn::wait_any(&fds, give_up.left()) {
+            let ended = match spawn::wait_any(&fds, slice) {
                 Ok(ready) => ready.get(1).copied().unwrap_or(true),
                 Err(_) => self.core.look().is_some(),
             };
@@ -212,7 +218,11 @@ impl Server {
                         Reply::Refused(error) => Outcome::Refused(error),
                     });
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !ended && !is_late(give_up) => {}
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock
+                        && !ended
+                        && !is_late(give_up)
+                        && !self.is_stopped_for_long(&mut stopped_since) => {}
                 Ok(None) | Err(_) => {
                     // What has ended, was stopped, or says nothing one can hear must not make a child after another was
                     // asked.
@@ -222,6 +232,13 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// Whether it was found stopped at each look since long ago.
+    fn is_stopped_for_long(&self, since: &mut Option<Instant>) -> bool {
+        let is_stopped = self.core.pidfd().is_some_and(|pidfd| spawn::is_stopped(pidfd.as_fd()));
+        *since = is_stopped.then(|| since.unwrap_or_else(Instant::now));
+        since.is_some_and(|since| since.elapsed() >= STOPPED)
     }
 }
 

@@ -127,10 +127,12 @@ fn claim(slot: &AtomicU64, found: u64, entry: Attachment) -> bool {
 pub(super) fn open(name: &SegmentName, builder: &SegmentBuilder, file: bool) -> Result<Segment> {
     let give_up = Instant::now() + PATIENCE;
     loop {
+        // Asked before the attempt: this process may have been stopped in the one before.
+        let is_last = Instant::now() > give_up;
         match try_open(name, builder, file) {
             Ok(Some(segment)) => return Ok(segment),
             Err(error) => return Err(error.in_segment(name)),
-            Ok(None) if Instant::now() > give_up => {
+            Ok(None) if is_last => {
                 return Err(Error::new(ErrorKind::Busy, "somebody keeps its file locked").in_segment(name));
             }
             Ok(None) => sys::clock::sleep(BETWEEN_TRIES),

@@ -469,9 +469,11 @@ impl SegmentBuilder {
 fn seal_patiently(fd: &OwnedFd) -> Result<()> {
     let give_up = Instant::now() + FORKED_CHILDREN;
     loop {
+        // Asked before the attempt, as this process may be stopped in it.
+        let is_last = Instant::now() > give_up;
         match map::seal_all(fd.as_fd()) {
             Ok(()) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy && Instant::now() < give_up => {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy && !is_last => {
                 sys::clock::sleep(BETWEEN_TRIES);
             }
             Err(error) => return Err(os_error("sealing", error)),

@@ -151,8 +151,10 @@ pub(super) fn say_farewell(name: &SegmentName, file: (u64, u64), at_home: bool) 
 fn remove_patiently(fd: &OwnedFd, path: &Path) -> Result<Removal> {
     let give_up = Instant::now() + FORKED_CHILDREN;
     loop {
+        // Asked before the attempt, as this process may be stopped in it.
+        let is_last = Instant::now() > give_up;
         match try_remove(fd, path)? {
-            Removal::Locked { by_users: false } if Instant::now() < give_up => sys::clock::sleep(BETWEEN_TRIES),
+            Removal::Locked { by_users: false } if !is_last => sys::clock::sleep(BETWEEN_TRIES),
             removal => return Ok(removal),
         }
     }

@@ -22,10 +22,7 @@ use role::{Role, watchdog};
 use scenarios::SCENARIOS;
 use stage::{Scenario, Stage, Tally, alone};
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-/// How long the first access after a death may take, on a machine that does nothing else.
-const LONGEST: Duration = Duration::from_millis(100);
 /// Where a child is killed, beside the points of the map itself.
 const OF_THE_LOCK: [&str; 3] = ["lock.acquired", "unlock.begin", "unlock.released"];
 /// Passed only by those who find a dead holder: see `heirs`.

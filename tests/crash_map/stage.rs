@@ -1,6 +1,5 @@
 //! What the scenarios share: a map in a folder of its own, victims, and a look at what they left.
 
-use crate::LONGEST;
 use crate::forked::Others;
 use crate::nursery::is_killed;
 use crate::role::{self, Actor, Folder, file_of, word_at};
@@ -10,6 +9,9 @@ use procshare::{MapBuilder, Segment, SharedMap};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+/// How long the first access after a death may take, on a machine that does nothing else.
+const LONGEST: Duration = Duration::from_millis(100);
 
 pub(crate) type Map = SharedMap<String, Vec<u8>>;
 pub(crate) type Builder = MapBuilder<String, Vec<u8>>;
@@ -173,12 +175,17 @@ impl Stage {
 
     /// Has a child play a role, to die at a passage. Whether it was killed; else it has done all it had to.
     pub(crate) fn kills(&self, role: &str, passage: &str) -> bool {
-        is_killed(role, passage, &[self.folder.path(), self.scenario.name])
+        is_killed(role, passage, &self.arguments())
     }
 
     /// Starts a child that may live.
     pub(crate) fn actor(&self, role: &str) -> Actor {
-        role::start(role, &[self.folder.path(), self.scenario.name])
+        role::start(role, &self.arguments())
+    }
+
+    /// What a child must be told.
+    pub(crate) fn arguments(&self) -> [&str; 2] {
+        [self.folder.path(), self.scenario.name]
     }
 
     /// Whether a change of that shard is under way.

@@ -186,7 +186,7 @@ where
     }
 }
 
-/// Prints the contents; an entry that cannot be read is printed as its error.
+/// Prints the contents and waits for nobody; what cannot be read, or is held by somebody, is printed as the error.
 impl<K, V> fmt::Debug for SharedMap<K, V>
 where
     K: Serialize + DeserializeOwned + fmt::Debug + 'static,
@@ -194,7 +194,7 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut map = f.debug_map();
-        for entry in self {
+        for entry in &self.without_waiting() {
             match entry {
                 Ok((key, value)) => map.entry(&key, &value),
                 Err(error) => map.entry(&error, &()),

@@ -290,6 +290,15 @@ pub(crate) fn kill_self() {
     unsafe { libc::kill(own, libc::SIGKILL) };
 }
 
+/// Stops this process, in this call; for `crash_point!`.
+#[cfg(feature = "crash-points")]
+pub(crate) fn stop_self() {
+    // SAFETY: only asks for a number.
+    let thread = unsafe { libc::gettid() };
+    // Sent to the thread, it is taken before the call returns, and stops all threads. SAFETY: the call takes three numbers.
+    unsafe { libc::syscall(libc::SYS_tgkill, process_id(), thread, libc::SIGSTOP) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -273,6 +273,17 @@ pub(crate) fn is_child(pidfd: BorrowedFd<'_>) -> bool {
     !asked.is_err_and(|error| error.raw_os_error() == Some(libc::ECHILD))
 }
 
+/// Whether the child behind `pidfd` was stopped by a signal, and has not been continued.
+pub(crate) fn is_stopped(pidfd: BorrowedFd<'_>) -> bool {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let options = libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT;
+    let id = pidfd.as_raw_fd() as libc::id_t;
+    // SAFETY: the pointer is to room for one siginfo, which the kernel may write.
+    let told = retry(|| unsafe { libc::waitid(libc::P_PIDFD, id, info.as_mut_ptr(), options) }).is_ok();
+    // SAFETY: a siginfo is made of integers, and all of it was zeroed at least.
+    told && unsafe { info.assume_init() }.si_code == libc::CLD_STOPPED
+}
+
 /// Takes note of how the child behind `pidfd` ended, which the kernel then forgets; `None` while it runs.
 pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Option<End> {
     let child = Asked::Behind(pidfd);

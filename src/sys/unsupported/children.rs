@@ -136,6 +136,11 @@ pub(crate) mod spawn {
         false
     }
 
+    /// Reports that it is not: there is no child.
+    pub(crate) fn is_stopped(_pidfd: BorrowedFd<'_>) -> bool {
+        false
+    }
+
     /// Returns unknown: there is no child.
     pub(crate) fn reap(_pidfd: BorrowedFd<'_>) -> Option<End> {
         Some(End::Unknown)
