@@ -457,8 +457,9 @@ impl Session<'_> {
         let at = match (ticket, self.own_seat()) {
             // Without a seat of its own the child makes the ticket its seat: there may be no other.
             (Some((at, seat, _)), None) => {
-                // Release: pairs with the Acquire in `read`. Whatever the spawner does about the ticket meanwhile, it is redeemed.
-                seat.owner.store(self.owner.of_process().word(), Ordering::Release);
+                // Release: pairs with the Acquire in `read`. A swap, since the spawner may hand the ticket over at this moment,
+                // by a compare-exchange: that comes before it, or fails.
+                seat.owner.swap(self.owner.of_process().word(), Ordering::AcqRel);
                 crash_point!("seat.turned");
                 self.seats.count_in(role);
                 at
@@ -467,7 +468,7 @@ impl Session<'_> {
                 let at = self.join(role)?;
                 crash_point!("seat.redeemed");
                 if let Some((_, seat, _)) = ticket {
-                    seat.owner.store(0, Ordering::Release); // Release: as above.
+                    seat.owner.swap(0, Ordering::AcqRel); // As above.
                     crash_point!("seat.freed");
                 }
                 at

@@ -167,7 +167,7 @@ fn begin_redeeming(seats: &RawSeats, ticket: Ticket) {
         .session(Deadline::Never, &peers)
         .expect("nobody holds it for ever");
     if let Some((_, seat, _)) = session.find(ticket) {
-        seat.owner.store(session.owner().of_process().word(), Ordering::Release);
+        seat.owner.swap(session.owner().of_process().word(), Ordering::AcqRel);
     }
     core::mem::forget(session);
 }
@@ -310,14 +310,6 @@ fn watch_ticket(has_seat: bool, spawner_dies: bool, redeem: Redeem, has_producer
         assert_eq!(
             (self::has_producer(&watched.seats), left),
             (false, usize::from(has_seat)),
-            "{:?}",
-            watched
-                .seats
-                .seats
-                .iter()
-                .map(|seat| (seat.owner.load(Ordering::SeqCst), seat.counts.load(Ordering::SeqCst)))
-                .map(|(owner, counts)| format!("{owner:#x} {counts:#x}"))
-                .collect::<Vec<_>>()
         );
     });
 }
