@@ -17,6 +17,7 @@ mod mutex;
 #[cfg(any(feature = "messages", procshare_loom))]
 mod queue;
 mod ring;
+mod seat;
 mod seats;
 mod stamp;
 #[cfg(any(feature = "messages", procshare_loom))]
@@ -33,9 +34,10 @@ pub(crate) use queue::RawQueue;
 #[cfg(any(feature = "messages", procshare_loom))]
 pub(crate) use queue::{Bounds, Keeper, Moved, Stretch};
 pub(crate) use ring::{End, Place, RawRing};
+pub(crate) use seat::Role;
 #[cfg(not(procshare_loom))]
 pub(crate) use seats::{MOST_SEATS, Session, bytes_of_seats};
-pub(crate) use seats::{NoSeat, RawSeats, Role, Ticket};
+pub(crate) use seats::{NoSeat, RawSeats, Ticket};
 #[cfg(all(feature = "messages", not(procshare_loom)))]
 pub(crate) use trail::{POSITIONS, distance};
 #[cfg(all(feature = "messages", not(procshare_loom)))]

@@ -14,7 +14,7 @@ mod seats;
 
 use crate::primitive::model::become_owner;
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers};
-use crate::raw::seats::RawSeat;
+use crate::raw::seat::RawSeat;
 use crate::raw::{Held, NoSeat, RawMutex, RawSeats, Role, Ticket};
 use loom::thread;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 use super::{AtOnce, check, lock, process, seats, tick};
 use crate::primitive::model::{become_owner, declare_dead};
 use crate::primitive::{Deadline, Ordering, OwnerId, Peers};
-use crate::raw::seats::{Counts, RawSeat};
+use crate::raw::seat::{Counts, RawSeat};
 use crate::raw::{NoSeat, RawSeats, Role, Ticket};
 use loom::cell::UnsafeCell;
 use std::sync::Arc;
@@ -167,7 +167,7 @@ fn begin_redeeming(seats: &RawSeats, ticket: Ticket) {
         .session(Deadline::Never, &peers)
         .expect("nobody holds it for ever");
     if let Some((_, seat, _)) = session.find(ticket) {
-        seat.owner.store(session.owner().of_process().word(), Ordering::Release);
+        seat.owner.swap(session.owner().of_process().word(), Ordering::AcqRel);
     }
     core::mem::forget(session);
 }
@@ -309,7 +309,7 @@ fn watch_ticket(has_seat: bool, spawner_dies: bool, redeem: Redeem, has_producer
         let left = watched.seats.seats.iter().filter_map(RawSeat::read).count();
         assert_eq!(
             (self::has_producer(&watched.seats), left),
-            (false, usize::from(has_seat))
+            (false, usize::from(has_seat)),
         );
     });
 }
