@@ -29,7 +29,7 @@
 //!
 //! # Bytes of a segment
 //!
-//! Everything is 64-bit words in the machine's byte order. Layout version 1.
+//! Everything is 64-bit words in the machine's byte order. Layout version 2.
 //!
 //! | word | content |
 //! |---|---|
@@ -59,17 +59,18 @@
 //! | atomic, atomic array, frozen array | elements |
 //! | queue | one channel |
 //! | pipe | two channels of the same size |
-//! | ring | tail, head, two bells (a line of 64 each), seats, slots (a power of two of them) |
+//! | ring | tail, head, two bells (a line of 64 each), 64 seats, slots (a power of two of them) |
 //! | pool | tail and closing, head, alarm (a line each), done bits (16 lines), a line with the bell of each worker, a word of each worker, ring of slot numbers, slots (128 each), pages of slots (8192 each) |
 //! | map | see below |
 //!
 //! | channel | bytes |
 //! |---|---|
+//! | shape | units of the ring, number of seats, flags (0); to the end of the line |
 //! | producers' side | raw mutex (16), the head it last saw (8), to the end of the line |
 //! | tail | a line of its own: `[ items:32 \| units:31 \| closed:1 ]`, counted from the beginning |
 //! | consumers' side, head | the same two lines again |
 //! | bells | two words of a line: consumers wait at the first, producers at the second |
-//! | seats | raw mutex (16), joined (8), two pairs of stamps (16), summary (8), two counts of arrivals (16); then 64 seats of two words |
+//! | seats | raw mutex (16), joined (8), two pairs of stamps (16), summary (8), two counts of arrivals (16); then seats of two words, as many as the shape says, to the end of a line |
 //! | ring of units | a power of two of 8-byte units, at least 512 |
 //!
 //! A record is a header of one unit, `[ length ^ mark:32 | length:32 ]`, and the item as postcard encodes it, filled up

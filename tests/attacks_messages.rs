@@ -31,10 +31,14 @@ const LIMIT: Duration = Duration::from_secs(2);
 const SHORT: Duration = Duration::from_millis(1);
 /// When a call gives up that should have ended long ago.
 const LATE: Duration = Duration::from_secs(10);
-/// Byte offsets in a queue: locks of producers and consumers, and where its ring begins.
-const PRODUCERS: u64 = 0;
-const CONSUMERS: u64 = 128;
-const RING: u64 = 320 + 1088;
+/// Byte offsets in a queue, or in a direction of a pipe: locks of producers and consumers, and the seats.
+const PRODUCERS: u64 = 64;
+const CONSUMERS: u64 = 192;
+const SEATS: u64 = 384;
+/// Where the seats begin, and where the ring or the slots do.
+const OF_A_QUEUE: [u64; 2] = [SEATS, SEATS + 64 + 16 * 1024];
+const OF_A_PIPE: [u64; 2] = [SEATS, SEATS + 64 + 16 * 64];
+const OF_A_RING: [u64; 2] = [192, 192 + 64 + 16 * 64];
 /// What lies beside the queue.
 const FOREIGN: u8 = 0xee;
 
@@ -153,17 +157,15 @@ impl Forged {
 
     /// The words worth forging: all before the first seats, some seats, the first records, and the directory entry, which
     /// follows the object.
-    fn words(&self, ring: u64) -> Vec<u64> {
-        let seats = ring - 16 * 64 - 64;
+    fn words(&self, [seats, ring]: [u64; 2]) -> Vec<u64> {
         let entry = self.bytes.next_multiple_of(8);
         let pieces = [0..seats + 112, ring - 64..ring, ring..ring + 240, entry..entry + 80];
         pieces.into_iter().flat_map(|piece| piece.step_by(8)).collect()
     }
 
     /// Where lock words are: before the seats, and in a queue or pipe before what either side knows.
-    fn locks(&self, ring: u64) -> Vec<u64> {
-        let seats = ring - 16 * 64 - 64;
-        if ring == RING {
+    fn locks(&self, [seats, _]: [u64; 2]) -> Vec<u64> {
+        if seats == SEATS {
             vec![PRODUCERS, CONSUMERS, seats]
         } else {
             vec![seats]
@@ -171,9 +173,9 @@ impl Forged {
     }
 
     /// Every one of those words becomes each of these, one at a time.
-    fn with_each(&self, ring: u64, mut look: impl FnMut(&str)) -> usize {
+    fn with_each(&self, places: [u64; 2], mut look: impl FnMut(&str)) -> usize {
         let mut tried = 0;
-        for at in self.words(ring) {
+        for at in self.words(places) {
             let word = self.word(at);
             let near = [
                 word ^ 1,
@@ -182,7 +184,7 @@ impl Forged {
                 word.wrapping_add(2),
             ];
             for forged in near.into_iter().chain([0, 7, 1 << 31, u64::MAX, u64::MAX >> 22]) {
-                if names_the_living(forged) && self.locks(ring).contains(&at) {
+                if names_the_living(forged) && self.locks(places).contains(&at) {
                     continue; // It is believed, see below.
                 }
                 let forgery = format!("byte {at} is {forged:#x}, was {word:#x}");
@@ -314,7 +316,7 @@ fn no_forged_word_of_a_queue_does_harm() {
     let _frame = frame();
     let stage = QueueStage::new();
     let tried = Monitor::watch("a queue with a forged word", |monitor| {
-        stage.forged.with_each(RING, |forgery| {
+        stage.forged.with_each(OF_A_QUEUE, |forgery| {
             stage.use_all(monitor, forgery);
             stage.assert_neighbours(forgery);
         })
@@ -348,9 +350,10 @@ fn no_change_under_the_hands_does_harm() {
     let stage = QueueStage::new();
     let over = AtomicBool::new(false);
     // Records and lengths most of all: those are read twice, if anything is.
-    let places: Vec<u64> = (RING..RING + 4096)
+    let ring = OF_A_QUEUE[1];
+    let places: Vec<u64> = (ring..ring + 4096)
         .step_by(8)
-        .chain([16, 64, 144, 192, 256, 264])
+        .chain([0, 8, 16, 80, 128, 208, 256, 320, 328])
         .collect();
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -420,7 +423,7 @@ fn no_forgery_in_a_pipe_does_harm() {
     let segment = Segment::open(&name).unwrap();
     let forged = Forged::new(file_in_shared_memory(&name), &segment, "");
     Monitor::watch("a forged pipe", |monitor| {
-        let tried = forged.with_each(RING, |forgery| use_pipe(&name, &ends, monitor, forgery));
+        let tried = forged.with_each(OF_A_PIPE, |forgery| use_pipe(&name, &ends, monitor, forgery));
         forged.with_noise(80, |forgery| use_pipe(&name, &ends, monitor, forgery));
         println!("{tried} forgeries");
     });
@@ -456,7 +459,6 @@ fn use_ring(name: &str, producer: &mut Producer<u64>, consumer: &mut Consumer<u6
 
 #[test]
 fn no_forgery_in_a_ring_does_harm() {
-    const SLOTS: u64 = 192 + 1088;
     let _frame = frame();
     let name = unique("forged-ring");
     let mut producer = Producer::<u64>::create(&name, 13).unwrap();
@@ -471,7 +473,7 @@ fn no_forgery_in_a_ring_does_harm() {
             monitor.forged(forgery);
             use_ring(&name, &mut producer, &mut consumer, monitor);
         };
-        let tried = forged.with_each(SLOTS, &mut use_once);
+        let tried = forged.with_each(OF_A_RING, &mut use_once);
         forged.with_noise(80, &mut use_once);
         println!("{tried} forgeries");
     });
@@ -531,11 +533,10 @@ fn a_forged_owner_that_lives_is_waited_for_no_longer_than_asked() {
 /// All seats are said to belong to a process that lives: no further handle can be had, and that is said.
 #[test]
 fn forged_seats_leave_no_room_and_are_no_puzzle() {
-    const SEATS: u64 = 320 + 64;
     let _frame = frame();
     let stage = QueueStage::new();
     let init = 1 << 32;
-    let forge = |forged: &Forged| (0..64).for_each(|seat| forged.set(SEATS + seat * 16, init));
+    let forge = |forged: &Forged| (0..1024).for_each(|seat| forged.set(SEATS + 64 + seat * 16, init));
     Monitor::watch("forged seats", |monitor| {
         stage.forged.with(forge, || {
             let opened = monitor.step(|| stage.segment.open_queue::<Item>("queue"));

@@ -23,7 +23,7 @@ const SHORT: Duration = Duration::from_millis(5);
 /// Longer than any call here may take.
 const LATE: Duration = Duration::from_secs(3);
 /// Where a queue's seats begin, and with them their lock.
-const SEATS: u64 = 320;
+const SEATS: u64 = 384;
 
 fn frame() -> Frame {
     forked::frame_for(Duration::from_secs(40))

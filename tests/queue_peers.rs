@@ -284,9 +284,9 @@ fn a_child_that_cannot_be_started_is_not_waited_for() {
 }
 
 #[procshare::test]
-fn sixty_four_take_part_at_most() {
+fn no_more_take_part_than_were_provided_for() {
     let _watchdog = watchdog(60);
-    let queue = queue::<u32>(8);
+    let queue = SharedQueue::<u32>::builder().max_processes(64).anonymous().unwrap();
     // Each handle that travels has a place set aside, and this process has one.
     let count = |handles: Vec<SharedQueue<u32>>| handles.len();
     let handles = |count| -> Vec<_> { (0..count).map(|_| queue.clone()).collect() };

@@ -30,8 +30,11 @@ const ENTRY_WORDS: usize = 8;
 const LONGEST_NAME: usize = 255;
 const LONGEST_SCHEMA: usize = 1 << 16;
 
-/// The words of a queue that say who holds its two locks, who sleeps, and who takes part.
-pub(crate) const QUEUE_FORGETS: [Range<usize>; 4] = [0..2, 16..18, 32..34, 40..176];
+/// The words of a queue that say who holds its two locks, and who sleeps.
+pub(crate) const QUEUE_FORGETS: [Range<usize>; 3] = [8..10, 24..26, 40..42];
+/// Where a queue says how many seats it has, where those who take part are told, and how many words that is beside the
+/// two of each seat.
+pub(crate) const QUEUE_SEATS: (usize, usize, usize) = (1, 48, 8);
 
 /// The locks of a map, one for each of its elements: the first's word, and how many words lie from one to the next.
 pub(crate) const MAP_LOCKS: (usize, usize) = (136, 176);
@@ -74,8 +77,8 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| *kind as u64 == code)
     }
 
-    /// Words that mean nothing after a restart of the machine, beside those of [`locks`](Entry::locks).
-    pub(crate) fn forgets(self) -> &'static [Range<usize>] {
+    /// Words that mean nothing after a restart of the machine, wherever their number is known.
+    fn forgets(self) -> &'static [Range<usize>] {
         match self {
             Kind::Queue => &QUEUE_FORGETS,
             Kind::Map => core::slice::from_ref(&MAP_FORGETS),
@@ -90,7 +93,7 @@ impl Kind {
             Kind::Array => OBJECT_ALIGN,
             Kind::Atomic | Kind::AtomicArray | Kind::FrozenArray => 0,
             // Their locks and seats, which whoever opens one checks against its length.
-            Kind::Queue => 8 * QUEUE_FORGETS[3].end as u64,
+            Kind::Queue => 8 * (QUEUE_SEATS.1 + QUEUE_SEATS.2) as u64,
             Kind::Pipe | Kind::Ring | Kind::Pool => OBJECT_ALIGN,
             Kind::Map => 8 * MAP_LOCKS.0 as u64,
         }
@@ -151,6 +154,25 @@ impl Entry {
         let (offset, end) = (self.offset, self.offset + self.bytes);
         let lock_at = move |number: u64| Some(offset + 8 * (first as u64 + number.checked_mul(step as u64)?));
         (0..count).map_while(lock_at).take_while(move |lock| lock + 16 <= end)
+    }
+
+    /// The words of the segment that mean nothing after a restart of the machine, beside those of [`locks`](Self::locks).
+    pub(crate) fn forgets(&self, words: &[AtomicU64]) -> impl Iterator<Item = Range<usize>> {
+        let first = self.offset as usize / 8;
+        let end = ((self.offset + self.bytes) / 8) as usize;
+        let (count, seats, fixed) = QUEUE_SEATS;
+        let seats = (self.kind == Kind::Queue).then(|| {
+            // Relaxed: written once, before the object was found. A forged number forgets no more than the object.
+            let count = words[first + count].load(Ordering::Relaxed) as usize;
+            let after = fixed
+                .saturating_add(count.saturating_mul(2))
+                .saturating_add(first + seats);
+            first + seats..after.min(end)
+        });
+        let ranges = self.kind.forgets().iter();
+        ranges
+            .map(move |range| first + range.start..first + range.end)
+            .chain(seats)
     }
 
     fn end(&self) -> u64 {

@@ -8,7 +8,7 @@ use crate::primitive::{AtomicU64, Ordering};
 /// The first eight bytes of every segment: `procshr\0` on a little-endian machine.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"procshr\0");
 /// Changes whenever a byte of the layout gets another meaning.
-pub(crate) const LAYOUT_VERSION: u32 = 1;
+pub(crate) const LAYOUT_VERSION: u32 = 2;
 
 /// The segment outlives its last user.
 pub(crate) const PERSISTENT: u32 = 1;
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn golden_bytes() {
         let words = good();
-        let expected = [MAGIC, 1 << 32 | 1, 4096, 1000, 11, 12, 1, 2, 0, 0, 704, 8, 0, 0, 0, 0];
+        let expected = [MAGIC, 1 << 32 | 2, 4096, 1000, 11, 12, 1, 2, 0, 0, 704, 8, 0, 0, 0, 0];
         assert_eq!(words, expected);
         assert_eq!((word::DIRECTORY_LOCK, word::ATTACHED, word::END), (8, 16, 80));
         assert_eq!(&MAGIC.to_le_bytes(), b"procshr\0");
@@ -205,8 +205,8 @@ mod tests {
         let cases: [(usize, u64, u64, ErrorKind); 8] = [
             (word::MAGIC, 0, 4096, ErrorKind::NotASegment),
             (word::MAGIC, MAGIC.swap_bytes(), 4096, ErrorKind::NotASegment),
-            (word::VERSION, 2, 4096, ErrorKind::LayoutVersion),
-            (word::VERSION, 8 << 32 | 1, 4096, ErrorKind::Corrupt),
+            (word::VERSION, 1, 4096, ErrorKind::LayoutVersion),
+            (word::VERSION, 8 << 32 | 2, 4096, ErrorKind::Corrupt),
             (word::LENGTH, 8192, 4096, ErrorKind::Truncated),
             (word::LENGTH, 2048, 4096, ErrorKind::LengthMismatch),
             (word::BUCKETS, 3, 4096, ErrorKind::Corrupt),

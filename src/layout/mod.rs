@@ -9,11 +9,11 @@ pub(crate) mod header;
 mod schema;
 mod shareable;
 
-#[cfg(feature = "messages")]
-pub(crate) use directory::QUEUE_FORGETS;
 pub(crate) use directory::{Directory, Entry, Kind, OBJECT_ALIGN, Spec};
 #[cfg(feature = "map")]
 pub(crate) use directory::{MAP_FORGETS, MAP_LOCKS};
+#[cfg(feature = "messages")]
+pub(crate) use directory::{QUEUE_FORGETS, QUEUE_SEATS};
 pub(crate) use header::Header;
 #[cfg(any(feature = "map", feature = "messages"))]
 pub(crate) use schema::text_fingerprint;

@@ -5,46 +5,123 @@ use super::codec::{self, SMALL, Small, UNIT};
 use super::seat::Seats;
 use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
-use crate::layout::{Kind, QUEUE_FORGETS, Spec, text_fingerprint};
-use crate::primitive::Deadline;
-use crate::raw::{Bounds, Company, Moved, RawQueue, RawSeats, Stop, Stretch, Waiting};
+use crate::layout::{Kind, QUEUE_FORGETS, QUEUE_SEATS, Spec, text_fingerprint};
+use crate::primitive::{AtomicU64, Deadline, Ordering};
+use crate::raw::{Bounds, Company, MOST_SEATS, Moved, RawQueue, Stop, Stretch, Waiting, bytes_of_seats};
 use std::fmt::Display;
 
-/// Words and seats before the ring.
-#[repr(C)]
-struct RawChannel {
-    queue: RawQueue,
-    seats: RawSeats,
+/// The first line of a channel, which its creator writes, in words; the rest of the line is zero.
+#[repr(C, align(64))]
+struct RawShape {
+    units: AtomicU64,
+    seats: AtomicU64,
+    flags: AtomicU64,
 }
+
+/// Where a channel's words are, and its seats; the ring follows them.
+const QUEUE_AT: usize = size_of::<RawShape>();
+const SEATS_AT: usize = QUEUE_AT + size_of::<RawQueue>();
 
 const _: () = {
-    let [producers, consumers, bells, seats] = &QUEUE_FORGETS;
-    assert!(producers.start == 0 && consumers.start * 8 == 128 && bells.start * 8 == 256);
-    assert!(seats.start * 8 == core::mem::offset_of!(RawChannel, seats) && seats.end * 8 == size_of::<RawChannel>());
+    let [producers, consumers, bells] = &QUEUE_FORGETS;
+    assert!(producers.start * 8 == QUEUE_AT && consumers.start * 8 == QUEUE_AT + 128);
+    assert!(bells.start * 8 == QUEUE_AT + 256);
+    let (count, seats, fixed) = QUEUE_SEATS;
+    assert!(count * 8 == core::mem::offset_of!(RawShape, seats));
+    assert!(seats * 8 == SEATS_AT && fixed as u64 * 8 == bytes_of_seats(0));
 };
 
-/// Bytes of a channel beside its ring.
-const CHANNEL_BYTES: u64 = size_of::<RawChannel>() as u64;
-
-/// The spec of an object made of channels for items of a type that is known by its name. Who opens one need not know
-/// its capacity.
-pub(super) fn channel_spec<N: AsRef<str> + Display>(kind: Kind, type_name: &N, capacity: Capacity) -> Spec<'_> {
-    let channels = if kind == Kind::Pipe { 2 } else { 1 };
-    Spec {
-        kind,
-        fingerprint: text_fingerprint(type_name.as_ref()),
-        schema: type_name,
-        len: capacity.items,
-        bytes: channels * (CHANNEL_BYTES + capacity.bytes),
-    }
+/// How much a channel holds, and how many processes may take part: what its first line says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    capacity: Capacity,
+    seats: u64,
 }
 
-/// Writes channels: all zeros is an empty one, and what its ring holds does not matter. Only a queue, which has one, may
-/// lie in memory that was used before.
-pub(super) fn write_channels(address: *mut u8, memory_is_zero: bool) {
-    if !memory_is_zero {
-        // SAFETY: the object begins with so many bytes (`channel_spec`), and nobody else has its address yet.
-        unsafe { address.write_bytes(0, size_of::<RawChannel>()) };
+impl Shape {
+    /// The shape of a new channel; the capacity is rounded, unless it does not matter.
+    pub(super) fn new(capacity: Capacity, seats: u64) -> Self {
+        Shape { capacity, seats }
+    }
+
+    fn ring_at(&self) -> u64 {
+        SEATS_AT as u64 + bytes_of_seats(self.seats)
+    }
+
+    /// The spec of an object made of channels for items of a type that is known by its name. Who opens one need not know
+    /// its shape.
+    pub(super) fn spec<N: AsRef<str> + Display>(self, kind: Kind, type_name: &N) -> Spec<'_> {
+        let channels = if kind == Kind::Pipe { 2 } else { 1 };
+        Spec {
+            kind,
+            fingerprint: text_fingerprint(type_name.as_ref()),
+            schema: type_name,
+            len: self.capacity.items,
+            bytes: self
+                .ring_at()
+                .saturating_add(self.capacity.bytes)
+                .saturating_mul(channels),
+        }
+    }
+
+    /// Writes an empty channel: zeros but for its first line, and what its ring holds does not matter.
+    fn write(self, address: *mut u8, memory_is_zero: bool) {
+        if !memory_is_zero {
+            // SAFETY: the object has so many bytes before its ring (`spec`), and nobody else has its address yet.
+            unsafe { address.write_bytes(0, self.ring_at() as usize) };
+        }
+        let line = RawShape {
+            units: AtomicU64::new(self.capacity.bytes / UNIT as u64),
+            seats: AtomicU64::new(self.seats),
+            flags: AtomicU64::new(0),
+        };
+        // SAFETY: as above; the channel begins with its first line, on a cache line.
+        unsafe { address.cast::<RawShape>().write(line) };
+    }
+
+    /// Writes a new queue.
+    pub(super) fn write_queue(self) -> impl Fn(*mut u8, bool) {
+        move |address, memory_is_zero| self.write(address, memory_is_zero)
+    }
+
+    /// Writes a new pipe.
+    pub(super) fn write_pipe(self) -> impl Fn(*mut u8, bool) {
+        let bytes = (self.ring_at() + self.capacity.bytes) as usize;
+        move |address, memory_is_zero| {
+            self.write(address, memory_is_zero);
+            self.write(address.wrapping_add(bytes), memory_is_zero);
+        }
+    }
+
+    /// What stands at `at` in an object whose channels have `bytes` bytes each, if there can be such a channel.
+    fn read(handle: &Handle, at: usize, bytes: u64) -> Result<Self> {
+        let found = Self::found(handle, at, bytes).filter(|shape| {
+            let sum = shape.ring_at().checked_add(shape.capacity.bytes);
+            (1..=MOST_SEATS as u64).contains(&shape.seats)
+                && sum == Some(bytes)
+                && shape.capacity.rounded().is_ok_and(|rounded| rounded == shape.capacity)
+        });
+        found.ok_or_else(|| {
+            let message = format!("no channel of {} items takes {bytes} bytes and begins so", handle.len());
+            Error::new(ErrorKind::Corrupt, message).in_segment(handle.segment().label())
+        })
+    }
+
+    /// The words of the first line, if there is one.
+    fn found(handle: &Handle, at: usize, bytes: u64) -> Option<Self> {
+        if bytes % 64 != 0 || bytes <= SEATS_AT as u64 {
+            return None;
+        }
+        // SAFETY: the object has so many bytes from there on, on a cache line: it is made of channels of `bytes` bytes. The
+        // line is made of atomics.
+        let line = unsafe { &*handle.address().wrapping_add(at).cast::<RawShape>() };
+        // Relaxed: written before the object was found, and not since.
+        let [units, seats, flags] = [&line.units, &line.seats, &line.flags].map(|word| word.load(Ordering::Relaxed));
+        let capacity = Capacity {
+            items: handle.len(),
+            bytes: units.checked_mul(UNIT as u64)?,
+        };
+        (flags == 0 && seats <= MOST_SEATS as u64).then_some(Shape { capacity, seats })
     }
 }
 
@@ -54,28 +131,10 @@ pub(super) struct Channel {
     pub(super) seats: Seats,
     /// Which of its object's channels it is.
     number: u8,
-    /// Bytes from the start of the object.
+    /// Bytes from the start of the object to its words, and to its ring.
     at: usize,
+    ring_at: usize,
     bounds: Bounds,
-}
-
-/// The bounds of a channel of `bytes` bytes in an object of `items` elements, if there can be such a channel.
-fn bounds_of(handle: &Handle, bytes: u64) -> Result<Bounds> {
-    let ring = bytes.saturating_sub(CHANNEL_BYTES);
-    let found = Capacity {
-        items: handle.len(),
-        bytes: ring,
-    };
-    match found.rounded() {
-        Ok(rounded) if rounded == found => Ok(Bounds {
-            items: found.items as u32,
-            units: (ring / UNIT as u64) as u32,
-        }),
-        _ => {
-            let message = format!("no queue has {} items in {ring} bytes", handle.len());
-            Err(Error::new(ErrorKind::Corrupt, message).in_segment(handle.segment().label()))
-        }
-    }
 }
 
 impl Channel {
@@ -83,15 +142,21 @@ impl Channel {
     pub(super) fn all_of<const COUNT: usize>(handle: &Handle) -> Result<[Self; COUNT]> {
         handle.check_writable()?;
         let bytes = handle.bytes() / COUNT as u64;
-        let bounds = bounds_of(handle, bytes)?;
+        let mut shapes = [Shape::read(handle, 0, bytes)?; COUNT];
+        for (number, shape) in shapes.iter_mut().enumerate().skip(1) {
+            *shape = Shape::read(handle, number * bytes as usize, bytes)?;
+        }
         Ok(core::array::from_fn(|number| {
-            let at = number * bytes as usize;
-            let seats = Seats::new(handle.clone(), at + size_of::<RawQueue>());
+            let (at, shape) = (number * bytes as usize, &shapes[number]);
             Channel {
-                seats,
+                seats: Seats::new(handle.clone(), at + SEATS_AT, shape.seats as usize),
                 number: number as u8,
-                at,
-                bounds,
+                at: at + QUEUE_AT,
+                ring_at: at + shape.ring_at() as usize,
+                bounds: Bounds {
+                    items: shape.capacity.items as u32,
+                    units: (shape.capacity.bytes / UNIT as u64) as u32,
+                },
             }
         }))
     }
@@ -110,15 +175,15 @@ impl Channel {
 
     #[inline]
     pub(super) fn raw(&self) -> &RawQueue {
-        // SAFETY: the object holds a RawChannel there, which begins with a RawQueue: `bounds_of` compared the bytes. It is
-        // aligned to a cache line, stays mapped while the handle lives, and is made of atomics alone.
+        // SAFETY: the object holds a RawQueue there: `Shape::read` compared the bytes. It is aligned to a cache line, stays
+        // mapped while the handle lives, and is made of atomics alone.
         unsafe { &*self.handle().address().wrapping_add(self.at).cast::<RawQueue>() }
     }
 
     /// The first byte of the ring, which has `bounds.units` units.
     #[inline]
     fn ring(&self) -> *mut u8 {
-        self.handle().address().wrapping_add(self.at + size_of::<RawChannel>())
+        self.handle().address().wrapping_add(self.ring_at)
     }
 
     /// Where in the ring a unit lies, and how many bytes there are from it to the ring's end.

@@ -1,7 +1,7 @@
 //! `pipe`: a duplex connection between two ends, each of which one process has.
 
 use super::capacity::Capacity;
-use super::channel::{Channel, channel_spec, write_channels};
+use super::channel::{Channel, Shape};
 use super::error::{RecvError, SendError, no_seat};
 use super::pipe_half::{Receiver, Sender};
 use super::port::Port;
@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// Items each direction of a pipe holds where the caller says nothing; 64 KiB.
 const ITEMS: usize = 1024;
+/// Seats of each direction: two take part, and whoever the ends are passed on to.
+const SEATS: u64 = 64;
 
 /// One end of a [`pipe`](fn@pipe): sends to the other and receives from it.
 ///
@@ -99,8 +101,11 @@ impl<T> Connection<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn pair(capacity: impl Into<Capacity>) -> Result<(Self, Self)> {
-        let (type_name, capacity) = (std::any::type_name::<T>(), capacity.into().rounded()?);
-        let handle = Handle::new_alone(&channel_spec(Kind::Pipe, &type_name, capacity), &write_channels)?;
+        let (type_name, shape) = (
+            std::any::type_name::<T>(),
+            Shape::new(capacity.into().rounded()?, SEATS),
+        );
+        let handle = Handle::new_alone(&shape.spec(Kind::Pipe, &type_name), &shape.write_pipe())?;
         Ok((Self::claim(&handle, 0)?, Self::claim(&handle, 1)?))
     }
 
@@ -125,8 +130,11 @@ impl<T> Connection<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn create(name: impl AsRef<OsStr>, capacity: impl Into<Capacity>) -> Result<Self> {
-        let (type_name, capacity) = (std::any::type_name::<T>(), capacity.into().rounded()?);
-        let handle = Handle::create_alone(name, &channel_spec(Kind::Pipe, &type_name, capacity), &write_channels)?;
+        let (type_name, shape) = (
+            std::any::type_name::<T>(),
+            Shape::new(capacity.into().rounded()?, SEATS),
+        );
+        let handle = Handle::create_alone(name, &shape.spec(Kind::Pipe, &type_name), &shape.write_pipe())?;
         Self::claim(&handle, 0)
     }
 
@@ -149,8 +157,8 @@ impl<T> Connection<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn open(name: impl AsRef<OsStr>) -> Result<Self> {
-        let type_name = std::any::type_name::<T>();
-        let handle = Handle::open_alone(name, &channel_spec(Kind::Pipe, &type_name, Capacity::items(ITEMS)))?;
+        let (type_name, shape) = (std::any::type_name::<T>(), Shape::new(Capacity::items(ITEMS), SEATS));
+        let handle = Handle::open_alone(name, &shape.spec(Kind::Pipe, &type_name))?;
         match Self::claim(&handle, 1) {
             // The creator's end may be had anew when it has been left, but not before it was ever had.
             Err(error) if error.kind() == ErrorKind::Claimed && Self::was_had(&handle, 0)? => {

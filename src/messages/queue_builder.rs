@@ -1,15 +1,19 @@
 //! `QueueBuilder<T>`: capacity and schema of a queue, and the doors to one.
 
 use super::capacity::Capacity;
-use super::channel::{channel_spec, write_channels};
+use super::channel::Shape;
 use super::queue::SharedQueue;
 use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, Spec};
+use crate::raw::MOST_SEATS;
 use crate::segment::Segment;
 use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;
+
+/// Processes that can take part where the creator says nothing.
+const PROCESSES: u64 = 1024;
 
 /// Says what a queue is to be like, and makes or opens it.
 ///
@@ -29,6 +33,7 @@ use std::marker::PhantomData;
 /// ```
 pub struct QueueBuilder<T> {
     capacity: Capacity,
+    processes: u64,
     schema: String,
     item: PhantomData<fn(T) -> T>,
 }
@@ -37,14 +42,31 @@ impl<T> QueueBuilder<T> {
     pub(super) fn new() -> Self {
         QueueBuilder {
             capacity: Capacity::items(1024),
+            processes: PROCESSES,
             schema: std::any::type_name::<T>().to_owned(),
             item: PhantomData,
         }
     }
 
-    /// The spec of a queue to be made.
-    fn new_spec(&self) -> Result<Spec<'_>> {
-        Ok(channel_spec(Kind::Queue, &self.schema, self.capacity.rounded()?))
+    /// The shape of a queue to be made.
+    fn new_shape(&self) -> Result<Shape> {
+        if !(1..=MOST_SEATS as u64).contains(&self.processes) {
+            let message = format!(
+                "1 to {MOST_SEATS} processes can take part in a queue, found {}",
+                self.processes
+            );
+            return Err(Error::new(ErrorKind::InvalidCapacity, message));
+        }
+        Ok(Shape::new(self.capacity.rounded()?, self.processes))
+    }
+
+    fn spec(&self, shape: Shape) -> Spec<'_> {
+        shape.spec(Kind::Queue, &self.schema)
+    }
+
+    /// The spec of a queue to be opened, of whatever shape.
+    fn any_spec(&self) -> Spec<'_> {
+        self.spec(Shape::new(self.capacity, self.processes))
     }
 
     /// Sets how much the queue holds; 1024 items by default.
@@ -60,6 +82,25 @@ impl<T> QueueBuilder<T> {
     pub fn capacity(self, capacity: impl Into<Capacity>) -> Self {
         QueueBuilder {
             capacity: capacity.into(),
+            ..self
+        }
+    }
+
+    /// Sets how many processes can take part at a time; 1024 by default, 65,535 at most.
+    ///
+    /// A process counts once, however many handles it has; so does each handle on its way to a child that has yet to take
+    /// it. Each place takes 16 bytes. Who opens a queue finds the number its creator laid down.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = procshare::SharedQueue::<u8>::builder().max_processes(4000).anonymous()?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn max_processes(self, processes: usize) -> Self {
+        QueueBuilder {
+            processes: processes as u64,
             ..self
         }
     }
@@ -97,7 +138,8 @@ impl<T> QueueBuilder<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn anonymous(&self) -> Result<SharedQueue<T>> {
-        let handle = Handle::new_alone(&self.new_spec()?, &write_channels)?;
+        let shape = self.new_shape()?;
+        let handle = Handle::new_alone(&self.spec(shape), &shape.write_queue())?;
         SharedQueue::join(&handle)
     }
 
@@ -115,7 +157,8 @@ impl<T> QueueBuilder<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn create(&self, name: impl AsRef<OsStr>) -> Result<SharedQueue<T>> {
-        let handle = Handle::create_alone(name, &self.new_spec()?, &write_channels)?;
+        let shape = self.new_shape()?;
+        let handle = Handle::create_alone(name, &self.spec(shape), &shape.write_queue())?;
         SharedQueue::join(&handle)
     }
 
@@ -134,7 +177,7 @@ impl<T> QueueBuilder<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn open(&self, name: impl AsRef<OsStr>) -> Result<SharedQueue<T>> {
-        let handle = Handle::open_alone(name, &channel_spec(Kind::Queue, &self.schema, self.capacity))?;
+        let handle = Handle::open_alone(name, &self.any_spec())?;
         SharedQueue::join(&handle)
     }
 
@@ -152,7 +195,8 @@ impl<T> QueueBuilder<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn open_or_create(&self, name: impl AsRef<OsStr>) -> Result<SharedQueue<T>> {
-        let handle = Handle::open_or_create_alone(name, &self.new_spec()?, &write_channels)?;
+        let shape = self.new_shape()?;
+        let handle = Handle::open_or_create_alone(name, &self.spec(shape), &shape.write_queue())?;
         SharedQueue::join(&handle)
     }
 
@@ -173,8 +217,8 @@ impl<T> QueueBuilder<T> {
         if name.is_empty() {
             return Err(Error::new(ErrorKind::InvalidName, "an object's name is empty").in_segment(segment.label()));
         }
-        let spec = self.new_spec()?;
-        let handle = Handle::place_in(segment, name, &spec, &write_channels)?;
+        let shape = self.new_shape()?;
+        let handle = Handle::place_in(segment, name, &self.spec(shape), &shape.write_queue())?;
         SharedQueue::join(&handle)
     }
 
@@ -192,12 +236,7 @@ impl<T> QueueBuilder<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn open_in(&self, segment: &Segment, name: &str) -> Result<SharedQueue<T>> {
-        let handle = Handle::open_in(
-            segment,
-            name,
-            &channel_spec(Kind::Queue, &self.schema, self.capacity),
-            None,
-        )?;
+        let handle = Handle::open_in(segment, name, &self.any_spec(), None)?;
         SharedQueue::join(&handle)
     }
 }
@@ -206,6 +245,7 @@ impl<T> fmt::Debug for QueueBuilder<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QueueBuilder")
             .field("capacity", &self.capacity)
+            .field("max_processes", &self.processes)
             .field("schema", &self.schema)
             .finish()
     }

@@ -7,7 +7,7 @@ use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, Shareable, Spec};
 use crate::primitive::{Deadline, Home};
-use crate::raw::{End, NoSeat, Place, RawRing, RawSeats, Role, Stop, Waiting};
+use crate::raw::{End, NoSeat, Place, RawRing, Role, Stop, Waiting, bytes_of_seats};
 use crate::segment::Segment;
 use std::ffi::OsStr;
 use std::marker::PhantomData;
@@ -16,12 +16,10 @@ use std::mem::{MaybeUninit, size_of};
 /// Most slots of a ring.
 const MOST: u64 = 1 << 40;
 
-/// The words of a ring and its seats; the slots follow.
-#[repr(C)]
-struct RawRingObject {
-    ring: RawRing,
-    seats: RawSeats,
-}
+/// Seats of a ring: two take part, and whoever the ends are passed on to.
+const SEATS: u64 = 64;
+/// Bytes of a ring before its slots: its words, and its seats.
+const BEFORE_SLOTS: u64 = size_of::<RawRing>() as u64 + bytes_of_seats(SEATS);
 
 /// One end of a ring, for as long as this process has it; given up on drop.
 pub(super) struct RingEnd<T> {
@@ -55,7 +53,7 @@ fn ring_spec<T: Shareable>(capacity: u64) -> Result<Spec<'static>> {
         .checked_next_power_of_two()
         .filter(|slots| (1..=MOST).contains(slots) && capacity > 0);
     let bytes = slots.and_then(|slots| slots.checked_mul(size_of::<T>() as u64));
-    let bytes = bytes.and_then(|bytes| bytes.checked_add(size_of::<RawRingObject>() as u64));
+    let bytes = bytes.and_then(|bytes| bytes.checked_add(BEFORE_SLOTS));
     let bytes = bytes.ok_or_else(|| {
         let message = format!("a ring holds 1 to {MOST} values, as memory allows, found a capacity of {capacity}");
         Error::new(ErrorKind::InvalidCapacity, message)
@@ -96,7 +94,7 @@ impl<T: Shareable> RingEnd<T> {
             let message = format!("a ring of {values} values takes {expected} bytes, found {found}");
             return Err(Error::new(ErrorKind::Corrupt, message).in_segment(handle.segment().label()));
         }
-        Ok(Seats::new(handle.clone(), size_of::<RawRing>()))
+        Ok(Seats::new(handle.clone(), size_of::<RawRing>(), SEATS as usize))
     }
 
     /// Claims an end nobody has.
@@ -184,7 +182,7 @@ impl<T: Shareable> RingEnd<T> {
     /// The slot at this end's place.
     #[inline]
     pub(super) fn slot(&self) -> *mut T {
-        let first = self.seats.handle().address().wrapping_add(size_of::<RawRingObject>());
+        let first = self.seats.handle().address().wrapping_add(BEFORE_SLOTS as usize);
         first.cast::<T>().wrapping_add((self.place.own & self.mask) as usize)
     }
 

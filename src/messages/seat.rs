@@ -16,19 +16,20 @@ pub(crate) struct Seats {
     handle: Handle,
     /// Bytes from the start of the object.
     at: usize,
+    count: usize,
 }
 
 impl Seats {
-    /// The object holds a `RawSeats` at `at`: its size was checked when the handle was made.
-    pub(super) fn new(handle: Handle, at: usize) -> Self {
-        Seats { handle, at }
+    /// The object holds so many seats at `at`: its size was checked when the handle was made.
+    pub(super) fn new(handle: Handle, at: usize, count: usize) -> Self {
+        Seats { handle, at, count }
     }
 
     #[inline]
     pub(super) fn raw(&self) -> &RawSeats {
-        // SAFETY: whoever makes a Seats has checked that the object holds a RawSeats there; it is aligned to a cache line,
-        // stays mapped while the handle lives, and is made of atomics alone.
-        unsafe { &*self.handle.address().wrapping_add(self.at).cast::<RawSeats>() }
+        // SAFETY: whoever makes a Seats has checked that the object holds so many there; they begin on a cache line and stay
+        // mapped while the handle lives.
+        unsafe { RawSeats::at(self.handle.address().wrapping_add(self.at), self.count) }
     }
 
     /// How often anybody has come to have `role`.

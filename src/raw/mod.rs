@@ -32,7 +32,7 @@ pub(crate) use queue::RawQueue;
 pub(crate) use queue::{Bounds, Moved, Stretch};
 pub(crate) use ring::{End, Place, RawRing};
 #[cfg(not(procshare_loom))]
-pub(crate) use seats::Session;
+pub(crate) use seats::{MOST_SEATS, Session, bytes_of_seats};
 pub(crate) use seats::{NoSeat, RawSeats, Role, Ticket};
 #[cfg(all(feature = "messages", not(procshare_loom)))]
 pub(crate) use waiting::Company;

@@ -24,8 +24,8 @@ use super::stamp::{self, CHECK_EVERY_MS, Half};
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers, crash_point, current_owner};
 use crate::raw::{Held, RawMutex, Refused};
 
-/// Processes and children on their way, at most.
-pub(crate) const SEATS: usize = if cfg!(procshare_loom) { 3 } else { 64 };
+/// The most seats there can be: as many as two bytes number.
+pub(crate) const MOST_SEATS: usize = 65_535;
 
 /// What a handle may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl From<Refused> for NoSeat {
 
 /// A free seat, a process's seat, or a ticket.
 #[repr(C)]
-pub(super) struct RawSeat {
+pub(crate) struct RawSeat {
     /// The process, as an owner whose thread part is the ticket's number, and 0 for a seat; without an image if the process has
     /// not attached yet. 0 is free.
     pub(super) owner: AtomicU64,
@@ -156,7 +156,7 @@ impl RawSeat {
 
 /// The seats of one queue, ring or direction of a pipe. All zeros: nobody.
 #[repr(C, align(64))]
-pub(crate) struct RawSeats {
+pub(crate) struct RawSeats<S: ?Sized = [RawSeat]> {
     pub(super) lock: RawMutex,
     /// How often a process has sat down or been given a ticket.
     joined: AtomicU64,
@@ -167,11 +167,11 @@ pub(crate) struct RawSeats {
     summary: AtomicU64,
     /// How often somebody has become a producer, and a consumer.
     came: [AtomicU64; 2],
-    pub(super) seats: [RawSeat; SEATS],
+    pub(super) seats: S,
 }
 
-impl RawSeats {
-    #[cfg(procshare_loom)]
+#[cfg(procshare_loom)]
+impl<const SEATS: usize> RawSeats<[RawSeat; SEATS]> {
     pub(crate) fn new() -> Self {
         let zero = || AtomicU64::new(0);
         RawSeats {
@@ -185,6 +185,24 @@ impl RawSeats {
                 counts: zero(),
             }),
         }
+    }
+}
+
+/// Bytes of so many seats, filled up to a cache line.
+pub(crate) const fn bytes_of_seats(seats: u64) -> u64 {
+    (size_of::<RawSeats<[RawSeat; 0]>>() as u64 + seats * size_of::<RawSeat>() as u64).next_multiple_of(64)
+}
+
+impl RawSeats {
+    /// The seats at that address.
+    ///
+    /// # Safety
+    /// For `'a` there are `bytes_of_seats(seats)` bytes mapped there, on a cache line, that are used as seats alone.
+    #[inline]
+    pub(crate) unsafe fn at<'a>(address: *const u8, seats: usize) -> &'a Self {
+        let seats = core::ptr::slice_from_raw_parts(address.cast::<RawSeat>(), seats) as *const RawSeats;
+        // SAFETY: the caller vouches for the bytes, of which RawSeats has that many; it is made of atomics alone.
+        unsafe { &*seats }
     }
 
     /// Locks the seats, to change them.
@@ -328,7 +346,7 @@ impl Session<'_> {
 
     /// One handle less on the caller's seat.
     pub(crate) fn leave(&self, at: usize, role: Role) {
-        let seat = &self.seats.seats[at % SEATS];
+        let seat = &self.seats.seats[at % self.seats.seats.len()];
         // A process that has changed (a fork child) has no business with its parent's seat (S2).
         if let Some((owner, counts)) = seat.read().filter(|(owner, _)| *owner == self.owner.of_process()) {
             match counts.without(role) {
@@ -342,7 +360,7 @@ impl Session<'_> {
     /// A handle of the caller's seat plays another role from now on.
     #[cfg(any(feature = "messages", procshare_loom))]
     pub(crate) fn turn(&self, at: usize, from: Role, to: Role) {
-        let seat = &self.seats.seats[at % SEATS];
+        let seat = &self.seats.seats[at % self.seats.seats.len()];
         if let Some((owner, counts)) = seat.read().filter(|(owner, _)| *owner == self.owner.of_process()) {
             seat.store(owner, counts.without(from).with(to));
             self.count_came(to);
@@ -492,4 +510,4 @@ fn count(word: &AtomicU64) {
 }
 
 #[cfg(not(procshare_loom))]
-const _: () = assert!(size_of::<RawSeats>() == 64 + 16 * SEATS);
+const _: () = assert!(bytes_of_seats(64) == 64 + 16 * 64);

@@ -372,11 +372,9 @@ fn reset_locks(words: &[AtomicU64], directory: &Directory<'_>) -> Result<()> {
         for lock in entry.locks() {
             RawMutex::in_words(words, lock as usize / 8).reset();
         }
-        let first = entry.offset as usize / 8;
-        for range in entry.kind.forgets() {
-            let forgotten = &words[first + range.start..first + range.end];
+        for range in entry.forgets(words) {
             // Relaxed: the exclusive lock excludes every other process.
-            forgotten.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+            words[range].iter().for_each(|word| word.store(0, Ordering::Relaxed));
         }
     }
     Ok(())

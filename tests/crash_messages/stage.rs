@@ -14,10 +14,10 @@ pub(crate) const LATE: Duration = Duration::from_secs(5);
 pub(crate) const ITEMS: u64 = 6;
 const BYTES: usize = 4096;
 /// Bytes of a lock's word in the queue, from its start, and of its bells' words.
-pub(crate) const PRODUCERS: u64 = 0;
-pub(crate) const CONSUMERS: u64 = 128;
-pub(crate) const BELL_OF_ITEMS: u64 = 256;
-pub(crate) const BELL_OF_ROOM: u64 = 264;
+pub(crate) const PRODUCERS: u64 = 64;
+pub(crate) const CONSUMERS: u64 = 192;
+pub(crate) const BELL_OF_ITEMS: u64 = 320;
+pub(crate) const BELL_OF_ROOM: u64 = 328;
 
 /// A number, and as many bytes of it as it says.
 pub(crate) type Item = (u64, Vec<u8>);
@@ -73,7 +73,7 @@ pub(crate) fn open(arguments: &[String]) -> SharedQueue<Item> {
 impl Stage {
     pub(crate) fn new(queued: u64) -> Self {
         let folder = Folder::new();
-        let builder = folder.builder().capacity(16 << 10);
+        let builder = folder.builder().capacity(32 << 10);
         let segment = builder.create("shared").expect("the folder is ours");
         let capacity = Capacity::items(ITEMS as usize).bytes(BYTES);
         let first: SharedQueue<Item> = segment.queue("queue", capacity).expect("there is room");
