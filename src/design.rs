@@ -35,7 +35,7 @@
 //! |---|---|
 //! | 0 | magic, `procshr\0` in memory on a little-endian machine |
 //! | 1 | layout version (low half), flags: 1 persistent, 2 frozen (high half) |
-//! | 2 | length in bytes; the file has exactly this length |
+//! | 2 | length in bytes; the file has exactly this length, or that with lanes |
 //! | 3 | creator's user id (for tools; what counts is the file's owner) |
 //! | 4, 5 | inode numbers of the PID and the time namespace; 0 is unknown, and matches nothing |
 //! | 6, 7 | boot id |
@@ -43,7 +43,8 @@
 //! | 10 | bytes in use |
 //! | 11, 12 | number of directory buckets (a power of two); number of objects |
 //! | 13 | where the newest entry stands; it ends where the bytes in use end |
-//! | 14, 15 | zero |
+//! | 14 | whether the file has lanes behind what is mapped: 0 undecided, 1 never, 2 always |
+//! | 15 | zero |
 //! | 16–79 | attach table: `[ start time:32 \| image:8 \| PID:22 ]`, one line for each process, 0 is free |
 //! | 80– | buckets: byte offset of the first entry of each chain |
 //! | then | objects, each on a cache line of its own and followed by its directory entry |
@@ -65,8 +66,8 @@
 //!
 //! | channel | bytes |
 //! |---|---|
-//! | shape | units of the ring, number of seats, flags (0); to the end of the line |
-//! | producers' side | raw mutex (16), the head it last saw (8), to the end of the line |
+//! | shape | units of the ring, number of seats, flags (1: bounded by the number of items alone); to the end of the line |
+//! | producers' side | raw mutex (16), the head it last saw (8), three words of `raw/trail.rs`, to the end of the line |
 //! | tail | a line of its own: `[ items:32 \| units:31 \| closed:1 ]`, counted from the beginning |
 //! | consumers' side, head | the same two lines again |
 //! | bells | two words of a line: consumers wait at the first, producers at the second |
@@ -74,9 +75,15 @@
 //! | ring of units | a power of two of 8-byte units, at least 512 |
 //!
 //! A record is a header of one unit, `[ length ^ mark:32 | length:32 ]`, and the item as postcard encodes it, filled up
-//! to whole units. A seat is an owner as in a lock word, with a ticket's number in the thread's place, and `[ both:16 |
+//! to whole units. That of an item outside the ring is two units: such a header with another mark and the lower half of the
+//! length, and `[ rest of the length:16 | position:48 ]`. A seat is an owner as in a lock word, with a ticket's number in the thread's place, and `[ both:16 |
 //! consumer:16 | producer:16 | either:16 ]`, the number of handles in each role. Queues and pipes have no structural
 //! schema: they record a name, by default that of the Rust type.
+//!
+//! The file of a segment in memory becomes longer than what is mapped when a queue comes that is bounded by its items alone,
+//! and an anonymous one is so from the beginning: by a lane for each 4096 bytes of the mapping, all of the same length, the
+//! largest power of two up to 2^40 with which the file is not longer than 2^62. A queue has the lane of the place where it
+//! begins. Lanes take no memory where nothing was written, and are never mapped.
 //!
 //! | map | words |
 //! |---|---|
@@ -114,7 +121,8 @@
 //! | R1–R4 | `raw/mod.rs` | atomics only, zero is initial, `primitive` only, states first |
 //! | B1–B3 | `raw/doorbell.rs` | sleeper and waker see each other; whoever lowers the flag wakes one; whoever slept wakes the next |
 //! | M1–M5 | `raw/mutex.rs` | only the owner changes the word of a held lock; sleepers raise the bell; take-over follows proof and compares the whole word |
-//! | Q1–Q6 | `raw/queue.rs` | one lock and one word for each side; whole before tail passes, copied before head does; nobody waits with a lock |
+//! | Q1–Q7 | `raw/queue.rs` | one lock and one word for each side; whole before tail passes, copied before head does; nobody waits with a lock |
+//! | F1–F2 | `raw/trail.rs` | bytes outside the ring belong to a queued item or to the holder of the producers' lock; given back once head has passed |
 //! | N1–N3 | `raw/ring.rs` | each end stores its own word only |
 //! | S1–S4 | `raw/seats.rs` | changed under a lock, by one store; freed by their owner or on proof; a role never is nowhere while it moves |
 //! | W1 | `raw/waiting.rs` | "nobody is left" is believed after one more look for what they left |
@@ -144,6 +152,7 @@
 //! | head of a board, Release | Acquire load by the poster | that the place may be reused |
 //! | state of a slot, Release, in `finish` | Acquire load in `is_done` | the results |
 //! | owner and counts of a seat, Release | Acquire of who looks whether anybody is left | what its process put before it left |
+//! | place of a side outside the ring, Release | Acquire load by the other side | that the bytes before it have been given back, or written |
 //! | attach slot, Release | Acquire in the judgement of an owner | that entries of former images are gone |
 //! | addresses of process-local pages, Release | Acquire | that the page is mapped |
 //! | attach slot, Release, when it is given back | Acquire in the judgement | what was done before |
@@ -201,6 +210,21 @@
 //!
 //! A spawner killed between starting its child and handing the ticket over takes the ticket with it: until the child
 //! attaches, a matter of a millisecond, it is not known to be coming.
+//!
+//! # Items of any size
+//!
+//! A queue bounded by the number of its items has a ring of a few units for each, and room in it for a reference to every item
+//! there may be: an item goes into the ring as long as that stays so, else into the queue's lane, by `pwrite` under the
+//! producers' lock. Whoever takes it copies it out by `pread`, publishes `head`, and then gives its memory back by a hole. An
+//! error of memory or of the file system comes before anything is published. An item of a page or more has pages of its own.
+//! Smaller ones share pages, the last of which stays taken until they have filled it.
+//!
+//! | state of a lane's bytes | shown by | moved by | to | if that party dies there |
+//! |---|---|---|---|---|
+//! | free | from the producers' `at` on | holder of the producers' lock writes an item | written | its heir gives their memory back |
+//! | written | before `at`; `tail` is the `mark` | the same, by one store to `tail` | queued | its heir takes `at` back, and the same |
+//! | queued | a record in `head .. tail` refers to them | holder of the consumers' lock, by one store to `head` | taken | it is still there |
+//! | taken | before `aside`; `head` is the `mark` | the same, by a hole and a store to its `at` | free | its heir does both |
 //!
 //! # Waiting for messages
 //!
@@ -298,10 +322,12 @@
 //! | `unlink.begin` | the directory's lock | the segment, its name in place |
 //! | `bell.lowered` | a wake-up not sent | sleepers look again when their slice ends |
 //! | `bell.sleeping`, `bell.woken` | a place among the sleepers, or a wake-up | the wake-up lost costs others a slice |
+//! | `queue.put.outside` | the producers' lock, bytes of an item outside the ring | no such item; the lock's heir gives their memory back |
 //! | `queue.put.copied` | the producers' lock, a record beyond `tail` | no such item; the units are written anew |
 //! | `queue.put.published`, `queue.put.unlocked` | the lock, or nothing | the item |
 //! | `queue.get.copied` | the consumers' lock | the item is still there |
-//! | `queue.get.taken`, `queue.get.unlocked` | the lock, or nothing | the item is gone with its taker; its room is free |
+//! | `queue.get.taken`, `queue.get.unlocked` | the lock, or nothing | the item is gone with its taker; its room is free, its memory outside the ring once the lock has an heir |
+//! | `queue.get.returned` | the consumers' lock, a word that says what was given back | the same; the heir gives it back again |
 //! | `queue.close.stored` | one side's lock | closed; sleepers look when their slice ends |
 //! | `ring.used` | a slot written, or read | it was not delivered, or is still there |
 //! | `ring.advanced` | nothing; a wake-up not sent | it was delivered, or is gone |

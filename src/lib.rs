@@ -88,6 +88,7 @@ pub use {
         ArrayGuard, AtomicInteger, FrozenArray, LockError, SharedArray, SharedAtomic, SharedAtomicArray, SharedCounter,
         SharedValue, ValueGuard,
     },
+    layout::EncodingReason,
     layout::Shareable,
     messages::{Consumer, Producer, ReadChunk, RecvError, SendError, WriteChunk, ring},
     segment::{ObjectInfo, Segment, SegmentBuilder, clean, clean_folder},

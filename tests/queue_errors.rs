@@ -94,7 +94,8 @@ fn errors_become_the_crates_own() {
         (SendError::TimedOut(()), ErrorKind::TimedOut),
         (SendError::Closed(()), ErrorKind::Closed),
         (SendError::Disconnected(()), ErrorKind::Disconnected),
-        (SendError::NotEncodable(()), ErrorKind::Encoding),
+        (SendError::OutOfMemory(()), ErrorKind::OutOfMemory),
+        (SendError::Io(()), ErrorKind::Io),
         (SendError::TooManyProcesses(()), ErrorKind::Full),
     ];
     for (error, expected) in sending {
@@ -108,13 +109,15 @@ fn errors_become_the_crates_own() {
         (RecvError::TimedOut, ErrorKind::TimedOut),
         (RecvError::Closed, ErrorKind::Closed),
         (RecvError::Disconnected, ErrorKind::Disconnected),
-        (RecvError::Invalid, ErrorKind::Corrupt),
+        (RecvError::OutOfMemory, ErrorKind::OutOfMemory),
+        (RecvError::Io, ErrorKind::Io),
         (RecvError::Corrupt, ErrorKind::Corrupt),
     ];
     for (error, expected) in receiving {
         assert_eq!(kind(error.into()), expected);
     }
-    let refused = queue(1).put("x".repeat(5000)).unwrap_err();
+    let bounded = SharedQueue::new(Capacity::items(1).bytes(4096)).unwrap();
+    let refused = bounded.put("x".repeat(5000)).unwrap_err();
     assert_eq!(kind(refused.into()), ErrorKind::TooLarge);
     // Neither needs items that can be printed.
     struct Silent;
@@ -211,26 +214,31 @@ fn an_item_of_another_type_is_its_own_error() {
             numbers.put(2).unwrap();
         };
         fill();
+        assert_eq!(numbers.get(), Ok(1));
+        let error = numbers.get().unwrap_err();
         assert_eq!(
-            (numbers.get(), numbers.get(), numbers.try_get()),
-            (Ok(1), Err(RecvError::Invalid), Ok(2))
+            error.to_string(),
+            "the item's bytes are no value of the type: bytes are left over"
         );
+        assert_eq!(numbers.try_get(), Ok(2));
+        let converted = Error::from(error);
+        assert_eq!(converted.kind(), ErrorKind::Corrupt);
+        assert!(converted.to_string().ends_with("bytes are left over"), "{converted}");
         fill();
         let mut batch = Vec::new();
         while batch.len() < 3 {
             batch.extend(numbers.get_up_to(8).unwrap());
         }
-        assert_eq!(batch, [Ok(1), Err(RecvError::Invalid), Ok(2)]);
+        assert_eq!(batch, [Ok(1), Err(error), Ok(2)]);
         fill();
         // Too short to be a text.
         numbers.put(200).unwrap();
         numbers.close();
-        assert_eq!(
-            numbers.iter().take(3).collect::<Vec<_>>(),
-            [Ok(1), Err(RecvError::Invalid), Ok(2)]
-        );
-        let (mut rest, expected) = (texts.iter(), Some(Err(RecvError::Invalid)));
-        assert_eq!((rest.next(), rest.next()), (expected, None));
+        assert_eq!(numbers.iter().take(3).collect::<Vec<_>>(), [Ok(1), Err(error), Ok(2)]);
+        let mut rest = texts.iter();
+        let short = rest.next().unwrap().unwrap_err();
+        assert!(short.to_string().ends_with("the bytes end too early"), "{short}");
+        assert_eq!(rest.next(), None);
     });
 }
 
@@ -252,14 +260,57 @@ fn what_cannot_be_encoded_comes_back() {
     let _watchdog = watchdog(60);
     let queue = queue(8);
     let (good, bad) = (Moody(false), Moody(true));
-    assert_eq!(queue.put(bad), Err(SendError::NotEncodable(bad)));
-    assert_eq!(queue.try_put(bad), Err(SendError::NotEncodable(bad)));
+    for refused in [queue.put(bad), queue.try_put(bad)] {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, SendError::NotEncodable { item, .. } if item == bad));
+        let words = error.to_string();
+        assert!(
+            words.starts_with("the item cannot be encoded: its Serialize"),
+            "{words}"
+        );
+        let converted = Error::from(error);
+        assert_eq!(converted.kind(), ErrorKind::Encoding);
+        assert!(converted.to_string().contains(&words), "{converted}");
+    }
     assert!(queue.is_empty());
-    assert_eq!(
-        queue.put_all([good, good, bad, good]),
-        Err(SendError::NotEncodable(vec![bad, good]))
-    );
+    let error = queue.put_all([good, good, bad, good]).unwrap_err();
+    assert!(matches!(&error, SendError::NotEncodable { item, .. } if *item == [bad, good]));
     assert_eq!((queue.len(), queue.get(), queue.get()), (2, Ok(good), Ok(good)));
+}
+
+/// A sequence that does not know its length beforehand.
+#[derive(Debug, Deserialize)]
+struct Unknown;
+
+impl Serialize for Unknown {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((0..3).filter(|number| number % 2 == 0))
+    }
+}
+
+#[procshare::test]
+fn errors_of_encoding_give_the_reason() {
+    let _watchdog = watchdog(60);
+    let ends_with = |error: &dyn std::error::Error, reason: &str| {
+        let words = error.to_string();
+        assert!(words.ends_with(reason), "{words}");
+    };
+    let reason = "the length of a sequence must be known before its first element";
+    let unknown = SharedQueue::new(8).unwrap();
+    ends_with(&unknown.put(Unknown).unwrap_err(), reason);
+    ends_with(&unknown.put_all([Unknown]).unwrap_err(), reason);
+    let (left, _right) = procshare::pipe().unwrap();
+    ends_with(&left.send(Unknown).unwrap_err(), reason);
+    ends_with(&Error::from(left.send(Unknown).unwrap_err()), reason);
+    let map = procshare::SharedMap::<u8, Unknown>::with_capacity(4096).unwrap();
+    ends_with(&map.insert(&1, &Unknown).unwrap_err(), reason);
+    // A handle, of which the encoder knows nothing.
+    let counters = SharedQueue::new(8).unwrap();
+    let counter = procshare::SharedCounter::new(0).unwrap();
+    let error = counters.put(counter).unwrap_err();
+    assert!(error.to_string().contains("pass it to Process::spawn"), "{error}");
+    // The next error has its own reason.
+    ends_with(&unknown.put(Unknown).unwrap_err(), reason);
 }
 
 #[test]

@@ -124,15 +124,28 @@ impl Handle {
 
     /// An object alone in an anonymous segment.
     pub(crate) fn new_alone(spec: &Spec<'_>, init: Init<'_>) -> Result<Self> {
-        let segment =
-            SegmentBuilder::for_object(spec)?.anonymous_with(&|segment| segment.place(SOLE, spec, init).map(drop))?;
+        Self::new_in(&SegmentBuilder::for_object(spec)?, spec, init)
+    }
+
+    /// As [`new_alone`](Self::new_alone), in a segment built so.
+    pub(crate) fn new_in(builder: &SegmentBuilder, spec: &Spec<'_>, init: Init<'_>) -> Result<Self> {
+        let segment = builder.anonymous_with(&|segment| segment.place(SOLE, spec, init).map(drop))?;
         Self::open_in(&segment, SOLE, spec, Some(spec.len))
     }
 
     /// An object alone in a named segment.
     pub(crate) fn create_alone(name: impl AsRef<OsStr>, spec: &Spec<'_>, init: Init<'_>) -> Result<Self> {
-        let segment = SegmentBuilder::for_object(spec)?
-            .create_with(name, &|segment| segment.place(SOLE, spec, init).map(drop))?;
+        Self::create_in(&SegmentBuilder::for_object(spec)?, name, spec, init)
+    }
+
+    /// As [`create_alone`](Self::create_alone), in a segment built so.
+    pub(crate) fn create_in(
+        builder: &SegmentBuilder,
+        name: impl AsRef<OsStr>,
+        spec: &Spec<'_>,
+        init: Init<'_>,
+    ) -> Result<Self> {
+        let segment = builder.create_with(name, &|segment| segment.place(SOLE, spec, init).map(drop))?;
         Self::open_in(&segment, SOLE, spec, Some(spec.len))
     }
 
@@ -143,8 +156,17 @@ impl Handle {
 
     /// Either of the two.
     pub(crate) fn open_or_create_alone(name: impl AsRef<OsStr>, spec: &Spec<'_>, init: Init<'_>) -> Result<Self> {
-        let segment = SegmentBuilder::for_object(spec)?
-            .open_or_create_with(name, &|segment| segment.place(SOLE, spec, init).map(drop))?;
+        Self::open_or_create_in(&SegmentBuilder::for_object(spec)?, name, spec, init)
+    }
+
+    /// As [`open_or_create_alone`](Self::open_or_create_alone), in a segment built so.
+    pub(crate) fn open_or_create_in(
+        builder: &SegmentBuilder,
+        name: impl AsRef<OsStr>,
+        spec: &Spec<'_>,
+        init: Init<'_>,
+    ) -> Result<Self> {
+        let segment = builder.open_or_create_with(name, &|segment| segment.place(SOLE, spec, init).map(drop))?;
         Self::open_in(&segment, SOLE, spec, Some(spec.len))
     }
 
@@ -169,6 +191,12 @@ impl Handle {
     /// All its bytes, as the directory says.
     pub(crate) fn bytes(&self) -> u64 {
         self.entry.bytes
+    }
+
+    /// Where it begins, in bytes from the start of the segment.
+    #[cfg(feature = "messages")]
+    pub(crate) fn offset(&self) -> u64 {
+        self.entry.offset
     }
 
     /// Elements, as the directory says.

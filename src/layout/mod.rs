@@ -6,6 +6,7 @@ pub(crate) mod directory;
 #[cfg(any(feature = "map", feature = "messages"))]
 pub(crate) mod encoding;
 pub(crate) mod header;
+mod reason;
 mod schema;
 mod shareable;
 
@@ -15,6 +16,7 @@ pub(crate) use directory::{MAP_FORGETS, MAP_LOCKS};
 #[cfg(feature = "messages")]
 pub(crate) use directory::{QUEUE_FORGETS, QUEUE_SEATS};
 pub(crate) use header::Header;
+pub use reason::EncodingReason;
 #[cfg(any(feature = "map", feature = "messages"))]
 pub(crate) use schema::text_fingerprint;
 pub use schema::{Field, Schema, Variant};

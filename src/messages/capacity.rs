@@ -3,36 +3,53 @@
 use super::codec::UNIT;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Bytes set aside for each item where the caller says nothing: a header of eight, and 56 for the item.
-const BYTES_PER_ITEM: u64 = 64;
+/// Bytes set aside for each item where the caller names none: a header of eight, and 24 for the item. All items of this size
+/// lie in the ring, and some that are larger.
+const BYTES_PER_ITEM: u64 = 32;
+/// So small a ring holds some thousand bytes beside what is reserved for references.
+const FEWEST_BYTES_IN_ITEMS: u64 = 32 << 10;
 const FEWEST_BYTES: u64 = 4096;
 const MOST_BYTES: u64 = 4 << 30;
 const MOST_ITEMS: u64 = 1 << 30;
 
-/// Tells how much a queue or pipe holds, in items and in bytes.
+/// Tells how much a queue or pipe holds, in items and perhaps in bytes.
 ///
-/// A number stands for so many items of 56 bytes each, on the average; say [`bytes`](Self::bytes) where yours are larger.
-/// An item takes its encoded bytes, rounded up to eight, and eight more. The bytes are rounded up to a power of two, 4 KiB
-/// at least and 4 GiB at most, and all of them are taken when the queue is created.
+/// A number stands for so many items, whatever their size, as long as memory lasts: what is taken for large items is given back
+/// when they leave. So [`put`](crate::SharedQueue::put) waits only while there are as many items as that, and gives an item back
+/// with [`OutOfMemory`](crate::SendError::OutOfMemory) for which there is no memory. 32 bytes for each item, 32 KiB at least,
+/// are taken when the queue is created.
+///
+/// Where [`bytes`](Self::bytes) are named as well, they bound what all items take together, and all of them are taken when the
+/// queue is created: then `put` waits for room, and an item for which there can be none is
+/// [`TooLarge`](crate::SendError::TooLarge). An item takes its encoded bytes, rounded up to eight, and eight more. The bytes are
+/// rounded up to a power of two, 4 KiB at least and 4 GiB at most.
+///
+/// Queues on a disk, and those made by a process whose files may be only so long (`ulimit -f`), are bounded by the bytes that
+/// are taken when they are created, also where none are named. In the machine's shared-memory folder the file of a queue
+/// bounded by items alone seems to be terabytes long; what it takes is what `du` shows.
 ///
 /// # Examples
 ///
 /// ```
 /// use procshare::{Capacity, SharedQueue};
 ///
-/// let small = SharedQueue::<u32>::new(100)?;
-/// let large = SharedQueue::<Vec<u8>>::new(Capacity::items(4).bytes(1 << 20))?;
-/// assert_eq!((small.capacity(), large.capacity()), (100, 4));
+/// let any = SharedQueue::<Vec<u8>>::new(4)?;
+/// let bounded = SharedQueue::<Vec<u8>>::new(Capacity::items(4).bytes(1 << 20))?;
+/// any.put(vec![0; 2 << 20])?;
+/// assert!(bounded.put(vec![0; 2 << 20]).is_err());
 /// # Ok::<(), procshare::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
     pub(super) items: u64,
+    /// Bytes of the ring.
     pub(super) bytes: u64,
+    /// Whether items are to be bounded by their number alone.
+    pub(super) in_items: bool,
 }
 
 impl Capacity {
-    /// Returns the capacity for `items` items of 56 bytes each.
+    /// Returns the capacity for `items` items of any size.
     ///
     /// # Examples
     ///
@@ -45,6 +62,7 @@ impl Capacity {
         Capacity {
             items,
             bytes: items.saturating_mul(BYTES_PER_ITEM),
+            in_items: true,
         }
     }
 
@@ -61,13 +79,19 @@ impl Capacity {
     pub fn bytes(self, bytes: usize) -> Self {
         Capacity {
             bytes: bytes as u64,
+            in_items: false,
             ..self
         }
     }
 
     /// The capacity with its bytes rounded up, if it is one.
     pub(super) fn rounded(self) -> Result<Self> {
-        let bytes = self.bytes.max(FEWEST_BYTES).checked_next_power_of_two();
+        let fewest = if self.in_items {
+            FEWEST_BYTES_IN_ITEMS.max(self.items.saturating_mul(BYTES_PER_ITEM))
+        } else {
+            FEWEST_BYTES
+        };
+        let bytes = self.bytes.max(fewest).checked_next_power_of_two();
         match bytes.filter(|bytes| *bytes <= MOST_BYTES) {
             Some(bytes) if (1..=MOST_ITEMS).contains(&self.items) => Ok(Capacity { bytes, ..self }),
             _ => {

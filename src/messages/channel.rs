@@ -1,14 +1,18 @@
 //! `Channel`: records from many to many in one direction; what queues are made of, and pipes twice.
 
 use super::capacity::Capacity;
-use super::codec::{self, SMALL, Small, UNIT};
+use super::codec::{self, REFERENCE, Reference, SMALL, Small, UNIT};
 use super::seat::Seats;
 use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, QUEUE_FORGETS, QUEUE_SEATS, Spec, text_fingerprint};
 use crate::primitive::{AtomicU64, Deadline, Ordering};
 use crate::raw::{Bounds, Company, MOST_SEATS, Moved, RawQueue, Stop, Stretch, Waiting, bytes_of_seats};
+use crate::segment::{Lane, Segment, SegmentBuilder};
 use std::fmt::Display;
+
+/// A channel's flag: items that do not fit into its ring go elsewhere, if there is such a place.
+const UNBOUNDED: u64 = 1;
 
 /// The first line of a channel, which its creator writes, in words; the rest of the line is zero.
 #[repr(C, align(64))]
@@ -64,6 +68,18 @@ impl Shape {
         }
     }
 
+    /// The builder of a segment for such channels alone.
+    pub(super) fn builder(self, spec: &Spec<'_>) -> Result<SegmentBuilder> {
+        Ok(SegmentBuilder::for_object(spec)?.with_lanes(self.capacity.in_items))
+    }
+
+    /// Makes sure that items of such channels have a place outside their rings, if there can be one.
+    pub(super) fn prepare(self, segment: &Segment) {
+        if self.capacity.in_items {
+            segment.decide_lanes();
+        }
+    }
+
     /// Writes an empty channel: zeros but for its first line, and what its ring holds does not matter.
     fn write(self, address: *mut u8, memory_is_zero: bool) {
         if !memory_is_zero {
@@ -73,7 +89,7 @@ impl Shape {
         let line = RawShape {
             units: AtomicU64::new(self.capacity.bytes / UNIT as u64),
             seats: AtomicU64::new(self.seats),
-            flags: AtomicU64::new(0),
+            flags: AtomicU64::new(if self.capacity.in_items { UNBOUNDED } else { 0 }),
         };
         // SAFETY: as above; the channel begins with its first line, on a cache line.
         unsafe { address.cast::<RawShape>().write(line) };
@@ -120,8 +136,9 @@ impl Shape {
         let capacity = Capacity {
             items: handle.len(),
             bytes: units.checked_mul(UNIT as u64)?,
+            in_items: flags == UNBOUNDED,
         };
-        (flags == 0 && seats <= MOST_SEATS as u64).then_some(Shape { capacity, seats })
+        (flags <= UNBOUNDED && seats <= MOST_SEATS as u64).then_some(Shape { capacity, seats })
     }
 }
 
@@ -135,6 +152,10 @@ pub(super) struct Channel {
     at: usize,
     ring_at: usize,
     bounds: Bounds,
+    /// Where items are that do not lie in the ring, if any do.
+    lane: Option<Lane>,
+    /// Bytes of the largest record.
+    largest: usize,
 }
 
 impl Channel {
@@ -148,6 +169,8 @@ impl Channel {
         }
         Ok(core::array::from_fn(|number| {
             let (at, shape) = (number * bytes as usize, &shapes[number]);
+            let lane = handle.segment().lane(handle.offset() + at as u64);
+            let lane = lane.filter(|_| shape.capacity.in_items);
             Channel {
                 seats: Seats::new(handle.clone(), at + SEATS_AT, shape.seats as usize),
                 number: number as u8,
@@ -156,7 +179,13 @@ impl Channel {
                 bounds: Bounds {
                     items: shape.capacity.items as u32,
                     units: (shape.capacity.bytes / UNIT as u64) as u32,
+                    reserve: if lane.is_some() { REFERENCE as u32 } else { 0 },
                 },
+                largest: lane
+                    .as_ref()
+                    .map_or(shape.capacity.bytes, Lane::size)
+                    .min(isize::MAX as u64) as usize,
+                lane,
             }
         }))
     }
@@ -171,6 +200,18 @@ impl Channel {
 
     pub(super) fn bounds(&self) -> Bounds {
         self.bounds
+    }
+
+    /// Where items are that do not lie in the ring.
+    #[inline]
+    pub(super) fn lane(&self) -> Option<&Lane> {
+        self.lane.as_ref()
+    }
+
+    /// Bytes of the largest record it takes.
+    #[inline]
+    pub(super) fn largest(&self) -> usize {
+        self.largest
     }
 
     #[inline]
@@ -197,36 +238,45 @@ impl Channel {
         )
     }
 
-    /// Puts the first of `records`, which are those of `items` items, that fit, at least one, and tells how much that was.
+    /// Puts the first of `records`, which are those of `items` items, that fit, at least one, and tells how many items that
+    /// were, and how many bytes of `records`.
     pub(super) fn put(
         &self,
         records: &[u8],
         items: u32,
         deadline: Deadline,
         company: Company<'_>,
-    ) -> Result<Moved, Stop> {
-        let least = (codec::first_bytes(records) / UNIT) as u32;
+    ) -> Result<(u32, usize), Stop> {
+        let first = codec::first_bytes(records);
+        let mut bytes = first;
+        let least = units_in(first);
         let waiting = Waiting::new(deadline, company);
         let write = |room: Stretch| {
-            let moved = fitting(records, items, room);
-            self.write(room.start, &records[..moved.units as usize * UNIT]);
-            moved
+            let moved = fitting(records, items, room, self.bounds.reserve);
+            if moved.items == 0 {
+                return self.put_outside(records, room);
+            }
+            bytes = moved.units as usize * UNIT;
+            self.write(room.start, &records[..bytes]);
+            Ok(moved)
         };
-        self.raw()
-            .put(self.bounds, least, || self.seats.peers(), waiting, write)
+        let moved = self.raw().put(self.bounds, least, self, waiting, write)?;
+        Ok((moved.items, bytes))
     }
 
     /// Puts one record in.
     #[inline]
     pub(super) fn put_one(&self, record: &[u8], deadline: Deadline, company: Company<'_>) -> Result<(), Stop> {
-        let units = (record.len() / UNIT) as u32;
+        let units = units_in(record.len());
         let write = |room: Stretch| {
+            if units > room.units {
+                return self.put_outside(record, room);
+            }
             self.write(room.start, record);
-            Moved { items: 1, units }
+            Ok(Moved { items: 1, units })
         };
         let waiting = Waiting::new(deadline, company);
-        self.raw()
-            .put(self.bounds, units, || self.seats.peers(), waiting, write)?;
+        self.raw().put(self.bounds, units, self, waiting, write)?;
         Ok(())
     }
 
@@ -248,22 +298,27 @@ impl Channel {
             buffer.clear();
             self.append(queued.start, guess as usize * UNIT, buffer);
             let copied = Stretch { units: guess, ..queued };
-            let mut moved = measure(copied, wanted, |unit| header_in(buffer, unit))?;
+            let mut refers = false;
+            let mut units_of = |header| units_behind(header).inspect(|_| refers |= Reference::is_header(header));
+            let measured = measure(copied, wanted, |unit| units_of(header_in(buffer, unit)?));
+            let mut moved = measured.ok_or(Stop::Corrupt)?;
             while moved.items < wanted {
-                let next = self.measure_one(queued.without(moved))?;
+                let next = self.measure_one(queued.without(moved), &mut units_of);
                 moved.items += 1;
-                moved.units += next.units;
+                moved.units += next.ok_or(Stop::Corrupt)?.units;
             }
             if moved.units > guess {
                 let more = (moved.units - guess) as usize * UNIT;
                 self.append(queued.start.wrapping_add(guess), more, buffer);
             }
             buffer.truncate(moved.units as usize * UNIT);
-            fills(queued, moved).then_some(moved)
+            if refers {
+                moved = self.take_referred(buffer, moved)?;
+            }
+            fills(queued, moved).then_some(moved).ok_or(Stop::Corrupt)
         };
         let waiting = Waiting::new(deadline, company);
-        self.raw()
-            .take(self.bounds, most, || self.seats.peers(), waiting, read)?;
+        self.raw().take(self.bounds, most, self, waiting, read)?;
         Ok(())
     }
 
@@ -277,17 +332,20 @@ impl Channel {
         company: Company<'_>,
     ) -> Result<(), Stop> {
         let read = |queued: Stretch| {
-            let moved = self.measure_one(queued)?;
+            let short = |header| codec::short_length_in(header).map(codec::units_of);
+            let Some(moved) = self.measure_one(queued, short) else {
+                return self.take_outside(queued, large);
+            };
             let len = moved.units as usize * UNIT;
             if moved.units as usize <= SMALL {
                 self.read(queued.start, len, small.bytes_mut().as_mut_ptr());
             } else {
                 self.append(queued.start, len, large);
             }
-            Some(moved)
+            Ok(moved)
         };
         let waiting = Waiting::new(deadline, company);
-        self.raw().take(self.bounds, 1, || self.seats.peers(), waiting, read)?;
+        self.raw().take(self.bounds, 1, self, waiting, read)?;
         Ok(())
     }
 
@@ -299,12 +357,12 @@ impl Channel {
     /// Lets nothing more in.
     pub(super) fn close(&self) -> Result<(), Stop> {
         let waiting = Waiting::new(Deadline::Never, &|| true);
-        self.raw().close(|| self.seats.peers(), &waiting)
+        self.raw().close(self, &waiting)
     }
 
     /// Copies `bytes`, not more than the ring holds, to the units from `start` on.
     #[inline]
-    fn write(&self, start: u32, bytes: &[u8]) {
+    pub(super) fn write(&self, start: u32, bytes: &[u8]) {
         let (spot, to_end) = self.spot(start);
         let (first, rest) = bytes.split_at(bytes.len().min(to_end));
         // SAFETY: the spot has `to_end` bytes, all in the ring. The units belong to the holder of the producers' lock, which
@@ -318,7 +376,7 @@ impl Channel {
 
     /// Copies `len` bytes, not more than the ring holds, from the units from `start` on to `target`, which has room for them.
     #[inline]
-    fn read(&self, start: u32, len: usize, target: *mut u8) {
+    pub(super) fn read(&self, start: u32, len: usize, target: *mut u8) {
         let (spot, to_end) = self.spot(start);
         let first = len.min(to_end);
         // SAFETY: the spot has `to_end` bytes in the ring; its units belong to the holder of the consumers' lock, which is the
@@ -338,16 +396,31 @@ impl Channel {
         unsafe { buffer.set_len(buffer.len() + len) };
     }
 
-    /// How much the first record of `queued` takes; `None` if there is no record.
+    /// How much the first record of `queued` takes, as its header tells; `None` if there is no such record.
     #[inline]
-    fn measure_one(&self, queued: Stretch) -> Option<Moved> {
+    fn measure_one(&self, queued: Stretch, units_behind: impl FnOnce(u64) -> Option<u32>) -> Option<Moved> {
         let (spot, _) = self.spot(queued.start);
         // SAFETY: the spot is a unit of the ring, aligned as its units are, and belongs to the holder of the consumers' lock,
         // which is the caller (Q1).
         let header = unsafe { spot.cast::<u64>().read() };
-        let units = codec::units_of(codec::length_in(header)?);
+        let units = units_behind(header)?;
         let moved = Moved { items: 1, units };
         (units <= queued.units && fills(queued, moved)).then_some(moved)
+    }
+}
+
+/// So many bytes in units; the most there are for what fits into no ring.
+#[inline]
+fn units_in(bytes: usize) -> u32 {
+    u32::try_from(bytes / UNIT).unwrap_or(u32::MAX)
+}
+
+/// Units of the record in a ring that begins with this header.
+#[inline]
+fn units_behind(header: u64) -> Option<u32> {
+    match codec::short_length_in(header) {
+        Some(len) => Some(codec::units_of(len)),
+        None => Reference::is_header(header).then_some(REFERENCE as u32),
     }
 }
 
@@ -359,12 +432,12 @@ fn header_in(records: &[u8], unit: u32) -> Option<u64> {
 }
 
 /// How much those of the first records of `queued` take that lie in it as a whole, `most` of them at most; `None` if what
-/// stands in a record's place is none.
+/// stands in a record's place is none. `units_at` tells the units of the record at a unit.
 #[inline]
-fn measure(queued: Stretch, most: u32, header_at: impl Fn(u32) -> Option<u64>) -> Option<Moved> {
+fn measure(queued: Stretch, most: u32, mut units_at: impl FnMut(u32) -> Option<u32>) -> Option<Moved> {
     let mut moved = Moved { items: 0, units: 0 };
     while moved.items < queued.items.min(most) && moved.units < queued.units {
-        let units = codec::units_of(codec::length_in(header_at(moved.units)?)?);
+        let units = units_at(moved.units)?;
         if units > queued.units - moved.units {
             break;
         }
@@ -376,15 +449,17 @@ fn measure(queued: Stretch, most: u32, header_at: impl Fn(u32) -> Option<u64>) -
 
 /// Records fill what is queued: no units may be left over once `moved` is taken, and none lacking for the items that remain.
 #[inline]
-fn fills(queued: Stretch, moved: Moved) -> bool {
+pub(super) fn fills(queued: Stretch, moved: Moved) -> bool {
     let left = queued.without(moved);
     left.items <= left.units && (left.items > 0) == (left.units > 0)
 }
 
-/// How much the first of `records`, which are those of `items` items, take that fit into `room`.
-fn fitting(records: &[u8], items: u32, room: Stretch) -> Moved {
+/// How much the first of `records`, which are those of `items` items, take that fit into `room`. Each after the first may also
+/// use the units reserved for it.
+fn fitting(records: &[u8], items: u32, room: Stretch, reserve: u32) -> Moved {
     let units = records.len() / UNIT;
-    if items <= room.items && units <= room.units as usize {
+    let room_for = |items: u32| room.units as usize + (reserve as usize) * (items.max(1) as usize - 1);
+    if items <= room.items && units <= room_for(items) {
         return Moved {
             items,
             units: units as u32,
@@ -396,12 +471,12 @@ fn fitting(records: &[u8], items: u32, room: Stretch) -> Moved {
         let Some((item, next)) = codec::split_first(rest) else {
             break;
         };
-        let units = codec::units_of(item.len() as u32);
-        if units > room.units - moved.units {
+        let units = 1 + item.len().div_ceil(UNIT);
+        if units > room_for(moved.items + 1) - moved.units as usize {
             break;
         }
         moved.items += 1;
-        moved.units += units;
+        moved.units += units as u32;
         rest = next;
     }
     moved

@@ -2,9 +2,12 @@
 //!
 //! Encoding happens before a lock is taken and decoding after it is given back, so that no code of a user's runs under
 //! it; in between, a small record lies on the stack, and others in a buffer that each thread keeps.
+//!
+//! The header tells how many bytes the item takes, up to 2^48; in a ring, up to 2^32. There it may also be that of a reference
+//! to an item that lies elsewhere: then a word with its place follows.
 
-use crate::layout::encoding;
-pub(super) use crate::layout::encoding::{NotEncodable, decode};
+pub(super) use crate::layout::encoding::decode;
+use crate::layout::encoding::{self, Limit, Unfit};
 use crate::primitive::{AtomicU64, Ordering};
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
@@ -16,6 +19,10 @@ pub(super) const UNIT: usize = 8;
 const KEPT: usize = 1 << 16;
 /// Tells headers from other words.
 const MARK: u32 = 0x7265_6331;
+/// Tells the headers of references from these and from others.
+const REFERENCE_MARK: u32 = 0x7265_6632;
+/// Units of a reference.
+pub(super) const REFERENCE: usize = 2;
 
 thread_local! {
     static RECORDS: Cell<Records> = const { Cell::new(Records::EMPTY) };
@@ -31,11 +38,13 @@ pub(super) struct Records {
 /// Runs `work` with this thread's records, of which there are none yet. A `Serialize` that itself uses a queue gets others.
 #[inline]
 pub(super) fn with_records<R>(work: impl FnOnce(&mut Records) -> R) -> R {
-    let mut records = RECORDS.replace(Records::EMPTY);
+    // A thread that is ending keeps none.
+    let kept = RECORDS.try_with(|kept| kept.replace(Records::EMPTY));
+    let mut records = kept.unwrap_or(Records::EMPTY);
     records.clear();
     let outcome = work(&mut records);
     if records.bytes.capacity() <= KEPT {
-        RECORDS.set(records);
+        let _ = RECORDS.try_with(|kept| kept.set(records));
     }
     outcome
 }
@@ -61,30 +70,28 @@ impl Records {
         self.end
     }
 
-    /// Appends the record of `item`, or nothing if it cannot be encoded.
+    /// Appends the record of `item`, or nothing if it cannot be encoded or is beyond the limit.
     #[inline]
-    pub(super) fn append<T: Serialize>(&mut self, item: &T) -> Result<(), NotEncodable> {
+    pub(super) fn append<T: Serialize>(&mut self, item: &T, limit: Limit<'_>) -> Result<(), Unfit> {
         if self.bytes.len() < self.end + SMALL * UNIT {
             self.bytes.resize(2 * self.end + 2 * SMALL * UNIT, 0);
         }
         let room = &mut self.bytes[self.end + UNIT..];
         match postcard::serialize_with_flavor(item, Fill { room, at: 0 }) {
             Ok(len) => self.finish(len),
-            Err(_) => self.append_large(item)?,
+            Err(_) => self.append_large(item, limit)?,
         }
         Ok(())
     }
 
     /// As [`append`](Self::append), for what there may be too little room for.
-    pub(super) fn append_large<T: Serialize>(&mut self, item: &T) -> Result<(), NotEncodable> {
+    pub(super) fn append_large<T: Serialize>(&mut self, item: &T, limit: Limit<'_>) -> Result<(), Unfit> {
         let start = self.end + UNIT;
         self.bytes.resize(start, 0);
-        let encoded = encoding::encode(item, &mut self.bytes);
+        let encoded = encoding::encode_within(limit, item, &mut self.bytes);
         let len = self.bytes.len() - start;
         self.bytes.resize(self.bytes.len().next_multiple_of(UNIT), 0);
-        if encoded.is_err() {
-            return Err(NotEncodable);
-        }
+        encoded?;
         self.finish(len);
         Ok(())
     }
@@ -92,8 +99,7 @@ impl Records {
     /// Makes the `len` bytes behind a header's room a record.
     #[inline]
     fn finish(&mut self, len: usize) {
-        // An item of more than 4 GiB fits into no queue; its header is never looked at.
-        let header = header_of(len as u32);
+        let header = header_of(len as u64);
         self.bytes[self.end..self.end + UNIT].copy_from_slice(&header.to_ne_bytes());
         self.end += UNIT + len.next_multiple_of(UNIT);
     }
@@ -134,7 +140,7 @@ impl Small {
             at: 0,
         };
         let len = postcard::serialize_with_flavor(item, output).ok()? as u32;
-        self.0[0] = header_of(len);
+        self.0[0] = short_header_of(len);
         Some(units_of(len) as usize)
     }
 }
@@ -181,15 +187,66 @@ impl Flavor for Fill<'_> {
     }
 }
 
-fn header_of(len: u32) -> u64 {
+fn short_header_of(len: u32) -> u64 {
     u64::from(len ^ MARK) << 32 | u64::from(len)
+}
+
+/// The header of an item of up to 2^48 bytes. That of a long one differs from a short one's in the upper 16 bits.
+pub(super) fn header_of(len: u64) -> u64 {
+    match u32::try_from(len) {
+        Ok(short) => short_header_of(short),
+        Err(_) => !short_header_of(len as u32) & !(u64::MAX >> 16) | len & (u64::MAX >> 16),
+    }
+}
+
+/// The length of the item behind a header in a ring, or `None` if the word is no such header.
+#[inline]
+pub(super) fn short_length_in(header: u64) -> Option<u32> {
+    let len = header as u32;
+    (short_header_of(len) == header).then_some(len)
 }
 
 /// The length of the item behind a header, or `None` if the word is no header.
 #[inline]
-pub(super) fn length_in(header: u64) -> Option<u32> {
-    let len = header as u32;
-    (header_of(len) == header).then_some(len)
+pub(super) fn length_in(header: u64) -> Option<u64> {
+    match short_length_in(header) {
+        Some(len) => Some(u64::from(len)),
+        None => Some(header & (u64::MAX >> 16)).filter(|len| header_of(*len) == header),
+    }
+}
+
+/// An item that lies outside the ring: where it begins, and its length. Both are less than 2^48.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reference {
+    pub(super) position: u64,
+    pub(super) len: u64,
+}
+
+impl Reference {
+    /// Its record.
+    pub(super) fn record(self) -> [u8; REFERENCE * UNIT] {
+        let short = self.len as u32;
+        let header = u64::from(short ^ REFERENCE_MARK) << 32 | u64::from(short);
+        let rest = self.len >> 32 << 48 | self.position;
+        let words = [header.to_ne_bytes(), rest.to_ne_bytes()];
+        core::array::from_fn(|at| words[at / UNIT][at % UNIT])
+    }
+
+    /// Whether a word is the header of one.
+    #[inline]
+    pub(super) fn is_header(header: u64) -> bool {
+        (header >> 32) as u32 == header as u32 ^ REFERENCE_MARK
+    }
+
+    /// What a record refers to, if it is a reference.
+    pub(super) fn in_record(record: &[u8; REFERENCE * UNIT]) -> Option<Self> {
+        let word = |at: usize| u64::from_ne_bytes(core::array::from_fn(|byte| record[at * UNIT + byte]));
+        let (header, rest) = (word(0), word(1));
+        Self::is_header(header).then_some(Reference {
+            position: rest & (u64::MAX >> 16),
+            len: rest >> 48 << 32 | header & u64::from(u32::MAX),
+        })
+    }
 }
 
 /// Units of the record of an item of `len` bytes.
@@ -201,10 +258,8 @@ pub(super) fn units_of(len: u32) -> u32 {
 /// The first record of `records`: its item's bytes, and the rest. The caller has checked the headers.
 #[inline]
 pub(super) fn split_first(records: &[u8]) -> Option<(&[u8], &[u8])> {
-    let header = records.first_chunk::<UNIT>()?;
-    let len = length_in(u64::from_ne_bytes(*header))?;
-    let end = units_of(len) as usize * UNIT;
-    let item = records.get(UNIT..UNIT + len as usize)?;
+    let item = first_item(records)?;
+    let end = UNIT + item.len().next_multiple_of(UNIT);
     Some((item, records.get(end..)?))
 }
 
@@ -212,7 +267,7 @@ pub(super) fn split_first(records: &[u8]) -> Option<(&[u8], &[u8])> {
 #[inline]
 pub(super) fn first_item(records: &[u8]) -> Option<&[u8]> {
     let len = length_in(u64::from_ne_bytes(*records.first_chunk::<UNIT>()?))?;
-    records.get(UNIT..UNIT + len as usize)
+    records.get(UNIT..)?.get(..usize::try_from(len).ok()?)
 }
 
 /// Bytes of the first record; of all of them where they do not begin with one.
@@ -277,14 +332,14 @@ mod tests {
     #[test]
     fn a_record_is_a_header_and_whole_words() {
         let mut records = Records::EMPTY;
-        assert!(records.append(&"hello").is_ok());
-        assert!(records.append_large(&()).is_ok());
+        assert!(records.append(&"hello", Limit::NONE).is_ok());
+        assert!(records.append_large(&(), Limit::NONE).is_ok());
         let buffer = records.bytes();
         let len = 6u32;
         assert_eq!(&buffer[..4], &len.to_ne_bytes()[..]);
         assert_eq!((buffer.len(), units_of(len), units_of(0)), (24, 2, 1));
         let (first, rest) = split_first(buffer).unwrap();
-        assert_eq!(decode::<String>(first).as_deref(), Some("hello"));
+        assert_eq!(decode::<String>(first).as_deref(), Ok("hello"));
         let (second, rest) = split_first(rest).unwrap();
         assert_eq!((second.len(), rest.len()), (0, 0));
     }
@@ -292,7 +347,30 @@ mod tests {
     #[test]
     fn a_word_that_is_no_header_has_no_length() {
         assert_eq!(length_in(0), None);
-        assert_eq!(length_in(header_of(17)), Some(17));
         assert_eq!(length_in(header_of(17) ^ 1), None);
+        for len in [0, 17, u64::from(u32::MAX), 1 << 32, (1 << 48) - 1] {
+            let header = header_of(len);
+            assert_eq!(length_in(header), Some(len));
+            assert_eq!(
+                short_length_in(header).map(u64::from),
+                Some(len).filter(|len| *len < 1 << 32)
+            );
+            assert!(!Reference::is_header(header));
+        }
+        // The low half of a long one may be such that it would be a short one's.
+        let tricky = (0x1234 << 32) | u64::from((0x5678_1234u32) ^ MARK);
+        assert_eq!(length_in(header_of(tricky)), Some(tricky));
+    }
+
+    #[test]
+    fn a_reference_tells_place_and_length() {
+        for (position, len) in [(0, 0), (7 << 40, 5), ((1 << 48) - 1, (1 << 48) - 1), (9, 3 << 32)] {
+            let reference = Reference { position, len };
+            let record = reference.record();
+            assert_eq!(Reference::in_record(&record), Some(reference));
+            let header = u64::from_ne_bytes(*record.first_chunk().unwrap());
+            assert!(Reference::is_header(header) && short_length_in(header).is_none());
+        }
+        assert_eq!(Reference::in_record(&[0; 16]), None);
     }
 }

@@ -4,7 +4,7 @@ use super::error::RecvError;
 use super::ring_chunk::ReadChunk;
 use super::ring_end::RingEnd;
 use crate::error::Result;
-use crate::layout::Shareable;
+use crate::layout::{EncodingReason, Shareable};
 use crate::primitive::Deadline;
 use crate::raw::{End, Stop};
 use std::ffi::OsStr;
@@ -233,7 +233,7 @@ impl<T: Shareable> Consumer<T> {
         if !self.end.is_ready() {
             self.await_slot(deadline)?;
         }
-        self.end.read().ok_or(RecvError::Invalid)
+        self.end.read().ok_or(RecvError::Invalid(EncodingReason::NO_VALUE))
     }
 
     #[cold]

@@ -1,6 +1,7 @@
 //! Why an item was not sent, or none received.
 
 use crate::error::{Error, ErrorKind};
+use crate::layout::EncodingReason;
 use crate::raw::{NoSeat, Refused, Stop};
 use std::fmt;
 
@@ -35,13 +36,22 @@ pub enum SendError<T> {
     TooLarge {
         /// The item.
         item: T,
-        /// How many bytes it takes.
+        /// How many bytes it takes; at least so many, since its encoding ends when there are too many.
         bytes: usize,
         /// How many there are.
         capacity: usize,
     },
+    /// There is no memory for it: in the machine, its cgroup, or the file system of the segment.
+    OutOfMemory(T),
     /// Its `Serialize` failed.
-    NotEncodable(T),
+    NotEncodable {
+        /// The item.
+        item: T,
+        /// Why.
+        reason: EncodingReason,
+    },
+    /// The system refused to write it, and not for want of memory.
+    Io(T),
     /// The shared bytes contradict each other.
     Corrupt(T),
     /// The calling thread holds the lock already: a signal handler, or a leaked guard.
@@ -78,7 +88,11 @@ pub enum RecvError {
     /// Nobody is left who could send, and nothing is left of what they sent.
     Disconnected,
     /// The item's bytes are no `T`, as those of another build's type may be. It is taken out; the next can be received.
-    Invalid,
+    Invalid(EncodingReason),
+    /// There is no memory for a copy of the item, which is still there.
+    OutOfMemory,
+    /// The system refused to read the item, which is still there, and not for want of memory.
+    Io,
     /// The shared bytes contradict each other, and nothing more can be received.
     Corrupt,
     /// The calling thread holds the lock already: a signal handler, or a leaked guard.
@@ -97,6 +111,8 @@ impl<T> SendError<T> {
             Stop::Closed => SendError::Closed(item),
             Stop::Gone => SendError::Disconnected(item),
             Stop::Corrupt => SendError::Corrupt(item),
+            Stop::OutOfMemory => SendError::OutOfMemory(item),
+            Stop::Io => SendError::Io(item),
             Stop::Lock(Refused::Foreign) => SendError::ForeignNamespace(item),
             Stop::Lock(_) => SendError::WouldDeadlock(item),
             Stop::NoSeat => SendError::TooManyProcesses(item),
@@ -121,7 +137,9 @@ impl<T> SendError<T> {
             | SendError::Closed(item)
             | SendError::Disconnected(item)
             | SendError::TooLarge { item, .. }
-            | SendError::NotEncodable(item)
+            | SendError::OutOfMemory(item)
+            | SendError::NotEncodable { item, .. }
+            | SendError::Io(item)
             | SendError::Corrupt(item)
             | SendError::WouldDeadlock(item)
             | SendError::ForeignNamespace(item)
@@ -136,7 +154,9 @@ impl<T> SendError<T> {
             SendError::Closed(_) => ErrorKind::Closed,
             SendError::Disconnected(_) => ErrorKind::Disconnected,
             SendError::TooLarge { .. } => ErrorKind::TooLarge,
-            SendError::NotEncodable(_) => ErrorKind::Encoding,
+            SendError::OutOfMemory(_) => ErrorKind::OutOfMemory,
+            SendError::NotEncodable { .. } => ErrorKind::Encoding,
+            SendError::Io(_) => ErrorKind::Io,
             SendError::Corrupt(_) => ErrorKind::Corrupt,
             SendError::WouldDeadlock(_) => ErrorKind::WouldDeadlock,
             SendError::ForeignNamespace(_) => ErrorKind::ForeignNamespace,
@@ -152,7 +172,9 @@ impl<T> SendError<T> {
             SendError::Closed(_) => "Closed",
             SendError::Disconnected(_) => "Disconnected",
             SendError::TooLarge { .. } => "TooLarge",
-            SendError::NotEncodable(_) => "NotEncodable",
+            SendError::OutOfMemory(_) => "OutOfMemory",
+            SendError::NotEncodable { .. } => "NotEncodable",
+            SendError::Io(_) => "Io",
             SendError::Corrupt(_) => "Corrupt",
             SendError::WouldDeadlock(_) => "WouldDeadlock",
             SendError::ForeignNamespace(_) => "ForeignNamespace",
@@ -171,7 +193,9 @@ impl<T> fmt::Display for SendError<T> {
             SendError::TooLarge { bytes, capacity, .. } => {
                 return write!(f, "the item takes {bytes} bytes, and there are {capacity} in all");
             }
-            SendError::NotEncodable(_) => "the item cannot be encoded",
+            SendError::OutOfMemory(_) => "there is no memory for the item",
+            SendError::NotEncodable { reason, .. } => return write!(f, "the item cannot be encoded: {reason}"),
+            SendError::Io(_) => "the system refused to write the item",
             SendError::Corrupt(_) => "the shared bytes contradict each other",
             SendError::WouldDeadlock(_) => "the calling thread holds the lock already",
             SendError::ForeignNamespace(_) => "this process was moved to another PID or time namespace",
@@ -182,7 +206,10 @@ impl<T> fmt::Display for SendError<T> {
 
 impl<T> fmt::Debug for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}(..)", self.name())
+        match self {
+            SendError::NotEncodable { reason, .. } => write!(f, "NotEncodable {{ reason: {reason:?}, .. }}"),
+            _ => write!(f, "{}(..)", self.name()),
+        }
     }
 }
 
@@ -201,13 +228,21 @@ impl RecvError {
         matches!(self, RecvError::Closed | RecvError::Disconnected)
     }
 
+    /// Whether the next call may receive the next item.
+    #[cfg(feature = "messages")]
+    pub(super) fn is_of_item(self) -> bool {
+        matches!(self, RecvError::Invalid(_))
+    }
+
     fn kind(self) -> ErrorKind {
         match self {
             RecvError::Empty => ErrorKind::WouldBlock,
             RecvError::TimedOut => ErrorKind::TimedOut,
             RecvError::Closed => ErrorKind::Closed,
             RecvError::Disconnected => ErrorKind::Disconnected,
-            RecvError::Invalid | RecvError::Corrupt => ErrorKind::Corrupt,
+            RecvError::Invalid(_) | RecvError::Corrupt => ErrorKind::Corrupt,
+            RecvError::OutOfMemory => ErrorKind::OutOfMemory,
+            RecvError::Io => ErrorKind::Io,
             RecvError::WouldDeadlock => ErrorKind::WouldDeadlock,
             RecvError::ForeignNamespace => ErrorKind::ForeignNamespace,
             RecvError::TooManyProcesses => ErrorKind::Full,
@@ -223,6 +258,8 @@ impl From<Stop> for RecvError {
             Stop::Closed => RecvError::Closed,
             Stop::Gone => RecvError::Disconnected,
             Stop::Corrupt => RecvError::Corrupt,
+            Stop::OutOfMemory => RecvError::OutOfMemory,
+            Stop::Io => RecvError::Io,
             Stop::Lock(Refused::Foreign) => RecvError::ForeignNamespace,
             Stop::Lock(_) => RecvError::WouldDeadlock,
             Stop::NoSeat => RecvError::TooManyProcesses,
@@ -237,7 +274,9 @@ impl fmt::Display for RecvError {
             RecvError::TimedOut => "nothing was there until the time limit passed",
             RecvError::Closed => "closed, and nothing is left",
             RecvError::Disconnected => "nobody is left who could send, and nothing is left of what they sent",
-            RecvError::Invalid => "the item's bytes are no value of the type",
+            RecvError::Invalid(reason) => return write!(f, "the item's bytes are no value of the type: {reason}"),
+            RecvError::OutOfMemory => "there is no memory for a copy of the item",
+            RecvError::Io => "the system refused to read the item",
             RecvError::Corrupt => "the shared bytes contradict each other",
             RecvError::WouldDeadlock => "the calling thread holds the lock already",
             RecvError::ForeignNamespace => "this process was moved to another PID or time namespace",

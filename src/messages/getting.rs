@@ -179,7 +179,7 @@ impl<T: DeserializeOwned> Iterator for Batch<T> {
     fn next(&mut self) -> Option<Self::Item> {
         let (item, rest) = codec::split_first(&self.records[self.at..])?;
         self.at = self.records.len() - rest.len();
-        Some(codec::decode(item).ok_or(RecvError::Invalid))
+        Some(codec::decode(item).map_err(RecvError::Invalid))
     }
 }
 
@@ -232,7 +232,7 @@ impl<T: DeserializeOwned> Iterator for Items<'_, T> {
         match self.port.recv(Deadline::Never) {
             Err(error) if error.is_end() => None,
             Err(error) => {
-                self.ended = error != RecvError::Invalid;
+                self.ended = !error.is_of_item();
                 Some(Err(error))
             }
             item => Some(item),

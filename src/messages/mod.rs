@@ -17,6 +17,8 @@ mod error;
 #[cfg(feature = "messages")]
 mod getting;
 #[cfg(feature = "messages")]
+mod outside;
+#[cfg(feature = "messages")]
 mod pipe;
 #[cfg(feature = "messages")]
 mod pipe_half;

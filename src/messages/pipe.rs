@@ -18,7 +18,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Items each direction of a pipe holds where the caller says nothing; 64 KiB.
+/// Items each direction of a pipe holds where the caller says nothing.
 const ITEMS: usize = 1024;
 /// Seats of each direction: two take part, and whoever the ends are passed on to.
 const SEATS: u64 = 64;
@@ -63,7 +63,7 @@ pub struct Connection<T> {
 
 /// Creates a pipe and returns its two ends.
 ///
-/// Each direction holds 1024 messages in 64 KiB; [`Connection::pair`] makes it another size.
+/// Each direction holds 1024 messages of any size; [`Connection::pair`] makes it another [`Capacity`].
 ///
 /// # Errors
 ///
@@ -105,7 +105,8 @@ impl<T> Connection<T> {
             std::any::type_name::<T>(),
             Shape::new(capacity.into().rounded()?, SEATS),
         );
-        let handle = Handle::new_alone(&shape.spec(Kind::Pipe, &type_name), &shape.write_pipe())?;
+        let spec = shape.spec(Kind::Pipe, &type_name);
+        let handle = Handle::new_in(&shape.builder(&spec)?, &spec, &shape.write_pipe())?;
         Ok((Self::claim(&handle, 0)?, Self::claim(&handle, 1)?))
     }
 
@@ -134,7 +135,8 @@ impl<T> Connection<T> {
             std::any::type_name::<T>(),
             Shape::new(capacity.into().rounded()?, SEATS),
         );
-        let handle = Handle::create_alone(name, &shape.spec(Kind::Pipe, &type_name), &shape.write_pipe())?;
+        let spec = shape.spec(Kind::Pipe, &type_name);
+        let handle = Handle::create_in(&shape.builder(&spec)?, name, &spec, &shape.write_pipe())?;
         Self::claim(&handle, 0)
     }
 
@@ -272,7 +274,7 @@ impl<T: Serialize> Connection<T> {
     /// # Errors
     ///
     /// A [`SendError`] with the item: [`Disconnected`](SendError::Disconnected), [`TooLarge`](SendError::TooLarge),
-    /// [`NotEncodable`](SendError::NotEncodable), [`Closed`](SendError::Closed) if this end was passed to a child.
+    /// [`OutOfMemory`](SendError::OutOfMemory), [`NotEncodable`](SendError::NotEncodable), [`Closed`](SendError::Closed) if this end was passed to a child.
     ///
     /// # Examples
     ///

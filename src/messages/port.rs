@@ -6,9 +6,11 @@ use super::error::{RecvError, SendError, no_seat};
 use super::seat::{Reservation, Seat};
 use super::travel::Parcel;
 use crate::error::Result;
+use crate::layout::EncodingReason;
+use crate::layout::encoding::{Limit, Unfit};
 use crate::primitive::Deadline;
-use crate::raw::{Moved, NoSeat, Role, Stop};
-use crate::segment::Segment;
+use crate::raw::{NoSeat, Role, Stop};
+use crate::segment::{Segment, check_memory};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -25,7 +27,7 @@ pub(super) struct Port {
 enum Refusal {
     Stop(Stop),
     TooLarge { bytes: usize, capacity: usize },
-    NotEncodable,
+    NotEncodable(EncodingReason),
 }
 
 impl<S: Into<Stop>> From<S> for Refusal {
@@ -39,8 +41,28 @@ impl Refusal {
         match self {
             Refusal::Stop(stop) => SendError::of(stop, item),
             Refusal::TooLarge { bytes, capacity } => SendError::TooLarge { item, bytes, capacity },
-            Refusal::NotEncodable => SendError::NotEncodable(item),
+            Refusal::NotEncodable(reason) => SendError::NotEncodable { item, reason },
         }
+    }
+
+    /// Why there is no record of an item, for a channel that takes records of so many bytes.
+    fn of(unfit: Unfit, capacity: usize) -> Self {
+        match unfit {
+            Unfit::NotEncodable(reason) => Refusal::NotEncodable(reason),
+            Unfit::TooLarge(len) => Refusal::TooLarge {
+                bytes: len.saturating_add(2 * UNIT - 1) & !(UNIT - 1),
+                capacity,
+            },
+            Unfit::OutOfMemory => Refusal::Stop(Stop::OutOfMemory),
+        }
+    }
+}
+
+/// What a record may take in a channel that takes records of so many bytes. Whether there is memory is asked before it is taken.
+fn limit_of(largest: usize) -> Limit<'static> {
+    Limit {
+        most: largest - UNIT,
+        has_memory: &|len| check_memory(len as u64).is_ok(),
     }
 }
 
@@ -122,7 +144,9 @@ impl Port {
     #[cold]
     fn send_large<T: Serialize>(&self, item: &T, deadline: Deadline) -> Result<(), Refusal> {
         codec::with_records(|records| {
-            records.append_large(item).map_err(|_| Refusal::NotEncodable)?;
+            let largest = self.channel.largest();
+            let encoded = records.append_large(item, limit_of(largest));
+            encoded.map_err(|unfit| Refusal::of(unfit, largest))?;
             self.put_one(records.bytes(), deadline)
         })
     }
@@ -138,32 +162,31 @@ impl Port {
 
     /// Sends `items` and counts those it has sent.
     fn send_many<T: Serialize>(&self, records: &mut Records, items: &[T], sent: &mut usize) -> Result<(), Refusal> {
+        let largest = self.channel.largest();
         while *sent < items.len() {
             records.clear();
-            let (mut failed, mut encoded) = (false, 0);
+            let (mut outcome, mut encoded) = (Ok(()), 0);
             for item in &items[*sent..] {
-                failed = records.append(item).is_err();
-                encoded += u32::from(!failed);
-                if failed || records.len() >= AT_ONCE {
+                outcome = records.append(item, limit_of(largest));
+                encoded += u32::from(outcome.is_ok());
+                if outcome.is_err() || records.len() >= AT_ONCE {
                     break;
                 }
             }
             let mut rest = records.bytes();
             while !rest.is_empty() {
-                let moved = self.put(rest, encoded, Deadline::Never)?;
-                encoded -= moved.items;
-                *sent += moved.items as usize;
-                rest = &rest[moved.units as usize * UNIT..];
+                let (items, bytes) = self.put(rest, encoded, Deadline::Never)?;
+                encoded -= items;
+                *sent += items as usize;
+                rest = &rest[bytes..];
             }
-            if failed {
-                return Err(Refusal::NotEncodable);
-            }
+            outcome.map_err(|unfit| Refusal::of(unfit, largest))?;
         }
         Ok(())
     }
 
     /// Puts the first of so many records that fit, and tells how much that was.
-    fn put(&self, records: &[u8], items: u32, deadline: Deadline) -> Result<Moved, Refusal> {
+    fn put(&self, records: &[u8], items: u32, deadline: Deadline) -> Result<(u32, usize), Refusal> {
         let turns = self.check(codec::first_bytes(records), deadline)?;
         let moved = self.channel.put(records, items, deadline, &|| self.has_consumers())?;
         self.turn_if(turns, Role::Producer);
@@ -182,7 +205,7 @@ impl Port {
     /// what it is then.
     #[inline]
     fn check(&self, bytes: usize, deadline: Deadline) -> Result<bool, Refusal> {
-        let capacity = self.channel.bounds().units as usize * UNIT;
+        let capacity = self.channel.largest();
         if bytes > capacity {
             return Err(Refusal::TooLarge { bytes, capacity });
         }
@@ -226,7 +249,7 @@ impl Port {
             &large[..]
         };
         let item = codec::first_item(record).ok_or(RecvError::Corrupt)?;
-        codec::decode(item).ok_or(RecvError::Invalid)
+        codec::decode(item).map_err(RecvError::Invalid)
     }
 
     /// Takes up to `most` records out and appends them to `buffer`.

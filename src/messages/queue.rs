@@ -2,7 +2,6 @@
 
 use super::capacity::Capacity;
 use super::channel::Channel;
-use super::codec;
 use super::error::{SendError, no_seat};
 use super::port::Port;
 use super::queue_builder::QueueBuilder;
@@ -26,9 +25,9 @@ use std::time::{Duration, Instant};
 
 /// Passes messages from many processes to many, first in, first out.
 ///
-/// Items are anything `serde` can encode. The queue is bounded, in items and in bytes ([`Capacity`]). Encoding happens
-/// before the queue is locked and decoding afterwards; producers and consumers have locks of their own, and nobody
-/// waits with one held. Cloning a handle is cheap, and handles travel to child processes as arguments.
+/// Items are anything `serde` can encode, of any size. The queue is bounded by their number, and by their bytes if those are
+/// named ([`Capacity`]). Encoding happens before the queue is locked and decoding afterwards; producers and consumers have
+/// locks of their own, and nobody waits with one held. Cloning a handle is cheap, and handles travel to child processes as arguments.
 ///
 /// # Who takes part
 ///
@@ -40,8 +39,8 @@ use std::time::{Duration, Instant};
 /// ([`wait_for_peers`](Self::wait_for_peers) says so of any queue). A parent that wants its workers to wait while it
 /// has nothing to say keeps a handle it has not used. At most 64 processes take part at a time.
 ///
-/// Of several producers each one's items stay in order. A put that waits for room has no place in a line: a large item
-/// may wait for long while small ones pass it.
+/// Of several producers each one's items stay in order. A put that waits for room has no place in a line: where bytes are
+/// named, a large item may wait for long while small ones pass it.
 ///
 /// # What happens on death
 ///
@@ -322,17 +321,26 @@ impl<T> SharedQueue<T> {
         self.port.channel().bounds().items as usize
     }
 
-    /// Returns how many bytes it has for its items, headers included.
+    /// Returns how many bytes its items may take together, headers included.
+    ///
+    /// It is `usize::MAX` where only their number is bounded.
     ///
     /// # Examples
     ///
     /// ```
-    /// assert_eq!(procshare::SharedQueue::<u8>::new(1000)?.capacity_bytes(), 65536);
+    /// use procshare::{Capacity, SharedQueue};
+    ///
+    /// let bounded = SharedQueue::<u8>::new(Capacity::items(1000).bytes(1 << 16))?;
+    /// assert_eq!(bounded.capacity_bytes(), 1 << 16);
+    /// assert_eq!(SharedQueue::<u8>::new(1000)?.capacity_bytes(), usize::MAX);
     /// # Ok::<(), procshare::Error>(())
     /// ```
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
-        self.port.channel().bounds().units as usize * codec::UNIT
+        match self.port.channel().lane() {
+            Some(_) => usize::MAX,
+            None => self.port.channel().largest(),
+        }
     }
 }
 
@@ -342,7 +350,8 @@ impl<T: Serialize> SharedQueue<T> {
     /// # Errors
     ///
     /// A [`SendError`] with the item: [`Closed`](SendError::Closed), [`Disconnected`](SendError::Disconnected),
-    /// [`TooLarge`](SendError::TooLarge), [`NotEncodable`](SendError::NotEncodable).
+    /// [`TooLarge`](SendError::TooLarge), [`OutOfMemory`](SendError::OutOfMemory),
+    /// [`NotEncodable`](SendError::NotEncodable).
     ///
     /// # Examples
     ///

@@ -139,7 +139,8 @@ impl<T> QueueBuilder<T> {
     /// ```
     pub fn anonymous(&self) -> Result<SharedQueue<T>> {
         let shape = self.new_shape()?;
-        let handle = Handle::new_alone(&self.spec(shape), &shape.write_queue())?;
+        let spec = self.spec(shape);
+        let handle = Handle::new_in(&shape.builder(&spec)?, &spec, &shape.write_queue())?;
         SharedQueue::join(&handle)
     }
 
@@ -158,7 +159,8 @@ impl<T> QueueBuilder<T> {
     /// ```
     pub fn create(&self, name: impl AsRef<OsStr>) -> Result<SharedQueue<T>> {
         let shape = self.new_shape()?;
-        let handle = Handle::create_alone(name, &self.spec(shape), &shape.write_queue())?;
+        let spec = self.spec(shape);
+        let handle = Handle::create_in(&shape.builder(&spec)?, name, &spec, &shape.write_queue())?;
         SharedQueue::join(&handle)
     }
 
@@ -196,7 +198,8 @@ impl<T> QueueBuilder<T> {
     /// ```
     pub fn open_or_create(&self, name: impl AsRef<OsStr>) -> Result<SharedQueue<T>> {
         let shape = self.new_shape()?;
-        let handle = Handle::open_or_create_alone(name, &self.spec(shape), &shape.write_queue())?;
+        let spec = self.spec(shape);
+        let handle = Handle::open_or_create_in(&shape.builder(&spec)?, name, &spec, &shape.write_queue())?;
         SharedQueue::join(&handle)
     }
 
@@ -218,6 +221,7 @@ impl<T> QueueBuilder<T> {
             return Err(Error::new(ErrorKind::InvalidName, "an object's name is empty").in_segment(segment.label()));
         }
         let shape = self.new_shape()?;
+        shape.prepare(segment);
         let handle = Handle::place_in(segment, name, &self.spec(shape), &shape.write_queue())?;
         SharedQueue::join(&handle)
     }

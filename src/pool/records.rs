@@ -118,8 +118,9 @@ impl Record<'_> {
     pub(super) fn read<R: DeserializeOwned>(&self, worker: u32) -> Result<R, JobError> {
         let text = || String::from_utf8_lossy(self.bytes).into_owned();
         match self.tag {
-            Tag::Value => decode(self.bytes)
-                .ok_or_else(|| JobError::Encoding("the result cannot be decoded as the type it has".to_owned())),
+            Tag::Value => decode(self.bytes).map_err(|reason| {
+                JobError::Encoding(format!("the result cannot be decoded as the type it has: {reason}"))
+            }),
             Tag::Panicked => Err(JobError::Panicked {
                 message: text(),
                 worker,

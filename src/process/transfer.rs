@@ -11,7 +11,8 @@ use crate::collections::{
     SharedValue,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::layout::encoding::{decode, encode};
+use crate::layout::EncodingReason;
+use crate::layout::encoding::{self, decode, encode};
 use crate::layout::{Kind, Shareable};
 use crate::messages::{
     Connection, Consumer, Parcel, Producer, Receiver, Reservation, Sender, Share, SharedQueue, Travel,
@@ -186,9 +187,12 @@ fn transfer<T>(
 }
 
 fn explain(what: &str, error: &postcard::Error, transfer: Option<Transfer>) -> Error {
-    transfer
-        .and_then(|transfer| transfer.fault)
-        .unwrap_or_else(|| Error::new(ErrorKind::Encoding, format!("{what}: {error}")))
+    transfer.and_then(|transfer| transfer.fault).unwrap_or_else(|| {
+        Error::new(
+            ErrorKind::Encoding,
+            format!("{what}: {}", EncodingReason::from(error.clone())),
+        )
+    })
 }
 
 /// Encodes a child's arguments.
@@ -240,13 +244,13 @@ pub(crate) fn packing(work: impl FnOnce()) -> Luggage {
 /// Appends the arguments of one job to `buffer`; what it appended before a failure is none.
 #[inline]
 pub(crate) fn pack_one<T: Serialize>(arguments: &T, buffer: &mut Vec<u8>) -> Result<()> {
-    encode(arguments, buffer).map_err(|_| why_not("the arguments cannot be encoded"))
+    encode(arguments, buffer).map_err(|unfit| why_not("the arguments cannot be encoded", unfit.reason()))
 }
 
 /// What went wrong in the transfer under way, so that it can go on.
-fn why_not(what: &str) -> Error {
+fn why_not(what: &str, reason: EncodingReason) -> Error {
     let fault = TRANSFER.with_borrow_mut(|transfer| transfer.as_mut().and_then(|transfer| transfer.fault.take()));
-    fault.unwrap_or_else(|| Error::new(ErrorKind::Encoding, what))
+    fault.unwrap_or_else(|| Error::new(ErrorKind::Encoding, format!("{what}: {reason}")))
 }
 
 /// Fetches what a job brings along from the process that posted it, reusing what this process has attached already.
@@ -275,12 +279,12 @@ pub(crate) fn unpacking<T>(segments: Vec<Segment>, work: impl FnOnce() -> T) -> 
 
 /// Decodes the arguments of one job.
 pub(crate) fn unpack_next<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    decode(bytes).ok_or_else(|| why_not("the arguments cannot be decoded"))
+    decode(bytes).map_err(|reason| why_not("the arguments cannot be decoded", reason))
 }
 
 /// Encodes the result of one job.
 pub(crate) fn pack_next<T: Serialize>(result: &T, buffer: &mut Vec<u8>) -> Result<()> {
-    encode(result, buffer).map_err(|_| why_not("the result cannot be encoded"))
+    encode(result, buffer).map_err(|unfit| why_not("the result cannot be encoded", unfit.reason()))
 }
 
 /// Decodes the arguments of this process, whose handles lie in the segments that arrived.
@@ -311,6 +315,7 @@ fn refusal() -> Error {
 fn with_direction<T>(work: impl FnOnce(&mut Direction) -> Result<T>) -> Result<T, String> {
     TRANSFER.with_borrow_mut(|transfer| {
         let Some(transfer) = transfer else {
+            encoding::note(EncodingReason::HANDLE);
             return Err(refusal().to_string());
         };
         work(&mut transfer.direction).map_err(|error| {

@@ -19,6 +19,8 @@ mod queue;
 mod ring;
 mod seats;
 mod stamp;
+#[cfg(any(feature = "messages", procshare_loom))]
+mod trail;
 mod waiting;
 
 pub(crate) use doorbell::Doorbell;
@@ -29,11 +31,13 @@ pub(crate) use mutex::{Held, RawMutex, Refused};
 #[cfg(all(feature = "messages", not(procshare_loom)))]
 pub(crate) use queue::RawQueue;
 #[cfg(any(feature = "messages", procshare_loom))]
-pub(crate) use queue::{Bounds, Moved, Stretch};
+pub(crate) use queue::{Bounds, Keeper, Moved, Stretch};
 pub(crate) use ring::{End, Place, RawRing};
 #[cfg(not(procshare_loom))]
 pub(crate) use seats::{MOST_SEATS, Session, bytes_of_seats};
 pub(crate) use seats::{NoSeat, RawSeats, Role, Ticket};
+#[cfg(all(feature = "messages", not(procshare_loom)))]
+pub(crate) use trail::{POSITIONS, distance};
 #[cfg(all(feature = "messages", not(procshare_loom)))]
 pub(crate) use waiting::Company;
 pub(crate) use waiting::{Stop, Waiting};

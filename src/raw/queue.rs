@@ -8,6 +8,9 @@
 //! | record is taken | `head` has passed it, by one store | the same | free | it went with the taker |
 //! | open | `CLOSED` not in `tail` | holder of the producers' lock, by one store | closed | closed; sleepers look when their slice ends |
 //!
+//! Where items may lie outside the ring (`raw/trail.rs`), a record may be a reference to one, and the ring has room for as many
+//! references as items may be queued: only what is beyond that is room for items.
+//!
 //! # Invariants
 //!
 //! - Q1. Only the holder of the producers' lock stores `tail`, only that of the consumers' lock `head`; either never
@@ -17,7 +20,9 @@
 //! - Q4. `seen` on either side is a former value of the other side's word: it errs towards full and empty.
 //! - Q5. Nobody waits for items or room with a lock held.
 //! - Q6. A producer that was woken for room it cannot use wakes the next, once for each `head`: others may want less.
+//! - Q7. Where items may lie outside the ring, `reserve` units of it are free for each further item.
 
+use super::trail::Trail;
 use super::waiting::Watch;
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Padded, Peers, crash_point};
 use crate::raw::{Doorbell, End, RawMutex, Stop, Waiting};
@@ -32,6 +37,29 @@ const UNITS: u64 = 1 << 31;
 pub(crate) struct Bounds {
     pub(crate) items: u32,
     pub(crate) units: u32,
+    /// Units of a reference to an item outside the ring; 0 where all lie in it.
+    pub(crate) reserve: u32,
+}
+
+/// What a queue asks of whoever knows where it lies.
+pub(crate) trait Keeper {
+    /// Where to look when a lock's owner is to be judged.
+    fn peers(&self) -> Peers;
+
+    /// Puts in order what a holder of that end's lock left behind who died. The caller holds it.
+    fn inherit(&self, _end: End) {}
+
+    /// Records were taken, which is published. The caller holds the consumers' lock.
+    #[inline]
+    fn taken(&self) {}
+}
+
+/// A queue all of whose items lie in its ring.
+impl<F: Fn() -> Peers> Keeper for F {
+    #[inline]
+    fn peers(&self) -> Peers {
+        self()
+    }
 }
 
 /// Records side by side: where the first begins, in units not yet reduced to the ring, and how much there is.
@@ -106,11 +134,12 @@ enum Step {
     Blocked { now: Mark, spare: bool },
 }
 
-/// One side's lock, and what it last saw of the other side's word.
+/// One side's lock, what it last saw of the other side's word, and where it stands outside the ring.
 #[repr(C)]
 pub(super) struct Side {
     pub(super) lock: RawMutex,
     seen: AtomicU64,
+    trail: Trail,
 }
 
 /// The words of a queue; its ring lies elsewhere. All zeros is an empty one.
@@ -146,10 +175,11 @@ impl Drop for Guard<'_> {
 
 impl Side {
     #[inline]
-    fn lock(&self, peers: impl Fn() -> Peers, deadline: Deadline) -> Result<Guard<'_>, Stop> {
-        let held = self.lock.lock_while_held_shortly(peers, deadline)?;
+    fn lock(&self, end: End, keeper: &impl Keeper, deadline: Deadline) -> Result<Guard<'_>, Stop> {
+        let held = self.lock.lock_while_held_shortly(|| keeper.peers(), deadline)?;
         if held.inconsistent {
             // Whoever died here had published its record, or taken it, by one store or not at all (Q2).
+            keeper.inherit(end);
             self.lock.mark_consistent();
         }
         Ok(Guard {
@@ -166,6 +196,7 @@ impl RawQueue {
             Padded(Side {
                 lock: RawMutex::new(),
                 seen: AtomicU64::new(0),
+                trail: Trail::new(),
             })
         };
         RawQueue {
@@ -180,42 +211,42 @@ impl RawQueue {
         }
     }
 
-    /// Waits for room for one record of `least` units, has `write` fill what it can, and publishes that.
+    /// Waits for room for one record of `least` units, has `write` fill what it can, and publishes that. Where items may lie
+    /// outside the ring, it waits for room for an item only: `write` is told how many units there are, maybe too few.
     #[inline]
     pub(crate) fn put(
         &self,
         bounds: Bounds,
         least: u32,
-        peers: impl Fn() -> Peers,
+        keeper: &impl Keeper,
         waiting: Waiting<'_>,
-        mut write: impl FnMut(Stretch) -> Moved,
+        mut write: impl FnMut(Stretch) -> Result<Moved, Stop>,
     ) -> Result<Moved, Stop> {
         let deadline = waiting.deadline;
-        match self.put_now(bounds, least, &peers, deadline, &mut write)? {
+        match self.put_now(bounds, least, keeper, deadline, &mut write)? {
             Step::Moved { moved, .. } => Ok(moved),
             Step::Blocked { now, .. } => {
-                let again = || self.put_now(bounds, least, &peers, deadline, &mut write);
+                let again = || self.put_now(bounds, least, keeper, deadline, &mut write);
                 self.insist(End::Producer, waiting, now, bounds, again)
             }
         }
     }
 
-    /// Waits for a record, has `read` copy what it wants, `most` records at most, and takes that out. `read` gives `None` if what
-    /// it finds is no record.
+    /// Waits for a record, has `read` copy what it wants, `most` records at most, and takes that out.
     #[inline]
     pub(crate) fn take(
         &self,
         bounds: Bounds,
         most: u32,
-        peers: impl Fn() -> Peers,
+        keeper: &impl Keeper,
         waiting: Waiting<'_>,
-        mut read: impl FnMut(Stretch) -> Option<Moved>,
+        mut read: impl FnMut(Stretch) -> Result<Moved, Stop>,
     ) -> Result<Moved, Stop> {
         let deadline = waiting.deadline;
-        match self.take_now(bounds, most, &peers, deadline, &mut read)? {
+        match self.take_now(bounds, most, keeper, deadline, &mut read)? {
             Step::Moved { moved, .. } => Ok(moved),
             Step::Blocked { now, .. } => {
-                let again = || self.take_now(bounds, most, &peers, deadline, &mut read);
+                let again = || self.take_now(bounds, most, keeper, deadline, &mut read);
                 self.insist(End::Consumer, waiting, now, bounds, again)
             }
         }
@@ -274,11 +305,11 @@ impl RawQueue {
         &self,
         bounds: Bounds,
         least: u32,
-        peers: &impl Fn() -> Peers,
+        keeper: &impl Keeper,
         deadline: Deadline,
-        write: &mut impl FnMut(Stretch) -> Moved,
+        write: &mut impl FnMut(Stretch) -> Result<Moved, Stop>,
     ) -> Result<Step, Stop> {
-        let guard = self.producers.lock(peers, deadline)?;
+        let guard = self.producers.lock(End::Producer, keeper, deadline)?;
         let tail = Mark(self.tail.load(Ordering::Relaxed));
         if tail.is_closed() {
             return Err(Stop::Closed);
@@ -293,12 +324,13 @@ impl RawQueue {
             room = self::room(tail, head, bounds);
         }
         let room = room.ok_or(Stop::Corrupt)?;
-        if !is_enough(Some(room), least) {
+        // What has no room in the ring is to lie outside, where that may be.
+        if !is_enough(Some(room), least) && (bounds.reserve == 0 || room.items == 0) {
             // Q5: the guard is dropped before anybody waits.
             let spare = room.items > 0;
             return Ok(Step::Blocked { now: head, spare });
         }
-        let moved = write(room);
+        let moved = write(room)?;
         crash_point!("queue.put.copied");
         // Release: pairs with the Acquire in `take_now`; the records are whole (Q2).
         self.tail.store(tail.after(moved).0, Ordering::Release);
@@ -315,11 +347,11 @@ impl RawQueue {
         &self,
         bounds: Bounds,
         most: u32,
-        peers: &impl Fn() -> Peers,
+        keeper: &impl Keeper,
         deadline: Deadline,
-        read: &mut impl FnMut(Stretch) -> Option<Moved>,
+        read: &mut impl FnMut(Stretch) -> Result<Moved, Stop>,
     ) -> Result<Step, Stop> {
-        let guard = self.consumers.lock(peers, deadline)?;
+        let guard = self.consumers.lock(End::Consumer, keeper, deadline)?;
         let head = Mark(self.head.load(Ordering::Relaxed));
         // Relaxed: as in `put_now`.
         let mut tail = Mark(self.consumers.seen.load(Ordering::Relaxed));
@@ -342,11 +374,12 @@ impl RawQueue {
                 })
             };
         }
-        let moved = read(queued).ok_or(Stop::Corrupt)?;
+        let moved = read(queued)?;
         crash_point!("queue.get.copied");
         // Release: pairs with the Acquire in `put_now`; the records have been copied (Q2).
         self.head.store(head.after(moved).0, Ordering::Release);
         crash_point!("queue.get.taken");
+        keeper.taken();
         drop(guard);
         crash_point!("queue.get.unlocked");
         self.bells.room.ring();
@@ -380,15 +413,58 @@ impl RawQueue {
     }
 
     /// Lets nothing more in (Q3). What is queued can still be taken.
-    pub(crate) fn close(&self, peers: impl Fn() -> Peers, waiting: &Waiting<'_>) -> Result<(), Stop> {
+    pub(crate) fn close(&self, keeper: &impl Keeper, waiting: &Waiting<'_>) -> Result<(), Stop> {
         // Relaxed, and Release without a partner of its own: the locks order these stores against all others.
-        for (side, word) in [(&self.producers, &self.tail), (&self.consumers, &self.head)] {
-            let _guard = side.lock(&peers, waiting.deadline)?;
+        let ends = [
+            (End::Producer, &self.producers, &self.tail),
+            (End::Consumer, &self.consumers, &self.head),
+        ];
+        for (end, side, word) in ends {
+            let _guard = side.lock(end, keeper, waiting.deadline)?;
             word.store(word.load(Ordering::Relaxed) | CLOSED, Ordering::Release);
             crash_point!("queue.close.stored");
         }
         self.wake_all();
         Ok(())
+    }
+
+    /// Where the producers stand outside the ring; the caller holds their lock.
+    #[cfg(not(procshare_loom))]
+    pub(crate) fn written(&self) -> &Trail {
+        &self.producers.trail
+    }
+
+    /// Where the consumers stand outside the ring.
+    #[cfg(not(procshare_loom))]
+    pub(crate) fn freed(&self) -> &Trail {
+        &self.consumers.trail
+    }
+
+    /// Begins a put outside the ring; the caller holds the producers' lock.
+    #[cfg(not(procshare_loom))]
+    pub(crate) fn begin_outside(&self) {
+        self.roll_back();
+        self.written().begin(self.tail.load(Ordering::Relaxed));
+    }
+
+    /// Takes back what was put outside the ring and not published; the caller holds the producers' lock.
+    #[cfg(not(procshare_loom))]
+    pub(crate) fn roll_back(&self) {
+        self.written().roll_back(self.tail.load(Ordering::Relaxed));
+    }
+
+    /// Notes that with `moved` all bytes before `position` will have been taken; the caller holds the consumers' lock.
+    #[cfg(not(procshare_loom))]
+    pub(crate) fn note(&self, moved: Moved, position: u64) {
+        let head = Mark(self.head.load(Ordering::Relaxed));
+        self.freed().note(position, head.after(moved).0);
+    }
+
+    /// Bytes outside the ring that were taken and are to be given back; the caller holds the consumers' lock.
+    #[cfg(not(procshare_loom))]
+    #[inline]
+    pub(crate) fn to_give_back(&self) -> Option<(u64, u64)> {
+        self.freed().left_by(self.head.load(Ordering::Relaxed))
     }
 
     /// Has everybody look again.
@@ -427,14 +503,16 @@ impl RawQueue {
     }
 }
 
-/// The free stretch behind `tail`.
+/// The free stretch behind `tail`, without what is kept for further items (Q7).
 #[inline]
 fn room(tail: Mark, head: Mark, bounds: Bounds) -> Option<Stretch> {
     let queued = tail.since(head, bounds)?;
+    let items = bounds.items - queued.items;
+    let kept = bounds.reserve.wrapping_mul(items.wrapping_sub(1));
     Some(Stretch {
         start: tail.units(),
-        items: bounds.items - queued.items,
-        units: bounds.units - queued.units,
+        items,
+        units: (bounds.units - queued.units).saturating_sub(kept),
     })
 }
 

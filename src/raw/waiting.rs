@@ -26,6 +26,12 @@ pub(crate) enum Stop {
     Gone,
     /// The words contradict each other.
     Corrupt,
+    /// There is no memory for an item outside the ring, or for a copy of it.
+    #[cfg_attr(not(feature = "messages"), allow(dead_code, reason = "slots of a ring lie in it"))]
+    OutOfMemory,
+    /// The system refused to write or read an item outside the ring.
+    #[cfg_attr(not(feature = "messages"), allow(dead_code, reason = "slots of a ring lie in it"))]
+    Io,
     /// The lock of the caller's own side was refused.
     Lock(Refused),
     /// All seats are taken, so that the caller could not be told from one who has left.

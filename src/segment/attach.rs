@@ -57,6 +57,12 @@ impl Registration {
         Ok(Registration { file, entry })
     }
 
+    /// The device and number of the segment's file.
+    #[cfg(feature = "messages")]
+    pub(super) fn file(&self) -> (u64, u64) {
+        self.file
+    }
+
     /// Gives the share back, and the line with the last one; unless this is a fork child of the process it names.
     pub(super) fn deregister(&self, words: &[AtomicU64]) {
         if Attachment::current() != Ok(self.entry) {
@@ -226,10 +232,19 @@ fn attach(fd: OwnedFd, mapping: Mapping, header: &Header, name: Option<SegmentNa
     })))
 }
 
-/// Maps the file and checks a copy of its header.
+/// Checks a copy of the file's header and maps what the header says, which is not all of a file with lanes.
 pub(super) fn map_and_check(fd: &OwnedFd) -> Result<(Mapping, Header)> {
-    let length = map::stat(fd.as_fd()).map_err(|error| os_error("fstat", error))?.len;
-    header::check_shortest(length)?;
+    let file_length = || match map::stat(fd.as_fd()) {
+        Ok(stat) => Ok(stat.len),
+        Err(error) => Err(os_error("fstat", error)),
+    };
+    header::check_shortest(file_length()?)?;
+    let mut copy = [0; HEADER_WORDS * 8];
+    map::read_at(fd.as_fd(), &mut copy, 0).map_err(|error| os_error("reading the header", error))?;
+    // Asked after the header was read: somebody may just add lanes, which the header tells of when they are there.
+    let file_length = file_length()?;
+    let header = Header::parse(&header::words_of(&copy), file_length);
+    let length = header.as_ref().map_or(file_length, |header| header.length);
     // Files of other file systems have no seals to ask for; what cannot be asked is not sealed.
     let sealed = map::seals(fd.as_fd()).ok();
     let frozen = sealed
@@ -249,9 +264,7 @@ pub(super) fn map_and_check(fd: &OwnedFd) -> Result<(Mapping, Header)> {
         }
         mapping => mapping.map_err(|error| os_error("mmap", error))?,
     };
-    let words = mapping.words();
-    let copy: [u64; HEADER_WORDS] = core::array::from_fn(|at| words[at].load(Ordering::Relaxed));
-    let header = Header::parse(&copy, length)?;
+    let header = header?;
     match (header.flags & FROZEN != 0, frozen) {
         (true, false) => Err(Error::new(
             ErrorKind::Seals,

@@ -45,6 +45,8 @@ pub struct SegmentBuilder {
     pub(super) allowed_user: Option<u32>,
     folder: PathBuf,
     buckets: Option<u64>,
+    /// Whether the file gets lanes; `None` if a queue may come to want them.
+    lanes: Option<bool>,
 }
 
 impl Default for SegmentBuilder {
@@ -56,6 +58,7 @@ impl Default for SegmentBuilder {
             allowed_user: None,
             folder: PathBuf::from(SHARED_MEMORY),
             buckets: None,
+            lanes: None,
         }
     }
 }
@@ -302,6 +305,7 @@ impl SegmentBuilder {
         Ok(SegmentBuilder {
             capacity: Some(capacity),
             buckets: Some(BUCKETS),
+            lanes: Some(false),
             ..Self::default()
         })
     }
@@ -358,8 +362,11 @@ impl SegmentBuilder {
         check_room(length, None, true)?;
         let fd = map::memfd(c"procshare").map_err(|error| os_error("memfd_create", error))?;
         allocate(&fd, length)?;
+        // Its length cannot be changed later.
+        let wanted = self.lanes.unwrap_or(flags & header::FROZEN == 0);
+        let lanes = if wanted { add_lanes(&fd, length) } else { 0 };
         map::seal_size(fd.as_fd()).map_err(|error| os_error("sealing the size", error))?;
-        self.format(fd, flags, length, fill)
+        self.format(fd, flags, (length, lanes), fill)
     }
 
     fn open_or_create_at(&self, name: &SegmentName, file: bool, flags: u32, fill: Fill<'_>) -> Result<Segment> {
@@ -393,8 +400,12 @@ impl SegmentBuilder {
         }
         crash_point!("create.locked");
         allocate(&fd, length)?;
+        let lanes = match self.lanes {
+            Some(true) if memory_backed => add_lanes(&fd, length),
+            _ => 0,
+        };
         crash_point!("create.allocated");
-        let mut segment = self.format(fd, flags, length, fill)?;
+        let mut segment = self.format(fd, flags, (length, lanes), fill)?;
         crash_point!("create.registered");
         unfinished.link(&segment.0.fd, name)?;
         crash_point!("create.linked");
@@ -404,8 +415,17 @@ impl SegmentBuilder {
         Ok(segment)
     }
 
+    /// The same, with lanes, for a queue whose items may be of any size.
+    #[cfg(feature = "messages")]
+    pub(crate) fn with_lanes(self, lanes: bool) -> Self {
+        SegmentBuilder {
+            lanes: Some(lanes),
+            ..self
+        }
+    }
+
     /// Writes header and contents of a segment that only we can see, and attaches us to it.
-    fn format(&self, fd: OwnedFd, flags: u32, length: u64, fill: Fill<'_>) -> Result<Segment> {
+    fn format(&self, fd: OwnedFd, flags: u32, (length, lanes): (u64, u64), fill: Fill<'_>) -> Result<Segment> {
         let mapping = Mapping::writable(&fd, length).map_err(|error| os_error("mmap", error))?;
         if flags & header::FROZEN != 0 {
             // A child that never calls `exec` would keep its copy of this mapping, and with it the seal away.
@@ -417,6 +437,7 @@ impl SegmentBuilder {
         let buckets = self.buckets.unwrap_or_else(|| directory::buckets_for(length));
         let header = Header {
             length,
+            lanes,
             flags,
             user: sys::identity::user_id(),
             pid_namespace: namespaces.pid,
@@ -472,6 +493,14 @@ fn check_room(length: u64, space: Option<u64>, memory_backed: bool) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Makes a file longer by lanes, which take no memory, and returns what its header is to say of it.
+pub(super) fn add_lanes(fd: &OwnedFd, length: u64) -> u64 {
+    match header::length_with_lanes(length) {
+        Some(longer) if map::set_len(fd.as_fd(), longer).is_ok() => header::LANES,
+        _ => header::NO_LANES,
+    }
 }
 
 fn allocate(fd: &OwnedFd, length: u64) -> Result<()> {

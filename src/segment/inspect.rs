@@ -18,7 +18,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Vec<ObjectInfo>> {
     header::check_shortest(length)?;
     let copy: [u64; HEADER_WORDS] = core::array::from_fn(|at| words[at].load(Ordering::Relaxed));
     let header = Header::parse(&copy, length)?;
-    let directory = Directory::new(&words, header.buckets);
+    let directory = Directory::new(&words[..(header.length / 8) as usize], header.buckets);
     let mut objects = Vec::new();
     for entry in directory.entries()? {
         let object = ObjectInfo::of(&directory, &entry);

@@ -5,6 +5,8 @@ mod build;
 mod inherit;
 #[cfg(any(fuzzing, feature = "crash-points"))]
 mod inspect;
+#[cfg(feature = "messages")]
+mod lane;
 mod lifetime;
 mod mapping;
 mod name;
@@ -15,6 +17,8 @@ mod unfinished;
 pub use build::SegmentBuilder;
 #[cfg(any(fuzzing, feature = "crash-points"))]
 pub use inspect::inspect;
+#[cfg(feature = "messages")]
+pub(crate) use lane::{Lane, check_memory};
 pub use lifetime::{clean, clean_folder};
 pub(crate) use objects::Located;
 pub use objects::ObjectInfo;

@@ -322,7 +322,6 @@ pub(crate) mod map {
     }
 
     /// Reports `Unsupported`.
-    #[cfg(feature = "process")]
     pub(crate) fn set_len(_fd: BorrowedFd<'_>, _len: u64) -> io::Result<()> {
         unsupported()
     }
@@ -345,19 +344,18 @@ pub(crate) mod map {
     }
 
     /// Reports `Unsupported`.
-    #[cfg(feature = "process")]
+    #[cfg(feature = "messages")]
     pub(crate) fn write_at(_fd: BorrowedFd<'_>, _bytes: &[u8], _offset: u64) -> io::Result<()> {
         unsupported()
     }
 
     /// Reports `Unsupported`.
-    #[cfg(feature = "process")]
     pub(crate) fn read_at(_fd: BorrowedFd<'_>, _bytes: &mut [u8], _offset: u64) -> io::Result<()> {
         unsupported()
     }
 
     /// Reports `Unsupported`.
-    #[cfg(feature = "process")]
+    #[cfg(feature = "messages")]
     pub(crate) fn punch(_fd: BorrowedFd<'_>, _offset: u64, _len: u64) -> io::Result<()> {
         unsupported()
     }

@@ -9,6 +9,7 @@
 mod role;
 
 mod ends;
+mod outside;
 mod queue;
 mod seats;
 mod sleepers;
@@ -29,10 +30,24 @@ fn scenario(point: &'static str) -> Option<()> {
             sleepers::of_gets_carry_on(point);
             sleepers::of_puts_carry_on(point);
         }
-        "queue.put.copied" => queue::putting(point, false),
-        "queue.put.published" | "queue.put.unlocked" => queue::putting(point, true),
-        "queue.get.copied" => queue::getting(point, false),
-        "queue.get.taken" | "queue.get.unlocked" => queue::getting(point, true),
+        "queue.put.outside" => outside::putting(point, false),
+        "queue.put.copied" => {
+            queue::putting(point, false);
+            outside::putting(point, false);
+        }
+        "queue.put.published" | "queue.put.unlocked" => {
+            queue::putting(point, true);
+            outside::putting(point, true);
+        }
+        "queue.get.copied" => {
+            queue::getting(point, false);
+            outside::getting(point, false);
+        }
+        "queue.get.taken" | "queue.get.unlocked" => {
+            queue::getting(point, true);
+            outside::getting(point, true);
+        }
+        "queue.get.returned" => outside::getting(point, true),
         "queue.close.stored" => queue::closing(point),
         "seat.counted" | "seat.taken" | "seat.freed" => seats::coming_and_going(point),
         "seat.ticket" => seats::a_spawner_dies(point),
@@ -46,7 +61,7 @@ fn scenario(point: &'static str) -> Option<()> {
 
 #[procshare::test]
 fn plays_a_role() {
-    let roles: Vec<_> = [queue::ROLES, seats::ROLES, ends::ROLES].concat();
+    let roles: Vec<_> = [queue::ROLES, outside::ROLES, seats::ROLES, ends::ROLES].concat();
     role::play(&roles);
 }
 

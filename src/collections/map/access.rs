@@ -34,7 +34,10 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized + 'static,
     {
-        with_key::<K, Q, _>(key, |key| self.core.look(self.core.key(key), &mut ()))
+        with_key::<K, Q, _>(self.core.shape(), key, |key| {
+            self.core.look(self.core.key(key), &mut ())
+        })
+        .or_else(MapError::of_lookup)
     }
 
     /// Returns the value under `key`.
@@ -64,11 +67,12 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized + 'static,
     {
-        with_key::<K, Q, _>(key, |key| {
+        with_key::<K, Q, _>(self.core.shape(), key, |key| {
             let mut value = Copied::<V>::new();
             let found = self.core.get(self.core.key(key), &mut value)?;
             found.then(|| value.decode()).transpose()
         })
+        .or_else(MapError::of_lookup)
     }
 
     /// Stores `value` under `key`, and returns the value before.
@@ -127,8 +131,8 @@ where
     where
         Q: Serialize + ?Sized + 'static,
     {
-        with_key::<K, Q, _>(key, |key| {
-            with_value(value, |value| {
+        with_key::<K, Q, _>(self.core.shape(), key, |key| {
+            with_value(self.core.shape(), value, |value| {
                 let mut old = Copied::<V>::new();
                 let found = self.core.insert(self.core.key(key), value, life, &mut old)?;
                 found.then(|| old.decode()).transpose()
@@ -161,8 +165,8 @@ where
             return Ok(value);
         }
         let made = make();
-        let found = with_key::<K, Q, _>(key, |key| {
-            with_value(&made, |value| {
+        let found = with_key::<K, Q, _>(self.core.shape(), key, |key| {
+            with_value(self.core.shape(), &made, |value| {
                 let mut found = Copied::<V>::new();
                 let was_there = self.core.insert_if_absent(self.core.key(key), value, &mut found)?;
                 was_there.then(|| found.decode()).transpose()
@@ -191,11 +195,12 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized + 'static,
     {
-        with_key::<K, Q, _>(key, |key| {
+        with_key::<K, Q, _>(self.core.shape(), key, |key| {
             let mut old = Copied::<V>::new();
             let found = self.core.remove(self.core.key(key), &mut old)?;
             found.then(|| old.decode()).transpose()
         })
+        .or_else(MapError::of_lookup)
     }
 
     /// Turns the value under `key` into what `change` makes of it, and returns that.
@@ -224,12 +229,12 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized + 'static,
     {
-        with_key::<K, Q, _>(key, |key| {
+        with_key::<K, Q, _>(self.core.shape(), key, |key| {
             self.core
                 .update(self.core.key(key), Copied::<V>::new(), |before, turn| {
                     let after = change(before.map(Copied::decode).transpose()?);
                     match &after {
-                        Some(value) => with_value(value, |value| turn.into(Some(value)))?,
+                        Some(value) => with_value(self.core.shape(), value, |value| turn.into(Some(value)))?,
                         None => turn.into(None)?,
                     }
                     Ok(after)
@@ -266,9 +271,9 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized + 'static,
     {
-        let bytes_of = |value| with_value(value, |bytes| Ok(bytes.to_vec()));
+        let bytes_of = |value| with_value(self.core.shape(), value, |bytes| Ok(bytes.to_vec()));
         let (current, new) = (current.map(bytes_of).transpose()?, new.map(bytes_of).transpose()?);
-        with_key::<K, Q, _>(key, |key| {
+        with_key::<K, Q, _>(self.core.shape(), key, |key| {
             let mut found = Scratch::new();
             let key = self.core.key(key);
             match self

@@ -4,9 +4,10 @@
 //! looked up: the type itself, `str` for `String`, `[u8]` for `Vec<u8>`.
 
 use super::error::MapError;
-use crate::layout::encoding;
+use crate::layout::EncodingReason;
+use crate::layout::encoding::{self, Limit};
 use crate::primitive::AtomicU64;
-use crate::raw::map::{Output, Short};
+use crate::raw::map::{Output, Shape, Short};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::{Any, TypeId};
@@ -15,6 +16,9 @@ use std::marker::PhantomData;
 
 /// A buffer that has grown larger than this is not kept.
 const KEPT: usize = 1 << 16;
+
+/// Bytes that are stored as they are, and no value of the type.
+const NO_VALUE: MapError = MapError::NotDecodable(EncodingReason::NO_VALUE);
 
 thread_local! {
     static SCRATCH: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
@@ -108,39 +112,48 @@ pub(super) fn usual_bytes<T: 'static>() -> usize {
 /// Runs `work` with the bytes of a value.
 #[inline]
 pub(super) fn with_value<V: Serialize + 'static, R>(
+    shape: &Shape,
     value: &V,
     work: impl FnOnce(&[u8]) -> Result<R, MapError>,
 ) -> Result<R, MapError> {
     match plain(value) {
         Some(bytes) => work(bytes),
-        None => with_encoded(value, work),
+        None => with_encoded(shape, false, value, work),
     }
 }
 
 /// Runs `work` with the bytes of a key by which an entry of a map of `K`s is looked up.
 #[inline]
 pub(super) fn with_key<K: DeserializeOwned + 'static, Q: Serialize + ?Sized + 'static, R>(
+    shape: &Shape,
     key: &Q,
     work: impl FnOnce(&[u8]) -> Result<R, MapError>,
 ) -> Result<R, MapError> {
+    const OTHER: MapError = MapError::NotEncodable(EncodingReason::OTHER_TYPE);
     if is_plain::<K>() {
-        return work(plain(key).ok_or(MapError::NotEncodable)?);
+        return work(plain(key).ok_or(OTHER)?);
     }
-    with_encoded(key, |bytes| {
+    with_encoded(shape, true, key, |bytes| {
         // What is borrowed from a key may be encoded otherwise: a slice has its length before it, an array has not.
-        if !is::<K, Q>() && encoding::decode::<K>(bytes).is_none() {
-            return Err(MapError::NotEncodable);
+        if !is::<K, Q>() && encoding::decode::<K>(bytes).is_err() {
+            return Err(OTHER);
         }
         work(bytes)
     })
 }
 
 fn with_encoded<T: Serialize + ?Sized, R>(
+    shape: &Shape,
+    is_key: bool,
     item: &T,
     work: impl FnOnce(&[u8]) -> Result<R, MapError>,
 ) -> Result<R, MapError> {
     let mut scratch = Scratch::new();
-    encoding::encode(item, &mut scratch.0)?;
+    let limit = Limit {
+        most: shape.capacity() as usize,
+        ..Limit::NONE
+    };
+    encoding::encode_within(limit, item, &mut scratch.0).map_err(|unfit| MapError::unfit(unfit, limit.most, is_key))?;
     work(&scratch.0)
 }
 
@@ -167,15 +180,14 @@ impl<T: DeserializeOwned + 'static> Copied<T> {
     #[inline(always)]
     pub(super) fn decode(mut self) -> Result<T, MapError> {
         let item = if is_scalar::<T>() {
-            self.short
-                .bytes()
-                .and_then(|bytes| scalar(bytes.get(..self.short.len())?))
+            let bytes = self.short.bytes();
+            bytes.and_then(|bytes| scalar(bytes.get(..self.short.len())?))
         } else if is_plain::<T>() {
             owned(core::mem::take(&mut self.long))
         } else {
-            encoding::decode(&self.long)
+            return encoding::decode(&self.long).map_err(MapError::NotDecodable);
         };
-        item.ok_or(MapError::NotDecodable)
+        item.ok_or(NO_VALUE)
     }
 }
 
@@ -213,9 +225,9 @@ pub(super) fn decode<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, M
     } else if is_plain::<T>() {
         owned(bytes.to_vec())
     } else {
-        encoding::decode(bytes)
+        return encoding::decode(bytes).map_err(MapError::NotDecodable);
     };
-    item.ok_or(MapError::NotDecodable)
+    item.ok_or(NO_VALUE)
 }
 
 /// `value` as a `T`, if it is one.
@@ -258,8 +270,12 @@ fn owned<T: 'static>(bytes: Vec<u8>) -> Option<T> {
 mod tests {
     use super::*;
 
+    fn shape() -> Shape {
+        Shape::for_capacity(4096, 16, None, false).unwrap()
+    }
+
     fn there_and_back<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug + 'static>(item: T) {
-        let bytes = with_value(&item, |bytes| Ok(bytes.to_vec())).unwrap();
+        let bytes = with_value(&shape(), &item, |bytes| Ok(bytes.to_vec())).unwrap();
         assert_eq!(decode::<T>(&bytes), Ok(item));
     }
 
@@ -278,21 +294,25 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_item_are_refused() {
-        assert_eq!(decode::<bool>(&[2]), Err(MapError::NotDecodable));
-        assert_eq!(decode::<char>(&[0, 0xd8, 0, 0]), Err(MapError::NotDecodable));
-        assert_eq!(decode::<u64>(&[1; 9]), Err(MapError::NotDecodable));
-        assert_eq!(decode::<u64>(&[1; 7]), Err(MapError::NotDecodable));
-        assert_eq!(decode::<String>(&[0xff]), Err(MapError::NotDecodable));
-        assert_eq!(decode::<(u8, u8)>(&[1]), Err(MapError::NotDecodable));
+        assert_eq!(decode::<bool>(&[2]), Err(NO_VALUE));
+        assert_eq!(decode::<char>(&[0, 0xd8, 0, 0]), Err(NO_VALUE));
+        assert_eq!(decode::<u64>(&[1; 9]), Err(NO_VALUE));
+        assert_eq!(decode::<u64>(&[1; 7]), Err(NO_VALUE));
+        assert_eq!(decode::<String>(&[0xff]), Err(NO_VALUE));
+        let short = decode::<(u8, u8)>(&[1]).unwrap_err();
+        assert!(short.to_string().contains("end too early"), "{short}");
     }
 
     #[test]
     fn what_is_borrowed_from_a_key_has_the_same_bytes() {
-        let of = |key: &str| with_key::<String, str, _>(key, |bytes| Ok(bytes.to_vec()));
-        let owned = with_key::<String, String, _>(&"key".to_owned(), |bytes| Ok(bytes.to_vec()));
+        let of = |key: &str| with_key::<String, str, _>(&shape(), key, |bytes| Ok(bytes.to_vec()));
+        let owned = with_key::<String, String, _>(&shape(), &"key".to_owned(), |bytes| Ok(bytes.to_vec()));
         assert_eq!(of("key"), owned);
         let boxed: Box<str> = "key".into();
-        let boxed = with_key::<Box<str>, Box<str>, _>(&boxed, |bytes| Ok(bytes.to_vec()));
-        assert_eq!(with_key::<Box<str>, str, _>("key", |bytes| Ok(bytes.to_vec())), boxed);
+        let boxed = with_key::<Box<str>, Box<str>, _>(&shape(), &boxed, |bytes| Ok(bytes.to_vec()));
+        assert_eq!(
+            with_key::<Box<str>, str, _>(&shape(), "key", |bytes| Ok(bytes.to_vec())),
+            boxed
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! `MapError`: why a map did not do what it was asked to.
 
 use crate::error::{Error, ErrorKind};
-use crate::layout::encoding::NotEncodable;
+use crate::layout::EncodingReason;
+use crate::layout::encoding::Unfit;
 use crate::raw::Refused;
 use crate::raw::map::{Corrupt, Refusal};
 use std::fmt;
@@ -28,7 +29,7 @@ use std::fmt;
 pub enum MapError {
     /// There is too little room.
     Full {
-        /// Bytes that the entry takes, in one piece.
+        /// Bytes that the entry takes, in one piece; at least so many, if it is larger than the map.
         needed: usize,
         /// Bytes that are free for it: those of its shard, and of no shard, if they are not scattered in scraps.
         free: usize,
@@ -47,9 +48,9 @@ pub enum MapError {
     /// This process was moved to another PID or time namespace, or is a child forked inside an `update`.
     ForeignNamespace,
     /// The `Serialize` of key or value failed, or the key's type is encoded otherwise than the map's.
-    NotEncodable,
+    NotEncodable(EncodingReason),
     /// The stored bytes are no key or value of the type.
-    NotDecodable,
+    NotDecodable(EncodingReason),
     /// The shared bytes contradict each other.
     Corrupt,
 }
@@ -63,7 +64,7 @@ impl MapError {
             MapError::TimedOut => ErrorKind::TimedOut,
             MapError::WouldDeadlock => ErrorKind::WouldDeadlock,
             MapError::ForeignNamespace => ErrorKind::ForeignNamespace,
-            MapError::NotEncodable | MapError::NotDecodable => ErrorKind::Encoding,
+            MapError::NotEncodable(_) | MapError::NotDecodable(_) => ErrorKind::Encoding,
             MapError::Corrupt => ErrorKind::Corrupt,
         }
     }
@@ -92,9 +93,24 @@ impl From<Corrupt> for MapError {
     }
 }
 
-impl From<NotEncodable> for MapError {
-    fn from(_: NotEncodable) -> Self {
-        MapError::NotEncodable
+impl MapError {
+    /// The error of a key or a value there are no bytes of, in a map with room for `most`.
+    pub(super) fn unfit(unfit: Unfit, most: usize, is_key: bool) -> Self {
+        match unfit {
+            Unfit::NotEncodable(reason) => MapError::NotEncodable(reason),
+            Unfit::TooLarge(_) if is_key => MapError::KeyTooLong { most },
+            Unfit::TooLarge(needed) => MapError::Full { needed, free: most },
+            Unfit::OutOfMemory => MapError::NotEncodable(unfit.reason()),
+        }
+    }
+
+    /// Of a key that is too long for any entry, the answer of a map that does not have it.
+    #[cold]
+    pub(super) fn of_lookup<R: Default>(self) -> Result<R, MapError> {
+        match self {
+            MapError::KeyTooLong { .. } => Ok(R::default()),
+            error => Err(error),
+        }
     }
 }
 
@@ -116,8 +132,8 @@ impl fmt::Display for MapError {
             MapError::ForeignNamespace => {
                 f.write_str("this process was moved to another PID or time namespace, or forked inside an update")
             }
-            MapError::NotEncodable => f.write_str("key or value cannot be encoded"),
-            MapError::NotDecodable => f.write_str("the stored bytes are no key or value of the type"),
+            MapError::NotEncodable(reason) => write!(f, "key or value cannot be encoded: {reason}"),
+            MapError::NotDecodable(reason) => write!(f, "the stored bytes are no key or value of the type: {reason}"),
             MapError::Corrupt => f.write_str("the shared bytes contradict each other"),
         }
     }

@@ -26,6 +26,7 @@ impl Numbers {
         let bounds = Bounds {
             items: capacity,
             units: capacity,
+            reserve: 0,
         };
         Arc::new(Numbers {
             raw: RawQueue::new(),
@@ -58,7 +59,7 @@ impl Numbers {
         let company = || has_company();
         let waiting = Waiting::new(Deadline::Never, &company);
         self.raw
-            .put(self.bounds, 1, || Peers, waiting, |room| self.write(room, number))
+            .put(self.bounds, 1, &|| Peers, waiting, |room| Ok(self.write(room, number)))
             .map(|moved| assert_eq!(moved, ONE))
     }
 
@@ -73,16 +74,16 @@ impl Numbers {
         let mut number = 0;
         let read = |queued| {
             number = self.read(queued);
-            Some(ONE)
+            Ok(ONE)
         };
-        self.raw.take(self.bounds, 1, || Peers, waiting, read)?;
+        self.raw.take(self.bounds, 1, &|| Peers, waiting, read)?;
         Ok(number)
     }
 
     fn close(&self) {
         let waiting = Waiting::new(Deadline::Never, &|| true);
         self.raw
-            .close(|| Peers, &waiting)
+            .close(&|| Peers, &waiting)
             .expect("the locks are free, or will be");
     }
 }
@@ -408,8 +409,8 @@ fn loom_queue_room_too_small_for_one_is_left_to_another() {
         put_all(&numbers, &[11, 12]);
         let wants_two = process(&numbers, 1, |numbers| {
             let waiting = Waiting::new(Deadline::Never, &|| true);
-            let write = |room| numbers.write(room, 21);
-            numbers.raw.put(numbers.bounds, 2, || Peers, waiting, write)
+            let write = |room| Ok(numbers.write(room, 21));
+            numbers.raw.put(numbers.bounds, 2, &|| Peers, waiting, write)
         });
         let wants_one = process(&numbers, 2, |numbers| numbers.put(31));
         assert_eq!(numbers.take(), Ok(11));

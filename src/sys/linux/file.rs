@@ -7,7 +7,6 @@ use core::mem::{ManuallyDrop, MaybeUninit};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd};
-#[cfg(feature = "process")]
 use std::os::unix::fs::FileExt;
 
 use super::{check, retry};
@@ -90,7 +89,7 @@ fn write_out(fd: BorrowedFd<'_>, size: libc::off_t) -> io::Result<()> {
 ///
 /// # Errors
 /// `FileTooLarge` beyond the limit of file sizes; else what `pwrite` reports.
-#[cfg(feature = "process")]
+#[cfg(feature = "messages")]
 pub(crate) fn write_at(fd: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> io::Result<()> {
     check_end(offset.saturating_add(bytes.len() as u64))?;
     borrowed(fd).write_all_at(bytes, offset)
@@ -100,7 +99,6 @@ pub(crate) fn write_at(fd: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> io::Res
 ///
 /// # Errors
 /// Whatever `pread` reports; `UnexpectedEof` if the file ends first.
-#[cfg(feature = "process")]
 pub(crate) fn read_at(fd: BorrowedFd<'_>, bytes: &mut [u8], offset: u64) -> io::Result<()> {
     borrowed(fd).read_exact_at(bytes, offset)
 }
@@ -109,7 +107,7 @@ pub(crate) fn read_at(fd: BorrowedFd<'_>, bytes: &mut [u8], offset: u64) -> io::
 ///
 /// # Errors
 /// Whatever `fallocate` reports.
-#[cfg(feature = "process")]
+#[cfg(feature = "messages")]
 pub(crate) fn punch(fd: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
     let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
     // SAFETY: the call takes numbers; the descriptor is open while it is borrowed.

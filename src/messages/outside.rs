@@ -1,0 +1,162 @@
+//! Items that do not lie in a channel's ring: written to its lane of the segment's file, and read from there.
+//!
+//! The ring of a channel that is bounded by the number of its items alone always has room for a reference to each of them
+//! (Q7). An item goes into the ring as long as that stays so, else into the lane. `raw/trail.rs` has the states.
+
+use super::channel::{Channel, fills};
+use super::codec::{self, REFERENCE, Reference, UNIT};
+use crate::error::{Error, ErrorKind};
+use crate::primitive::{Peers, crash_point};
+use crate::raw::{End, Keeper, Moved, POSITIONS, Stop, Stretch, distance};
+use crate::segment::Lane;
+
+/// Items of this size or more begin and end with a page of their own, all of whose memory is given back with them. Smaller
+/// ones share pages.
+const PAGE: u64 = 4096;
+
+/// A reference, taken or put.
+const ONE: Moved = Moved {
+    items: 1,
+    units: REFERENCE as u32,
+};
+
+fn stop_of(error: &Error) -> Stop {
+    match error.kind() {
+        ErrorKind::OutOfMemory => Stop::OutOfMemory,
+        ErrorKind::Corrupt => Stop::Corrupt,
+        _ => Stop::Io,
+    }
+}
+
+impl Keeper for Channel {
+    #[inline]
+    fn peers(&self) -> Peers {
+        self.seats.peers()
+    }
+
+    #[cold]
+    fn inherit(&self, end: End) {
+        let Some(lane) = self.lane() else { return };
+        match end {
+            End::Producer => {
+                self.raw().roll_back();
+                let at = self.raw().written().at();
+                let used = distance(self.raw().freed().at(), at);
+                lane.clear(at, lane.size().saturating_sub(used));
+            }
+            End::Consumer => self.give_back(lane),
+        }
+    }
+
+    #[inline]
+    fn taken(&self) {
+        if let Some(lane) = self.lane() {
+            if self.raw().to_give_back().is_some() {
+                self.give_back(lane);
+            }
+        }
+    }
+}
+
+impl Channel {
+    /// Puts the first of `records` outside the ring, and a reference to it where `room` begins. The caller holds the
+    /// producers' lock.
+    #[cold]
+    pub(super) fn put_outside(&self, records: &[u8], room: Stretch) -> Result<Moved, Stop> {
+        let item = codec::first_item(records).ok_or(Stop::Corrupt)?;
+        let lane = self.lane().filter(|_| room.units >= ONE.units).ok_or(Stop::Corrupt)?;
+        let raw = self.raw();
+        raw.begin_outside();
+        let (len, before) = (item.len() as u64, raw.written().at());
+        let pages = if len < PAGE { 1 } else { PAGE };
+        let start = before.next_multiple_of(pages);
+        let end = (start + len).next_multiple_of(pages);
+        if distance(raw.freed().at(), before) + (end - before) > lane.size() {
+            return Err(Stop::OutOfMemory);
+        }
+        lane.write(start, item).map_err(|error| {
+            lane.clear(start, len);
+            stop_of(&error)
+        })?;
+        crash_point!("queue.put.outside");
+        raw.written().move_to(end);
+        let position = start & (POSITIONS - 1);
+        self.write(room.start, &Reference { position, len }.record());
+        Ok(ONE)
+    }
+
+    /// Copies the item to which the first of the records `queued` refers, as a record, and notes that it is taken. The caller
+    /// holds the consumers' lock.
+    #[cold]
+    pub(super) fn take_outside(&self, queued: Stretch, into: &mut Vec<u8>) -> Result<Moved, Stop> {
+        let mut record = [0; REFERENCE * UNIT];
+        if queued.units < ONE.units || !fills(queued, ONE) {
+            return Err(Stop::Corrupt);
+        }
+        self.read(queued.start, record.len(), record.as_mut_ptr());
+        let end = self.fetch(&record, into)?;
+        self.raw().note(ONE, end);
+        Ok(ONE)
+    }
+
+    /// Puts items in the place of the references among `records`, which are `moved`, and notes that they are taken. If the
+    /// memory for one is lacking, those before it are all that is taken.
+    #[cold]
+    pub(super) fn take_referred(&self, records: &mut Vec<u8>, moved: Moved) -> Result<Moved, Stop> {
+        let mut rest = &core::mem::take(records)[..];
+        let (mut taken, mut end) = (Moved { items: 0, units: 0 }, None);
+        while taken.items < moved.items {
+            let units = match rest.first_chunk() {
+                Some(record) if Reference::in_record(record).is_some() => {
+                    match self.fetch(record, records) {
+                        Ok(position) => end = Some(position),
+                        Err(Stop::OutOfMemory | Stop::Io) if taken.items > 0 => break,
+                        Err(stop) => return Err(stop),
+                    }
+                    REFERENCE
+                }
+                _ => {
+                    let bytes = codec::first_bytes(rest);
+                    records.extend_from_slice(&rest[..bytes]);
+                    bytes / UNIT
+                }
+            };
+            rest = &rest[units * UNIT..];
+            taken.items += 1;
+            taken.units += units as u32;
+        }
+        if let Some(end) = end {
+            self.raw().note(taken, end);
+        }
+        Ok(taken)
+    }
+
+    /// Appends the item that a record refers to, as a record, and tells where its bytes end.
+    fn fetch(&self, record: &[u8; REFERENCE * UNIT], into: &mut Vec<u8>) -> Result<u64, Stop> {
+        let Reference { position, len } = Reference::in_record(record).ok_or(Stop::Corrupt)?;
+        let lane = self.lane().ok_or(Stop::Corrupt)?;
+        let freed = self.raw().freed().at();
+        // F1. A reference is a peer's word.
+        if distance(freed, position) + len > distance(freed, self.raw().written().at()) {
+            return Err(Stop::Corrupt);
+        }
+        let start = into.len();
+        into.extend_from_slice(&codec::header_of(len).to_ne_bytes());
+        lane.read(position, len, into).map_err(|error| {
+            into.truncate(start);
+            stop_of(&error)
+        })?;
+        into.resize(into.len().next_multiple_of(UNIT), 0);
+        Ok(position + if len < PAGE { len } else { len.next_multiple_of(PAGE) })
+    }
+
+    /// Gives the memory of what was taken back, if that is published. The caller holds the consumers' lock.
+    #[cold]
+    fn give_back(&self, lane: &Lane) {
+        if let Some((from, to)) = self.raw().to_give_back() {
+            lane.give_back(from, distance(from, to));
+            crash_point!("queue.get.returned");
+            self.raw().freed().move_to(to);
+        }
+    }
+}

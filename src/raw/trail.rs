@@ -1,0 +1,160 @@
+//! `Trail`: where one side of a queue stands in the bytes that lie outside the ring.
+//!
+//! An item that is not to lie in the ring lies in a file, and its record in the ring only refers to it. Such items follow one
+//! another; both sides count their bytes from the beginning, modulo 2^48. The words are moved by the holder of the side's
+//! lock alone, each move of several by stores in this order:
+//!
+//! | step of a put | shown by | if the holder dies there, its heir |
+//! |---|---|---|
+//! | begun, bytes being written | `tail` is `mark`, `at` is `aside` | gives back the memory of all bytes from `at` on |
+//! | written, `at` moved | `tail` is `mark`, `at` is not `aside` | moves `at` back to `aside`, and does the same |
+//! | published | `tail` is not `mark` | gives back what there is from `at` on: nothing |
+//!
+//! | step of a take | shown by | if the holder dies there, its heir |
+//! |---|---|---|
+//! | noted: `mark`, then `aside` | `head` is not `mark` | does nothing: the item is still there |
+//! | published | `head` is `mark`, `at` is not `aside` | gives back the memory of the bytes from `at` to `aside` |
+//! | given back | `at` is `aside` | does nothing |
+//!
+//! # Invariants
+//!
+//! - F1. Bytes belong to a queued item, or to the holder of the producers' lock: those from the producers' `at` on, as far as
+//!   they do not reach the consumers' `at` from behind. A record refers to bytes between the two only.
+//! - F2. Memory of bytes is given back once `head` has passed their record, and before the consumers' `at` passes them.
+
+use super::queue::CLOSED;
+use crate::primitive::{AtomicU64, Ordering};
+
+/// Bytes outside the ring are counted modulo this.
+pub(crate) const POSITIONS: u64 = 1 << 48;
+
+/// How many bytes lie between two positions.
+pub(crate) fn distance(from: u64, to: u64) -> u64 {
+    to.wrapping_sub(from) & (POSITIONS - 1)
+}
+
+/// One side's place; all zeros is the beginning.
+#[repr(C)]
+pub(crate) struct Trail {
+    /// Producers: where the next item goes. Consumers: where what is not given back begins.
+    at: AtomicU64,
+    /// Producers: where `at` was before the put that `mark` tells of. Consumers: where it will be after that take.
+    aside: AtomicU64,
+    /// Producers: `tail` before the last put outside the ring. Consumers: `head` after the last such take.
+    mark: AtomicU64,
+}
+
+impl Trail {
+    #[cfg(procshare_loom)]
+    pub(super) fn new() -> Self {
+        Trail {
+            at: AtomicU64::new(0),
+            aside: AtomicU64::new(0),
+            mark: AtomicU64::new(0),
+        }
+    }
+
+    /// Where it stands.
+    pub(crate) fn at(&self) -> u64 {
+        // Acquire: pairs with the Release in `move_to` of the other side; memory before it has been given back (F2).
+        self.at.load(Ordering::Acquire) & (POSITIONS - 1)
+    }
+
+    /// Moves on.
+    pub(crate) fn move_to(&self, position: u64) {
+        // Release: pairs with the Acquire in `at`.
+        self.at.store(position & (POSITIONS - 1), Ordering::Release);
+    }
+
+    /// Begins a put that finds `tail`.
+    pub(super) fn begin(&self, tail: u64) {
+        // Release, here and in `note`: a process that dies has made these stores in this order; nobody else reads them.
+        self.aside.store(self.at(), Ordering::Release);
+        self.mark.store(tail, Ordering::Release);
+    }
+
+    /// Takes back a put that was not published.
+    pub(super) fn roll_back(&self, tail: u64) {
+        if self.is_marked(tail) {
+            self.move_to(self.aside.load(Ordering::Relaxed));
+        }
+    }
+
+    /// Notes a take of all bytes before `position`, which will leave `head`.
+    pub(super) fn note(&self, position: u64, head: u64) {
+        self.mark.store(head, Ordering::Release);
+        self.aside.store(position & (POSITIONS - 1), Ordering::Release);
+    }
+
+    /// What a take that was published has left to be given back: from where, and up to where.
+    #[inline]
+    pub(super) fn left_by(&self, head: u64) -> Option<(u64, u64)> {
+        // Relaxed: stored under the lock the caller holds.
+        let (at, aside) = (self.at.load(Ordering::Relaxed), self.aside.load(Ordering::Relaxed));
+        (at != aside && self.is_marked(head)).then_some((at & (POSITIONS - 1), aside & (POSITIONS - 1)))
+    }
+
+    /// Whether a side's word is the one noted; closing does not move it.
+    fn is_marked(&self, word: u64) -> bool {
+        self.mark.load(Ordering::Relaxed) | CLOSED == word | CLOSED
+    }
+}
+
+#[cfg(all(test, not(procshare_loom)))]
+mod tests {
+    use super::*;
+
+    fn trail() -> Trail {
+        Trail {
+            at: AtomicU64::new(0),
+            aside: AtomicU64::new(0),
+            mark: AtomicU64::new(0),
+        }
+    }
+
+    /// Puts of ten bytes each; the word moves by two.
+    fn put(trail: &Trail, tail: u64, until: u32) -> u64 {
+        let steps: [&dyn Fn(); 2] = [&|| trail.begin(tail), &|| trail.move_to(trail.at() + 10)];
+        steps.iter().take(until as usize).for_each(|step| step());
+        if until > 2 { tail + 2 } else { tail }
+    }
+
+    #[test]
+    fn a_put_that_died_anywhere_is_taken_back_unless_published() {
+        let trail = trail();
+        let mut tail = put(&trail, 0, 3);
+        for (until, expected) in [(0, 10), (1, 10), (2, 10), (3, 20)] {
+            tail = put(&trail, tail, until);
+            trail.roll_back(tail);
+            trail.roll_back(tail | CLOSED);
+            assert_eq!(trail.at(), expected, "after {until} steps");
+        }
+        // What was put into the ring since changes nothing.
+        trail.roll_back(tail + 2);
+        assert_eq!(trail.at(), 20);
+    }
+
+    #[test]
+    fn a_take_that_died_anywhere_leaves_bytes_behind_only_if_published() {
+        let trail = trail();
+        assert_eq!(trail.left_by(0), None);
+        trail.mark.store(2, Ordering::Relaxed);
+        assert_eq!(trail.left_by(0).or(trail.left_by(2)), None, "half noted");
+        trail.note(10, 2);
+        assert_eq!((trail.left_by(0), trail.left_by(2)), (None, Some((0, 10))));
+        trail.move_to(10);
+        assert_eq!(trail.left_by(2), None);
+    }
+
+    #[test]
+    fn positions_go_around() {
+        let trail = trail();
+        trail.move_to(POSITIONS - 4);
+        let before = trail.at();
+        trail.move_to(before + 10);
+        assert_eq!((trail.at(), distance(before, trail.at())), (6, 10));
+    }
+}
+
+#[cfg(not(procshare_loom))]
+const _: () = assert!(size_of::<Trail>() == 24);

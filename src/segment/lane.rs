@@ -1,0 +1,159 @@
+//! `Lane`: bytes of a segment's file behind what is mapped, for items that a queue does not hold in its ring.
+//!
+//! Bytes that were never written take no memory, nor do those that were given back. They are not mapped but written and read
+//! by calls, so that a full file system or used-up memory is an error and no signal. Each 4096 bytes of the mapping have a lane
+//! of the same length, so that an object of that size or more has one to itself. What it holds is for the object to say
+//! (`raw/trail.rs`).
+
+use super::Segment;
+use super::build::add_lanes;
+use super::refused::os_error;
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::header;
+use crate::primitive::Ordering;
+use crate::sys::map::{self, AsFd, BorrowedFd};
+use crate::sys::memory;
+
+/// After so many bytes the question how much memory is left is asked again: it costs some ten microseconds.
+const ASKED_EACH: u64 = 1 << 20;
+
+/// One object's stretch of the file. Positions in it are counted on and on.
+#[derive(Clone)]
+pub(crate) struct Lane {
+    segment: Segment,
+    base: u64,
+    size: u64,
+}
+
+impl Segment {
+    /// Adds lanes to a file in memory, unless that was decided before. On a disk the file would seem large to whoever copies it.
+    ///
+    /// | state | word | moved by | to | if that party dies there |
+    /// |---|---|---|---|---|
+    /// | undecided | 0 | whoever places a queue makes the file longer, always to the same length | the same | both lengths are right |
+    /// | undecided | 0 | the same, by one compare-exchange | decided, for good | – |
+    pub(crate) fn decide_lanes(&self) {
+        let word = &self.words()[header::word::LANES];
+        // Relaxed: the lanes are there before anything refers to them.
+        if self.is_frozen() || word.load(Ordering::Relaxed) != 0 {
+            return;
+        }
+        let fd = &self.0.fd;
+        let decision = match map::is_memory_backed(fd.as_fd()) {
+            Ok(true) => add_lanes(fd, self.capacity() as u64),
+            _ => header::NO_LANES,
+        };
+        let _ = word.compare_exchange(0, decision, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// The lane of the object at a byte offset, if the file has lanes.
+    pub(crate) fn lane(&self, offset: u64) -> Option<Lane> {
+        let length = self.capacity() as u64;
+        let size = header::lane_size(length)?;
+        // Relaxed: decided before the object was placed.
+        let has_lanes = self.words()[header::word::LANES].load(Ordering::Relaxed) == header::LANES;
+        has_lanes.then(|| Lane {
+            segment: self.clone(),
+            base: length + offset / header::LANE_EACH * size,
+            size,
+        })
+    }
+}
+
+impl Lane {
+    /// How many bytes it may hold at a time: the page whose memory is given back next holds no others.
+    pub(crate) fn size(&self) -> u64 {
+        self.size - map::page_size() as u64
+    }
+
+    /// Writes `bytes` from `position` on.
+    pub(crate) fn write(&self, position: u64, bytes: &[u8]) -> Result<()> {
+        let (fd, len) = (self.file()?.0, bytes.len() as u64);
+        if position / ASKED_EACH != (position + len) / ASKED_EACH {
+            check_memory(len.max(ASKED_EACH))?;
+        }
+        let (first, rest) = bytes.split_at(self.until_wrap(position).min(len) as usize);
+        map::write_at(fd, first, self.offset(position))
+            .and_then(|()| map::write_at(fd, rest, self.base))
+            .map_err(|error| os_error("writing an item", error))
+    }
+
+    /// Appends `len` bytes from `position` on to `buffer`, which has room for a word more then.
+    pub(crate) fn read(&self, position: u64, len: u64, buffer: &mut Vec<u8>) -> Result<()> {
+        let (fd, held) = self.file()?;
+        let start = buffer.len();
+        // A length is a peer's word; how much the file holds is the kernel's.
+        if len > self.size.min(held) {
+            let message = format!("a record refers to {len} bytes, more than the file holds");
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
+        check_memory(len)?;
+        buffer
+            .try_reserve_exact(len as usize + 8)
+            .map_err(|_| Error::new(ErrorKind::OutOfMemory, format!("no memory for an item of {len} bytes")))?;
+        buffer.resize(start + len as usize, 0);
+        let (first, rest) = buffer[start..].split_at_mut(self.until_wrap(position).min(len) as usize);
+        let outcome = map::read_at(fd, first, self.offset(position)).and_then(|()| map::read_at(fd, rest, self.base));
+        outcome.map_err(|error| {
+            buffer.truncate(start);
+            os_error("reading an item", error)
+        })
+    }
+
+    /// Gives the pages back that end among `len` bytes; what lies before these in the first one was given back before.
+    pub(crate) fn give_back(&self, from: u64, len: u64) {
+        let page = map::page_size() as u64;
+        let before = from % page;
+        let pages = (before + len) / page;
+        if pages > 0 {
+            self.clear(from - before, pages * page);
+        }
+    }
+
+    /// Gives the memory of just these bytes back, as far as they fill pages.
+    pub(crate) fn clear(&self, from: u64, len: u64) {
+        let len = len.min(self.size);
+        let first = self.until_wrap(from).min(len);
+        for (offset, len) in [(self.offset(from), first), (self.base, len - first)] {
+            if let (Ok((fd, _)), true) = (self.file(), len > 0) {
+                // What cannot be given back is written anew some day.
+                let _ = map::punch(fd, offset, len);
+            }
+        }
+    }
+
+    fn offset(&self, position: u64) -> u64 {
+        self.base + (position & (self.size - 1))
+    }
+
+    fn until_wrap(&self, position: u64) -> u64 {
+        self.size - (position & (self.size - 1))
+    }
+
+    /// The segment's file, and the bytes it takes. A program that closes descriptors it did not open may have given its number
+    /// to another one.
+    fn file(&self) -> Result<(BorrowedFd<'_>, u64)> {
+        let fd = self.segment.0.fd.as_fd();
+        let expected = self.segment.0.registration.as_ref().map(|line| line.file());
+        let found = map::stat(fd).map_err(|error| os_error("fstat", error))?;
+        if expected != Some((found.dev, found.ino)) {
+            let message = "its descriptor was closed, and leads to another file";
+            return Err(Error::new(ErrorKind::Io, message).in_segment(self.segment.label()));
+        }
+        Ok((fd, found.blocks.saturating_mul(512)))
+    }
+}
+
+/// Asks whether that much more memory can be had: the kernel kills somebody rather than refuse it.
+pub(crate) fn check_memory(len: u64) -> Result<()> {
+    if len < ASKED_EACH {
+        return Ok(());
+    }
+    match memory::available_memory() {
+        Some(available) if len > available => {
+            let message = format!("{len} bytes asked for, {available} bytes of memory available");
+            Err(Error::new(ErrorKind::OutOfMemory, message))
+        }
+        _ => Ok(()),
+    }
+}
