@@ -62,6 +62,7 @@ pub(crate) struct Limit<'a> {
     pub(crate) has_memory: &'a dyn Fn(usize) -> bool,
 }
 
+#[cfg(any(feature = "map", test))]
 impl Limit<'_> {
     pub(crate) const NONE: Limit<'static> = Limit {
         most: usize::MAX,

@@ -350,6 +350,7 @@ pub(crate) mod map {
     }
 
     /// Reports no limit.
+    #[cfg(feature = "process")]
     pub(crate) fn file_size_limit() -> u64 {
         u64::MAX
     }
