@@ -304,7 +304,7 @@ impl<T: Shareable> SharedArray<T> {
     /// ```
     #[inline]
     #[track_caller]
-    pub fn get_lock(&self) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
+    pub fn get_lock(&self) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'static, T>>> {
         match self.lock(Deadline::Never) {
             Ok(held) => self.guard(held),
             Err(refused) => self.handle.refuse(refused),
@@ -332,7 +332,7 @@ impl<T: Shareable> SharedArray<T> {
     /// # drop(guard);
     /// # Ok::<(), procshare::Error>(())
     /// ```
-    pub fn try_get_lock(&self) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
+    pub fn try_get_lock(&self) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'static, T>>> {
         self.guard(self.lock(Deadline::Now)?)
     }
 
@@ -349,7 +349,7 @@ impl<T: Shareable> SharedArray<T> {
     /// array.get_lock_timeout(std::time::Duration::from_millis(50))?[0] = 1;
     /// # Ok::<(), procshare::Error>(())
     /// ```
-    pub fn get_lock_timeout(&self, timeout: Duration) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
+    pub fn get_lock_timeout(&self, timeout: Duration) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'static, T>>> {
         self.guard(self.lock(Deadline::after(timeout))?)
     }
 
@@ -366,7 +366,7 @@ impl<T: Shareable> SharedArray<T> {
     /// array.get_lock_deadline(std::time::Instant::now())?[0] = 1;
     /// # Ok::<(), procshare::Error>(())
     /// ```
-    pub fn get_lock_deadline(&self, deadline: Instant) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
+    pub fn get_lock_deadline(&self, deadline: Instant) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'static, T>>> {
         self.guard(self.lock(Deadline::At(deadline))?)
     }
 
@@ -539,13 +539,12 @@ impl<T: Shareable> SharedArray<T> {
     }
 
     #[inline]
-    fn guard(&self, held: Held) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
+    fn guard(&self, held: Held) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'static, T>>> {
         crash_point!("array.guarded");
-        let guard = ArrayGuard::new(self, held);
         if held.inconsistent {
-            Err(LockError::OwnerDied(guard))
+            Err(LockError::OwnerDied(ArrayGuard::owning(self, held)))
         } else {
-            Ok(guard)
+            Ok(ArrayGuard::new(self, held))
         }
     }
 

@@ -4,8 +4,8 @@ use super::array::SharedArray;
 use crate::layout::Shareable;
 use crate::raw::{Held, RawMutex};
 use std::fmt;
-use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 thread_local! {
     /// The guards this thread has, leaked ones too.
@@ -32,6 +32,9 @@ fn count(_change: isize) {
 /// Other processes see changes when they lock after the guard has dropped. A guard leaked with [`std::mem::forget`]
 /// keeps the array locked until the process ends, and counts as a death inside then.
 ///
+/// The lock is the process's: a guard may move to another thread, as it does in an error that is passed on. Only the thread
+/// that locked is told that it would wait for itself.
+///
 /// # Examples
 ///
 /// ```
@@ -47,8 +50,8 @@ pub struct ArrayGuard<'a, T: Shareable> {
     held: Held,
     /// Whether the thread was panicking when it locked: then a panic at the drop is no news.
     panicking: bool,
-    /// The lock belongs to the thread that took it.
-    not_send: PhantomData<*const ()>,
+    /// What `array` leads to, in a guard that outlives its caller's handle.
+    own: Option<Arc<SharedArray<T>>>,
 }
 
 impl<'a, T: Shareable> ArrayGuard<'a, T> {
@@ -58,8 +61,20 @@ impl<'a, T: Shareable> ArrayGuard<'a, T> {
             array,
             held,
             panicking: std::thread::panicking(),
-            not_send: PhantomData,
+            own: None,
         }
+    }
+
+    /// The same with a handle of its own: an error with a guard in it can be passed on by `?` to whoever is there.
+    #[cold]
+    pub(super) fn owning(array: &SharedArray<T>, held: Held) -> ArrayGuard<'static, T> {
+        let own = Arc::new(array.clone());
+        // SAFETY: the handle lies on the heap, where nobody changes it, and the guard, which alone uses this reference, keeps
+        // it there until it has been dropped.
+        let array: &'static SharedArray<T> = unsafe { &*Arc::as_ptr(&own) };
+        let mut guard = ArrayGuard::new(array, held);
+        guard.own = Some(own);
+        guard
     }
 
     /// Declares the array whole again after an earlier holder's death or panic.

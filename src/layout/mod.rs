@@ -18,4 +18,4 @@ pub(crate) use header::Header;
 #[cfg(any(feature = "map", feature = "messages"))]
 pub(crate) use schema::text_fingerprint;
 pub use schema::{Field, Schema, Variant};
-pub use shareable::{PaddingMessage, Shareable, field_bytes};
+pub use shareable::{PaddingMessage, Shareable, field_bytes, is_transparent};

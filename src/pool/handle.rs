@@ -11,6 +11,7 @@ use super::timeline::Timeline;
 use super::worker::{Chunk, run_chunk};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::call::{self, Entry};
+use crate::process::{Argument, Returned};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -254,9 +255,10 @@ impl Pool {
     pub fn apply<F, Args, R>(&self, function: F, arguments: Args) -> Result<R, JobError>
     where
         F: Entry<Args, Output = R>,
-        Args: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        Args: Argument,
+        R: Returned,
     {
+        const { call::refuse_captures::<F>() };
         self.submit(function, arguments).get()
     }
 
@@ -279,9 +281,10 @@ impl Pool {
     pub fn apply_async<F, Args, R>(&self, function: F, arguments: Args) -> Pending<R>
     where
         F: Entry<Args, Output = R>,
-        Args: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        Args: Argument,
+        R: Returned,
     {
+        const { call::refuse_captures::<F>() };
         self.submit(function, arguments)
     }
 
@@ -305,9 +308,10 @@ impl Pool {
     pub fn submit<F, Args, R>(&self, function: F, arguments: Args) -> Pending<R>
     where
         F: Entry<Args, Output = R>,
-        Args: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        Args: Argument,
+        R: Returned,
     {
+        const { call::refuse_captures::<F>() };
         let group = Arc::new(Group::new(true));
         self.send(chunk_of::<F, Args, R>(function), [arguments], &group, 0);
         self.pending(group, one::<R>)
@@ -557,7 +561,6 @@ where
     Args: DeserializeOwned,
     R: Serialize,
 {
-    call::assert_no_bytes::<F>();
     run_chunk::<F, Args, R>
 }
 
