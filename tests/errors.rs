@@ -32,7 +32,8 @@ fn first_tried(array: &SharedArray<u64>) -> Result<u64, Box<dyn Error + Send + S
 }
 
 fn first_in_time(array: &SharedArray<u64>) -> Result<u64, Box<dyn Error>> {
-    Ok(array.get_lock_timeout(SECOND)?[0] + array.get_lock_deadline(Instant::now() + SECOND)?[0])
+    let first = array.get_lock_timeout(SECOND)?[0];
+    Ok(first + array.get_lock_deadline(Instant::now() + SECOND)?[0])
 }
 
 #[test]

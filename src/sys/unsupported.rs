@@ -465,6 +465,7 @@ pub(crate) mod descriptor {
 }
 
 #[cfg(feature = "process")]
+#[path = "unsupported/children.rs"]
 mod children;
 #[cfg(feature = "process")]
 pub(crate) use children::{event, executable, fork, socket, spawn, surroundings};
