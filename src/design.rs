@@ -479,6 +479,13 @@
 //! - A function that a child runs is known by its type alone. A closure that captures values without bytes has a type without
 //!   bytes too, and the child makes such values out of nothing: a type whose only purpose is to prove that something was done in
 //!   this process proves nothing there. The compiler offers no way to refuse it.
+//! - What a closure has captured, and how large a type is, the compiler knows only once it builds a program: a closure with a
+//!   captured number, a value of more than 64 KiB, an array of `bool` pass `cargo check`, and `cargo build` refuses them with the
+//!   line they are in. What borrows is refused by lifetimes alone, of which the compiler's words cannot be chosen: they name
+//!   a trait whose path says what to do.
+//! - The guard of an array may move to another thread, since an error with a guard in it must. Its lock is then held in the name
+//!   of the thread that locked, which lives on in the word after its end: only a process's end frees a lock. That thread is
+//!   refused the lock as if it held it, and the thread that has the guard is not told that it waits for itself.
 //! - A stopped daemon or worker watches nobody: it ends when it is continued after its parent's end. A parent that calls
 //!   `exec` has not ended.
 //! - A fork child that never calls `exec` holds its parent's share of the file lock: the parent's last drop waits for

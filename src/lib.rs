@@ -118,7 +118,7 @@ pub use {
 #[cfg(not(procshare_loom))]
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::layout::{PaddingMessage, field_bytes};
+    pub use crate::layout::{PaddingMessage, field_bytes, is_transparent};
     #[cfg(feature = "crash-points")]
     pub use crate::primitive::crash::CRASH_POINTS;
     #[cfg(feature = "process")]

@@ -4,25 +4,27 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::{Error, ItemFn, Result, parse_quote};
 
+use crate::krate::CrateArgument;
+
 /// Puts before the body of `fn main` what lets children begin there, and sees to its end.
 pub(crate) fn main(args: TokenStream, item: TokenStream) -> Result<TokenStream> {
-    let mut function = parse("#[procshare::main]", args, item)?;
+    let (krate, mut function) = parse("#[procshare::main]", args, item)?;
     if function.sig.ident != "main" {
         return Err(Error::new_spanned(
             &function.sig.ident,
             "`#[procshare::main]` belongs on `fn main`, where a child process starts",
         ));
     }
-    function.block.stmts.insert(
-        0,
-        parse_quote!(let _until_the_end = ::procshare::__private::enter_main();),
-    );
+    function
+        .block
+        .stmts
+        .insert(0, parse_quote!(let _until_the_end = #krate::__private::enter_main();));
     Ok(function.into_token_stream())
 }
 
 /// Makes a test of the function, and lets its children in before the body.
 pub(crate) fn test(args: TokenStream, item: TokenStream) -> Result<TokenStream> {
-    let mut function = parse("#[procshare::test]", args, item)?;
+    let (krate, mut function) = parse("#[procshare::test]", args, item)?;
     if let Some(attribute) = function
         .attrs
         .iter()
@@ -35,7 +37,7 @@ pub(crate) fn test(args: TokenStream, item: TokenStream) -> Result<TokenStream> 
     }
     let name = &function.sig.ident;
     let enter = parse_quote! {
-        ::procshare::__private::enter_test(
+        #krate::__private::enter_test(
             ::core::concat!(::core::module_path!(), "::", ::core::stringify!(#name))
         );
     };
@@ -46,11 +48,16 @@ pub(crate) fn test(args: TokenStream, item: TokenStream) -> Result<TokenStream> 
     })
 }
 
-/// Reads a function that the harness can call: no arguments, not async.
-fn parse(attribute: &str, args: TokenStream, item: TokenStream) -> Result<ItemFn> {
-    if !args.is_empty() {
-        return Err(Error::new_spanned(args, format!("`{attribute}` takes no arguments")));
-    }
+/// Reads the path to this crate, and a function that the harness can call: no arguments, not async.
+fn parse(attribute: &str, args: TokenStream, item: TokenStream) -> Result<(TokenStream, ItemFn)> {
+    let given = if args.is_empty() {
+        None
+    } else {
+        let refusal =
+            format!("`{attribute}` takes no arguments but `crate = path`, where `procshare` has another name");
+        let given = syn::parse2::<CrateArgument>(args.clone());
+        Some(given.map_err(|_| Error::new_spanned(args, refusal))?)
+    };
     let function: ItemFn = syn::parse2(item)?;
     if let Some(token) = &function.sig.asyncness {
         return Err(Error::new_spanned(
@@ -64,5 +71,5 @@ fn parse(attribute: &str, args: TokenStream, item: TokenStream) -> Result<ItemFn
             format!("the function under `{attribute}` takes no arguments: nobody would give it any"),
         ));
     }
-    Ok(function)
+    Ok((CrateArgument::path(given), function))
 }

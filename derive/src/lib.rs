@@ -1,9 +1,12 @@
 //! Macros of [`procshare`](https://docs.rs/procshare): `derive(Shareable)`, `main` and `test`.
 //!
-//! Use them through `procshare`, which re-exports them: the code they write names `::procshare`.
+//! Use them through `procshare`, which re-exports them. The code they write names `::procshare`, or the name a program's
+//! manifest gives that crate. Where it is another crate that re-exports it, say so: `#[other::procshare::main(crate =
+//! other::procshare)]`, and the same for `test`; `#[shareable(crate = other::procshare)]` below the derive.
 
 mod entry;
 mod field_type;
+mod krate;
 mod repr;
 mod shareable;
 
@@ -19,8 +22,10 @@ use proc_macro::TokenStream;
 ///
 /// Type parameters get the bound `Shareable`; padding of a generic struct is found where the type is used.
 ///
+/// `#[shareable(crate = path)]` says where `procshare` is, if the program's manifest does not name it.
+///
 /// The trait `procshare::Shareable` has an example.
-#[proc_macro_derive(Shareable)]
+#[proc_macro_derive(Shareable, attributes(shareable))]
 pub fn derive_shareable(input: TokenStream) -> TokenStream {
     shareable::expand(input.into())
         .unwrap_or_else(syn::Error::into_compile_error)
@@ -35,6 +40,8 @@ pub fn derive_shareable(input: TokenStream) -> TokenStream {
 ///
 /// At the end of `main`, also if that is an error or a panic, daemons are ended, other children waited for unless they
 /// were let go with `Process::detach`, and the names of segments given up that nobody else uses.
+///
+/// `#[procshare::main(crate = path)]` says where `procshare` is, if the program's manifest does not name it.
 ///
 /// `fn main` takes no arguments and is not `async`; below another runtime's attribute, call `procshare::init()` by hand.
 ///
@@ -51,7 +58,8 @@ pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
 /// It takes the place of `#[test]`. The test harness has its own `main`, so a child of a test starts as that harness running
 /// that one test, and turns into the child where the test would begin.
 ///
-/// `#[ignore]`, `#[should_panic]` and results work as usual.
+/// `#[ignore]`, `#[should_panic]` and results work as usual. `#[procshare::test(crate = path)]` says where `procshare` is,
+/// if the program's manifest does not name it.
 ///
 /// The documentation of `procshare::Process` has an example.
 #[proc_macro_attribute]

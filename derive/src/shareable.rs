@@ -4,18 +4,23 @@
 //! from the attributes.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Data, DataEnum, DataStruct, DeriveInput, Error, Field, Fields, Generics, Member, Result, Type, parse_quote};
+use syn::{
+    Attribute, Data, DataEnum, DataStruct, DeriveInput, Error, Field, Fields, Generics, Member, Result, Type,
+    parse_quote,
+};
 
 use crate::field_type;
+use crate::krate::CrateArgument;
 use crate::repr::Repr;
 
 /// Writes `unsafe impl Shareable` for the type in `input`, or says why not.
 pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
     let input: DeriveInput = syn::parse2(input)?;
     let repr = Repr::of(&input.attrs)?;
+    let krate = CrateArgument::path(given_crate(&input.attrs)?);
     refuse_lifetimes(&input.generics)?;
     let body = match &input.data {
         Data::Struct(data) => struct_body(&input, data, &repr)?,
@@ -28,11 +33,38 @@ pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
             ));
         }
     };
-    Ok(implementation(&input, &body))
+    let implementation = implementation(&input, &body);
+    Ok(quote! {
+        const _: () = {
+            use #krate as __procshare;
+
+            #implementation
+        };
+    })
+}
+
+/// Reads `#[shareable(crate = path)]`.
+fn given_crate(attributes: &[Attribute]) -> Result<Option<CrateArgument>> {
+    let mut given = None;
+    for attribute in attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("shareable"))
+    {
+        attribute.parse_nested_meta(|meta| {
+            if !meta.path.is_ident("crate") {
+                return Err(meta.error("`#[shareable(…)]` takes `crate = path` alone"));
+            }
+            given = Some(CrateArgument::parse_value(meta.input)?);
+            Ok(())
+        })?;
+    }
+    Ok(given)
 }
 
 /// What differs between structs and enums.
 struct Body {
+    /// Takes a value apart as the type is written here, exhaustively and with every part's type.
+    parts: TokenStream,
     /// Assertions that no byte of the type is padding.
     checks: TokenStream,
     schema: TokenStream,
@@ -42,6 +74,7 @@ struct Body {
 
 fn implementation(input: &DeriveInput, body: &Body) -> TokenStream {
     let Body {
+        parts,
         checks,
         schema,
         any_bits,
@@ -50,48 +83,41 @@ fn implementation(input: &DeriveInput, body: &Body) -> TokenStream {
     let ident = &input.ident;
     let mut generics = input.generics.clone();
     for parameter in generics.type_params_mut() {
-        parameter.bounds.push(parse_quote!(::procshare::Shareable));
+        parameter.bounds.push(parse_quote!(__procshare::Shareable));
     }
     let (impl_generics, ty_generics, where_clause) = generics.split_for_impl();
     // A generic type has no layout yet: its check runs wherever it is used, and no way to a value leads past `SCHEMA`.
-    let (now, at_use, use_it) = if generics.params.is_empty() {
-        (quote! { #[allow(deprecated)] const _: () = { #checks }; }, None, None)
-    } else {
-        (TokenStream::new(), Some(checks), Some(quote! { let _ = Self::SCHEMA; }))
-    };
+    let now = generics.params.is_empty().then(|| {
+        quote! { #[allow(deprecated)] const _: () = { let _ = <#ident as __procshare::Shareable>::SCHEMA; }; }
+    });
     quote! {
         #now
 
         // SAFETY: every field is `Shareable`, the representation fixes their order, and the checks do not compile if a
         // byte lies outside all of them; `SCHEMA` and `is_valid` use the same measured offsets. Of an enum the
-        // representation fixes the integer, and `is_valid` compares it with every variant.
+        // representation fixes the integer, and `is_valid` compares it with every variant. Nothing of this compiles if
+        // another macro has given the type other fields, types of fields or variants since (`parts`).
         #[automatically_derived]
         #[allow(deprecated)]
-        unsafe impl #impl_generics ::procshare::Shareable for #ident #ty_generics #where_clause {
-            const SCHEMA: &'static ::procshare::schema::Schema = {
-                #at_use
+        unsafe impl #impl_generics __procshare::Shareable for #ident #ty_generics #where_clause {
+            const SCHEMA: &'static __procshare::schema::Schema = {
+                #checks
                 #schema
             };
             const ANY_BITS: ::core::primitive::bool = {
                 // Whoever asks whether all bits are a value has the padding checked as well.
-                let _ = <Self as ::procshare::Shareable>::SCHEMA;
+                let _ = <Self as __procshare::Shareable>::SCHEMA;
                 #any_bits
             };
 
             #[inline]
-            fn is_valid(bytes: &[::core::primitive::u8]) -> ::core::primitive::bool {
-                #use_it
+            fn is_valid(__bytes: &[::core::primitive::u8]) -> ::core::primitive::bool {
+                let _ = Self::SCHEMA;
+                let _ = |__value: Self| { #parts };
                 #is_valid
             }
         }
     }
-}
-
-/// Writes the type as code outside its `impl` names it.
-fn this(input: &DeriveInput) -> TokenStream {
-    let ident = &input.ident;
-    let (_, ty_generics, _) = input.generics.split_for_impl();
-    quote! { #ident #ty_generics }
 }
 
 fn refuse_lifetimes(generics: &Generics) -> Result<()> {
@@ -117,33 +143,33 @@ fn struct_body(input: &DeriveInput, data: &DataStruct, repr: &Repr) -> Result<Bo
     }
     refuse_fields(&data.fields, &input.generics)?;
     let fields = members(&data.fields);
-    // A transparent struct has the layout of its one field, whatever empty fields stand beside it.
     let checks = if repr.is_c() {
-        layout_checks(&name.unraw().to_string(), &this(input), &fields)
+        layout_checks(&name.unraw().to_string(), &fields)
     } else {
-        TokenStream::new()
+        transparency_check(&name.unraw().to_string(), &fields)
     };
     let descriptions = fields.iter().map(describe);
     let any_bits = fields.iter().map(|StructField { ty, .. }| {
-        quote_spanned! {ty.span()=> <#ty as ::procshare::Shareable>::ANY_BITS }
+        quote_spanned! {ty.span()=> <#ty as __procshare::Shareable>::ANY_BITS }
     });
     let field_checks = fields.iter().map(|StructField { member, ty, .. }| {
-        let is_valid = quote_spanned! {ty.span()=> <#ty as ::procshare::Shareable>::is_valid(bytes) };
+        let is_valid = quote_spanned! {ty.span()=> <#ty as __procshare::Shareable>::is_valid(__bytes) };
         quote! {
-            && ::procshare::__private::field_bytes(
-                bytes,
+            && __procshare::__private::field_bytes(
+                __bytes,
                 ::core::mem::offset_of!(Self, #member),
                 ::core::mem::size_of::<#ty>(),
-            ).is_some_and(|bytes| #is_valid)
+            ).is_some_and(|__bytes| #is_valid)
         }
     });
     Ok(Body {
+        parts: field_types(&fields),
         checks,
         schema: quote! {
-            &::procshare::schema::Schema::Struct { fields: &[#(#descriptions),*] }
+            &__procshare::schema::Schema::Struct { fields: &[#(#descriptions),*] }
         },
         any_bits: quote! { true #(&& #any_bits)* },
-        is_valid: quote! { bytes.len() == ::core::mem::size_of::<Self>() #(#field_checks)* },
+        is_valid: quote! { __bytes.len() == ::core::mem::size_of::<Self>() #(#field_checks)* },
     })
 }
 
@@ -191,9 +217,9 @@ fn members(fields: &Fields) -> Vec<StructField<'_>> {
 fn describe(field: &StructField<'_>) -> TokenStream {
     let StructField { ty, member, name, .. } = field;
     // The span puts the compiler's word about a type that is not `Shareable` where that type stands.
-    let schema = quote_spanned! {ty.span()=> <#ty as ::procshare::Shareable>::SCHEMA };
+    let schema = quote_spanned! {ty.span()=> <#ty as __procshare::Shareable>::SCHEMA };
     quote! {
-        ::procshare::schema::Field {
+        __procshare::schema::Field {
             name: #name,
             offset: ::core::mem::offset_of!(Self, #member),
             schema: #schema,
@@ -201,8 +227,38 @@ fn describe(field: &StructField<'_>) -> TokenStream {
     }
 }
 
+/// Takes a struct apart, naming every field with its type.
+///
+/// A raw pointer takes no coercion but to a pointer of just that type: a reference would also be made of a box.
+fn field_types(fields: &[StructField<'_>]) -> TokenStream {
+    let members = fields.iter().map(|field| &field.member);
+    let parts: Vec<Ident> = (0..fields.len()).map(|i| format_ident!("__part{i}")).collect();
+    let types = fields.iter().zip(&parts).map(|(StructField { ty, .. }, part)| {
+        quote_spanned! {ty.span()=> let _: *const #ty = &raw const #part; }
+    });
+    quote! {
+        let Self { #(#members: #parts),* } = __value;
+        #(#types)*
+    }
+}
+
+/// Writes the assertion that a struct has the layout of its one field, beside fields without bytes.
+fn transparency_check(name: &str, fields: &[StructField<'_>]) -> TokenStream {
+    let sizes = fields
+        .iter()
+        .map(|StructField { ty, .. }| quote! { ::core::mem::size_of::<#ty>() });
+    let refusal =
+        format!("`{name}` cannot be shared: it has not the layout of its one field, as `#[repr(transparent)]` says");
+    quote! {
+        ::core::assert!(
+            __procshare::__private::is_transparent(&[#(#sizes),*], ::core::mem::size_of::<Self>()),
+            #refusal
+        );
+    }
+}
+
 /// Writes one assertion per place where padding can be: before each field, and after the last.
-fn layout_checks(name: &str, this: &TokenStream, fields: &[StructField<'_>]) -> TokenStream {
+fn layout_checks(name: &str, fields: &[StructField<'_>]) -> TokenStream {
     let mut checks = TokenStream::new();
     let mut end = quote! { 0 };
     for field in fields {
@@ -212,7 +268,7 @@ fn layout_checks(name: &str, this: &TokenStream, fields: &[StructField<'_>]) -> 
             name: field_name,
             ..
         } = field;
-        let start = quote! { ::core::mem::offset_of!(#this, #member) };
+        let start = quote! { ::core::mem::offset_of!(Self, #member) };
         checks.extend(gap_check(
             field.field,
             name,
@@ -223,7 +279,7 @@ fn layout_checks(name: &str, this: &TokenStream, fields: &[StructField<'_>]) -> 
         end = quote! { (#start + ::core::mem::size_of::<#ty>()) };
     }
     if let Some(last) = fields.last() {
-        let size = quote! { ::core::mem::size_of::<#this>() };
+        let size = quote! { ::core::mem::size_of::<Self>() };
         checks.extend(gap_check(
             last.field,
             name,
@@ -240,7 +296,7 @@ fn gap_check(at: &Field, name: &str, place: &str, start: &TokenStream, end: &Tok
         ::core::assert!(
             #start == #end,
             "{}",
-            ::procshare::__private::PaddingMessage::new(#name, #place, #start - #end).as_str()
+            __procshare::__private::PaddingMessage::new(#name, #place, #start - #end).as_str()
         );
     }
 }
@@ -255,20 +311,20 @@ fn enum_body(input: &DeriveInput, data: &DataEnum, repr: &Repr) -> Result<Body> 
         "`{}` cannot be shared: its `align` adds padding; remove it, or wrap the enum",
         name.unraw()
     );
-    let this = this(input);
     let integer_type = quote! { ::core::primitive::#integer };
     Ok(Body {
+        parts: quote! { match __value { #(Self::#variants => {}),* } },
         checks: quote! {
             ::core::assert!(
-                ::core::mem::size_of::<#this>() == ::core::mem::size_of::<#integer_type>(),
+                ::core::mem::size_of::<Self>() == ::core::mem::size_of::<#integer_type>(),
                 #too_large
             );
         },
         schema: quote! {
-            &::procshare::schema::Schema::Enum {
-                repr: <#integer_type as ::procshare::Shareable>::SCHEMA,
+            &__procshare::schema::Schema::Enum {
+                repr: <#integer_type as __procshare::Shareable>::SCHEMA,
                 variants: &[#(
-                    ::procshare::schema::Variant {
+                    __procshare::schema::Variant {
                         name: #names,
                         value: Self::#variants as ::core::primitive::i128,
                     }
@@ -277,11 +333,11 @@ fn enum_body(input: &DeriveInput, data: &DataEnum, repr: &Repr) -> Result<Body> 
         },
         any_bits: quote! { false },
         is_valid: quote! {
-            let ::core::result::Result::Ok(bytes) = ::core::convert::TryFrom::try_from(bytes) else {
+            let ::core::result::Result::Ok(__bytes) = ::core::convert::TryFrom::try_from(__bytes) else {
                 return false;
             };
-            let value = #integer_type::from_ne_bytes(bytes);
-            #(value == Self::#variants as #integer_type)||*
+            let __value = #integer_type::from_ne_bytes(__bytes);
+            #(__value == Self::#variants as #integer_type)||*
         },
     })
 }

@@ -45,7 +45,7 @@ pub struct SharedArray<T: Shareable> {
 
 impl<T: Shareable> Object for SharedArray<T> {
     fn spec(len: u64) -> Spec<'static> {
-        assert_element::<T>();
+        const { assert_element::<T>() };
         Spec {
             kind: Kind::Array,
             fingerprint: T::SCHEMA.fingerprint(),
@@ -67,20 +67,17 @@ impl<T: Shareable> Object for SharedArray<T> {
     }
 }
 
-/// Refuses, when the program is compiled, element types a reference to a peer's bytes could be wrong for.
-pub(super) fn assert_element<T: Shareable>() {
-    const {
-        assert!(
-            T::ANY_BITS,
-            "an array's element must be valid for every bit pattern: use u8 for bool, u32 for char, an integer for an enum"
-        );
-    }
-    const {
-        assert!(
-            align_of::<T>() as u64 <= OBJECT_ALIGN,
-            "an array's element is aligned to 64 bytes at most"
-        )
-    }
+/// Refuses element types a reference to a peer's bytes could be wrong for. Who makes an array for a caller evaluates this in
+/// a constant of its own, so that the compiler names the caller's line.
+pub(super) const fn assert_element<T: Shareable>() {
+    assert!(
+        T::ANY_BITS,
+        "an array's element must be valid for every bit pattern: use u8 for bool, u32 for char, an integer for an enum"
+    );
+    assert!(
+        align_of::<T>() as u64 <= OBJECT_ALIGN,
+        "an array's element is aligned to 64 bytes at most"
+    );
 }
 
 /// Writes lock and elements of a new array; `elements` writes the latter, or leaves zeros.
@@ -119,6 +116,7 @@ impl<T: Shareable> SharedArray<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn new(len: usize) -> Result<Self> {
+        const { assert_element::<T>() };
         Self::new_alone(len as u64, &write_new::<T>(len, None))
     }
 
@@ -136,6 +134,7 @@ impl<T: Shareable> SharedArray<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn from_slice(elements: &[T]) -> Result<Self> {
+        const { assert_element::<T>() };
         Self::new_alone(elements.len() as u64, &write_new(elements.len(), Some(elements)))
     }
 
@@ -157,6 +156,7 @@ impl<T: Shareable> SharedArray<T> {
         reason = "the trait's method cannot fail, this one can"
     )]
     pub fn from_iter(elements: impl IntoIterator<Item = T>) -> Result<Self> {
+        const { assert_element::<T>() };
         let elements = elements.into_iter();
         let mut collected = Vec::new();
         let refuse = |error| Error::new(ErrorKind::OutOfMemory, format!("collecting the elements: {error}"));
@@ -182,6 +182,7 @@ impl<T: Shareable> SharedArray<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn from_fn(len: usize, element: impl FnMut(usize) -> T) -> Result<Self> {
+        const { assert_element::<T>() };
         let element = RefCell::new(element);
         let init = |address: *mut u8, zeroed| {
             write_new::<T>(len, None)(address, zeroed);
@@ -213,6 +214,7 @@ impl<T: Shareable> SharedArray<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn create(name: impl AsRef<OsStr>, len: usize) -> Result<Self> {
+        const { assert_element::<T>() };
         Self::create_alone(name, len as u64, &write_new::<T>(len, None))
     }
 
@@ -228,6 +230,7 @@ impl<T: Shareable> SharedArray<T> {
     /// assert!(procshare::SharedArray::<u8>::open("no-such-array").is_err());
     /// ```
     pub fn open(name: impl AsRef<OsStr>) -> Result<Self> {
+        const { assert_element::<T>() };
         Self::open_alone(name)
     }
 
@@ -250,6 +253,7 @@ impl<T: Shareable> SharedArray<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn open_or_create(name: impl AsRef<OsStr>, len: usize) -> Result<Self> {
+        const { assert_element::<T>() };
         Self::open_or_create_alone(name, len as u64, &write_new::<T>(len, None))
     }
 
@@ -304,7 +308,7 @@ impl<T: Shareable> SharedArray<T> {
     /// ```
     #[inline]
     #[track_caller]
-    pub fn get_lock(&self) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
+    pub fn get_lock(&self) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'static, T>>> {
         match self.lock(Deadline::Never) {
             Ok(held) => self.guard(held),
             Err(refused) => self.handle.refuse(refused),
@@ -332,7 +336,7 @@ impl<T: Shareable> SharedArray<T> {
     /// # drop(guard);
     /// # Ok::<(), procshare::Error>(())
     /// ```
-    pub fn try_get_lock(&self) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
+    pub fn try_get_lock(&self) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'static, T>>> {
         self.guard(self.lock(Deadline::Now)?)
     }
 
@@ -349,7 +353,7 @@ impl<T: Shareable> SharedArray<T> {
     /// array.get_lock_timeout(std::time::Duration::from_millis(50))?[0] = 1;
     /// # Ok::<(), procshare::Error>(())
     /// ```
-    pub fn get_lock_timeout(&self, timeout: Duration) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
+    pub fn get_lock_timeout(&self, timeout: Duration) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'static, T>>> {
         self.guard(self.lock(Deadline::after(timeout))?)
     }
 
@@ -366,7 +370,7 @@ impl<T: Shareable> SharedArray<T> {
     /// array.get_lock_deadline(std::time::Instant::now())?[0] = 1;
     /// # Ok::<(), procshare::Error>(())
     /// ```
-    pub fn get_lock_deadline(&self, deadline: Instant) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
+    pub fn get_lock_deadline(&self, deadline: Instant) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'static, T>>> {
         self.guard(self.lock(Deadline::At(deadline))?)
     }
 
@@ -539,13 +543,12 @@ impl<T: Shareable> SharedArray<T> {
     }
 
     #[inline]
-    fn guard(&self, held: Held) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'_, T>>> {
+    fn guard(&self, held: Held) -> Result<ArrayGuard<'_, T>, LockError<ArrayGuard<'static, T>>> {
         crash_point!("array.guarded");
-        let guard = ArrayGuard::new(self, held);
         if held.inconsistent {
-            Err(LockError::OwnerDied(guard))
+            Err(LockError::OwnerDied(ArrayGuard::owning(self, held)))
         } else {
-            Ok(guard)
+            Ok(ArrayGuard::new(self, held))
         }
     }
 

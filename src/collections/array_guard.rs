@@ -6,13 +6,16 @@ use crate::layout::Shareable;
 use crate::primitive::loans::Loan;
 use crate::raw::{Held, RawMutex};
 use std::fmt;
-use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 /// Holds the lock of a [`SharedArray`]; dereferences to its elements in place.
 ///
 /// Other processes see changes when they lock after the guard has dropped. A guard leaked with [`std::mem::forget`]
 /// keeps the array locked until the process ends, and counts as a death inside then.
+///
+/// The lock is the process's: a guard may move to another thread, as it does in an error that is passed on. Only the thread
+/// that locked is told that it would wait for itself.
 ///
 /// # Examples
 ///
@@ -31,8 +34,8 @@ pub struct ArrayGuard<'a, T: Shareable> {
     panicking: bool,
     #[cfg(feature = "process")]
     _loan: Loan,
-    /// The lock belongs to the thread that took it.
-    not_send: PhantomData<*const ()>,
+    /// What `array` leads to, in a guard that outlives its caller's handle.
+    own: Option<Arc<SharedArray<T>>>,
 }
 
 impl<'a, T: Shareable> ArrayGuard<'a, T> {
@@ -43,8 +46,20 @@ impl<'a, T: Shareable> ArrayGuard<'a, T> {
             panicking: std::thread::panicking(),
             #[cfg(feature = "process")]
             _loan: Loan::new(),
-            not_send: PhantomData,
+            own: None,
         }
+    }
+
+    /// The same with a handle of its own: an error with a guard in it can be passed on by `?` to whoever is there.
+    #[cold]
+    pub(super) fn owning(array: &SharedArray<T>, held: Held) -> ArrayGuard<'static, T> {
+        let own = Arc::new(array.clone());
+        // SAFETY: the handle lies on the heap, where nobody changes it, and the guard, which alone uses this reference, keeps
+        // it there until it has been dropped.
+        let array: &'static SharedArray<T> = unsafe { &*Arc::as_ptr(&own) };
+        let mut guard = ArrayGuard::new(array, held);
+        guard.own = Some(own);
+        guard
     }
 
     /// Declares the array whole again after an earlier holder's death or panic.

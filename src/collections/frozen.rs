@@ -34,7 +34,7 @@ pub struct FrozenArray<T: Shareable> {
 
 impl<T: Shareable> Object for FrozenArray<T> {
     fn spec(len: u64) -> Spec<'static> {
-        assert_element::<T>();
+        const { assert_element::<T>() };
         Spec {
             kind: Kind::FrozenArray,
             fingerprint: T::SCHEMA.fingerprint(),
@@ -70,6 +70,7 @@ impl<T: Shareable> FrozenArray<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn from_slice(elements: &[T]) -> Result<Self> {
+        const { assert_element::<T>() };
         let spec = Self::spec(elements.len() as u64);
         let init = |address: *mut u8, _| {
             // SAFETY: the object has room for all elements (`spec`), aligned to a cache line, and nobody else has its

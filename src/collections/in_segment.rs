@@ -26,6 +26,7 @@ impl Segment {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn value<T: Shareable>(&self, name: &str, value: T) -> Result<SharedValue<T>> {
+        const { value::assert_size::<T>() };
         check_name(self, name)?;
         SharedValue::place_in(self, name, 1, &value::write_new(value))
     }
@@ -44,6 +45,7 @@ impl Segment {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn open_value<T: Shareable>(&self, name: &str) -> Result<SharedValue<T>> {
+        const { value::assert_size::<T>() };
         SharedValue::open_in(self, name, Some(1))
     }
 
@@ -98,6 +100,7 @@ impl Segment {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn array<T: Shareable>(&self, name: &str, len: usize) -> Result<SharedArray<T>> {
+        const { array::assert_element::<T>() };
         check_name(self, name)?;
         SharedArray::place_in(self, name, len as u64, &array::write_new::<T>(len, None))
     }
@@ -117,6 +120,7 @@ impl Segment {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn open_array<T: Shareable>(&self, name: &str) -> Result<SharedArray<T>> {
+        const { array::assert_element::<T>() };
         SharedArray::open_in(self, name, None)
     }
 

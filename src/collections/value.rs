@@ -95,14 +95,18 @@ impl<T: Shareable> Object for SharedValue<T> {
     }
 }
 
+/// Refuses types that are too large. Who makes a value for a caller evaluates this in a constant of its own, so that the
+/// compiler names the caller's line.
+pub(super) const fn assert_size<T: Shareable>() {
+    assert!(
+        size_of::<T>() <= LARGEST,
+        "a SharedValue holds at most 64 KiB: use a SharedArray for larger data"
+    );
+}
+
 /// The spec of an object laid out as lock, version and two slots of `T`.
 pub(super) fn value_spec<T: Shareable>(kind: Kind) -> Spec<'static> {
-    const {
-        assert!(
-            size_of::<T>() <= LARGEST,
-            "a SharedValue holds at most 64 KiB: use a SharedArray for larger data"
-        )
-    }
+    const { assert_size::<T>() };
     Spec {
         kind,
         fingerprint: T::SCHEMA.fingerprint(),
@@ -140,6 +144,7 @@ impl<T: Shareable> SharedValue<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn new(value: T) -> Result<Self> {
+        const { assert_size::<T>() };
         Self::new_alone(1, &write_new(value))
     }
 
@@ -158,6 +163,7 @@ impl<T: Shareable> SharedValue<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn create(name: impl AsRef<OsStr>, value: T) -> Result<Self> {
+        const { assert_size::<T>() };
         Self::create_alone(name, 1, &write_new(value))
     }
 
@@ -178,6 +184,7 @@ impl<T: Shareable> SharedValue<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn open(name: impl AsRef<OsStr>) -> Result<Self> {
+        const { assert_size::<T>() };
         Self::open_alone(name)
     }
 
@@ -197,6 +204,7 @@ impl<T: Shareable> SharedValue<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn open_or_create(name: impl AsRef<OsStr>, value: T) -> Result<Self> {
+        const { assert_size::<T>() };
         Self::open_or_create_alone(name, 1, &write_new(value))
     }
 

@@ -20,4 +20,4 @@ pub use reason::EncodingReason;
 #[cfg(any(feature = "map", feature = "messages"))]
 pub(crate) use schema::text_fingerprint;
 pub use schema::{Field, Schema, Variant};
-pub use shareable::{PaddingMessage, Shareable, field_bytes};
+pub use shareable::{PaddingMessage, Shareable, field_bytes, is_transparent};

@@ -179,6 +179,23 @@ pub fn field_bytes(bytes: &[u8], offset: usize, size: usize) -> Option<&[u8]> {
     bytes.get(offset..offset.checked_add(size)?)
 }
 
+/// Tells whether a struct of fields of these sizes is as large as the one that has bytes; for the derive.
+#[doc(hidden)]
+#[must_use]
+pub const fn is_transparent(fields: &[usize], size: usize) -> bool {
+    let (mut filled, mut i) = (0, 0);
+    while i < fields.len() {
+        if fields[i] > 0 {
+            filled += 1;
+        }
+        if fields[i] != 0 && fields[i] != size {
+            return false;
+        }
+        i += 1;
+    }
+    filled == (size > 0) as usize
+}
+
 /// Says which gap makes a type unfit to be shared; for the derive.
 ///
 /// A constant may panic with a text but cannot format one, so the text is put together here, byte by byte.

@@ -1,8 +1,8 @@
 //! `Consumer<T>`: the end of a ring that values are popped from.
 
 use super::error::RecvError;
-use super::ring_chunk::ReadChunk;
-use super::ring_end::RingEnd;
+use super::ring_chunk::{ReadChunk, assert_element};
+use super::ring_end::{RingEnd, assert_alignment};
 use crate::error::Result;
 use crate::layout::{EncodingReason, Shareable};
 use crate::primitive::Deadline;
@@ -55,6 +55,7 @@ impl<T: Shareable> Consumer<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn create(name: impl AsRef<OsStr>, capacity: usize) -> Result<Self> {
+        const { assert_alignment::<T>() };
         let handle = RingEnd::<T>::create_alone(name, capacity)?;
         let end = RingEnd::claim(&handle, End::Consumer)?;
         Ok(Consumer { end })
@@ -75,6 +76,7 @@ impl<T: Shareable> Consumer<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn open(name: impl AsRef<OsStr>) -> Result<Self> {
+        const { assert_alignment::<T>() };
         let handle = RingEnd::<T>::open_alone(name)?;
         let end = RingEnd::claim(&handle, End::Consumer)?;
         Ok(Consumer { end })
@@ -173,6 +175,7 @@ impl<T: Shareable> Consumer<T> {
     /// ```
     #[inline]
     pub fn read_chunk(&mut self, most: usize) -> Result<ReadChunk<'_, T>, RecvError> {
+        const { assert_element::<T>() };
         self.chunk_by(most, Deadline::Never)
     }
 
@@ -191,6 +194,7 @@ impl<T: Shareable> Consumer<T> {
     /// ```
     #[inline]
     pub fn try_read_chunk(&mut self, most: usize) -> Result<ReadChunk<'_, T>, RecvError> {
+        const { assert_element::<T>() };
         self.chunk_by(most, Deadline::Now)
     }
 
@@ -208,6 +212,7 @@ impl<T: Shareable> Consumer<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn read_chunk_timeout(&mut self, most: usize, timeout: Duration) -> Result<ReadChunk<'_, T>, RecvError> {
+        const { assert_element::<T>() };
         self.chunk_by(most, Deadline::after(timeout))
     }
 
@@ -225,6 +230,7 @@ impl<T: Shareable> Consumer<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn read_chunk_deadline(&mut self, most: usize, deadline: Instant) -> Result<ReadChunk<'_, T>, RecvError> {
+        const { assert_element::<T>() };
         self.chunk_by(most, Deadline::At(deadline))
     }
 

@@ -1,8 +1,8 @@
 //! `Producer<T>`: the end of a ring that values are pushed into.
 
 use super::error::SendError;
-use super::ring_chunk::WriteChunk;
-use super::ring_end::RingEnd;
+use super::ring_chunk::{WriteChunk, assert_element};
+use super::ring_end::{RingEnd, assert_alignment};
 use crate::error::Result;
 use crate::layout::Shareable;
 use crate::primitive::Deadline;
@@ -54,6 +54,7 @@ impl<T: Shareable> Producer<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn create(name: impl AsRef<OsStr>, capacity: usize) -> Result<Self> {
+        const { assert_alignment::<T>() };
         let handle = RingEnd::<T>::create_alone(name, capacity)?;
         let end = RingEnd::claim(&handle, End::Producer)?;
         Ok(Producer { end })
@@ -78,6 +79,7 @@ impl<T: Shareable> Producer<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn open(name: impl AsRef<OsStr>) -> Result<Self> {
+        const { assert_alignment::<T>() };
         let handle = RingEnd::<T>::open_alone(name)?;
         let end = RingEnd::claim(&handle, End::Producer)?;
         Ok(Producer { end })
@@ -177,6 +179,7 @@ impl<T: Shareable> Producer<T> {
     /// ```
     #[inline]
     pub fn write_chunk(&mut self, most: usize) -> Result<WriteChunk<'_, T>, SendError<()>> {
+        const { assert_element::<T>() };
         self.chunk_by(most, Deadline::Never)
     }
 
@@ -196,6 +199,7 @@ impl<T: Shareable> Producer<T> {
     /// ```
     #[inline]
     pub fn try_write_chunk(&mut self, most: usize) -> Result<WriteChunk<'_, T>, SendError<()>> {
+        const { assert_element::<T>() };
         self.chunk_by(most, Deadline::Now)
     }
 
@@ -213,6 +217,7 @@ impl<T: Shareable> Producer<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn write_chunk_timeout(&mut self, most: usize, timeout: Duration) -> Result<WriteChunk<'_, T>, SendError<()>> {
+        const { assert_element::<T>() };
         self.chunk_by(most, Deadline::after(timeout))
     }
 
@@ -230,6 +235,7 @@ impl<T: Shareable> Producer<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn write_chunk_deadline(&mut self, most: usize, deadline: Instant) -> Result<WriteChunk<'_, T>, SendError<()>> {
+        const { assert_element::<T>() };
         self.chunk_by(most, Deadline::At(deadline))
     }
 

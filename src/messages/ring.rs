@@ -2,7 +2,7 @@
 
 use super::consumer::Consumer;
 use super::producer::Producer;
-use super::ring_end::RingEnd;
+use super::ring_end::{RingEnd, assert_alignment};
 use super::seat::Reservation;
 use super::travel::{Parcel, Travel};
 use crate::error::Result;
@@ -46,6 +46,7 @@ use std::fmt;
 /// }
 /// ```
 pub fn ring<T: Shareable>(capacity: usize) -> Result<(Producer<T>, Consumer<T>)> {
+    const { assert_alignment::<T>() };
     let handle = RingEnd::<T>::new_alone(capacity)?;
     Ok((
         Producer {

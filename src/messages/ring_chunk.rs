@@ -8,8 +8,8 @@ use crate::primitive::loans::Loan;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-/// Elements are used in place, so every bit pattern must be one.
-const fn assert_element<T: Shareable>() {
+/// Elements are used in place, so every bit pattern must be one. Evaluated where a caller asks, whose line is then named.
+pub(super) const fn assert_element<T: Shareable>() {
     assert!(
         T::ANY_BITS,
         "values of which not every bit pattern is one (bool, char, enums) are pushed and popped one by one"

@@ -41,14 +41,18 @@ fn role_of(end: End) -> Role {
     }
 }
 
+/// Refuses types that slots are not aligned for. Who makes a ring for a caller evaluates this in a constant of its own, so
+/// that the compiler names the caller's line.
+pub(super) const fn assert_alignment<T: Shareable>() {
+    assert!(
+        align_of::<T>() <= 64,
+        "slots begin on a cache line: a type aligned to more than 64 bytes cannot lie in a ring"
+    );
+}
+
 /// The spec of a ring of `capacity` values, if there can be one.
 fn ring_spec<T: Shareable>(capacity: u64) -> Result<Spec<'static>> {
-    const {
-        assert!(
-            align_of::<T>() <= 64,
-            "slots begin on a cache line: a type aligned to more than 64 bytes cannot lie in a ring"
-        )
-    }
+    const { assert_alignment::<T>() };
     let slots = capacity
         .checked_next_power_of_two()
         .filter(|slots| (1..=MOST).contains(slots) && capacity > 0);

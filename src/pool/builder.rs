@@ -7,9 +7,7 @@ use super::worker::{Setup, work};
 use crate::error::Result;
 use crate::process::call::{self, Entry};
 use crate::process::handle::Process;
-use crate::process::{Builder, Server, StartMethod};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use crate::process::{Argument, Builder, Server, StartMethod};
 use std::fmt;
 use std::sync::Arc;
 
@@ -105,10 +103,10 @@ impl PoolBuilder {
     pub fn initializer<F, Args>(mut self, function: F, arguments: Args) -> Self
     where
         F: Entry<Args>,
-        Args: Serialize + DeserializeOwned + Send + Sync + 'static,
+        Args: Argument + Send + Sync + 'static,
     {
         let _ = function;
-        call::assert_no_bytes::<F>();
+        const { call::refuse_captures::<F>() };
         let trampoline = call::trampoline::<_, (Setup, Args), Result<()>>(begin::<F, Args>);
         self.begin = Box::new(move |builder, setup| builder.start(trampoline, &(setup, &arguments)));
         self

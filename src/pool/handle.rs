@@ -12,6 +12,7 @@ use super::worker::{Chunk, run_chunk};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::call::{self, Entry};
 use crate::process::pause::{self, Pause};
+use crate::process::{Argument, Returned};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -228,9 +229,10 @@ impl Pool {
     pub fn apply<F, Args, R>(&self, function: F, arguments: Args) -> Result<R, JobError>
     where
         F: Entry<Args, Output = R>,
-        Args: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        Args: Argument,
+        R: Returned,
     {
+        const { call::refuse_captures::<F>() };
         self.submit(function, arguments).get()
     }
 
@@ -253,9 +255,10 @@ impl Pool {
     pub fn apply_async<F, Args, R>(&self, function: F, arguments: Args) -> Pending<R>
     where
         F: Entry<Args, Output = R>,
-        Args: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        Args: Argument,
+        R: Returned,
     {
+        const { call::refuse_captures::<F>() };
         self.submit(function, arguments)
     }
 
@@ -279,9 +282,10 @@ impl Pool {
     pub fn submit<F, Args, R>(&self, function: F, arguments: Args) -> Pending<R>
     where
         F: Entry<Args, Output = R>,
-        Args: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        Args: Argument,
+        R: Returned,
     {
+        const { call::refuse_captures::<F>() };
         let group = Arc::new(Group::new(true));
         self.send(chunk_of::<F, Args, R>(function), [arguments], &group, 0);
         self.pending(group, one::<R>)
@@ -531,7 +535,6 @@ where
     Args: DeserializeOwned,
     R: Serialize,
 {
-    call::assert_no_bytes::<F>();
     run_chunk::<F, Args, R>
 }
 

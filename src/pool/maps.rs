@@ -20,9 +20,7 @@ use super::handle::{Pool, chunk_of};
 use super::imap::{Imap, ImapUnordered};
 use super::job_error::JobError;
 use super::pending::{Pending, many};
-use crate::process::Entry;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use crate::process::{Argument, Entry, Returned, call};
 use std::sync::Arc;
 
 impl Pool {
@@ -49,9 +47,10 @@ impl Pool {
     pub fn map<F, T, R>(&self, function: F, items: impl IntoIterator<Item = T>) -> Vec<Result<R, JobError>>
     where
         F: Entry<(T,), Output = R>,
-        T: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        T: Argument,
+        R: Returned,
     {
+        const { call::refuse_captures::<F>() };
         self.starmap(function, items.into_iter().map(|item| (item,)))
     }
 
@@ -76,9 +75,10 @@ impl Pool {
     pub fn starmap<F, Args, R>(&self, function: F, items: impl IntoIterator<Item = Args>) -> Vec<Result<R, JobError>>
     where
         F: Entry<Args, Output = R>,
-        Args: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        Args: Argument,
+        R: Returned,
     {
+        const { call::refuse_captures::<F>() };
         let pending = self.starmap_async(function, items);
         // In a fork child all items have failed already.
         pending.get().unwrap_or_default()
@@ -109,9 +109,10 @@ impl Pool {
     ) -> Pending<Vec<Result<R, JobError>>>
     where
         F: Entry<(T,), Output = R>,
-        T: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        T: Argument,
+        R: Returned,
     {
+        const { call::refuse_captures::<F>() };
         self.starmap_async(function, items.into_iter().map(|item| (item,)))
     }
 
@@ -139,9 +140,10 @@ impl Pool {
     ) -> Pending<Vec<Result<R, JobError>>>
     where
         F: Entry<Args, Output = R>,
-        Args: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        Args: Argument,
+        R: Returned,
     {
+        const { call::refuse_captures::<F>() };
         let chunk = chunk_of::<F, Args, R>(function);
         let group = Arc::new(Group::new(false));
         let items = items.into_iter();
@@ -180,9 +182,10 @@ impl Pool {
     where
         I: IntoIterator,
         F: Entry<(I::Item,), Output = R>,
-        I::Item: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        I::Item: Argument,
+        R: Returned,
     {
+        const { call::refuse_captures::<F>() };
         Imap::new(self, chunk_of::<F, (I::Item,), R>(function), items.into_iter())
     }
 
@@ -207,9 +210,10 @@ impl Pool {
     where
         I: IntoIterator,
         F: Entry<(I::Item,), Output = R>,
-        I::Item: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        I::Item: Argument,
+        R: Returned,
     {
+        const { call::refuse_captures::<F>() };
         ImapUnordered::new(self, chunk_of::<F, (I::Item,), R>(function), items.into_iter())
     }
 }

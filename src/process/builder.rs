@@ -1,6 +1,7 @@
 //! `Builder`: all that can be said about a child before it is started.
 
-use super::call::{Entry, Trampoline, trampoline};
+use super::argument::{Argument, Returned};
+use super::call::{self, Entry, Trampoline, trampoline};
 use super::child::{self, AtEnd, Core};
 use super::environment::Environment;
 use super::handle::Process;
@@ -15,7 +16,6 @@ use crate::primitive::{AtomicU64, Ordering, crash_point};
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{spawn, surroundings};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -248,8 +248,19 @@ impl Builder {
     pub fn spawn<F, Args, R>(self, function: F, arguments: Args) -> Result<Process<R>>
     where
         F: Entry<Args, Output = R>,
-        Args: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        Args: Argument,
+        R: Returned,
+    {
+        const { call::refuse_captures::<F>() };
+        self.begin(function, arguments)
+    }
+
+    /// As [`spawn`](Self::spawn), for callers that have refused captures.
+    pub(super) fn begin<F, Args, R>(self, function: F, arguments: Args) -> Result<Process<R>>
+    where
+        F: Entry<Args, Output = R>,
+        Args: Argument,
+        R: Returned,
     {
         self.start(trampoline::<F, Args, R>(function), &arguments)
     }
@@ -297,7 +308,7 @@ impl Builder {
     pub fn fork<F, R>(self, closure: F) -> Result<Process<R>>
     where
         F: FnOnce() -> R + Send + 'static,
-        R: Serialize + DeserializeOwned,
+        R: Returned,
     {
         fork::check_loans()?;
         let plan = self.plan()?;

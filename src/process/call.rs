@@ -24,15 +24,14 @@ mod sealed {
 ///
 /// ```
 /// use procshare::Process;
-/// use procshare::process::Entry;
-/// use serde::{Serialize, de::DeserializeOwned};
+/// use procshare::process::{Argument, Entry, Returned};
 ///
 /// /// Runs a function elsewhere and waits for what it returns.
 /// fn call<F, Args, R>(function: F, arguments: Args) -> procshare::Result<R>
 /// where
 ///     F: Entry<Args, Output = R>,
-///     Args: Serialize + DeserializeOwned,
-///     R: Serialize + DeserializeOwned,
+///     Args: Argument,
+///     R: Returned,
 /// {
 ///     Ok(Process::spawn(function, arguments)?.join()?)
 /// }
@@ -103,19 +102,19 @@ where
     Args: DeserializeOwned,
     R: Serialize,
 {
-    assert_no_bytes::<F>();
     run::<F, Args, R>
 }
 
-/// Refuses, at compile time, functions whose type does not say all about them.
-pub(crate) const fn assert_no_bytes<F>() {
-    const {
-        assert!(
-            size_of::<F>() == 0,
-            "a child process cannot receive captured variables or function pointers: name a function, or a closure \
-             that captures nothing, and pass all else as arguments"
-        );
-    }
+/// Refuses functions whose type does not say all about them.
+///
+/// Whoever takes a function from a caller evaluates this in a constant of its own: then the compiler, which knows what a
+/// closure has captured only once it builds the program, names the caller's line.
+pub(crate) const fn refuse_captures<F>() {
+    assert!(
+        size_of::<F>() == 0,
+        "a child process cannot receive captured variables or function pointers: name a function, or a closure \
+         that captures nothing, and pass all else as arguments"
+    );
 }
 
 /// A value of a function's type, which has no bytes.
@@ -124,7 +123,7 @@ pub(crate) const fn assert_no_bytes<F>() {
 ///
 /// There has been a value of this type, in this process or in one that runs the same program.
 pub(crate) unsafe fn summon<F: Copy>() -> F {
-    assert_no_bytes::<F>();
+    const { refuse_captures::<F>() };
     // SAFETY: F has no bytes, so any aligned address holds one, and is inhabited, says the caller. F is Copy, so there may
     // be any number of its values.
     unsafe { NonNull::<F>::dangling().read() }

@@ -118,9 +118,10 @@ fn remember(way: Way) {
 /// This process's own executable.
 pub(super) fn executable() -> Result<&'static Executable> {
     static OWN: OnceLock<Option<Executable>> = OnceLock::new();
-    OWN.get_or_init(Executable::own)
-        .as_ref()
-        .ok_or_else(|| Error::new(ErrorKind::Unsupported, "where this program's code lies cannot be told"))
+    OWN.get_or_init(Executable::own).as_ref().ok_or_else(|| {
+        let message = "where this program's code lies cannot be told: procshare works on Linux only so far, with /proc";
+        Error::new(ErrorKind::Unsupported, message)
+    })
 }
 
 /// Lets child processes begin here.

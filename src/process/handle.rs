@@ -1,7 +1,8 @@
 //! `Process<R>`: a child, and how it ends.
 
+use super::argument::{Argument, Returned};
 use super::builder::Builder;
-use super::call::Entry;
+use super::call::{self, Entry};
 use super::child::{Child, Core};
 use super::join_error::JoinError;
 use super::mailbox::{Answer, Mailbox};
@@ -10,7 +11,6 @@ use crate::error::{ErrorKind, Result};
 use crate::primitive::Deadline;
 use crate::sys::map::OwnedFd;
 use crate::sys::spawn::{End, Signal};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::marker::PhantomData;
@@ -93,7 +93,7 @@ impl Process<()> {
     }
 }
 
-impl<R: Serialize + DeserializeOwned> Process<R> {
+impl<R: Returned> Process<R> {
     /// Starts a child process that calls `function` with `arguments`, a tuple.
     ///
     /// The program's own executable is started again, and comes to the function through
@@ -128,9 +128,10 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
     pub fn spawn<F, Args>(function: F, arguments: Args) -> Result<Self>
     where
         F: Entry<Args, Output = R>,
-        Args: Serialize + DeserializeOwned,
+        Args: Argument,
     {
-        Builder::default().spawn(function, arguments)
+        const { call::refuse_captures::<F>() };
+        Builder::default().begin(function, arguments)
     }
 
     /// Copies this process; the copy calls the closure, with all that it has captured.

@@ -7,6 +7,7 @@
 //! | question | answer |
 //! |---|---|
 //! | which functions | plain functions and closures that capture nothing: see [`Entry`]; [`Process::fork`](crate::Process::fork) takes any closure |
+//! | which arguments and results | what serde encodes, and what owns its data: see [`Argument`] and [`Returned`] |
 //! | what a child inherits | environment, working folder, standard streams, and of the descriptors that close on `exec` only its own |
 //! | how a child ends | as a value: its result, or a [`JoinError`](crate::JoinError) |
 //! | what if the parent ends first | the child runs on, unless it is a [`daemon`](Builder::daemon) |
@@ -28,6 +29,7 @@
 //! signal handlers too; only blocked signals are let through. It leaves without running the destructors or exit handlers
 //! of its parent.
 
+mod argument;
 mod builder;
 pub(crate) mod call;
 mod child;
@@ -53,6 +55,7 @@ mod spawn;
 pub(crate) mod transfer;
 mod watch;
 
+pub use argument::{Argument, Returned};
 pub use builder::Builder;
 pub use call::Entry;
 pub use child::{Child, active_children};

@@ -1,14 +1,13 @@
 //! `scope`: children that have ended when a closure's caller goes on.
 
+use super::argument::{Argument, Returned};
 use super::builder::Builder;
-use super::call::Entry;
+use super::call::{self, Entry};
 use super::child::Core;
 use super::handle::{Process, result_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::Deadline;
 use parking_lot::Mutex;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -113,10 +112,13 @@ impl Scope {
     pub fn spawn<F, Args, R>(&self, function: F, arguments: Args) -> Result<Process<R>>
     where
         F: Entry<Args, Output = R>,
-        Args: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        Args: Argument,
+        R: Returned,
     {
-        self.start(Builder::default(), function, arguments)
+        const { call::refuse_captures::<F>() };
+        Builder::default()
+            .begin(function, arguments)
+            .map(|child| self.enter(child))
     }
 
     /// Starts a child as the builder says.
@@ -142,10 +144,11 @@ impl Scope {
     pub fn start<F, Args, R>(&self, builder: Builder, function: F, arguments: Args) -> Result<Process<R>>
     where
         F: Entry<Args, Output = R>,
-        Args: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        Args: Argument,
+        R: Returned,
     {
-        builder.spawn(function, arguments).map(|child| self.enter(child))
+        const { call::refuse_captures::<F>() };
+        builder.begin(function, arguments).map(|child| self.enter(child))
     }
 
     /// Copies this process, as [`Process::fork`] does.
@@ -167,7 +170,7 @@ impl Scope {
     pub fn fork<F, R>(&self, closure: F) -> Result<Process<R>>
     where
         F: FnOnce() -> R + Send + 'static,
-        R: Serialize + DeserializeOwned,
+        R: Returned,
     {
         Builder::default().fork(closure).map(|child| self.enter(child))
     }

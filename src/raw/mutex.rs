@@ -16,7 +16,8 @@
 //!
 //! # Invariants
 //!
-//! - M1. Only the thread named in the word moves it to free, and only once: `unlock` compares the whole id.
+//! - M1. Only who locked as the thread named in the word, or was given its proof of that by it, moves the word to free, and
+//!   only once: `unlock` compares the whole id. The thread's end frees nothing, only its process's end does.
 //! - M2. A sleeper has raised the bell before it looked at the word for the last time; whoever frees the word rings.
 //! - M3. Whoever was woken raises the bell again, and rings when it unlocks or gives up: others may sleep still.
 //! - M4. A living owner's word is never taken: take-over follows proof of death, and compares the whole word.
@@ -152,7 +153,7 @@ impl RawMutex {
     }
 
     /// Whether the calling process is the one that locked as `owner`: false in a fork child that inherited a guard.
-    /// Guards stay on their thread, so the thread needs no comparing.
+    /// A guard may have moved to another thread of it, so threads are not compared.
     #[inline]
     pub(crate) fn is_caller(owner: OwnerId) -> bool {
         is_current_process(owner)

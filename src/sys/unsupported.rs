@@ -23,6 +23,14 @@ pub(crate) fn errno_is(_error: &io::Error, _errno: Errno) -> bool {
     false
 }
 
+/// The error of whatever this backend cannot do.
+fn linux_only() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "procshare works on 64-bit Linux only so far",
+    )
+}
+
 pub(crate) mod barrier {
     //! Reaches nobody, so every thread fences for itself.
 
@@ -173,7 +181,7 @@ pub(crate) mod identity {
 
     /// Reports `Unsupported`: nothing is wiped on fork.
     pub(crate) fn fork_word() -> io::Result<&'static AtomicU64> {
-        Err(io::ErrorKind::Unsupported.into())
+        Err(super::linux_only())
     }
 
     /// Ends this process without running a destructor.
@@ -260,6 +268,12 @@ pub(crate) mod map {
         #[derive(Debug)]
         pub(crate) struct OwnedFd(Infallible);
 
+        impl OwnedFd {
+            pub(crate) fn try_clone(&self) -> std::io::Result<Self> {
+                match self.0 {}
+            }
+        }
+
         #[derive(Clone, Copy, Debug)]
         pub(crate) struct BorrowedFd<'a>(Infallible, PhantomData<&'a ()>);
 
@@ -270,6 +284,12 @@ pub(crate) mod map {
         impl AsFd for OwnedFd {
             fn as_fd(&self) -> BorrowedFd<'_> {
                 match self.0 {}
+            }
+        }
+
+        impl<T: AsFd> AsFd for std::sync::Arc<T> {
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                (**self).as_fd()
             }
         }
 
@@ -316,7 +336,7 @@ pub(crate) mod map {
     }
 
     fn unsupported<T>() -> io::Result<T> {
-        Err(io::ErrorKind::Unsupported.into())
+        Err(super::linux_only())
     }
 
     /// Reports `Unsupported`.
@@ -501,6 +521,7 @@ pub(crate) mod descriptor {
 }
 
 #[cfg(feature = "process")]
+#[path = "unsupported/children.rs"]
 mod children;
 #[cfg(feature = "process")]
 pub(crate) use children::{event, executable, fork, privilege, socket, spawn, surroundings};

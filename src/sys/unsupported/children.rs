@@ -1,6 +1,6 @@
 //! What starting children would need.
 
-use super::map;
+use super::{linux_only, map};
 
 pub(crate) mod executable {
     //! Knows nothing of the program, so no function of it can be named.
@@ -51,7 +51,7 @@ pub(crate) mod event {
     use std::io;
 
     fn unsupported<T>() -> io::Result<T> {
-        Err(io::ErrorKind::Unsupported.into())
+        Err(super::linux_only())
     }
 
     /// Reports `Unsupported`.
@@ -95,7 +95,7 @@ pub(crate) mod spawn {
     }
 
     fn unsupported<T>() -> io::Result<T> {
-        Err(io::ErrorKind::Unsupported.into())
+        Err(super::linux_only())
     }
 
     /// Reports `Unsupported`.
@@ -163,7 +163,7 @@ pub(crate) mod spawn {
 
     /// Returns `Unsupported`.
     pub(crate) fn too_many_descriptors() -> io::Error {
-        io::ErrorKind::Unsupported.into()
+        super::linux_only()
     }
 }
 
@@ -183,7 +183,7 @@ pub(crate) mod fork {
     /// # Safety
     /// Nothing happens.
     pub(crate) unsafe fn fork() -> io::Result<Option<u32>> {
-        Err(io::ErrorKind::Unsupported.into())
+        Err(super::linux_only())
     }
 
     /// Reports `Unsupported`.
@@ -191,7 +191,7 @@ pub(crate) mod fork {
     /// # Safety
     /// Nothing happens.
     pub(crate) unsafe fn clone_sibling(_note: BorrowedFd<'_>, _offset: usize) -> io::Result<Option<u32>> {
-        Err(io::ErrorKind::Unsupported.into())
+        Err(super::linux_only())
     }
 
     /// Returns false.
@@ -222,7 +222,7 @@ pub(crate) mod socket {
     }
 
     fn unsupported<T>() -> io::Result<T> {
-        Err(io::ErrorKind::Unsupported.into())
+        Err(super::linux_only())
     }
 
     /// Reports `Unsupported`.
@@ -267,7 +267,7 @@ pub(crate) mod surroundings {
     pub(crate) const STREAMS: [Stream; 3] = [Stream::In, Stream::Out, Stream::Err];
 
     fn unsupported<T>() -> io::Result<T> {
-        Err(io::ErrorKind::Unsupported.into())
+        Err(super::linux_only())
     }
 
     /// Reports `Unsupported`.
