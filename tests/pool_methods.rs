@@ -139,9 +139,26 @@ fn jobs_run_and_handles_arrive() {
         assert_eq!(counter.get(), 20);
         let panicked = pool.apply(|| -> u8 { panic!("on purpose") }, ());
         assert!(matches!(panicked, Err(JobError::Panicked { message, .. }) if message == "on purpose"));
+        let (place, error) = (
+            line!() + 1,
+            pool.apply(|| -> u8 { [0][usize::from(unknown())] }, ()).unwrap_err(),
+        );
+        assert!(
+            error.to_string().contains(&format!(" at {}:{place}: ", file!())),
+            "{error}"
+        );
+        let JobError::Panicked { file, line, .. } = error else {
+            unreachable!("{error}")
+        };
+        assert_eq!((file.as_deref(), line), (Some(file!()), Some(place)));
         let name = || procshare::process::current().name().to_owned();
         assert!(pool.apply(name, ()).unwrap().starts_with("PoolWorker-"));
     });
+}
+
+/// What the compiler does not know.
+fn unknown() -> u8 {
+    std::hint::black_box(1)
 }
 
 #[procshare::test]

@@ -1,7 +1,6 @@
 //! `JobError`: why a job gave no result.
 
 use crate::error::{Error, ErrorKind};
-use crate::process::PanicMessage;
 use std::fmt;
 
 /// Tells why a job of a [`Pool`](crate::Pool) gave no result.
@@ -25,8 +24,12 @@ use std::fmt;
 pub enum JobError {
     /// The function panicked with these words.
     Panicked {
-        /// What it said, and where.
-        message: PanicMessage,
+        /// What it said.
+        message: String,
+        /// The source file it panicked in; unknown of a panic that ran no panic hook, as that of `resume_unwind`.
+        file: Option<String>,
+        /// The line in that file.
+        line: Option<u32>,
         /// The process it ran in, which goes on.
         worker: u32,
     },
@@ -83,9 +86,13 @@ impl JobError {
 impl fmt::Display for JobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            JobError::Panicked { message, worker } => {
-                write!(f, "the job panicked in worker {worker}{}: {message}", message.at())
-            }
+            JobError::Panicked {
+                message,
+                file: Some(file),
+                line: Some(line),
+                worker,
+            } => write!(f, "the job panicked in worker {worker} at {file}:{line}: {message}"),
+            JobError::Panicked { message, worker, .. } => write!(f, "the job panicked in worker {worker}: {message}"),
             JobError::WorkerDied {
                 signal: Some(signal),
                 worker,

@@ -9,7 +9,7 @@
 use super::job_error::JobError;
 use crate::error::ErrorKind;
 use crate::layout::encoding::{decode, encode};
-use crate::process::PanicMessage;
+use crate::process::panic::Panic;
 use serde::de::DeserializeOwned;
 
 /// What a record says of its item.
@@ -122,10 +122,16 @@ impl Record<'_> {
             Tag::Value => decode(self.bytes).map_err(|reason| {
                 JobError::Encoding(format!("the result cannot be decoded as the type it has: {reason}"))
             }),
-            Tag::Panicked => Err(JobError::Panicked {
-                message: PanicMessage::from_bytes(self.bytes),
-                worker,
-            }),
+            Tag::Panicked => {
+                let Panic { words, place } = Panic::from_bytes(self.bytes);
+                let (file, line) = place.map(|place| (place.file, place.line)).unzip();
+                Err(JobError::Panicked {
+                    message: words,
+                    file,
+                    line,
+                    worker,
+                })
+            }
             Tag::Refused => {
                 let why = decode::<(ErrorKind, String)>(self.bytes);
                 let (kind, text) = why.unwrap_or_else(|_| (ErrorKind::Encoding, "nobody can tell why".to_owned()));
@@ -196,8 +202,13 @@ mod tests {
             }
             let record = Records::new(&bytes, timed).next().unwrap();
             assert_eq!(record.times, times.unwrap_or_default());
-            let message = "words".into();
-            assert_eq!(record.read::<u8>(7), Err(JobError::Panicked { message, worker: 7 }));
+            let panicked = JobError::Panicked {
+                message: "words".to_owned(),
+                file: None,
+                line: None,
+                worker: 7,
+            };
+            assert_eq!(record.read::<u8>(7), Err(panicked));
         }
     }
 }

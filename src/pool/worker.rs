@@ -7,7 +7,7 @@ use super::records::{MOST_HEADER, Tag, Times, refusal, take, take_varint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{Ordering, crash_point};
 use crate::process::call::{self, Entry};
-use crate::process::panic::{PanicMessage, note_places};
+use crate::process::panic::Panic;
 use crate::process::transfer::{self, Descriptor, Table};
 use crate::segment::Segment;
 use crate::sys::map::{AsFd, OwnedFd};
@@ -132,7 +132,7 @@ where
         match catch_unwind(AssertUnwindSafe(work)) {
             Ok(Ok(())) => run.answer(Tag::Value, &mut result),
             Ok(Err(error)) => run.refuse(&error),
-            Err(payload) => run.answer(Tag::Panicked, &mut with_room(&PanicMessage::caught(payload).to_bytes())),
+            Err(payload) => run.answer(Tag::Panicked, &mut with_room(&Panic::caught(payload).to_bytes())),
         }
     }
 }
@@ -150,7 +150,6 @@ struct Worker {
 
 /// A worker's life.
 pub(super) fn work(setup: Setup) -> Result<()> {
-    note_places();
     let spill = setup.spill.0.clone();
     let memory = Memory::open(&setup.segment, setup.shape, spill)?;
     let seat = setup.seat as usize;

@@ -2,7 +2,7 @@
 
 use super::entry;
 use super::mailbox::Answer;
-use super::panic::{PanicMessage, note_places};
+use super::panic::Panic;
 use super::transfer::{self, Arrivals};
 use crate::error::{Error, ErrorKind, Result};
 use serde::Serialize;
@@ -163,11 +163,10 @@ where
     Args: DeserializeOwned,
     R: Serialize,
 {
-    note_places();
     let arguments = match catch_unwind(AssertUnwindSafe(|| transfer::unpack::<Args>(arguments, arrivals))) {
         Ok(Ok(arguments)) => arguments,
         Ok(Err(error)) => return refusal(&error),
-        Err(payload) => return Answer::Panicked(PanicMessage::caught(payload)),
+        Err(payload) => return Answer::Panicked(Panic::caught(payload)),
     };
     // SAFETY: the parent had a value of F when it took this function's address. A captured value without bytes is made
     // anew, which the documentation of `Process::spawn` says.
@@ -177,11 +176,10 @@ where
 
 /// What comes of a call.
 pub(super) fn answer<R: Serialize>(call: impl FnOnce() -> R) -> Answer {
-    note_places();
     match catch_unwind(AssertUnwindSafe(|| transfer::pack_result(&call()))) {
         Ok(Ok(bytes)) => Answer::Value(bytes),
         Ok(Err(error)) => refusal(&error),
-        Err(payload) => Answer::Panicked(PanicMessage::caught(payload)),
+        Err(payload) => Answer::Panicked(Panic::caught(payload)),
     }
 }
 

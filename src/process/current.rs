@@ -1,6 +1,6 @@
 //! `current`: who this process is among the processes of the program.
 
-use super::panics;
+use super::panic;
 use parking_lot::Mutex;
 use std::thread::ThreadId;
 
@@ -25,7 +25,7 @@ pub(super) fn begin(name: String) {
         name,
         thread: std::thread::current().id(),
     });
-    panics::name();
+    panic::put_hook();
 }
 
 /// Whether that thread runs this child's function.

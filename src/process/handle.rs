@@ -314,7 +314,7 @@ pub(super) fn result_of(end: End, answer: Answer) -> Result<Vec<u8>, JoinError> 
     }
     match answer {
         Answer::Value(bytes) => Ok(bytes),
-        Answer::Panicked(message) => Err(JoinError::Panicked(message)),
+        Answer::Panicked(panic) => Err(JoinError::Panicked(panic.words)),
         Answer::Encoding(text) => Err(JoinError::Encoding(text)),
         Answer::NotTransferable(text) => Err(JoinError::NotTransferable(text)),
         Answer::NotStarted(text) => Err(JoinError::NotStarted(text)),

@@ -1,6 +1,5 @@
 //! `JoinError`: how a child ended, if not with a result.
 
-use super::panic::PanicMessage;
 use crate::error::{Error, ErrorKind};
 use std::fmt;
 
@@ -22,8 +21,8 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// The function panicked with these words, which also tell where.
-    Panicked(PanicMessage),
+    /// The function panicked with these words.
+    Panicked(String),
     /// A signal ended the child.
     Signaled(i32),
     /// The child ended itself with this exit status before the function returned.
@@ -47,7 +46,7 @@ pub enum JoinError {
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            JoinError::Panicked(message) => write!(f, "the child panicked{}: {message}", message.at()),
+            JoinError::Panicked(message) => write!(f, "the child panicked: {message}"),
             JoinError::Signaled(signal) => write!(f, "signal {signal} ended the child"),
             JoinError::Exited(code) => write!(f, "the child exited with status {code}"),
             JoinError::TimedOut => f.write_str("the child still ran when the time limit passed"),

@@ -10,7 +10,7 @@
 //!
 //! One word of the header is for a start by a server: the child's id, which the kernel writes while it makes the child.
 
-use super::panic::PanicMessage;
+use super::panic::Panic;
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{descriptor, identity, liveness, map, memory};
 use std::borrow::Cow;
@@ -47,7 +47,7 @@ pub(crate) enum Answer {
     /// What the function returned, encoded.
     Value(Vec<u8>),
     /// The function panicked.
-    Panicked(PanicMessage),
+    Panicked(Panic),
     /// Arguments could not be decoded, or the result not encoded.
     Encoding(String),
     /// The result holds a handle.
@@ -99,7 +99,7 @@ impl Answer {
             POSTED => Answer::Unread,
             BEGUN => Answer::Begun,
             VALUE => Answer::Value(bytes),
-            PANICKED => Answer::Panicked(PanicMessage::from_bytes(&bytes)),
+            PANICKED => Answer::Panicked(Panic::from_bytes(&bytes)),
             ENCODING => Answer::Encoding(text(bytes)),
             NOT_TRANSFERABLE => Answer::NotTransferable(text(bytes)),
             NOT_STARTED => Answer::NotStarted(text(bytes)),

@@ -148,7 +148,7 @@ fn a_job_beyond_the_limit_of_file_sizes_is_an_error() {
 fn a_picture_beyond_the_limit_of_file_sizes_is_an_error() {
     alone(|| {
         let pool = Pool::builder().workers(1).timeline(true).build().unwrap();
-        pool.map(|a: u8| a, 0..10);
+        let _ = pool.map(|a: u8| a, 0..10);
         limit(libc::RLIMIT_FSIZE, 100);
         let path = std::env::temp_dir().join(crate::common::unique("picture"));
         let error = pool.timeline().write_svg(&path).unwrap_err();
