@@ -456,23 +456,28 @@ fn peers_yet_to_come_can_be_waited_for() {
 }
 
 #[test]
-fn threads_share_a_handle_or_have_their_own() {
+fn threads_that_take_part_have_a_handle_each() {
     let _watchdog = watchdog(60);
     let queue = queue(16);
-    // What is shared puts and gets, whichever thread comes first.
+    // A handle puts and gets, whichever thread comes first; threads that share it are one, so they do not wait for each other.
     queue.put(0).unwrap();
-    assert_eq!(queue.get(), Ok(0));
+    assert_eq!(
+        thread::scope(|scope| scope.spawn(|| queue.get()).join().unwrap()),
+        Ok(0)
+    );
+    let full = thread::scope(|scope| scope.spawn(|| queue.put_all(0..17)).join().unwrap()).unwrap_err();
+    assert!(matches!(full, SendError::Disconnected(left) if left == [16]));
+    assert_eq!(queue.get_up_to(16).unwrap().count(), 16);
     let total: u64 = thread::scope(|scope| {
-        let getters: Vec<_> = (0..2)
-            .map(|_| scope.spawn(|| queue.iter().map(Result::unwrap).sum::<u64>()))
-            .collect();
-        let shared = scope.spawn(|| (0..1000).try_for_each(|item| queue.put(item)));
-        let own = queue.clone();
-        let owned = scope.spawn(move || own.put_all(1000..2000));
-        shared.join().unwrap().unwrap();
-        owned.join().unwrap().unwrap();
+        let getters = [queue.clone(), queue.clone()];
+        let getters = getters.map(|own| scope.spawn(move || own.iter().map(Result::unwrap).sum::<u64>()));
+        let (one, other) = (queue.clone(), queue.clone());
+        let one = scope.spawn(move || (0..1000).try_for_each(|item| one.put(item)));
+        let other = scope.spawn(move || other.put_all(1000..2000));
+        one.join().unwrap().unwrap();
+        other.join().unwrap().unwrap();
         queue.close();
-        getters.into_iter().map(|getter| getter.join().unwrap()).sum()
+        getters.map(|getter| getter.join().unwrap()).iter().sum()
     });
     assert_eq!(total, (0..2000).sum());
 }

@@ -4,14 +4,28 @@ use crate::Scene;
 use crate::forked::state_of;
 use crate::peer::{Calls, Peer, SHORT, STOP, die_with_parent, signal, until_stopped};
 use crate::role::{Folder, Role, listen, say};
-use procshare::{Capacity, Process, RecvError, Segment, SendError, SharedQueue};
+use procshare::{Process, RecvError, Segment, SendError, SharedQueue};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// A number, and bytes of it: as many as no queue has room for in its ring, if the number is large.
+type Item = (u64, Vec<u8>);
+const LARGE: u64 = 1000;
+
+fn item(number: u64) -> Item {
+    let length = if number >= LARGE { 100_000 } else { number % 30 };
+    (number, vec![number as u8; length as usize])
+}
+
+fn number_of(found: Item) -> u64 {
+    assert_eq!(found, item(found.0), "torn");
+    found.0
+}
+
 const SEGMENT: &str = "shared";
-const ITEMS: u64 = 6;
+const ITEMS: usize = 6;
 /// Long enough for everybody.
 const LATE: Duration = Duration::from_secs(30);
 
@@ -38,6 +52,28 @@ pub(crate) const SCENES: &[Scene] = &[
             "queue.get.unlocked",
         ],
         play: |at| beside_each(at, |stage| stage.peer("get one", at)),
+    },
+    Scene {
+        name: "putter of a large item",
+        points: &["queue.put.outside", "queue.put.copied", "queue.put.published"],
+        play: |at| beside_each(at, |stage| stage.peer("put a large one", at)),
+    },
+    Scene {
+        name: "getter of a large item",
+        points: &["queue.get.returned", "queue.get.taken"],
+        play: |at| {
+            beside_each(at, |stage| {
+                while stage
+                    .queue
+                    .try_get()
+                    .map(|found| stage.got.push(number_of(found)))
+                    .is_ok()
+                {}
+                stage.queue.put(item(LARGE)).unwrap();
+                stage.put.push(LARGE);
+                stage.peer("get one", at)
+            })
+        },
     },
     Scene {
         name: "closer",
@@ -88,11 +124,12 @@ pub(crate) const SCENES: &[Scene] = &[
 
 pub(crate) const ROLES: &[(&str, Role)] = &[
     ("put one", |arguments| put_one(open(arguments))),
+    ("put a large one", |arguments| put(open(arguments), LARGE)),
     ("get one", |arguments| {
         let queue = open(arguments);
         let _company = queue.clone();
         say(&thread_id().to_string());
-        let _ = queue.get().inspect(|item| say(&format!("got {item}")));
+        let _ = queue.get().inspect(|found| say(&format!("got {}", found.0)));
     }),
     ("close", |arguments| open(arguments).close()),
     ("come and go", |arguments| {
@@ -106,7 +143,7 @@ pub(crate) const ROLES: &[(&str, Role)] = &[
         // The child does not stop where its parent does.
         let builder = Process::builder().daemon(true).env_remove(STOP);
         builder
-            .spawn(|_: SharedQueue<u64>| (), (queue,))
+            .spawn(|_: SharedQueue<Item>| (), (queue,))
             .unwrap()
             .join()
             .unwrap();
@@ -119,17 +156,21 @@ pub(crate) const ROLES: &[(&str, Role)] = &[
     }),
 ];
 
-fn open(arguments: &[String]) -> SharedQueue<u64> {
+fn open(arguments: &[String]) -> SharedQueue<Item> {
     die_with_parent();
     let segment = Segment::builder().folder(&arguments[0]).open(SEGMENT).unwrap();
     segment.open_queue("queue").unwrap()
 }
 
-fn put_one(queue: SharedQueue<u64>) {
+fn put_one(queue: SharedQueue<Item>) {
+    put(queue, 11);
+}
+
+fn put(queue: SharedQueue<Item>, number: u64) {
     let _company = queue.clone();
     say(&thread_id().to_string());
-    if queue.put(11).is_ok() {
-        say("put 11");
+    if queue.put(item(number)).is_ok() {
+        say(&format!("put {number}"));
     }
 }
 
@@ -149,9 +190,9 @@ fn until_asleep(pid: u32, tid: u32) {
 struct Stage {
     folder: Folder,
     segment: Segment,
-    queue: SharedQueue<u64>,
+    queue: SharedQueue<Item>,
     /// Those that have yet to play a role.
-    spare: Vec<SharedQueue<u64>>,
+    spare: Vec<SharedQueue<Item>>,
     put: Vec<u64>,
     got: Vec<u64>,
 }
@@ -159,15 +200,13 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         let folder = Folder::new();
-        let segment = folder.builder().create(SEGMENT).unwrap();
-        let queue: SharedQueue<u64> = segment
-            .queue("queue", Capacity::items(ITEMS as usize).bytes(4096))
-            .unwrap();
+        let segment = folder.builder().capacity(1 << 20).create(SEGMENT).unwrap();
+        let queue: SharedQueue<Item> = segment.queue("queue", ITEMS).unwrap();
         let spare = (0..6).map(|_| queue.clone()).collect();
-        for item in 1..=3 {
-            queue.put(item).unwrap();
+        for number in 1..=3 {
+            queue.put(item(number)).unwrap();
         }
-        assert_eq!(queue.get(), Ok(1));
+        assert_eq!(queue.get(), Ok(item(1)));
         Stage {
             folder,
             segment,
@@ -186,7 +225,13 @@ impl Stage {
     fn sleeper(&mut self, at: &str, role: &str) -> Peer {
         let for_items = role == "get one";
         loop {
-            while for_items && self.queue.try_get().map(|item| self.got.push(item)).is_ok() {}
+            while for_items
+                && self
+                    .queue
+                    .try_get()
+                    .map(|found| self.got.push(number_of(found)))
+                    .is_ok()
+            {}
             while !for_items && self.put_next() {}
             let mut peer = self.peer(role, at);
             let thread = peer.actor.hear().parse().unwrap();
@@ -195,7 +240,7 @@ impl Stage {
             match (peer.is_stopped(), for_items) {
                 (true, _) => return peer,
                 (false, true) => assert!(self.put_next()),
-                (false, false) => self.got.push(self.queue.try_get().unwrap()),
+                (false, false) => self.got.push(number_of(self.queue.try_get().unwrap())),
             }
             if until_stopped(peer.actor.id()) {
                 return peer;
@@ -206,17 +251,22 @@ impl Stage {
 
     /// Puts a number of its own, if there is room.
     fn put_next(&mut self) -> bool {
-        let item = 100 + self.put.len() as u64;
-        let is_put = self.queue.try_put(item).is_ok();
+        let number = 100 + self.put.len() as u64;
+        let is_put = self.queue.try_put(item(number)).is_ok();
         if is_put {
-            self.put.push(item);
+            self.put.push(number);
         }
         is_put
     }
 
     /// A peer that wakes a thread of ours.
     fn waker(&mut self, at: &str) -> Peer {
-        while self.queue.try_get().map(|item| self.got.push(item)).is_ok() {}
+        while self
+            .queue
+            .try_get()
+            .map(|found| self.got.push(number_of(found)))
+            .is_ok()
+        {}
         let mut peer = self.peer("put when told", at);
         assert_eq!(peer.actor.hear(), "here");
         let taker = self.spare.pop().unwrap();
@@ -227,7 +277,7 @@ impl Stage {
         });
         until_asleep(std::process::id(), told.recv().unwrap());
         peer.actor.tell("now");
-        self.got.push(taking.join().unwrap().unwrap());
+        self.got.push(number_of(taking.join().unwrap().unwrap()));
         peer
     }
 
@@ -235,8 +285,8 @@ impl Stage {
     fn hear(&mut self, peer: &mut Peer) {
         while let Some(said) = peer.actor.hear_or_end() {
             match said.split_once(' ') {
-                Some(("put", item)) => self.put.push(item.parse().unwrap()),
-                Some(("got", item)) => self.got.push(item.parse().unwrap()),
+                Some(("put", number)) => self.put.push(number.parse().unwrap()),
+                Some(("got", number)) => self.got.push(number.parse().unwrap()),
                 // What it says before it begins.
                 _ => {}
             }
@@ -246,8 +296,8 @@ impl Stage {
 
     /// Nothing is lost, nothing comes twice, and nobody is left.
     fn ends(mut self, calls: Calls<'_>) {
-        while let Ok(item) = calls.at_once("SharedQueue::try_get, afterwards", || self.queue.try_get()) {
-            self.got.push(item);
+        while let Ok(found) = calls.at_once("SharedQueue::try_get, afterwards", || self.queue.try_get()) {
+            self.got.push(number_of(found));
         }
         self.put.sort_unstable();
         self.got.sort_unstable();
@@ -263,17 +313,17 @@ impl Stage {
         assert!(folder.names().is_empty(), "{}: left {:?}", calls.0, folder.names());
     }
 
-    fn note_put<T: std::fmt::Debug>(&mut self, item: u64, outcome: Result<(), SendError<T>>) {
+    fn note_put(&mut self, number: u64, outcome: Result<(), SendError<Item>>) {
         match outcome {
-            Ok(()) => self.put.push(item),
+            Ok(()) => self.put.push(number),
             Err(SendError::Full(_) | SendError::TimedOut(_) | SendError::Closed(_) | SendError::Disconnected(_)) => {}
             Err(error) => panic!("{error}"),
         }
     }
 
-    fn note_got(&mut self, outcome: Result<u64, RecvError>) {
+    fn note_got(&mut self, outcome: Result<Item, RecvError>) {
         match outcome {
-            Ok(item) => self.got.push(item),
+            Ok(found) => self.got.push(number_of(found)),
             Err(RecvError::Empty | RecvError::TimedOut | RecvError::Closed | RecvError::Disconnected) => {}
             Err(error) => panic!("{error}"),
         }
@@ -302,7 +352,7 @@ fn beside(at: &str, closes: bool, start: impl FnOnce(&mut Stage) -> Peer) {
 fn beside_a_child(at: &str, closes: bool) {
     let (mut stage, calls) = (Stage::new(), Calls(at));
     let builder = Process::builder().daemon(true).env(STOP, at);
-    let put = |queue: SharedQueue<u64>, _other: SharedQueue<u64>| queue.put(11).is_ok();
+    let put = |queue: SharedQueue<Item>, _other: SharedQueue<Item>| queue.put(item(11)).is_ok();
     let handles = (stage.queue.clone(), stage.queue.clone());
     let child = builder.spawn(put, handles).unwrap();
     assert!(until_stopped(child.id()), "{at}: the child has ended");
@@ -324,7 +374,7 @@ fn close(calls: Calls<'_>, stage: &Stage) {
 }
 
 fn every_call(calls: Calls<'_>, stage: &mut Stage) {
-    let looks = |queue: &SharedQueue<u64>| {
+    let looks = |queue: &SharedQueue<Item>| {
         calls.at_once("SharedQueue::len", || {
             (queue.len(), queue.is_empty(), queue.is_full(), queue.is_closed())
         });
@@ -344,14 +394,19 @@ fn every_call(calls: Calls<'_>, stage: &mut Stage) {
     at_the_same_time(calls, stage);
 }
 
-fn puts_and_gets(calls: Calls<'_>, stage: &mut Stage, queue: &SharedQueue<u64>, first: u64) {
+fn puts_and_gets(calls: Calls<'_>, stage: &mut Stage, queue: &SharedQueue<Item>, first: u64) {
     let until = Instant::now() + SHORT;
-    stage.note_put(first, calls.at_once("SharedQueue::try_put", || queue.try_put(first)));
+    stage.note_put(
+        first,
+        calls.at_once("SharedQueue::try_put", || queue.try_put(item(first))),
+    );
     stage.note_got(calls.at_once("SharedQueue::try_get", || queue.try_get()));
-    let put = calls.at_once("SharedQueue::put_timeout", || queue.put_timeout(first + 1, SHORT));
+    let put = calls.at_once("SharedQueue::put_timeout", || queue.put_timeout(item(first + 1), SHORT));
     stage.note_put(first + 1, put);
     stage.note_got(calls.at_once("SharedQueue::get_timeout", || queue.get_timeout(SHORT)));
-    let put = calls.at_once("SharedQueue::put_deadline", || queue.put_deadline(first + 2, until));
+    let put = calls.at_once("SharedQueue::put_deadline", || {
+        queue.put_deadline(item(first + 2), until)
+    });
     stage.note_put(first + 2, put);
     stage.note_got(calls.at_once("SharedQueue::get_deadline", || queue.get_deadline(until)));
 }
@@ -368,7 +423,7 @@ fn at_the_same_time(calls: Calls<'_>, stage: &mut Stage) {
             calls.at_once("SharedQueue::drop", || drop(cloned));
         });
         scope.spawn(|| {
-            let opened = calls.in_the_end("Segment::open_queue", || stage.segment.open_queue::<u64>("queue"));
+            let opened = calls.in_the_end("Segment::open_queue", || stage.segment.open_queue::<Item>("queue"));
             calls.at_once("SharedQueue::drop", || drop(opened));
         });
         scope.spawn(|| {
@@ -378,7 +433,7 @@ fn at_the_same_time(calls: Calls<'_>, stage: &mut Stage) {
         });
         scope.spawn(|| {
             let builder = Process::builder().daemon(true);
-            let spawn = || builder.spawn(|queue: SharedQueue<u64>| queue.len(), (passed,));
+            let spawn = || builder.spawn(|queue: SharedQueue<Item>| queue.len(), (passed,));
             if let Ok(child) = calls.in_the_end("Builder::spawn with a handle", spawn) {
                 let _ = calls.in_the_end("Process::join of who has a handle", || child.join());
             }

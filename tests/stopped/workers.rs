@@ -18,6 +18,8 @@ pub(crate) const SCENES: &[Scene] = &[
     Scene {
         name: "workers",
         points: &[
+            "board.asking",
+            "board.received",
             "board.asleep",
             "board.awake",
             "board.claimed",
@@ -39,7 +41,7 @@ pub(crate) const SCENES: &[Scene] = &[
     },
     Scene {
         name: "a pool's own process",
-        points: &["board.ready", "board.ready:5"],
+        points: &["board.ready", "board.ready:5", "board.handed"],
         play: beside_the_parent,
     },
     Scene {
@@ -52,6 +54,11 @@ pub(crate) const SCENES: &[Scene] = &[
 type Result = (u64, Vec<u8>);
 
 /// Some results are longer than what a slot has room for.
+/// A job that brings a handle along.
+fn count(counter: SharedCounter) -> i64 {
+    counter.increment().unwrap()
+}
+
 fn work(number: u64) -> Result {
     (number, vec![number as u8; if number % 2 == 0 { 20_000 } else { 10 }])
 }
@@ -74,6 +81,7 @@ fn stopped_workers(at: &str) -> (Pool, Vec<Pending<Result>>) {
         if pool.progress().left() < 5 {
             // Of a chunk the second result that is long is the first that fills the window to its end.
             drop(pool.with_chunk_size(4).map_async(work, 0..4));
+            drop(pool.submit(count, (SharedCounter::new(0).unwrap(),)));
             jobs.push(calls.at_once("Pool::submit", || pool.submit(work, (jobs.len() as u64,))));
         }
         std::thread::yield_now();
@@ -192,6 +200,7 @@ fn beside_the_parent(at: &str) {
         let pool = Pool::new(WORKERS).unwrap();
         let results = pool.with_chunk_size(1).map(work, 0..10);
         assert!(results.iter().all(|result| is_right(result.as_ref().unwrap())));
+        assert_eq!(pool.apply(count, (SharedCounter::new(0).unwrap(),)), Ok(1));
         pool.join();
     });
     assert!(until_stopped(parent.id()), "{at}: the parent has ended");

@@ -442,7 +442,7 @@ fn loom_queue_looking_leaves_the_item_to_others() {
         let numbers = Numbers::new(1);
         let looking = process(&numbers, 8, |numbers| {
             let waiting = Waiting::new(Deadline::Never, &|| lives(1));
-            numbers.raw.await_item(numbers.bounds, || Peers, waiting)
+            numbers.raw.await_item(numbers.bounds, &|| Peers, waiting)
         });
         let taking = process(&numbers, CONSUMER, Numbers::take);
         become_owner(1);
