@@ -29,10 +29,10 @@ pub(crate) use latch::RawLatch;
 #[cfg(not(procshare_loom))]
 pub(crate) use latch::words_for;
 pub(crate) use mutex::{Held, RawMutex, Refused};
-#[cfg(all(feature = "messages", not(procshare_loom)))]
-pub(crate) use queue::RawQueue;
 #[cfg(any(feature = "messages", procshare_loom))]
-pub(crate) use queue::{Bounds, Keeper, Moved, Stretch};
+pub(crate) use queue::{Bounds, Moved, Stretch};
+#[cfg(all(feature = "messages", not(procshare_loom)))]
+pub(crate) use queue::{Keeper, RawQueue};
 pub(crate) use ring::{End, Place, RawRing};
 pub(crate) use seat::Role;
 #[cfg(not(procshare_loom))]
