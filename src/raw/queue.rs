@@ -325,6 +325,7 @@ impl RawQueue {
         let tail = Mark(self.tail.mark.load(Ordering::Relaxed));
         // Relaxed: who was told that it is closed was told by other means.
         if self.tail.closing.load(Ordering::Relaxed) != 0 {
+            self.end(guard);
             return Err(Stop::Closed);
         }
         // Relaxed: it was read with Acquire before it was kept here, by this thread or one that held the lock before.
@@ -450,13 +451,24 @@ impl RawQueue {
     /// the producers' lock may be, and may have been stopped.
     #[cold]
     fn close_at(&self, tail: Mark, keeper: &impl Keeper) -> bool {
-        let Ok(_guard) = self.producers.lock(End::Producer, keeper, Deadline::Now) else {
-            return false;
-        };
-        let now = self.tail.mark.load(Ordering::Relaxed);
-        // Release: pairs with the Acquire of whoever takes.
-        self.tail.mark.store(now | CLOSED, Ordering::Release);
-        now & !CLOSED == tail.0
+        match self.producers.lock(End::Producer, keeper, Deadline::Now) {
+            Ok(guard) => self.end(guard) == tail,
+            Err(_) => false,
+        }
+    }
+
+    /// Closes it, which is closing, behind what was put, and returns where that was; gives the producers' lock back. Whoever
+    /// closes may have found the lock held, and others may have begun to sleep since.
+    #[cold]
+    fn end(&self, guard: Guard<'_>) -> Mark {
+        let tail = self.tail.mark.load(Ordering::Relaxed);
+        if tail & CLOSED == 0 {
+            // Release: pairs with the Acquire of whoever takes.
+            self.tail.mark.store(tail | CLOSED, Ordering::Release);
+            drop(guard);
+            self.bells.items.wake_all();
+        }
+        Mark(tail & !CLOSED)
     }
 
     /// Where the producers stand outside the ring; the caller holds their lock.
