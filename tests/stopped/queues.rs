@@ -249,6 +249,16 @@ impl Stage {
         }
     }
 
+    /// Whoever waits has an item to get, or room, whatever the calls have left.
+    fn leaves_something(&mut self) {
+        if self.queue.is_empty() {
+            self.put_next();
+        } else if self.queue.is_full() {
+            let taken = self.queue.try_get();
+            self.note_got(taken);
+        }
+    }
+
     /// Puts a number of its own, if there is room.
     fn put_next(&mut self) -> bool {
         let number = 100 + self.put.len() as u64;
@@ -343,6 +353,7 @@ fn beside(at: &str, closes: bool, start: impl FnOnce(&mut Stage) -> Peer) {
     if closes {
         close(calls, &stage);
     }
+    stage.leaves_something();
     peer.go_on();
     stage.hear(&mut peer);
     stage.ends(calls);
