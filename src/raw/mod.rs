@@ -35,8 +35,10 @@ pub(crate) use queue::{Bounds, Moved, Stretch};
 pub(crate) use queue::{Keeper, RawQueue};
 pub(crate) use ring::{End, Place, RawRing};
 pub(crate) use seat::Role;
+#[cfg(all(feature = "messages", not(procshare_loom)))]
+pub(crate) use seats::MOST_SEATS;
 #[cfg(not(procshare_loom))]
-pub(crate) use seats::{MOST_SEATS, Session, bytes_of_seats};
+pub(crate) use seats::{Session, bytes_of_seats};
 pub(crate) use seats::{NoSeat, RawSeats, Ticket};
 #[cfg(all(feature = "messages", not(procshare_loom)))]
 pub(crate) use trail::{POSITIONS, distance};
