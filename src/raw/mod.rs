@@ -37,9 +37,9 @@ pub(crate) use ring::{End, Place, RawRing};
 pub(crate) use seat::Role;
 #[cfg(all(feature = "messages", not(procshare_loom)))]
 pub(crate) use seats::MOST_SEATS;
+pub(crate) use seats::{NoSeat, RawSeats, Ticket};
 #[cfg(not(procshare_loom))]
 pub(crate) use seats::{Session, bytes_of_seats};
-pub(crate) use seats::{NoSeat, RawSeats, Ticket};
 #[cfg(all(feature = "messages", not(procshare_loom)))]
 pub(crate) use trail::{POSITIONS, distance};
 #[cfg(all(feature = "messages", not(procshare_loom)))]
