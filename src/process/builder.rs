@@ -13,6 +13,7 @@ use super::transfer::{self, Luggage};
 use super::{entry, fork, server};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{AtomicU64, Ordering, crash_point};
+use crate::segment::{UsedName, names_in_use};
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{spawn, surroundings};
 use serde::Serialize;
@@ -332,6 +333,7 @@ impl Builder {
             },
             environment: self.environment,
             folder: self.folder.map(open).transpose()?,
+            names: names_in_use(),
         })
     }
 }
@@ -343,6 +345,8 @@ pub(super) struct Plan {
     pub(super) at_end: AtEnd,
     pub(super) environment: Environment,
     pub(super) folder: Option<OwnedFd>,
+    /// What the child may use as well.
+    names: Vec<UsedName>,
 }
 
 /// What the child is to call, and with what.
@@ -374,7 +378,8 @@ impl Plan {
                 format!("process {pid} is no child of this one"),
             ));
         }
-        let core = Core::new(self.name.clone(), pid, pidfd, mailbox, self.at_end);
+        let names = self.names.clone();
+        let core = Core::new(self.name.clone(), pid, pidfd, mailbox, self.at_end, names);
         child::enter(&core);
         crash_point!("start.named");
         Ok(core)

@@ -3,7 +3,7 @@
 use super::mailbox::{Answer, Mailbox};
 use crate::error::Result;
 use crate::primitive::{Deadline, Home};
-use crate::segment::os_error;
+use crate::segment::{UsedName, os_error};
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::spawn::{self, End, Signal};
 use parking_lot::Mutex;
@@ -48,6 +48,8 @@ pub(super) struct Core {
     /// Taken out by whoever joins.
     mailbox: Mutex<Option<Mailbox>>,
     at_end: Mutex<AtEnd>,
+    /// What it may have used as well, and left behind if it was killed; empty once it is known to have ended.
+    names: Mutex<Vec<UsedName>>,
     home: Origin,
 }
 
@@ -72,7 +74,14 @@ enum State {
 
 impl Core {
     /// `pidfd` is `None` if somebody else was told of its end before we could ask for a descriptor.
-    pub(super) fn new(name: String, pid: u32, pidfd: Option<OwnedFd>, mailbox: Mailbox, at_end: AtEnd) -> Arc<Self> {
+    pub(super) fn new(
+        name: String,
+        pid: u32,
+        pidfd: Option<OwnedFd>,
+        mailbox: Mailbox,
+        at_end: AtEnd,
+        names: Vec<UsedName>,
+    ) -> Arc<Self> {
         let running = pidfd.map(|pidfd| State::Running(Arc::new(pidfd)));
         Arc::new(Core {
             name,
@@ -80,6 +89,7 @@ impl Core {
             state: Mutex::new(running.unwrap_or(State::Ended(End::Unknown))),
             mailbox: Mutex::new(Some(mailbox)),
             at_end: Mutex::new(at_end),
+            names: Mutex::new(names),
             home: Origin::here(),
         })
     }
@@ -113,6 +123,9 @@ impl Core {
             State::Ended(end) => *end,
         };
         *state = State::Ended(end);
+        drop(state);
+        // Locked meanwhile: whoever else is told of the end may end this process.
+        self.names.lock().drain(..).for_each(|name| name.bury());
         Some(end)
     }
 

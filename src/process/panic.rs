@@ -30,8 +30,8 @@ pub(crate) struct Place {
 }
 
 thread_local! {
-    /// Where this thread has panicked last.
-    static LAST: RefCell<Option<Place>> = const { RefCell::new(None) };
+    /// What this thread has panicked with last, and where.
+    static LAST: RefCell<Option<Panic>> = const { RefCell::new(None) };
 }
 
 /// Has panics of this process, and of its copies, noted, and told with the name it then has unless the program tells them
@@ -56,8 +56,9 @@ fn note(info: &PanicHookInfo<'_>) {
         file: place.file().to_owned(),
         line: place.line(),
     });
+    let words = words(info.payload()).to_owned();
     // A thread that ends may have none any more.
-    let _ = LAST.try_with(|last| last.replace(place));
+    let _ = LAST.try_with(|last| last.replace(Some(Panic { words, place })));
 }
 
 fn tell(info: &PanicHookInfo<'_>) {
@@ -99,7 +100,7 @@ fn words(payload: &(dyn Any + Send)) -> &str {
 impl Panic {
     /// The panic this thread has just caught.
     pub(crate) fn caught(payload: Box<dyn Any + Send>) -> Self {
-        let place = LAST.try_with(RefCell::take).ok().flatten();
+        let last = LAST.try_with(RefCell::take).ok().flatten();
         let words = match payload.downcast::<String>() {
             Ok(text) => *text,
             Err(payload) => {
@@ -109,6 +110,8 @@ impl Panic {
                 text
             }
         };
+        // One that was caught before is another panic.
+        let place = last.filter(|last| last.words == words).and_then(|last| last.place);
         Panic { words, place }
     }
 

@@ -5,6 +5,7 @@
 
 use super::Inner;
 use super::lifetime::say_farewell;
+use super::name::SegmentName;
 use crate::primitive::crash_point;
 use crate::sys::descriptor;
 use crate::sys::map::{self, AsFd};
@@ -36,7 +37,33 @@ pub(crate) fn give_names_up() {
         .for_each(|inner| inner.give_name_up());
 }
 
+/// A name that this process has used, and the file it led to.
+#[derive(Debug, Clone)]
+pub(crate) struct UsedName {
+    name: SegmentName,
+    file: (u64, u64),
+}
+
+/// The names this process is attached to by now, as a child that begins now may be.
+pub(crate) fn names_in_use() -> Vec<UsedName> {
+    let named: Vec<_> = NAMED.lock().iter().filter_map(Weak::upgrade).collect();
+    named.iter().filter_map(|inner| inner.used_name()).collect()
+}
+
+impl UsedName {
+    /// Removes the name if its last user was killed: a process that has ended could not do so itself.
+    pub(crate) fn bury(&self) {
+        say_farewell(&self.name, self.file, false);
+    }
+}
+
 impl Inner {
+    fn used_name(&self) -> Option<UsedName> {
+        let name = self.farewell.name.clone()?;
+        let file = self.mortal_file()?;
+        Some(UsedName { name, file })
+    }
+
     fn give_name_up(&self) {
         // In a copy of the process that attached there is nothing to let go of.
         let Some(name) = self.farewell.name.as_ref().filter(|_| self.farewell.is_at_home()) else {
