@@ -145,6 +145,44 @@ fn jobs_of_a_pool_put_into_one_queue() {
     assert_eq!(soon(|| queue.get()), Err(RecvError::Disconnected));
 }
 
+/// A job is not kept waiting by the pool that runs it, nor by those that do as it does.
+#[procshare::test]
+fn jobs_that_nobody_is_left_for_do_not_wait() {
+    let _watchdog = watchdog(60);
+    let pool = Pool::new(2).unwrap();
+    let get = |queue: SharedQueue<i64>| assert_eq!(queue.get(), Err(RecvError::Disconnected));
+    let put = |queue: SharedQueue<i64>| {
+        queue.put(1).unwrap();
+        assert_eq!(queue.put(2), Err(SendError::Disconnected(2)));
+    };
+    let queue = || SharedQueue::new(1).unwrap();
+    soon(|| pool.submit(get, (queue(),)).get().unwrap());
+    soon(|| pool.submit(put, (queue(),)).get().unwrap());
+    let tasks = queue();
+    let both = [(); 2].map(|()| pool.submit(get, (tasks.clone(),)));
+    drop(tasks);
+    soon(|| both.map(|job| job.get().unwrap()));
+    // One job after the other has its own in the same chunk.
+    let chunk = (0..3).map(|_| (queue(),));
+    soon(|| pool.starmap(get, chunk).into_iter().for_each(Result::unwrap));
+}
+
+/// A job that has yet to begin is somebody who may come.
+#[procshare::test]
+fn jobs_that_have_not_begun_are_waited_for() {
+    let _watchdog = watchdog(60);
+    let (queue, go) = (SharedQueue::new(16).unwrap(), Flag::new());
+    let pool = Pool::new(1).unwrap();
+    let first = pool.submit(|go: Flag| go.wait_for(1), (go.clone(),));
+    let second = pool.submit(square, (queue.clone(), 3));
+    assert_eq!(queue.get_timeout(SOON / 2), Err(RecvError::TimedOut));
+    go.raise();
+    assert_eq!(queue.get(), Ok(9));
+    first.get().unwrap();
+    second.get().unwrap();
+    assert_eq!(soon(|| queue.get()), Err(RecvError::Disconnected));
+}
+
 #[procshare::test]
 fn a_forked_child_has_what_it_inherits() {
     let _watchdog = watchdog(60);

@@ -41,8 +41,9 @@ use std::time::{Duration, Instant};
 /// Where nobody else has ever held a handle the peers are yet to come, and calls wait for them, but for calls without a
 /// time limit at a queue that nobody could find: one without a name, made by [`new`](Self::new).
 /// [`wait_for_peers`](Self::wait_for_peers) says of any queue that they are yet to come. A parent that wants its workers
-/// to wait while it has nothing to say keeps a handle it has not used. At most 1024 processes take part at a time, or as
-/// many as [`max_processes`](QueueBuilder::max_processes) says.
+/// to wait while it has nothing to say keeps a handle it has not used. A pool is such a handle for those of its jobs that
+/// have yet to begin, or may be begun anew. At most 1024 processes take part at a time, or as many as
+/// [`max_processes`](QueueBuilder::max_processes) says.
 ///
 /// Of several producers each one's items stay in order. A put that waits for room has no place in a line: where bytes are
 /// named, a large item may wait for long while small ones pass it.

@@ -241,8 +241,10 @@ impl Seat {
         // Read first: who comes after the look at the seats is no proof that others have been there before.
         let (joined, came) = (raw.joined(), raw.came(role));
         let awaited = self.awaited[usize::from(role == Role::Consumer)].load(Ordering::Relaxed);
-        let mine = State(self.state.load(Ordering::Relaxed)).role();
-        raw.has(role, mine, &|| seats.peers())
+        let state = State(self.state.load(Ordering::Relaxed));
+        // While a thread has this handle turn, nobody can tell as what it is counted, and for another it is no verdict.
+        state.0 & TURNING != 0
+            || raw.has(role, state.role(), &|| seats.peers())
             || may_come && joined == self.baseline.load(Ordering::Relaxed)
             || awaited != 0 && came.wrapping_add(1) == awaited
     }

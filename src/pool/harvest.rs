@@ -180,10 +180,11 @@ impl Engine {
     }
 
     /// Posts what is left of a job again, ahead of what has no slot yet.
-    pub(super) fn keep_or_free(&self, state: &mut State, slot: usize, job: Job) {
+    pub(super) fn keep_or_free(&self, state: &mut State, slot: usize, mut job: Job) {
         let board = self.memory.board();
         board.free(slot);
         if job.left() == 0 {
+            state.trash.extend(job.shares.take());
             self.release(state, slot);
             return;
         }

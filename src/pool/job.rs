@@ -19,6 +19,8 @@ pub(super) struct Job {
     pub(super) head: usize,
     /// Keeps open what the worker fetches.
     pub(super) luggage: Arc<Luggage>,
+    /// Keeps peers of the queues it brings along from finding themselves alone until its worker has joined them.
+    pub(super) shares: Option<Arc<Luggage>>,
     /// Where in the program its function begins.
     pub(super) function: u64,
     pub(super) group: Arc<Group>,
@@ -143,7 +145,7 @@ pub(super) fn pack<Args: Serialize>(
     };
     let mut runs: Vec<Run> = vec![];
     let mut refused = vec![];
-    let luggage = transfer::packing(|| {
+    let mut luggage = transfer::packing(|| {
         for (at, item) in items.into_iter().enumerate() {
             let place = first + at;
             if runs.last().is_none_or(|run| run.end() != place) {
@@ -160,6 +162,7 @@ pub(super) fn pack<Args: Serialize>(
         // Numbers and paths: nothing of it can fail to be encoded.
         let _ = encode(&table, &mut head);
     }
+    let shares = luggage.split_shares().map(Arc::new);
     let luggage = Arc::new(luggage);
     let job = |Run {
                    first,
@@ -173,6 +176,7 @@ pub(super) fn pack<Args: Serialize>(
             bytes,
             head: head.len(),
             luggage: luggage.clone(),
+            shares: shares.clone(),
             function,
             group: group.clone(),
             first,

@@ -201,6 +201,7 @@ pub(super) fn give_up(state: &mut State, mut job: Job, error: JobError, deliveri
         job.advance(1);
     }
     state.trash.push(job.luggage.clone());
+    state.trash.extend(job.shares.take());
     state.unreported = true;
     let (first, count) = (job.next(), job.left());
     if count > 0 {

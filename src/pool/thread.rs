@@ -97,6 +97,7 @@ impl Engine {
             let questions = self.questions(&state);
             self.let_go(&state);
             self.let_segments_go(&mut state);
+            self.let_shares_go(&mut state);
             let trash = core::mem::take(&mut state.trash);
             let unreported = core::mem::take(&mut state.unreported);
             let vacant = state.vacant();
@@ -233,6 +234,22 @@ impl Engine {
             };
             if board.is_asleep(seat) || (0..state.posted.len()).any(has_gone_on) {
                 state.keep(seat, None);
+            }
+        }
+    }
+
+    /// Takes part in the queues of a job no longer once its worker does: that one might wait for nobody else. A job that may yet
+    /// be begun anew is somebody who may come.
+    fn let_shares_go(&self, state: &mut State) {
+        let board = self.memory.board();
+        let State { posted, trash, .. } = state;
+        for (slot, job) in posted.iter_mut().enumerate() {
+            let Some(job) = job.as_mut().filter(|job| job.shares.is_some() && job.retries_left == 0) else {
+                continue;
+            };
+            // Acquire: pairs with the Release in `note_arguments`; the worker is counted where it takes part.
+            if board.slot(slot).job[word::SETTLED].load(Ordering::Acquire) == word::JOINED {
+                trash.extend(job.shares.take());
             }
         }
     }

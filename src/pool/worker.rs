@@ -27,8 +27,10 @@ pub(super) mod word {
     /// Its bytes, and how many of those are the table of what travels with it.
     pub(in crate::pool) const BYTES: usize = 3;
     pub(in crate::pool) const HEAD: usize = 4;
-    /// Not zero once its worker has let go of what the job before brought along; the worker writes it.
+    /// Not zero once its worker has let go of what the job before brought along, and `JOINED` once it has all of the job's
+    /// arguments; the worker writes it.
     pub(in crate::pool) const SETTLED: usize = 5;
+    pub(in crate::pool) const JOINED: u64 = 2;
 }
 
 /// What a worker is told at its start.
@@ -87,6 +89,15 @@ impl<'a> Run<'a> {
         Some(next_item(&mut self.rest).unwrap_or_default())
     }
 
+    /// The arguments of the item in hand are here, queues among them joined.
+    #[inline]
+    fn note_arguments(&self) {
+        if self.next == self.items {
+            // Release: pairs with the Acquire in `let_shares_go`.
+            self.words.job[word::SETTLED].store(word::JOINED, Ordering::Release);
+        }
+    }
+
     #[inline]
     fn answer(&mut self, tag: Tag, result: &mut [u8]) {
         let times = self.timed.then(|| Times {
@@ -127,6 +138,7 @@ where
         result.truncate(MOST_HEADER);
         let work = || {
             let arguments = transfer::unpack_next::<Args>(item)?;
+            run.note_arguments();
             transfer::pack_next(&function.call(arguments), &mut result)
         };
         match catch_unwind(AssertUnwindSafe(work)) {

@@ -227,6 +227,14 @@ impl Luggage {
     pub(crate) fn to_fetch(&self) -> Option<Table> {
         (!self.segments.is_empty()).then(|| self.table())
     }
+
+    /// Its shares, if there are any, to be let go of before the rest.
+    pub(crate) fn split_shares(&mut self) -> Option<Luggage> {
+        (!self.shares.is_empty()).then(|| Luggage {
+            shares: core::mem::take(&mut self.shares),
+            ..Luggage::default()
+        })
+    }
 }
 
 /// Encodes the arguments of some jobs, all with one luggage: `work` does so by [`pack_one`].

@@ -121,6 +121,9 @@ fn proc_namespace(path: &str) -> io::Result<u64> {
 
 /// The process that last found its `/proc` to be its own.
 static BELIEVER: AtomicU32 = AtomicU32::new(0);
+/// The device of that `/proc`; 0 is none. A mount counts processes for ever as it did at first, and another one beside it is
+/// another device.
+static BELIEVED: AtomicU64 = AtomicU64::new(0);
 
 /// Tells whether `/proc` counts processes as this process does.
 ///
@@ -129,6 +132,11 @@ static BELIEVER: AtomicU32 = AtomicU32::new(0);
 pub(super) fn proc_is_believed() -> bool {
     if !proc_shows_our_number() {
         return false;
+    }
+    let device = fs::symlink_metadata("/proc/self").map_or(0, |link| link.dev());
+    // Relaxed, here and below: words that say the same whoever stores them.
+    if device != 0 && BELIEVED.load(Ordering::Relaxed) == device && BELIEVER.load(Ordering::Relaxed) == process_id() {
+        return true; // As a thread that waits asks many times a second, and the file takes the kernel long to write.
     }
     let Ok(status) = fs::read("/proc/thread-self/status") else {
         return false;
@@ -144,7 +152,7 @@ pub(super) fn proc_is_believed() -> bool {
     // A kernel without PID namespaces has no such line.
     let believed = numbers.is_none_or(|numbers| numbers == 1);
     if believed {
-        // Relaxed: one word that says the same whoever stores it.
+        BELIEVED.store(device, Ordering::Relaxed);
         BELIEVER.store(process_id(), Ordering::Relaxed);
     }
     believed

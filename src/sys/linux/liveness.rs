@@ -243,8 +243,14 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
 }
 
 fn read_small(path: &str) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(2048);
-    File::open(path)?.read_to_end(&mut bytes)?;
+    // Such a file comes in one read, if there is room for it; whether more follows would be asked in a second.
+    let mut bytes = vec![0; 2048];
+    let mut file = File::open(path)?;
+    let len = file.read(&mut bytes)?;
+    bytes.truncate(len);
+    if len == bytes.capacity() {
+        file.read_to_end(&mut bytes)?;
+    }
     Ok(bytes)
 }
 
