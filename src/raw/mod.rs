@@ -35,9 +35,11 @@ pub(crate) use queue::{Bounds, Moved, Stretch};
 pub(crate) use queue::{Keeper, RawQueue};
 pub(crate) use ring::{End, Place, RawRing};
 pub(crate) use seat::Role;
-#[cfg(not(procshare_loom))]
-pub(crate) use seats::{MOST_SEATS, Session, bytes_of_seats};
+#[cfg(all(feature = "messages", not(procshare_loom)))]
+pub(crate) use seats::MOST_SEATS;
 pub(crate) use seats::{NoSeat, RawSeats, Ticket};
+#[cfg(not(procshare_loom))]
+pub(crate) use seats::{Session, bytes_of_seats};
 #[cfg(all(feature = "messages", not(procshare_loom)))]
 pub(crate) use trail::{POSITIONS, distance};
 #[cfg(all(feature = "messages", not(procshare_loom)))]

@@ -103,7 +103,7 @@ impl Segment {
     }
 
     /// The path of a segment that has a name.
-    #[cfg(feature = "process")]
+    #[cfg(feature = "messages")]
     pub(crate) fn path(&self) -> Option<PathBuf> {
         self.0.farewell.name.as_ref().map(|name| name.path.clone())
     }

@@ -13,9 +13,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-pub(crate) use super::file::{allocate, locked_memory_limit, read_at, set_len};
+#[cfg(feature = "timeline-svg")]
+pub(crate) use super::file::check_end;
 #[cfg(feature = "process")]
-pub(crate) use super::file::{check_end, file_size_limit};
+pub(crate) use super::file::file_size_limit;
+pub(crate) use super::file::{allocate, locked_memory_limit, read_at, set_len};
 #[cfg(feature = "messages")]
 pub(crate) use super::file::{punch, write_at};
 use super::{check, retry};
