@@ -63,7 +63,7 @@ pub struct Connection<T> {
 
 /// Creates a pipe and returns its two ends.
 ///
-/// Each direction holds 1024 messages of any size; [`Connection::pair`] makes it another [`Capacity`].
+/// Each direction holds 1024 messages of any size; [`Connection::pair`] takes another [`Capacity`].
 ///
 /// # Errors
 ///

@@ -409,7 +409,8 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) if the child now acts for another user, [`Io`](crate::ErrorKind::Io).
+    /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) if the child now acts for another user,
+    /// [`Io`](crate::ErrorKind::Io).
     ///
     /// # Examples
     ///
