@@ -274,7 +274,8 @@ impl<T: Serialize> Connection<T> {
     /// # Errors
     ///
     /// A [`SendError`] with the item: [`Disconnected`](SendError::Disconnected), [`TooLarge`](SendError::TooLarge),
-    /// [`OutOfMemory`](SendError::OutOfMemory), [`NotEncodable`](SendError::NotEncodable), [`Closed`](SendError::Closed) if this end was passed to a child.
+    /// [`OutOfMemory`](SendError::OutOfMemory), [`NotEncodable`](SendError::NotEncodable),
+    /// [`Closed`](SendError::Closed) if this end was passed to a child.
     ///
     /// # Examples
     ///

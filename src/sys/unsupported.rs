@@ -17,6 +17,7 @@ pub(crate) enum Errno {
     Eisdir,
     Eexist,
     Etoomanyrefs,
+    Enametoolong,
 }
 
 /// Tells whether `error` carries that error number; no error of this backend carries one.
