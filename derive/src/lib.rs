@@ -22,7 +22,7 @@ use proc_macro::TokenStream;
 ///
 /// Type parameters get the bound `Shareable`; padding of a generic struct is found where the type is used.
 ///
-/// `#[shareable(crate = path)]` says where `procshare` is, if the program's manifest does not name it.
+/// `#[shareable(crate = path)]` tells where `procshare` is, if it is no direct dependency.
 ///
 /// The trait `procshare::Shareable` has an example.
 #[proc_macro_derive(Shareable, attributes(shareable))]
@@ -38,10 +38,10 @@ pub fn derive_shareable(input: TokenStream) -> TokenStream {
 /// first statement of `main`: in a child it runs the function that was asked for and then ends the process, otherwise
 /// nothing.
 ///
-/// At the end of `main`, also if that is an error or a panic, daemons are ended, other children waited for unless they
-/// were let go with `Process::detach`, and the names of segments given up that nobody else uses.
+/// When `main` ends, also by an error or a panic, the attribute ends daemons, waits for all other children that were not
+/// detached with `Process::detach`, and removes the names of segments that nobody else uses.
 ///
-/// `#[procshare::main(crate = path)]` says where `procshare` is, if the program's manifest does not name it.
+/// `#[procshare::main(crate = path)]` tells where `procshare` is, if it is no direct dependency.
 ///
 /// `fn main` takes no arguments and is not `async`; below another runtime's attribute, call `procshare::init()` by hand.
 ///
@@ -58,8 +58,8 @@ pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
 /// It takes the place of `#[test]`. The test harness has its own `main`, so a child of a test starts as that harness running
 /// that one test, and turns into the child where the test would begin.
 ///
-/// `#[ignore]`, `#[should_panic]` and results work as usual. `#[procshare::test(crate = path)]` says where `procshare` is,
-/// if the program's manifest does not name it.
+/// `#[ignore]`, `#[should_panic]` and results work as usual. `#[procshare::test(crate = path)]` tells where `procshare` is,
+/// if it is no direct dependency.
 ///
 /// The documentation of `procshare::Process` has an example.
 #[proc_macro_attribute]

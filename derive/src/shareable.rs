@@ -112,7 +112,7 @@ fn implementation(input: &DeriveInput, body: &Body) -> TokenStream {
 
             #[inline]
             fn is_valid(__bytes: &[::core::primitive::u8]) -> ::core::primitive::bool {
-                let _ = Self::SCHEMA;
+                let _ = <Self as __procshare::Shareable>::SCHEMA;
                 let _ = |__value: Self| { #parts };
                 #is_valid
             }

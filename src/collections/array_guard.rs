@@ -14,8 +14,9 @@ use std::sync::Arc;
 /// Other processes see changes when they lock after the guard has dropped. A guard leaked with [`std::mem::forget`]
 /// keeps the array locked until the process ends, and counts as a death inside then.
 ///
-/// The lock is the process's: a guard may move to another thread, as it does in an error that is passed on. Only the thread
-/// that locked is told that it would wait for itself.
+/// A guard may move to another thread, also inside an error that is passed on. Until it drops, the lock still counts as held
+/// by the thread that took it: only that thread is refused with [`WouldDeadlock`](crate::LockError::WouldDeadlock). Any other
+/// waits, even the one that has the guard now.
 ///
 /// # Examples
 ///

@@ -7,8 +7,8 @@ use std::fmt;
 /// Tells why a lock, or the data behind it, was refused.
 ///
 /// `G` is the guard that [`OwnerDied`](LockError::OwnerDied) gives back with the lock held; `()` for calls that give
-/// no guard. The guard keeps the array attached by itself, so that `?` works in functions that return any error, and the
-/// lock is held until that error is dropped.
+/// no guard. That guard keeps the array attached by itself, so `?` also works in functions that return any error. The lock
+/// is held until that error is dropped.
 ///
 /// # Examples
 ///

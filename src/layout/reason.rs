@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// Tells why an item could not be encoded, or bytes not decoded.
+/// Tells why an item could not be encoded or decoded.
 ///
-/// It is what [`SendError::NotEncodable`](crate::SendError::NotEncodable), [`RecvError::Invalid`](crate::RecvError::Invalid)
-/// and their like of maps hold, and shows as a text.
+/// [`SendError::NotEncodable`](crate::SendError::NotEncodable), [`RecvError::Invalid`](crate::RecvError::Invalid) and the
+/// corresponding errors of maps hold one. Its `Display` gives the reason in words.
 ///
 /// # Examples
 ///

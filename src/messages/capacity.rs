@@ -14,19 +14,19 @@ const MOST_ITEMS: u64 = 1 << 30;
 
 /// Tells how much a queue or pipe holds, in items and perhaps in bytes.
 ///
-/// A number stands for so many items, whatever their size, as long as memory lasts: what is taken for large items is given back
-/// when they leave. So [`put`](crate::SharedQueue::put) waits only while there are as many items as that, and gives an item back
-/// with [`OutOfMemory`](crate::SendError::OutOfMemory) for which there is no memory. 32 bytes for each item, 32 KiB at least,
-/// are taken when the queue is created.
+/// With [`items`](Self::items) alone, the queue holds that many items of any size, as long as memory lasts.
+/// [`put`](crate::SharedQueue::put) waits only while the queue holds that many, and fails with
+/// [`OutOfMemory`](crate::SendError::OutOfMemory) if there is no memory for the item. Creating the queue takes 32 bytes for each
+/// item, and at least 32 KiB. Large items take more memory when they enter, and give it back when they leave.
 ///
-/// Where [`bytes`](Self::bytes) are named as well, they bound what all items take together, and all of them are taken when the
-/// queue is created: then `put` waits for room, and an item for which there can be none is
-/// [`TooLarge`](crate::SendError::TooLarge). An item takes its encoded bytes, rounded up to eight, and eight more. The bytes are
-/// rounded up to a power of two, 4 KiB at least and 4 GiB at most.
+/// With [`bytes`](Self::bytes) as well, all items together take no more than that, and creating the queue takes all of it. Then
+/// `put` also waits for room, and fails with [`TooLarge`](crate::SendError::TooLarge) if the item could never fit. An item takes
+/// its encoded bytes, rounded up to a multiple of eight, and eight more. The number of bytes is rounded up to a power of two,
+/// from 4 KiB to 4 GiB.
 ///
-/// Queues on a disk, and those made by a process whose files may be only so long (`ulimit -f`), are bounded by the bytes that
-/// are taken when they are created, also where none are named. In the machine's shared-memory folder the file of a queue
-/// bounded by items alone seems to be terabytes long; what it takes is what `du` shows.
+/// A queue on a disk is always bounded in bytes, by what creating it takes; so is one whose creator has a limit on file sizes
+/// (`ulimit -f`). In the machine's shared-memory folder, a queue bounded in items alone looks terabytes long; `du` shows what
+/// it really takes.
 ///
 /// # Examples
 ///

@@ -33,18 +33,18 @@ pub enum SendError<T> {
     TimedOut(T),
     /// It was closed, or this end was passed to a child.
     Closed(T),
-    /// Nobody is left who could receive it, beside this handle; threads that share one are to have a clone each.
+    /// Nobody else is left who could receive it. Threads that share one handle count as one: give each a clone.
     Disconnected(T),
     /// It would not fit even if nothing else were there.
     TooLarge {
         /// The item.
         item: T,
-        /// How many bytes it takes; at least so many, since its encoding ends when there are too many.
+        /// How many bytes it takes at least: encoding stops once they are too many.
         bytes: usize,
-        /// How many there are.
+        /// How many bytes it may take.
         capacity: usize,
     },
-    /// There is no memory for it: in the machine, its cgroup, or the file system of the segment.
+    /// The machine, the cgroup, the file system or a limit of this process has no memory for it.
     OutOfMemory(T),
     /// Its `Serialize` failed.
     NotEncodable {
@@ -53,7 +53,7 @@ pub enum SendError<T> {
         /// Why.
         reason: EncodingReason,
     },
-    /// The system refused to write it, and not for want of memory.
+    /// The system refused to write it, for another reason than memory.
     Io(T),
     /// The shared bytes contradict each other.
     Corrupt(T),
@@ -61,7 +61,7 @@ pub enum SendError<T> {
     WouldDeadlock(T),
     /// This process was moved to another PID or time namespace.
     ForeignNamespace(T),
-    /// More processes take part than there are places for: 1024, or what `QueueBuilder::max_processes` said.
+    /// The most processes allowed take part already: 1024, or the number given to `QueueBuilder::max_processes`.
     TooManyProcesses(T),
 }
 
@@ -88,13 +88,13 @@ pub enum RecvError {
     TimedOut,
     /// It was closed and nothing is left in it, or this end was passed to a child.
     Closed,
-    /// Nobody is left who could send, beside this handle, and nothing is left of what they sent.
+    /// Nobody else is left who could send, and everything they sent was received.
     Disconnected,
     /// The item's bytes are no `T`, as those of another build's type may be. It is taken out; the next can be received.
     Invalid(EncodingReason),
-    /// There is no memory for a copy of the item, which is still there.
+    /// There is no memory for a copy of the item. It stays in the queue.
     OutOfMemory,
-    /// The system refused to read the item, which is still there, and not for want of memory.
+    /// The system refused to read the item, for another reason than memory. It stays in the queue.
     Io,
     /// The shared bytes contradict each other, and nothing more can be received.
     Corrupt,
@@ -102,7 +102,7 @@ pub enum RecvError {
     WouldDeadlock,
     /// This process was moved to another PID or time namespace.
     ForeignNamespace,
-    /// More processes take part than there are places for: 1024, or what `QueueBuilder::max_processes` said.
+    /// The most processes allowed take part already: 1024, or the number given to `QueueBuilder::max_processes`.
     TooManyProcesses,
 }
 

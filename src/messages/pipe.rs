@@ -63,7 +63,7 @@ pub struct Connection<T> {
 
 /// Creates a pipe and returns its two ends.
 ///
-/// Each direction holds 1024 messages of any size; [`Connection::pair`] makes it another [`Capacity`].
+/// Each direction holds 1024 messages of any size; [`Connection::pair`] takes another [`Capacity`].
 ///
 /// # Errors
 ///
@@ -274,7 +274,8 @@ impl<T: Serialize> Connection<T> {
     /// # Errors
     ///
     /// A [`SendError`] with the item: [`Disconnected`](SendError::Disconnected), [`TooLarge`](SendError::TooLarge),
-    /// [`OutOfMemory`](SendError::OutOfMemory), [`NotEncodable`](SendError::NotEncodable), [`Closed`](SendError::Closed) if this end was passed to a child.
+    /// [`OutOfMemory`](SendError::OutOfMemory), [`NotEncodable`](SendError::NotEncodable),
+    /// [`Closed`](SendError::Closed) if this end was passed to a child.
     ///
     /// # Examples
     ///

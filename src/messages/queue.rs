@@ -25,28 +25,28 @@ use std::time::{Duration, Instant};
 
 /// Passes messages from many processes to many, first in, first out.
 ///
-/// Items are anything `serde` can encode, of any size. The queue is bounded by their number, and by their bytes if those are
-/// named ([`Capacity`]). Encoding happens before the queue is locked and decoding afterwards; producers and consumers have
-/// locks of their own, and nobody waits with one held. Cloning a handle is cheap, and handles travel to child processes as arguments.
+/// Items are anything `serde` can encode, of any size. [`Capacity`] bounds their number, and their bytes if asked to. Encoding
+/// happens before the queue is locked, and decoding afterwards. Producers have one lock and consumers another, and nobody waits
+/// while holding one. Cloning a handle is cheap, and handles travel to child processes as arguments.
 ///
 /// # Who takes part
 ///
 /// A put that finds room succeeds as long as the queue is open, and a get that finds an item gets it, whoever is left. A
-/// call that would have to *wait* ends with [`Disconnected`](crate::RecvError::Disconnected), a put with its item
-/// ([`Disconnected`](SendError::Disconnected)), when no other handle is left that could end the wait: all others were
-/// dropped, died with their processes, or have only ever done the same as the caller. A handle that has done neither may
-/// yet do either. The caller's own handle is no company, whatever it has done. Threads that share one handle by
-/// reference count as that one handle: give each thread a clone.
+/// call that would have to *wait* fails with [`SendError::Disconnected`] or
+/// [`RecvError::Disconnected`](crate::RecvError::Disconnected) once no other handle could end the wait. That is so when all
+/// others were dropped, died with their processes, or have only ever done what the caller does: put, or get. A handle that
+/// has done neither may yet do either. The caller's own handle never counts. Threads that share one handle by reference
+/// count as that one handle, so give each thread a clone.
 ///
-/// Where nobody else has ever held a handle the peers are yet to come, and calls wait for them, but for calls without a
-/// time limit at a queue that nobody could find: one without a name, made by [`new`](Self::new).
-/// [`wait_for_peers`](Self::wait_for_peers) says of any queue that they are yet to come. A parent that wants its workers
-/// to wait while it has nothing to say keeps a handle it has not used. A pool is such a handle for those of its jobs that
-/// have yet to begin, or may be begun anew. At most 1024 processes take part at a time, or as many as
-/// [`max_processes`](QueueBuilder::max_processes) says.
+/// If nobody else has ever held a handle, calls wait for the first peer to arrive. The exception is a call without a time
+/// limit on a queue made by [`new`](Self::new), which has no name and so cannot be found: it fails at once.
+/// [`wait_for_peers`](Self::wait_for_peers) makes calls on any queue wait for peers to arrive. A parent that wants its
+/// workers to wait for later work keeps a handle that it has not used; a
+/// pool is such a handle for those of its jobs that have yet to begin, or may be begun anew. At most 1024 processes take part at a time, unless
+/// [`max_processes`](QueueBuilder::max_processes) sets another number.
 ///
-/// Of several producers each one's items stay in order. A put that waits for room has no place in a line: where bytes are
-/// named, a large item may wait for long while small ones pass it.
+/// The items of each producer stay in order. Puts that wait for room form no line: in a queue bounded in bytes, small items
+/// may pass a large one for a long time.
 ///
 /// # What happens on death
 ///
@@ -147,8 +147,8 @@ impl<T> SharedQueue<T> {
     /// # Errors
     ///
     /// As [`Segment::open`], [`TypeMismatch`](crate::ErrorKind::TypeMismatch) if it was made for a type of another name,
-    /// [`Full`](crate::ErrorKind::Full) if as many processes take part as there are places for,
-    /// [`Busy`](crate::ErrorKind::Busy) if a peer was stopped while it was looking for its place.
+    /// [`Full`](crate::ErrorKind::Full) if the most processes allowed take part already,
+    /// [`Busy`](crate::ErrorKind::Busy) if a peer was stopped while joining.
     ///
     /// # Examples
     ///
@@ -227,7 +227,7 @@ impl<T> SharedQueue<T> {
     /// Every put is refused from now on, those that wait included. Consumers get what is left, and then
     /// [`Closed`](crate::RecvError::Closed).
     ///
-    /// It waits for nobody: an item that a peer is just putting, or was stopped while it put, may still get in.
+    /// It waits for nobody, so an item that a peer, even a stopped one, is putting at this moment may still get in.
     ///
     /// # Examples
     ///
@@ -321,9 +321,9 @@ impl<T> SharedQueue<T> {
         self.port.channel().bounds().items as usize
     }
 
-    /// Returns how many bytes its items may take together, headers included.
+    /// Returns how many bytes all items together may take, headers included.
     ///
-    /// It is `usize::MAX` where only their number is bounded.
+    /// It is `usize::MAX` if only their number is bounded.
     ///
     /// # Examples
     ///
@@ -445,9 +445,8 @@ impl<T: Serialize> SharedQueue<T> {
 
 /// # Panics
 ///
-/// Only in a fork child that has not used the handle yet: if as many processes take part as there are places for, if the
-/// child was moved to another PID or time namespace, or if a peer stopped while it was looking for its place has kept the
-/// child waiting for 10 seconds.
+/// Only in a fork child that has not used the handle yet: if the most processes allowed take part already, if the child was
+/// moved to another PID or time namespace, or if a peer that was stopped while joining has kept it waiting for 10 seconds.
 impl<T> Clone for SharedQueue<T> {
     #[track_caller]
     fn clone(&self) -> Self {

@@ -86,10 +86,10 @@ impl<T> QueueBuilder<T> {
         }
     }
 
-    /// Sets how many processes can take part at a time; 1024 by default, 65,535 at most.
+    /// Sets how many processes can take part at a time: 1024 unless set.
     ///
-    /// A process counts once, however many handles it has; so does each handle on its way to a child that has yet to take
-    /// it. Each place takes 16 bytes. Who opens a queue finds the number its creator laid down.
+    /// It is 65,535 at most, and each takes 16 bytes. A process counts once, however many handles it has. A handle on its way
+    /// to a child also counts, until the child has it. The number is fixed when the queue is created.
     ///
     /// # Examples
     ///

@@ -26,7 +26,7 @@ pub enum JobError {
     Panicked {
         /// What it said.
         message: String,
-        /// The source file it panicked in; unknown of a panic that ran no panic hook, as that of `resume_unwind`.
+        /// The source file it panicked in, unless the panic ran no panic hook (`resume_unwind`).
         file: Option<String>,
         /// The line in that file.
         line: Option<u32>,
@@ -46,11 +46,11 @@ pub enum JobError {
     Encoding(String),
     /// The result holds a handle, or one among the arguments could not be passed.
     NotTransferable(String),
-    /// A handle among the arguments could not be passed on, or used by the worker, for this reason.
+    /// A handle among the arguments could not be passed to the worker, or not used there.
     Refused {
-        /// What [`Error::kind`] says of it.
+        /// The kind of the error.
         kind: ErrorKind,
-        /// What it says in words.
+        /// The error in words.
         message: String,
     },
     /// Memory cannot hold the arguments or the result.

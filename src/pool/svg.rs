@@ -52,8 +52,8 @@ impl Timeline {
     /// Returns a picture of it, as the text of an SVG file.
     ///
     /// Each worker has a row, each run of a job a bar with the job's number, if there is room for it. The bar of a failed
-    /// job is half as high, that of one whose worker died ends in a cross. Runs of less than a pixel are drawn as one. What
-    /// was [added](Self::add) has the rows below, and bars with its names.
+    /// job is half as high, that of one whose worker died ends in a cross. Runs of less than a pixel are drawn as one. Bars
+    /// that were [added](Self::add) stand in rows of their own below.
     ///
     /// # Errors
     ///

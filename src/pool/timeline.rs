@@ -5,10 +5,10 @@ use crate::sys::clock;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-/// Holds a moment that all processes of this machine understand alike.
+/// Holds a moment that means the same to all processes of a machine.
 ///
-/// It is of the monotonic clock, which nobody sets, and travels like any value: through queues and pipes, as an argument or
-/// result. It means nothing after the machine has been started anew, nor in another time namespace.
+/// It is read from the monotonic clock, and travels like any value: through queues and pipes, as an argument or a result. It
+/// means nothing after a restart of the machine, nor in another time namespace.
 ///
 /// # Examples
 ///
@@ -54,7 +54,7 @@ impl Timestamp {
         Duration::from_nanos(self.nanos)
     }
 
-    /// Returns how long ago it was; zero if it is yet to come.
+    /// Returns how long ago it was, or zero if it lies in the future.
     ///
     /// # Examples
     ///
@@ -67,7 +67,7 @@ impl Timestamp {
     }
 }
 
-/// The time from the second to the first; zero if the second is later.
+/// Returns the time between the two, or zero if the second is later.
 impl Sub for Timestamp {
     type Output = Duration;
 
@@ -87,13 +87,13 @@ impl Add<Duration> for Timestamp {
     }
 }
 
-/// What a program has added to a [`Timeline`].
+/// Holds what a program has added to a [`Timeline`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Span {
     /// The row it stands in.
     pub row: String,
-    /// What stands on it.
+    /// The text on its bar.
     pub name: String,
     /// When it began.
     pub start: Timestamp,
@@ -147,8 +147,7 @@ impl Bar {
 
 /// Holds when each job of a [`Pool`](crate::Pool) began and ended, and where.
 ///
-/// Jobs that have ended are in it, in the order in which the pool heard of their ends. [`add`](Self::add) puts in what else
-/// took its time, in whatever process, also where there is no pool.
+/// Jobs enter it when they end. [`add`](Self::add) adds anything else that took time, in any process, with or without a pool.
 ///
 /// # Examples
 ///
@@ -176,7 +175,7 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// Makes one without any jobs.
+    /// Creates a timeline without any jobs.
     ///
     /// # Examples
     ///
@@ -221,10 +220,10 @@ impl Timeline {
         }
     }
 
-    /// Adds what took from `start` to `end`, in a row of that label.
+    /// Adds a bar from `start` to `end` to the row of that name.
     ///
-    /// Rows stand in the order in which they came up, below those of workers. One that ends before it begins counts as an
-    /// instant.
+    /// Rows stand below those of the workers, in the order in which they were first named. A bar whose `end` is before its
+    /// `start` ends where it starts.
     ///
     /// # Examples
     ///
@@ -252,7 +251,7 @@ impl Timeline {
         self
     }
 
-    /// Returns what was added, in that order.
+    /// Returns what was added, in the order in which it was.
     ///
     /// # Examples
     ///

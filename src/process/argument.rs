@@ -9,8 +9,8 @@ use serde::de::{Deserialize, DeserializeOwned};
 
 /// Marks what can be passed to a function in another process.
 ///
-/// That is whatever [`Serialize`] and [`Deserialize`] encode and decode, as long as it owns its data: a tuple of
-/// arguments, or one item of a [`Pool`](crate::Pool)'s map.
+/// It is implemented for all types that own their data and implement [`Serialize`] and [`Deserialize`]. The arguments of
+/// a function form a tuple; an item of a [`Pool`](crate::Pool)'s map stands for itself.
 ///
 /// # Examples
 ///
@@ -42,7 +42,7 @@ impl<T: Serialize + for<'any> arguments_must_own_their_data::TakeAString<'any>> 
 
 /// Marks what a function in another process can return.
 ///
-/// That is whatever [`Serialize`] and [`Deserialize`] encode and decode, as long as it owns its data.
+/// It is implemented for all types that own their data and implement [`Serialize`] and [`Deserialize`].
 ///
 /// # Examples
 ///

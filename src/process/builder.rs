@@ -96,9 +96,9 @@ impl Builder {
         self
     }
 
-    /// Says whether the end of `main` leaves the child alone, neither waiting for it nor ending it.
+    /// Says whether the child is left alone at the end of `main`.
     ///
-    /// See [`Process::detach`]. A daemon then ends with this process, not with its `main`.
+    /// `main` then neither waits for it nor ends it, as after [`Process::detach`]. A daemon still ends when this process does.
     ///
     /// # Examples
     ///

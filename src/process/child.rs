@@ -422,7 +422,8 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// [`PermissionDenied`](ErrorKind::PermissionDenied) if the child now acts for another user, [`Io`](ErrorKind::Io).
+    /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) if the child now acts for another user,
+    /// [`Io`](crate::ErrorKind::Io).
     ///
     /// # Examples
     ///

@@ -130,9 +130,9 @@ pub(super) fn executable() -> Result<&'static Executable> {
 /// that was asked for and ends the process; otherwise it does nothing but allow
 /// [`Process::spawn`](crate::Process::spawn).
 ///
-/// The attribute also sees to the end of `main`, which this function cannot: it ends daemons, waits for the other
-/// children, and gives up the names of segments still in use. A program that calls this function joins its children
-/// itself, and the name of a segment that lies in a `static` stays until the next `create` or [`clean`](fn@crate::clean).
+/// Unlike this function, the attribute also acts at the end of `main`: it ends daemons, waits for the other children, and
+/// removes the names of segments that nobody else uses. A program that calls this function joins its children itself, and
+/// the name of a segment kept in a `static` stays until the next `create` or [`clean`](fn@crate::clean).
 ///
 /// # Examples
 ///

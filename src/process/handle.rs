@@ -23,9 +23,9 @@ use std::time::{Duration, Instant};
 /// Dropping the handle does not end the child. A thread of this crate then waits for its end, so that it does not stay a
 /// zombie.
 ///
-/// A program with `#[procshare::main]` waits, at the end of `main`, for all its children that still run, whether their
-/// handles were dropped or not; except for those it has let go with [`detach`](Self::detach), and for daemons, which it
-/// ends. A program that calls [`init`](crate::init) itself ends without them.
+/// With `#[procshare::main]`, a program ends its daemons at the end of `main`, and waits for all other children, whether their
+/// handles were dropped or not. It does not wait for those it [detached](Self::detach). A program that calls
+/// [`init`](crate::init) instead waits for none.
 ///
 /// # What happens on death
 ///
@@ -107,9 +107,9 @@ impl<R: Returned> Process<R> {
     ///
     /// [`NotInitialized`](ErrorKind::NotInitialized) if the program never called [`init`](crate::init),
     /// [`Encoding`](ErrorKind::Encoding) or [`NotTransferable`](ErrorKind::NotTransferable) if the arguments cannot
-    /// travel, [`PermissionDenied`](ErrorKind::PermissionDenied) if the program, begun anew, would have other rights than
-    /// this process (set-user-id, file capabilities) and so not trust it, [`Unsupported`](ErrorKind::Unsupported) also if
-    /// it was started by way of the dynamic loader, [`Spawn`](ErrorKind::Spawn),
+    /// travel, [`PermissionDenied`](ErrorKind::PermissionDenied) if the child would have more rights than this process
+    /// (set-user-id, file capabilities), [`Unsupported`](ErrorKind::Unsupported) also if the program was started through the
+    /// dynamic loader, [`Spawn`](ErrorKind::Spawn),
     /// [`TooManyDescriptors`](ErrorKind::TooManyDescriptors), [`OutOfMemory`](ErrorKind::OutOfMemory).
     ///
     /// # Examples
@@ -147,8 +147,8 @@ impl<R: Returned> Process<R> {
     ///
     /// # Errors
     ///
-    /// [`NotForkable`](ErrorKind::NotForkable) if this process has more than one thread, or a guard of a
-    /// [`SharedArray`](crate::SharedArray) or a chunk of a ring is alive in it or was leaked; [`Spawn`](ErrorKind::Spawn),
+    /// [`NotForkable`](ErrorKind::NotForkable) if this process has more than one thread, or holds or has leaked a guard of a
+    /// [`SharedArray`](crate::SharedArray) or a chunk of a ring; [`Spawn`](ErrorKind::Spawn),
     /// [`TooManyDescriptors`](ErrorKind::TooManyDescriptors), [`OutOfMemory`](ErrorKind::OutOfMemory),
     /// [`Unsupported`](ErrorKind::Unsupported).
     ///
@@ -508,10 +508,10 @@ impl<R> Process<R> {
 }
 
 impl<R> Process<R> {
-    /// Lets the child go: the end of `main` does not wait for it.
+    /// Lets the child run on after the end of `main`.
     ///
-    /// It can still be waited for through its [`child`](Self::child), taken before. A [`daemon`](Builder::daemon) ends with
-    /// this process all the same, but not before.
+    /// A [`child`](Self::child) taken beforehand can still wait for it. A [`daemon`](Builder::daemon) is not ended at the end of
+    /// `main`, but when this process ends.
     ///
     /// # Examples
     ///

@@ -39,7 +39,7 @@ pub enum JoinError {
     NotTransferable(String),
     /// The child ended before it called the function.
     NotStarted(String),
-    /// There was no room for the result: memory, or the child's limit of file sizes.
+    /// Memory, or the child's limit of file sizes, had no room for the result.
     OutOfMemory(String),
 }
 

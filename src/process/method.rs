@@ -31,7 +31,7 @@ pub enum StartMethod {
     Spawn,
     /// This process, which has no other thread, is copied.
     Fork,
-    /// A small server, started once like a child, is copied. Python calls it `forkserver`, which is read as well.
+    /// A small server, started once like a child, is copied; Python's `forkserver`.
     ForkServer,
 }
 

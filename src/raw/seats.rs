@@ -35,7 +35,7 @@ use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers, crash_poin
 use crate::raw::{Held, RawMutex, Refused};
 
 /// The most seats there can be: as many as two bytes number.
-#[cfg(feature = "messages")]
+#[cfg(all(feature = "messages", not(procshare_loom)))]
 pub(crate) const MOST_SEATS: usize = 65_535;
 
 /// Least time between two questions to the kernel whether anybody of a side has `exec`ed, which cost more than others.

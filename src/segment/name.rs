@@ -66,6 +66,11 @@ impl SegmentName {
         SegmentName { path, label }
     }
 
+    /// Whether it was given as the path of a file.
+    pub(super) fn is_path(&self) -> bool {
+        self.path == Path::new(&self.label)
+    }
+
     /// The folder the file stands in.
     pub(super) fn folder(&self) -> &Path {
         match self.path.parent() {

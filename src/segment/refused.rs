@@ -30,7 +30,9 @@ pub(super) fn folder_error(step: &str, folder: &Path, error: io::Error) -> Error
             ": mount a tmpfs there (mount -t tmpfs -o mode=1777 tmpfs /dev/shm), or use `SegmentBuilder::folder` or \
              `Segment::create_file`"
         }
-        Some(ErrorKind::NotFound) => ": make the folder first",
+        Some(ErrorKind::NotFound) if !folder.exists() && error.kind() == io::ErrorKind::NotFound => {
+            ": make the folder first"
+        }
         _ => "",
     };
     let what = format!("{step} the folder {}", folder.display());
@@ -55,6 +57,7 @@ fn kind_of(error: &io::Error) -> Option<ErrorKind> {
         (Errno::Etoomanyrefs, ErrorKind::TooManyDescriptors),
         (Errno::Eloop, ErrorKind::NotARegularFile),
         (Errno::Enxio, ErrorKind::NotARegularFile),
+        (Errno::Enametoolong, ErrorKind::InvalidName),
     ];
     if let Some((_, kind)) = by_errno.into_iter().find(|(errno, _)| errno_is(error, *errno)) {
         return Some(kind);
@@ -88,6 +91,7 @@ mod tests {
             (ErrorKind::PermissionDenied, &[libc::EACCES, libc::EPERM, libc::EROFS]),
             (ErrorKind::NotFound, &[libc::ENOENT, libc::ENOTDIR]),
             (ErrorKind::NotARegularFile, &[libc::ELOOP, libc::ENXIO, libc::EISDIR]),
+            (ErrorKind::InvalidName, &[libc::ENAMETOOLONG]),
             (ErrorKind::Unsupported, &[libc::ENOSYS, libc::EOPNOTSUPP]),
             (ErrorKind::Io, &[libc::EIO, libc::EINVAL, libc::EAGAIN, libc::EBADF]),
         ];

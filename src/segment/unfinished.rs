@@ -60,11 +60,15 @@ impl Unfinished {
 
 /// Removes an orphan that has the name, and refuses anything else.
 fn make_room(name: &SegmentName) -> Result<()> {
+    let cure = match name.is_path() {
+        true => "use `open_file` or `open_or_create_file`",
+        false => "use `open` or `open_or_create`",
+    };
     let message = match remove_if_orphan(&name.path, true)? {
         Standing::Nothing => return Ok(()),
-        Standing::InUse => "already exists and is in use; use `open` or `open_or_create`",
-        Standing::Persistent => "already exists and is persistent; use `open` or `open_or_create`, or unlink it",
-        Standing::Alien => "something has the name already that is no segment of this user's; take another name",
+        Standing::InUse => format!("already exists and is in use; {cure}"),
+        Standing::Persistent => format!("already exists and is persistent; {cure}, or unlink it"),
+        Standing::Alien => "something that is no segment of this user has the name; take another name".to_owned(),
     };
     Err(Error::new(ErrorKind::AlreadyExists, message))
 }

@@ -16,6 +16,8 @@ pub(crate) enum Errno {
     Eopnotsupp,
     Eisdir,
     Eexist,
+    Etoomanyrefs,
+    Enametoolong,
 }
 
 /// Tells whether `error` carries that error number; no error of this backend carries one.
@@ -381,7 +383,7 @@ pub(crate) mod map {
     }
 
     /// Refuses no length.
-    #[cfg(feature = "process")]
+    #[cfg(feature = "timeline-svg")]
     pub(crate) fn check_end(_end: u64) -> io::Result<()> {
         Ok(())
     }

@@ -2,7 +2,9 @@
 
 use crate::common::{other_program, unique, watchdog};
 use crate::forked;
-use procshare::{Error, ErrorKind, Pool, Process, Result, Segment, SharedArray, SharedCounter, SharedValue, clean};
+use procshare::{
+    Error, ErrorKind, Pool, Process, Result, Segment, SharedArray, SharedCounter, SharedValue, clean, clean_folder,
+};
 use std::ffi::CStr;
 use std::os::unix::process::CommandExt;
 
@@ -63,8 +65,34 @@ fn a_name_that_is_taken_or_free_is_told_with_the_cure() {
     check(
         builder.create("x"),
         ErrorKind::AlreadyExists,
-        &["no segment of this user's"],
+        &["no segment of this user"],
     );
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// As above, of a segment that was given as the path of a file.
+#[test]
+fn a_path_that_cannot_be_had_is_told_with_the_cure() {
+    let folder = std::env::temp_dir().join(unique("path"));
+    std::fs::create_dir(&folder).unwrap();
+    let file = folder.join("file");
+    let segment = Segment::create_file(&file, 4096).unwrap();
+    let taken = |words| check(Segment::create_file(&file, 4096), ErrorKind::AlreadyExists, &[words]);
+    taken("is in use; use `open_file` or `open_or_create_file`");
+    drop(segment);
+    taken("is persistent; use `open_file` or `open_or_create_file`, or unlink it");
+
+    let long = folder.join("x".repeat(300));
+    check(Segment::create_file(&long, 4096), ErrorKind::InvalidName, &["too long"]);
+    check(Segment::open_file(&long), ErrorKind::InvalidName, &["too long"]);
+    let errors = [
+        clean_folder(&file).unwrap_err(),
+        Segment::create_file(file.join("x"), 4096).unwrap_err(),
+        Segment::create_file("/proc/x", 4096).unwrap_err(),
+    ];
+    for error in errors {
+        assert!(!error.to_string().contains("make the folder"), "{error}");
+    }
     std::fs::remove_dir_all(&folder).unwrap();
 }
 

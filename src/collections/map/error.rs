@@ -29,7 +29,7 @@ use std::fmt;
 pub enum MapError {
     /// There is too little room.
     Full {
-        /// Bytes that the entry takes, in one piece; at least so many, if it is larger than the map.
+        /// How many bytes in one piece the entry takes; at least so many, if it is larger than the map.
         needed: usize,
         /// Bytes that are free for it: those of its shard, and of no shard, if they are not scattered in scraps.
         free: usize,

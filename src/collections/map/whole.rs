@@ -186,7 +186,7 @@ where
     }
 }
 
-/// Prints the contents and waits for nobody; what cannot be read, or is held by somebody, is printed as the error.
+/// Prints the contents without waiting. Where an entry cannot be read, or is locked, it prints the error.
 impl<K, V> fmt::Debug for SharedMap<K, V>
 where
     K: Serialize + DeserializeOwned + fmt::Debug + 'static,

@@ -47,6 +47,8 @@ pub(crate) enum Errno {
     Eexist,
     /// Too many descriptors are on their way between processes.
     Etoomanyrefs,
+    /// A name, or a path, is too long for the system.
+    Enametoolong,
 }
 
 impl Errno {
@@ -60,6 +62,7 @@ impl Errno {
             Errno::Eisdir => libc::EISDIR,
             Errno::Eexist => libc::EEXIST,
             Errno::Etoomanyrefs => libc::ETOOMANYREFS,
+            Errno::Enametoolong => libc::ENAMETOOLONG,
         }
     }
 }

@@ -175,7 +175,7 @@ pub(crate) mod fork {
 
     /// Reports `Unsupported`.
     pub(crate) fn thread_count() -> io::Result<usize> {
-        Err(io::ErrorKind::Unsupported.into())
+        Err(super::linux_only())
     }
 
     /// Reports `Unsupported`.

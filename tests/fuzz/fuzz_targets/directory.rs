@@ -33,22 +33,27 @@ fn put(segment: &mut [u8], word: usize, value: u64) {
     segment[word * 8..word * 8 + 8].copy_from_slice(&value.to_ne_bytes());
 }
 
+/// The bytes of a segment with some objects.
+fn real() -> &'static [u8] {
+    static REAL: OnceLock<Vec<u8>> = OnceLock::new();
+    REAL.get_or_init(|| make().expect("a file can be made"))
+}
+
 /// A header that is right, and `rest` as buckets, entries and objects.
 fn behind_a_header(choice: u8, rest: &[u8]) -> Vec<u8> {
     let length = BUCKETS_AT + rest.len() / 8 * 8;
     let mut segment = vec![0; BUCKETS_AT];
     segment.extend_from_slice(&rest[..rest.len() / 8 * 8]);
-    for (word, value) in [(0, u64::from_le_bytes(*b"procshr\0")), (1, 1), (2, length as u64)] {
-        put(&mut segment, word, value);
-    }
+    // Magic and version are those of this build; flags are left out.
+    segment[..12].copy_from_slice(&real()[..12]);
+    put(&mut segment, 2, length as u64);
     put(&mut segment, BUCKETS, 1 << (choice % 8));
     segment
 }
 
 /// A real segment; every eleven bytes of `rest` put a word somewhere in it.
 fn changed(rest: &[u8]) -> Vec<u8> {
-    static REAL: OnceLock<Vec<u8>> = OnceLock::new();
-    let mut segment = REAL.get_or_init(|| real().expect("a file can be made")).clone();
+    let mut segment = real().to_vec();
     for change in rest.chunks_exact(11) {
         let word = BUCKETS + usize::from(u16::from_ne_bytes([change[0], change[1]]));
         let number = u64::from_ne_bytes(std::array::from_fn(|at| change[3 + at]));
@@ -66,7 +71,7 @@ fn changed(rest: &[u8]) -> Vec<u8> {
     segment
 }
 
-fn real() -> procshare::Result<Vec<u8>> {
+fn make() -> procshare::Result<Vec<u8>> {
     let path = std::env::temp_dir().join(format!("procshare-fuzz-{}", std::process::id()));
     let segment = Segment::create_file(&path, 8192)?;
     segment.value("value", [1u64, 2, 3])?;
