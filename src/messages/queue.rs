@@ -41,8 +41,8 @@ use std::time::{Duration, Instant};
 /// If nobody else has ever held a handle, calls wait for the first peer to arrive. The exception is a call without a time
 /// limit on a queue made by [`new`](Self::new), which has no name and so cannot be found: it fails at once.
 /// [`wait_for_peers`](Self::wait_for_peers) makes calls on any queue wait for peers to arrive. A parent that wants its
-/// workers to wait for later work keeps a handle that it has not used; a
-/// pool is such a handle for those of its jobs that have yet to begin, or may be begun anew. At most 1024 processes take part at a time, unless
+/// workers to wait for later work keeps a handle that it has not used; a pool is such a handle for those of its jobs
+/// that have yet to begin, or may be begun anew. At most 1024 processes take part at a time, unless
 /// [`max_processes`](QueueBuilder::max_processes) sets another number.
 ///
 /// The items of each producer stay in order. Puts that wait for room form no line: in a queue bounded in bytes, small items
