@@ -5,8 +5,8 @@ use crate::layout::EncodingReason;
 use crate::raw::{NoSeat, Refused, Stop};
 use std::fmt;
 
-const TOO_MANY: &str = "as many processes take part as there are places for, which are 1024, or what \
-     `QueueBuilder::max_processes` said when it was made: make it with more";
+const TOO_MANY: &str = "too many processes take part: 1024 may, unless `QueueBuilder::max_processes` set another number when \
+     the queue was made; make it with a larger one";
 
 /// Tells why an item was not sent, and gives it back.
 ///

@@ -66,7 +66,6 @@ struct State(u64);
 
 const VOID: u64 = 1 << 2;
 /// A thread has the handle play another role, and is about to say so in the seat.
-#[cfg(feature = "messages")]
 const TURNING: u64 = 1 << 3;
 
 impl State {
