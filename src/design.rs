@@ -461,7 +461,7 @@
 //!
 //! At the end of a `main` with the attribute daemons are killed, then all other children waited for, but those let go; in
 //! its children the same, unless they are daemons themselves. Workers of pools are left alone: they end with the process.
-//! Who is told of a child's end removes what names it may have left: those its parent was attached to when it began.
+//! Names of which such a daemon was the last user go with it.
 //!
 //! What children need while a thread or the program ends has no destructor of its own there: the transfer under way is kept
 //! in thread-local storage that is never torn down.

@@ -48,7 +48,7 @@ pub(super) struct Core {
     /// Taken out by whoever joins.
     mailbox: Mutex<Option<Mailbox>>,
     at_end: Mutex<AtEnd>,
-    /// What it may have used as well, and left behind if it was killed; empty once it is known to have ended.
+    /// What it may have used as well, and left behind if it was killed.
     names: Mutex<Vec<UsedName>>,
     home: Origin,
 }
@@ -123,10 +123,12 @@ impl Core {
             State::Ended(end) => *end,
         };
         *state = State::Ended(end);
-        drop(state);
-        // Locked meanwhile: whoever else is told of the end may end this process.
-        self.names.lock().drain(..).for_each(|name| name.bury());
         Some(end)
+    }
+
+    /// Removes the names whose last user it was. It has ended, and not by itself.
+    pub(super) fn bury_names(&self) {
+        self.names.lock().drain(..).for_each(|name| name.bury());
     }
 
     /// Waits for its end; `None` if the time passes first.

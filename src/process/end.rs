@@ -38,6 +38,7 @@ pub(super) fn tidy_up() {
         }
         for daemon in ended {
             daemon.wait(Deadline::Never);
+            daemon.bury_names(); // `main` may have let go of them before.
         }
     }
     segment::give_names_up();

@@ -2,7 +2,7 @@
 
 use super::{Part, Test, part, stage};
 use procshare::process::StartMethod;
-use procshare::{Pool, Process, Segment, SharedAtomic, SharedCounter};
+use procshare::{Process, Segment, SharedAtomic, SharedCounter};
 use std::fs;
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -32,7 +32,6 @@ pub(crate) const PARTS: &[Part] = &[
     part("keeps a name in children", keep_name_in_children),
     part("keeps a name that a child uses", keep_name_of_child),
     part("leaves a daemon with a name", leave_daemon_with_name),
-    part("kills children with names", kill_children_with_names),
 ];
 
 pub(crate) const TESTS: &[Test] = &[
@@ -41,7 +40,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("daemons_end_before_others_are_waited_for", daemons_first),
     ("a_name_in_a_static_goes_with_the_end_of_main", names_go),
     ("a_name_that_others_use_stays_as_long", name_stays),
-    ("a_name_goes_with_a_killed_child_that_was_its_last_user", name_of_killed),
+    ("a_name_goes_with_the_daemon_that_was_its_last_user", name_of_killed),
 ];
 
 type Flag = SharedAtomic<AtomicU32>;
@@ -307,57 +306,24 @@ fn count_and_stay(counter: SharedCounter) {
     stay();
 }
 
-/// Starts children that use a name this process has let go of; those by `Fork` have it as part of the copy.
-fn with_name(method: StartMethod, daemon: bool) -> Process<()> {
-    let counter = SharedCounter::create(std::env::var(NAME).unwrap(), 0).unwrap();
-    let builder = Process::builder().daemon(daemon).start_method(method);
-    let child = match method {
-        StartMethod::Fork => {
-            let counter = counter.clone();
-            builder.fork(move || count_and_stay(counter)).unwrap()
-        }
-        _ => builder.spawn(count_and_stay, (counter.clone(),)).unwrap(),
-    };
-    while counter.get() == 0 {
-        std::thread::yield_now();
-    }
-    child
-}
-
 fn leave_daemon_with_name() -> ExitCode {
-    drop(with_name(StartMethod::Spawn, true));
-    assert_eq!(names().len(), 1);
-    ExitCode::SUCCESS
-}
-
-fn kill_children_with_names() -> ExitCode {
     for method in [StartMethod::Spawn, StartMethod::Fork, StartMethod::ForkServer] {
-        let child = with_name(method, false);
-        assert_eq!(names().len(), 1, "{method}");
-        child.kill().unwrap();
-        child.join().unwrap_err();
-        assert!(names().is_empty(), "{method}");
+        let name = format!("{}-{method}", std::env::var(NAME).unwrap());
+        let counter = SharedCounter::create(name, 0).unwrap();
+        let builder = Process::builder().daemon(true).start_method(method);
+        drop(builder.spawn(count_and_stay, (counter.clone(),)).unwrap());
+        while counter.get() == 0 {
+            std::thread::yield_now();
+        }
     }
-    let counter = SharedCounter::create(std::env::var(NAME).unwrap(), 0).unwrap();
-    let pool = Pool::builder()
-        .workers(1)
-        .initializer(count_and_stay, (counter.clone(),));
-    let pool = pool.build().unwrap();
-    while counter.get() == 0 {
-        std::thread::yield_now();
-    }
-    drop(counter);
-    drop(pool);
-    assert!(names().is_empty(), "a pool");
+    assert_eq!(names().len(), 3);
     ExitCode::SUCCESS
 }
 
 fn name_of_killed() {
-    for part in ["leaves a daemon with a name", "kills children with names"] {
-        let name = format!("test-killed-{}", std::process::id());
-        let mut command = stage::program(part);
-        command.env(NAME, &name);
-        assert_eq!(stage::run(command).lines(), [""; 0], "{part}");
-        assert_eq!(names_with(&name), [""; 0], "{part}");
-    }
+    let name = format!("test-killed-{}", std::process::id());
+    let mut command = stage::program("leaves a daemon with a name");
+    command.env(NAME, &name);
+    assert_eq!(stage::run(command).lines(), [""; 0]);
+    assert_eq!(names_with(&name), [""; 0]);
 }
