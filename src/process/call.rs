@@ -44,6 +44,7 @@ mod sealed {
 /// ```
 #[diagnostic::on_unimplemented(
     message = "a child process cannot run `{Self}` with the arguments `{Args}`",
+    label = "cannot run in a child process",
     note = "the function takes what the tuple holds, in that order: `(a,)` for one argument, `()` for none",
     note = "it captures nothing: handles and values are passed as arguments"
 )]
