@@ -455,6 +455,8 @@ fn memory_of_half_a_result_is_given_back() {
         let pool = Pool::new(1).unwrap();
         for pause in 0..30 {
             let held = pool.submit(|| Blob(vec![7; 64 << 20]), ());
+            // A new worker may answer before the pool's own process has taken note of it.
+            wait_until(|| !pool.worker_ids().is_empty());
             let worker = pool.worker_ids()[0];
             wait_until(|| pool.progress().running == 1 || held.ready());
             wait_until(|| spilled() > 0 || held.ready());
