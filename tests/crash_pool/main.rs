@@ -104,8 +104,9 @@ fn sweep_all(variant: Variant) {
         let expected = match point {
             "board.begun" | "board.answering" | "board.answered" => ITEMS..=ITEMS,
             "board.claimed" | "board.finishing" | "board.finished" | "board.told" => JOBS..=JOBS,
-            // A worker asks again only if it has let go of what the job before brought.
-            "board.asking" | "board.received" => 1..=ITEMS,
+            // A worker asks again only if it has let go of what the job before brought, and how often it falls asleep is the
+            // scheduler's affair.
+            "board.asking" | "board.received" | "board.asleep" | "board.awake" => 1..=ITEMS,
             _ => 2..=ITEMS,
         };
         // Of two workers, nobody knows who meets how many.
