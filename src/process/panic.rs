@@ -101,15 +101,10 @@ impl Panic {
     /// The panic this thread has just caught.
     pub(crate) fn caught(payload: Box<dyn Any + Send>) -> Self {
         let last = LAST.try_with(RefCell::take).ok().flatten();
-        let words = match payload.downcast::<String>() {
-            Ok(text) => *text,
-            Err(payload) => {
-                let text = words(&*payload).to_owned();
-                // Dropping what the user threw may panic again.
-                mem::forget(payload);
-                text
-            }
-        };
+        let words = words(&*payload).to_owned();
+        if !payload.is::<String>() && !payload.is::<&str>() {
+            mem::forget(payload); // Dropping what the user threw may panic again.
+        }
         // One that was caught before is another panic.
         let place = last.filter(|last| last.words == words).and_then(|last| last.place);
         Panic { words, place }
