@@ -323,17 +323,22 @@ impl Builder {
             surroundings::open_folder(&path)
                 .map_err(|error| failure(&format!("opening the working folder {}", path.display()), error))
         };
+        let at_end = match (self.detached, self.daemon) {
+            (true, _) => AtEnd::Leave,
+            (false, true) => AtEnd::End,
+            (false, false) => AtEnd::Wait,
+        };
         Ok(Plan {
             name: self.name.unwrap_or_else(next_name),
             daemon: self.daemon,
-            at_end: match (self.detached, self.daemon) {
-                (true, _) => AtEnd::Leave,
-                (false, true) => AtEnd::End,
-                (false, false) => AtEnd::Wait,
-            },
+            at_end,
             environment: self.environment,
             folder: self.folder.map(open).transpose()?,
-            names: names_in_use(),
+            names: if at_end == AtEnd::End {
+                names_in_use()
+            } else {
+                Vec::new()
+            },
         })
     }
 }
@@ -345,7 +350,7 @@ pub(super) struct Plan {
     pub(super) at_end: AtEnd,
     pub(super) environment: Environment,
     pub(super) folder: Option<OwnedFd>,
-    /// What the child may use as well.
+    /// What a child may use as well that this process is to end.
     names: Vec<UsedName>,
 }
 

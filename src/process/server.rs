@@ -25,7 +25,6 @@ use super::spawn::{self as launch, describe, failure};
 use super::{orphans, passage::Passed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{Deadline, crash_point};
-use crate::segment::names_in_use;
 use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::spawn::Signal;
 use crate::sys::{descriptor, identity, socket, spawn, surroundings};
@@ -139,14 +138,7 @@ impl Server {
             failure("naming the server", error)
         })?;
         Ok(Server {
-            core: Core::new(
-                serve::NAME.to_owned(),
-                pid,
-                pidfd,
-                mailbox,
-                AtEnd::Leave,
-                names_in_use(),
-            ),
+            core: Core::new(serve::NAME.to_owned(), pid, pidfd, mailbox, AtEnd::Leave, Vec::new()),
             user: identity::user_id(),
             socket: Mutex::new(Some(socket)),
         })
