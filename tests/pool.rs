@@ -228,10 +228,9 @@ fn words_of<T>(result: &Result<T, JobError>, in_worker: u32) -> &str {
     match result {
         Err(JobError::Panicked {
             message,
-            file: Some(file),
-            line: Some(_),
+            location: Some(location),
             worker,
-        }) if file == file!() && *worker == in_worker => message,
+        }) if location.file == file!() && *worker == in_worker => message,
         _ => "no panic of this file",
     }
 }

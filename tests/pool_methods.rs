@@ -147,23 +147,22 @@ fn jobs_run_and_handles_arrive() {
             error.to_string().contains(&format!(" at {}:{place}: ", file!())),
             "{error}"
         );
-        let JobError::Panicked { file, line, .. } = error else {
+        let JobError::Panicked { location, .. } = error else {
             unreachable!("{error}")
         };
-        assert_eq!((file.as_deref(), line), (Some(file!()), Some(place)));
+        assert_eq!(
+            location.map(|location| (location.file, location.line)),
+            Some((file!().to_owned(), place))
+        );
         let resumed = || -> u8 {
             let _ = std::panic::catch_unwind(|| panic!("of no matter"));
             std::panic::resume_unwind(Box::new("of another thread"))
         };
         let error = pool.apply(resumed, ()).unwrap_err();
-        let JobError::Panicked { file, line, .. } = error else {
+        let JobError::Panicked { location, .. } = error else {
             unreachable!("{error}")
         };
-        assert_eq!(
-            (file, line),
-            (None, None),
-            "the place of a panic that was caught before"
-        );
+        assert_eq!(location, None, "the place of a panic that was caught before");
         let name = || procshare::process::current().name().to_owned();
         assert!(pool.apply(name, ()).unwrap().starts_with("PoolWorker-"));
     });

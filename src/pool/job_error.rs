@@ -1,6 +1,7 @@
 //! `JobError`: why a job gave no result.
 
 use crate::error::{Error, ErrorKind};
+use crate::process::panic::PanicLocation;
 use std::fmt;
 
 /// Tells why a job of a [`Pool`](crate::Pool) gave no result.
@@ -19,6 +20,8 @@ use std::fmt;
 ///     Ok(())
 /// }
 /// ```
+///
+/// It takes five words: a map fills a vector with results, and large ones take fresh pages of memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JobError {
@@ -26,10 +29,8 @@ pub enum JobError {
     Panicked {
         /// What it said.
         message: String,
-        /// The source file it panicked in, unless the panic ran no panic hook (`resume_unwind`).
-        file: Option<String>,
-        /// The line in that file.
-        line: Option<u32>,
+        /// Where it panicked; `None` if the panic ran no panic hook (`resume_unwind`).
+        location: Option<Box<PanicLocation>>,
         /// The process it ran in, which goes on.
         worker: u32,
     },
@@ -88,10 +89,9 @@ impl fmt::Display for JobError {
         match self {
             JobError::Panicked {
                 message,
-                file: Some(file),
-                line: Some(line),
+                location: Some(location),
                 worker,
-            } => write!(f, "the job panicked in worker {worker} at {file}:{line}: {message}"),
+            } => write!(f, "the job panicked in worker {worker} at {location}: {message}"),
             JobError::Panicked { message, worker, .. } => write!(f, "the job panicked in worker {worker}: {message}"),
             JobError::WorkerDied {
                 signal: Some(signal),

@@ -38,6 +38,7 @@ mod thread;
 mod timeline;
 mod worker;
 
+pub use crate::process::panic::PanicLocation;
 pub use builder::PoolBuilder;
 pub use imap::{Imap, ImapUnordered};
 pub use pending::Pending;

@@ -8,6 +8,7 @@
 
 use super::job_error::JobError;
 use crate::error::ErrorKind;
+use crate::layout::EncodingReason;
 use crate::layout::encoding::{decode, encode};
 use crate::process::panic::Panic;
 use serde::de::DeserializeOwned;
@@ -117,28 +118,33 @@ impl Record<'_> {
         self.tag != Tag::Value
     }
 
+    #[inline]
     pub(super) fn read<R: DeserializeOwned>(&self, worker: u32) -> Result<R, JobError> {
-        match self.tag {
-            Tag::Value => decode(self.bytes).map_err(|reason| {
-                JobError::Encoding(format!("the result cannot be decoded as the type it has: {reason}"))
-            }),
-            Tag::Panicked => {
-                let Panic { words, place } = Panic::from_bytes(self.bytes);
-                let (file, line) = place.map(|place| (place.file, place.line)).unzip();
-                Err(JobError::Panicked {
-                    message: words,
-                    file,
-                    line,
-                    worker,
-                })
-            }
-            Tag::Refused => {
-                let why = decode::<(ErrorKind, String)>(self.bytes);
-                let (kind, text) = why.unwrap_or_else(|_| (ErrorKind::Encoding, "nobody can tell why".to_owned()));
-                Err(JobError::refusal(kind, text))
-            }
+        if self.is_failure() {
+            return Err(self.failure(worker));
         }
+        decode(self.bytes).map_err(not_decodable)
     }
+
+    #[cold]
+    fn failure(&self, worker: u32) -> JobError {
+        if self.tag == Tag::Panicked {
+            let Panic { words, location } = Panic::from_bytes(self.bytes);
+            return JobError::Panicked {
+                message: words,
+                location,
+                worker,
+            };
+        }
+        let why = decode::<(ErrorKind, String)>(self.bytes);
+        let (kind, text) = why.unwrap_or_else(|_| (ErrorKind::Encoding, "nobody can tell why".to_owned()));
+        JobError::refusal(kind, text)
+    }
+}
+
+#[cold]
+fn not_decodable(reason: EncodingReason) -> JobError {
+    JobError::Encoding(format!("the result cannot be decoded as the type it has: {reason}"))
 }
 
 /// The records in `bytes`, as far as they are whole.
@@ -204,8 +210,7 @@ mod tests {
             assert_eq!(record.times, times.unwrap_or_default());
             let panicked = JobError::Panicked {
                 message: "words".to_owned(),
-                file: None,
-                line: None,
+                location: None,
                 worker: 7,
             };
             assert_eq!(record.read::<u8>(7), Err(panicked));

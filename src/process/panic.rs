@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
+use std::fmt;
 use std::io::Write;
 use std::mem;
 use std::panic::{PanicHookInfo, set_hook, take_hook};
@@ -19,14 +20,40 @@ use std::ptr;
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Panic {
     pub(crate) words: String,
-    pub(crate) place: Option<Place>,
+    pub(crate) location: Option<Box<PanicLocation>>,
 }
 
-/// A place in a source file.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Place {
-    pub(crate) file: String,
-    pub(crate) line: u32,
+/// Tells where in the sources a job panicked.
+///
+/// It is found in [`JobError::Panicked`](crate::JobError::Panicked), and shown as `file:line`.
+///
+/// # Examples
+///
+/// ```
+/// use procshare::{JobError, Pool};
+///
+/// #[procshare::main]
+/// fn main() -> procshare::Result<()> {
+///     let pool = Pool::new(1)?;
+///     let error = pool.apply(|a: u8| 100 / a, (0,)).unwrap_err();
+///     let JobError::Panicked { location: Some(location), .. } = error else { panic!("{error}") };
+///     assert_eq!(location.file, file!());
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub struct PanicLocation {
+    /// The source file, as the compiler was told of it.
+    pub file: String,
+    /// The line in that file, the first being 1.
+    pub line: u32,
+}
+
+impl fmt::Display for PanicLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
 }
 
 thread_local! {
@@ -52,13 +79,15 @@ pub(super) fn put_hook() {
 }
 
 fn note(info: &PanicHookInfo<'_>) {
-    let place = info.location().map(|place| Place {
-        file: place.file().to_owned(),
-        line: place.line(),
+    let location = info.location().map(|location| {
+        Box::new(PanicLocation {
+            file: location.file().to_owned(),
+            line: location.line(),
+        })
     });
     let words = words(info.payload()).to_owned();
     // A thread that ends may have none any more.
-    let _ = LAST.try_with(|last| last.replace(Some(Panic { words, place })));
+    let _ = LAST.try_with(|last| last.replace(Some(Panic { words, location })));
 }
 
 fn tell(info: &PanicHookInfo<'_>) {
@@ -106,8 +135,8 @@ impl Panic {
             mem::forget(payload); // Dropping what the user threw may panic again.
         }
         // One that was caught before is another panic.
-        let place = last.filter(|last| last.words == words).and_then(|last| last.place);
-        Panic { words, place }
+        let location = last.filter(|last| last.words == words).and_then(|last| last.location);
+        Panic { words, location }
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
@@ -117,7 +146,7 @@ impl Panic {
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
         postcard::from_bytes(bytes).unwrap_or_else(|_| Panic {
             words: String::from_utf8_lossy(bytes).into_owned(),
-            place: None,
+            location: None,
         })
     }
 }
