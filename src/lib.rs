@@ -59,6 +59,8 @@ mod trace;
 #[cfg(not(procshare_loom))]
 mod collections;
 pub mod design;
+#[cfg(not(procshare_loom))]
+mod encoding;
 #[cfg_attr(procshare_loom, allow(dead_code, reason = "models make no errors"))]
 mod error;
 #[cfg(not(procshare_loom))]
@@ -79,6 +81,7 @@ mod raw;
 mod segment;
 #[cfg(not(procshare_loom))]
 mod sys;
+pub mod wire_format;
 
 pub use error::{Error, ErrorKind, Result};
 
@@ -88,7 +91,7 @@ pub use {
         ArrayGuard, AtomicInteger, FrozenArray, LockError, SharedArray, SharedAtomic, SharedAtomicArray, SharedCounter,
         SharedValue, ValueGuard,
     },
-    layout::EncodingReason,
+    encoding::EncodingReason,
     layout::Shareable,
     messages::{Consumer, Producer, ReadChunk, RecvError, SendError, WriteChunk, ring},
     segment::{ObjectInfo, Segment, SegmentBuilder, clean, clean_folder},
@@ -125,6 +128,20 @@ pub mod __private {
     pub use crate::process::{end::enter_main, entry::enter_test};
     #[cfg(any(fuzzing, feature = "crash-points"))]
     pub use crate::segment::inspect;
+
+    /// An item as bytes, as all doors have it.
+    #[cfg(any(feature = "map", feature = "messages"))]
+    pub fn encode<T: serde::Serialize + ?Sized>(item: &T) -> Result<Vec<u8>, crate::EncodingReason> {
+        let mut bytes = Vec::new();
+        let encoded = crate::encoding::encode(item, &mut bytes);
+        encoded.map(|_| bytes).map_err(crate::encoding::Unfit::reason::<T>)
+    }
+
+    /// The item in these bytes.
+    #[cfg(any(feature = "map", feature = "messages"))]
+    pub fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, crate::EncodingReason> {
+        crate::encoding::decode(bytes)
+    }
 
     /// A builder whose children are made by a server that is a copy of this process.
     #[cfg(feature = "process")]

@@ -408,6 +408,12 @@ impl Serialize for Endless<'_> {
     }
 }
 
+impl<'de> Deserialize<'de> for Endless<'_> {
+    fn deserialize<D: serde::Deserializer<'de>>(_deserializer: D) -> Result<Self, D::Error> {
+        unreachable!("nothing of it is ever encoded as a whole")
+    }
+}
+
 /// What is kept of an earlier item may be filled up: so many elements more.
 const KEPT: u64 = 1 << 17;
 

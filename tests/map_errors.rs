@@ -81,7 +81,7 @@ fn a_map_that_is_full_says_how_much_is_free() {
         assert_eq!(map.insert(&number, &number), Ok(None));
     }
     let full = MapError::Full { needed: 32, free: 0 };
-    assert_eq!(map.insert(&128, &128), Err(full));
+    assert_eq!(map.insert(&128, &128), Err(full.clone()));
     assert_eq!(
         full.to_string(),
         "an entry of 32 bytes does not fit: 0 bytes are free for it"
@@ -345,26 +345,32 @@ fn what_cannot_be_encoded_is_not_stored() {
     let refused = map.insert(&good, &bad).unwrap_err();
     assert!(matches!(refused, MapError::NotEncodable(_)), "{refused:?}");
     let words = refused.to_string();
-    assert!(
-        words.starts_with("key or value cannot be encoded: its Serialize"),
-        "{words}"
-    );
-    assert_eq!(map.insert(&good, &bad), Err(refused));
-    assert_eq!(map.insert(&bad, &good), Err(refused));
+    assert!(words.starts_with("key or value cannot be encoded: "), "{words}");
+    assert_eq!(map.insert(&good, &bad), Err(refused.clone()));
+    assert_eq!(map.insert(&bad, &good), Err(refused.clone()));
     assert_eq!(
         (map.get(&bad), map.remove(&bad), map.contains_key(&bad)),
-        (Err(refused), Err(refused), Err(refused))
+        (Err(refused.clone()), Err(refused.clone()), Err(refused.clone()))
     );
-    assert_eq!(map.update(&good, |_| Some(bad)), Err(refused));
-    assert_eq!(map.update(&bad, |_| unreachable!("it is refused before")), Err(refused));
-    assert_eq!(map.compare_exchange(&good, Some(&good), Some(&bad)), Err(refused));
-    assert_eq!(map.compare_exchange(&good, Some(&bad), None), Err(refused));
-    assert_eq!(map.get_or_insert_with(&bad, || good), Err(refused));
-    assert_eq!(map.extend([(good, good), (good, bad), (bad, good)]), Err(refused));
+    assert_eq!(map.update(&good, |_| Some(bad)), Err(refused.clone()));
+    assert_eq!(
+        map.update(&bad, |_| unreachable!("it is refused before")),
+        Err(refused.clone())
+    );
+    assert_eq!(
+        map.compare_exchange(&good, Some(&good), Some(&bad)),
+        Err(refused.clone())
+    );
+    assert_eq!(map.compare_exchange(&good, Some(&bad), None), Err(refused.clone()));
+    assert_eq!(map.get_or_insert_with(&bad, || good), Err(refused.clone()));
+    assert_eq!(
+        map.extend([(good, good), (good, bad), (bad, good)]),
+        Err(refused.clone())
+    );
     assert_eq!(map.to_map(), Ok(HashMap::from([(good, good)])));
     assert_eq!(
         (map.remove(&good), map.get_or_insert_with(&good, || bad)),
-        (Ok(Some(good)), Err(refused))
+        (Ok(Some(good)), Err(refused.clone()))
     );
     assert!(map.is_empty());
     verify(&map);
@@ -395,37 +401,42 @@ fn a_value_of_another_type_is_its_own_error() {
     let refused = numbers.get(&2).unwrap_err();
     assert!(matches!(refused, MapError::NotDecodable(_)), "{refused:?}");
     assert!(
-        refused.to_string().ends_with("the bytes are no value of the type"),
+        refused
+            .to_string()
+            .ends_with("the bytes are no value of the type (in `u32`)"),
         "{refused}"
     );
     assert_eq!(numbers.contains_key(&2), Ok(true));
     let mut entries: Vec<_> = numbers.iter().collect();
-    entries.sort_by_key(|entry| entry.unwrap_or_default());
-    assert_eq!(entries, [Err(refused), Ok((1, 10)), Ok((3, 30))]);
+    entries.sort_by_key(|entry| entry.clone().unwrap_or_default());
+    assert_eq!(entries, [Err(refused.clone()), Ok((1, 10)), Ok((3, 30))]);
     let mut values: Vec<_> = numbers.values().map(Result::unwrap_or_default).collect();
     values.sort_unstable();
     assert_eq!(
         (values, numbers.keys().filter(Result::is_ok).count()),
         (vec![0, 10, 30], 3)
     );
-    assert_eq!(numbers.to_map(), Err(refused));
+    assert_eq!(numbers.to_map(), Err(refused.clone()));
     assert!(format!("{numbers:?}").contains("1: 10") && format!("{numbers:?}").contains("NotDecodable"));
     assert_eq!(
         numbers.update(&2, |_| unreachable!("there is no value to show")),
-        Err(refused)
+        Err(refused.clone())
     );
-    assert_eq!(numbers.compare_exchange(&2, Some(&1), None), Err(refused));
+    assert_eq!(numbers.compare_exchange(&2, Some(&1), None), Err(refused.clone()));
     assert_eq!(
         numbers.get_or_insert_with(&2, || unreachable!("there is one")),
-        Err(refused)
+        Err(refused.clone())
     );
     assert_eq!(texts.get(&2), Ok(Some("no number".to_owned())), "nothing has changed");
     // The new value is in place; the old one is gone.
-    assert_eq!((numbers.insert(&2, &20), numbers.get(&2)), (Err(refused), Ok(Some(20))));
+    assert_eq!(
+        (numbers.insert(&2, &20), numbers.get(&2)),
+        (Err(refused.clone()), Ok(Some(20)))
+    );
     store();
-    assert_eq!((numbers.remove(&2), numbers.get(&2)), (Err(refused), Ok(None)));
+    assert_eq!((numbers.remove(&2), numbers.get(&2)), (Err(refused.clone()), Ok(None)));
     store();
-    assert_eq!(numbers.retain(|_, _| true), Err(refused));
+    assert_eq!(numbers.retain(|_, _| true), Err(refused.clone()));
     numbers.clear().unwrap();
     assert!(texts.is_empty());
     verify(&numbers);

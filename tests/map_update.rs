@@ -227,15 +227,18 @@ fn lasting<R>(least: Duration, call: impl FnOnce() -> R) -> R {
 /// Calls that need the lock are refused.
 fn assert_locked(map: &SharedMap<u32, String>, error: MapError) {
     let value = "value".to_owned();
-    assert_eq!(map.insert(&1, &value), Err(error));
-    assert_eq!(map.insert(&2, &value), Err(error));
-    assert_eq!(map.get_or_insert_with(&3, || value.clone()), Err(error));
-    assert_eq!(map.remove(&1), Err(error));
-    assert_eq!(map.update(&1, |_| unreachable!("it is refused before")), Err(error));
-    assert_eq!(map.compare_exchange(&1, None, None), Err(error));
-    assert_eq!(map.extend([(1, value)]), Err(error));
-    assert_eq!(map.retain(|_, _| false), Err(error));
-    assert_eq!(map.clear(), Err(error));
+    assert_eq!(map.insert(&1, &value), Err(error.clone()));
+    assert_eq!(map.insert(&2, &value), Err(error.clone()));
+    assert_eq!(map.get_or_insert_with(&3, || value.clone()), Err(error.clone()));
+    assert_eq!(map.remove(&1), Err(error.clone()));
+    assert_eq!(
+        map.update(&1, |_| unreachable!("it is refused before")),
+        Err(error.clone())
+    );
+    assert_eq!(map.compare_exchange(&1, None, None), Err(error.clone()));
+    assert_eq!(map.extend([(1, value)]), Err(error.clone()));
+    assert_eq!(map.retain(|_, _| false), Err(error.clone()));
+    assert_eq!(map.clear(), Err(error.clone()));
 }
 
 #[procshare::test]

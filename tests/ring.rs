@@ -452,8 +452,11 @@ fn a_slot_that_holds_no_value_is_its_own_error() {
                 Err(RecvError::Invalid(_))
             ]
         ));
-        let words = popped[1].unwrap_err().to_string();
-        assert!(words.ends_with("the bytes are no value of the type"), "{words}");
+        let words = popped[1].clone().unwrap_err().to_string();
+        assert!(
+            words.ends_with("the bytes are no value of the type (in `bool`)"),
+            "{words}"
+        );
         producer.push(true).unwrap();
         assert_eq!(consumer.pop(), Ok(true));
         drop((producer, consumer));

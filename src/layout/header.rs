@@ -8,7 +8,7 @@ use crate::primitive::{AtomicU64, Ordering};
 /// The first eight bytes of every segment: `procshr\0` on a little-endian machine.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"procshr\0");
 /// Changes whenever a byte of the layout gets another meaning.
-pub(crate) const LAYOUT_VERSION: u32 = 2;
+pub(crate) const LAYOUT_VERSION: u32 = 3;
 
 /// The segment outlives its last user.
 pub(crate) const PERSISTENT: u32 = 1;

@@ -3,10 +3,7 @@
 //! Nothing here maps memory or takes a lock; the same code runs in creator and attacher, and over any bytes at all.
 
 pub(crate) mod directory;
-#[cfg(any(feature = "map", feature = "messages"))]
-pub(crate) mod encoding;
 pub(crate) mod header;
-mod reason;
 mod schema;
 mod shareable;
 
@@ -16,7 +13,6 @@ pub(crate) use directory::{MAP_FORGETS, MAP_LOCKS};
 #[cfg(feature = "messages")]
 pub(crate) use directory::{QUEUE_FORGETS, QUEUE_SEATS};
 pub(crate) use header::Header;
-pub use reason::EncodingReason;
 #[cfg(any(feature = "map", feature = "messages"))]
 pub(crate) use schema::text_fingerprint;
 pub use schema::{Field, Schema, Variant};

@@ -6,11 +6,11 @@
 //! The header tells how many bytes the item takes, up to 2^48; in a ring, up to 2^32. There it may also be that of a reference
 //! to an item that lies elsewhere: then a word with its place follows.
 
-pub(super) use crate::layout::encoding::decode;
-use crate::layout::encoding::{self, Limit, Unfit};
+pub(super) use crate::encoding::decode;
+use crate::encoding::{self, Limit, Trial, Unfit};
 use crate::primitive::{AtomicU64, Ordering};
-use postcard::ser_flavors::Flavor;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::cell::Cell;
 
 /// Bytes of a unit: what a queue's room is counted in.
@@ -70,28 +70,42 @@ impl Records {
         self.end
     }
 
-    /// Appends the record of `item`, or nothing if it cannot be encoded or is beyond the limit.
+    /// Appends the record of `item`, or nothing if it cannot be encoded, or not be decoded again, or is beyond the limit.
     #[inline]
-    pub(super) fn append<T: Serialize>(&mut self, item: &T, limit: Limit<'_>) -> Result<(), Unfit> {
+    pub(super) fn append<T: Serialize + DeserializeOwned>(
+        &mut self,
+        item: &T,
+        limit: Limit<'_>,
+        trial: &Trial,
+    ) -> Result<(), Unfit> {
         if self.bytes.len() < self.end + SMALL * UNIT {
             self.bytes.resize(2 * self.end + 2 * SMALL * UNIT, 0);
         }
         let room = &mut self.bytes[self.end + UNIT..];
-        match postcard::serialize_with_flavor(item, Fill { room, at: 0 }) {
-            Ok(len) => self.finish(len),
-            Err(_) => self.append_large(item, limit)?,
+        match encoding::fill(item, room) {
+            Some(len) if !trial.is_on() => self.finish(len),
+            _ => self.append_large(item, limit, trial)?,
         }
         Ok(())
     }
 
     /// As [`append`](Self::append), for what there may be too little room for.
-    pub(super) fn append_large<T: Serialize>(&mut self, item: &T, limit: Limit<'_>) -> Result<(), Unfit> {
+    pub(super) fn append_large<T: Serialize + DeserializeOwned>(
+        &mut self,
+        item: &T,
+        limit: Limit<'_>,
+        trial: &Trial,
+    ) -> Result<(), Unfit> {
         let start = self.end + UNIT;
         self.bytes.resize(start, 0);
         let encoded = encoding::encode_within(limit, item, &mut self.bytes);
+        let tried = encoded.and_then(|encoded| {
+            let bytes = &self.bytes[start..];
+            trial.check::<T>(encoded, bytes).map_err(Unfit::NotEncodable)
+        });
         let len = self.bytes.len() - start;
         self.bytes.resize(self.bytes.len().next_multiple_of(UNIT), 0);
-        encoded?;
+        tried?;
         self.finish(len);
         Ok(())
     }
@@ -135,55 +149,9 @@ impl Small {
     /// Encodes `item` if its record is that small, and tells how many units it takes.
     #[inline]
     pub(super) fn encode<T: Serialize>(&mut self, item: &T) -> Option<usize> {
-        let output = Fill {
-            room: &mut self.bytes_mut()[UNIT..],
-            at: 0,
-        };
-        let len = postcard::serialize_with_flavor(item, output).ok()? as u32;
+        let len = encoding::fill(item, &mut self.bytes_mut()[UNIT..])? as u32;
         self.0[0] = short_header_of(len);
         Some(units_of(len) as usize)
-    }
-}
-
-/// The encoder's output: a piece of the stack. Most of what is written are numbers of a few bytes; they go as one word, which
-/// is followed by what comes next.
-struct Fill<'a> {
-    room: &'a mut [u8],
-    at: usize,
-}
-
-/// Up to eight bytes as the lower ones of a word.
-#[inline]
-fn word_of(bytes: &[u8]) -> u64 {
-    let shifted = |(at, byte): (usize, &u8)| u64::from(*byte) << (8 * at);
-    bytes.iter().enumerate().map(shifted).fold(0, |word, byte| word | byte)
-}
-
-impl Flavor for Fill<'_> {
-    type Output = usize;
-
-    #[inline]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.try_extend(&[byte])
-    }
-
-    #[inline]
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        match self.room.get_mut(self.at..self.at + UNIT) {
-            Some(word) if bytes.len() <= UNIT => word.copy_from_slice(&word_of(bytes).to_le_bytes()),
-            _ => {
-                let target = self.room.get_mut(self.at..self.at + bytes.len());
-                target
-                    .ok_or(postcard::Error::SerializeBufferFull)?
-                    .copy_from_slice(bytes);
-            }
-        }
-        self.at += bytes.len();
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<usize> {
-        Ok(self.at)
     }
 }
 
@@ -332,16 +300,20 @@ mod tests {
     #[test]
     fn a_record_is_a_header_and_whole_words() {
         let mut records = Records::EMPTY;
-        assert!(records.append(&"hello", Limit::NONE).is_ok());
-        assert!(records.append_large(&(), Limit::NONE).is_ok());
+        assert!(
+            records
+                .append(&"hello".to_owned(), Limit::NONE, &Trial::default())
+                .is_ok()
+        );
+        assert!(records.append_large(&(), Limit::NONE, &Trial::default()).is_ok());
         let buffer = records.bytes();
         let len = 6u32;
         assert_eq!(&buffer[..4], &len.to_ne_bytes()[..]);
-        assert_eq!((buffer.len(), units_of(len), units_of(0)), (24, 2, 1));
+        assert_eq!((buffer.len(), units_of(len), units_of(0)), (32, 2, 1));
         let (first, rest) = split_first(buffer).unwrap();
         assert_eq!(decode::<String>(first).as_deref(), Ok("hello"));
         let (second, rest) = split_first(rest).unwrap();
-        assert_eq!((second.len(), rest.len()), (0, 0));
+        assert_eq!((second.len(), rest.len()), (1, 0));
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use super::error::RecvError;
 use super::ring_chunk::{ReadChunk, assert_element};
 use super::ring_end::{RingEnd, assert_alignment};
+use crate::encoding::EncodingReason;
 use crate::error::Result;
-use crate::layout::{EncodingReason, Shareable};
+use crate::layout::Shareable;
 use crate::primitive::Deadline;
 use crate::raw::{End, Stop};
 use std::ffi::OsStr;
@@ -239,7 +240,9 @@ impl<T: Shareable> Consumer<T> {
         if !self.end.is_ready() {
             self.await_slot(deadline)?;
         }
-        self.end.read().ok_or(RecvError::Invalid(EncodingReason::NO_VALUE))
+        self.end
+            .read()
+            .ok_or(RecvError::Invalid(EncodingReason::no_value::<T>()))
     }
 
     #[cold]

@@ -1,7 +1,7 @@
 //! Why an item was not sent, or none received.
 
+use crate::encoding::EncodingReason;
 use crate::error::{Error, ErrorKind};
-use crate::layout::EncodingReason;
 use crate::raw::{NoSeat, Refused, Stop};
 use std::fmt;
 
@@ -24,7 +24,7 @@ const TOO_MANY: &str = "too many processes take part: 1024 may, unless `QueueBui
 /// # Ok::<(), procshare::Error>(())
 /// ```
 #[non_exhaustive]
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "messages", derive(serde::Serialize, serde::Deserialize))]
 pub enum SendError<T> {
     /// There is no room, and the call may not wait.
@@ -46,7 +46,7 @@ pub enum SendError<T> {
     },
     /// The machine, the cgroup, the file system or a limit of this process has no memory for it.
     OutOfMemory(T),
-    /// Its `Serialize` failed.
+    /// Its `Serialize` failed, or its `Deserialize` does not take what that gives.
     NotEncodable {
         /// The item.
         item: T,
@@ -79,7 +79,7 @@ pub enum SendError<T> {
 /// # Ok::<(), procshare::Error>(())
 /// ```
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "messages", derive(serde::Serialize, serde::Deserialize))]
 pub enum RecvError {
     /// Nothing is there, and the call may not wait.
@@ -229,17 +229,17 @@ impl<T> From<SendError<T>> for Error {
 impl RecvError {
     /// Whether nothing will come any more: closed, or nobody left.
     #[cfg(feature = "messages")]
-    pub(super) fn is_end(self) -> bool {
+    pub(super) fn is_end(&self) -> bool {
         matches!(self, RecvError::Closed | RecvError::Disconnected)
     }
 
     /// Whether the next call may receive the next item.
     #[cfg(feature = "messages")]
-    pub(super) fn is_of_item(self) -> bool {
+    pub(super) fn is_of_item(&self) -> bool {
         matches!(self, RecvError::Invalid(_))
     }
 
-    fn kind(self) -> ErrorKind {
+    fn kind(&self) -> ErrorKind {
         match self {
             RecvError::Empty => ErrorKind::WouldBlock,
             RecvError::TimedOut => ErrorKind::TimedOut,

@@ -268,7 +268,7 @@ impl<T> Connection<T> {
     }
 }
 
-impl<T: Serialize> Connection<T> {
+impl<T: Serialize + DeserializeOwned> Connection<T> {
     /// Sends a message, waiting for room.
     ///
     /// # Errors

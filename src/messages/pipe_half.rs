@@ -90,7 +90,7 @@ impl<T> Sender<T> {
     pub fn close(self) {}
 }
 
-impl<T: Serialize> Sender<T> {
+impl<T: Serialize + DeserializeOwned> Sender<T> {
     /// Sends a message, waiting for room.
     ///
     /// # Errors

@@ -5,9 +5,8 @@ use super::codec::{self, Records, Small, UNIT};
 use super::error::{RecvError, SendError, no_seat};
 use super::seat::{Reservation, Seat};
 use super::travel::Parcel;
+use crate::encoding::{EncodingReason, Limit, Trial, Unfit};
 use crate::error::Result;
-use crate::layout::EncodingReason;
-use crate::layout::encoding::{Limit, Unfit};
 use crate::primitive::Deadline;
 use crate::raw::{NoSeat, Role, Stop};
 use crate::segment::{Segment, check_memory};
@@ -21,6 +20,8 @@ const AT_ONCE: usize = 1 << 15;
 pub(super) struct Port {
     channel: Channel,
     seat: Seat,
+    /// Whether what this handle sends can be decoded again.
+    trial: Trial,
 }
 
 /// Why items were not sent, without the items.
@@ -68,7 +69,11 @@ fn limit_of(largest: usize) -> Limit<'static> {
 
 impl Port {
     pub(super) fn new(channel: Channel, seat: Seat) -> Self {
-        Port { channel, seat }
+        Port {
+            channel,
+            seat,
+            trial: Trial::default(),
+        }
     }
 
     /// Takes the seat set aside for this process.
@@ -128,11 +133,15 @@ impl Port {
     }
 
     #[inline]
-    pub(super) fn send<T: Serialize>(&self, item: T, deadline: Deadline) -> Result<(), SendError<T>> {
+    pub(super) fn send<T: Serialize + DeserializeOwned>(
+        &self,
+        item: T,
+        deadline: Deadline,
+    ) -> Result<(), SendError<T>> {
         let mut small = Small::new();
         let outcome = match small.encode(&item) {
-            Some(units) => self.put_one(&small.bytes()[..units * UNIT], deadline),
-            None => self.send_large(&item, deadline),
+            Some(units) if !self.trial.is_on() => self.put_one(&small.bytes()[..units * UNIT], deadline),
+            _ => self.send_large(&item, deadline),
         };
         match outcome {
             Ok(()) => Ok(()),
@@ -140,18 +149,18 @@ impl Port {
         }
     }
 
-    /// Sends what does not fit on the stack, or cannot be encoded at all.
+    /// Sends what does not fit on the stack, or is to be tried, or cannot be encoded at all.
     #[cold]
-    fn send_large<T: Serialize>(&self, item: &T, deadline: Deadline) -> Result<(), Refusal> {
+    fn send_large<T: Serialize + DeserializeOwned>(&self, item: &T, deadline: Deadline) -> Result<(), Refusal> {
         codec::with_records(|records| {
             let largest = self.channel.largest();
-            let encoded = records.append_large(item, limit_of(largest));
+            let encoded = records.append_large(item, limit_of(largest), &self.trial);
             encoded.map_err(|unfit| Refusal::of(unfit, largest))?;
             self.put_one(records.bytes(), deadline)
         })
     }
 
-    pub(super) fn send_all<T: Serialize>(&self, mut items: Vec<T>) -> Result<(), SendError<Vec<T>>> {
+    pub(super) fn send_all<T: Serialize + DeserializeOwned>(&self, mut items: Vec<T>) -> Result<(), SendError<Vec<T>>> {
         let mut sent = 0;
         let outcome = codec::with_records(|records| self.send_many(records, &items, &mut sent));
         outcome.map_err(|refusal| {
@@ -161,13 +170,18 @@ impl Port {
     }
 
     /// Sends `items` and counts those it has sent.
-    fn send_many<T: Serialize>(&self, records: &mut Records, items: &[T], sent: &mut usize) -> Result<(), Refusal> {
+    fn send_many<T: Serialize + DeserializeOwned>(
+        &self,
+        records: &mut Records,
+        items: &[T],
+        sent: &mut usize,
+    ) -> Result<(), Refusal> {
         let largest = self.channel.largest();
         while *sent < items.len() {
             records.clear();
             let (mut outcome, mut encoded) = (Ok(()), 0);
             for item in &items[*sent..] {
-                outcome = records.append(item, limit_of(largest));
+                outcome = records.append(item, limit_of(largest), &self.trial);
                 encoded += u32::from(outcome.is_ok());
                 if outcome.is_err() || records.len() >= AT_ONCE {
                     break;

@@ -16,6 +16,7 @@ use crate::primitive::Deadline;
 use crate::raw::{NoSeat, Role};
 use crate::segment::Segment;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;
@@ -344,7 +345,7 @@ impl<T> SharedQueue<T> {
     }
 }
 
-impl<T: Serialize> SharedQueue<T> {
+impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
     /// Puts an item in, waiting for room.
     ///
     /// # Errors

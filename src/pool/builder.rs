@@ -108,7 +108,8 @@ impl PoolBuilder {
         let _ = function;
         const { call::refuse_captures::<F>() };
         let trampoline = call::trampoline::<_, (Setup, Args), Result<()>>(begin::<F, Args>);
-        self.begin = Box::new(move |builder, setup| builder.start(trampoline, &(setup, &arguments)));
+        self.begin =
+            Box::new(move |builder, setup| builder.start::<(Setup, Args), _>(trampoline, &(setup, &arguments)));
         self
     }
 

@@ -296,7 +296,7 @@ impl Pool {
     }
 
     /// Sends all items, in chunks of a size that suits `about` so many.
-    pub(super) fn send_all<Args: Serialize>(
+    pub(super) fn send_all<Args: Serialize + DeserializeOwned>(
         &self,
         chunk: Chunk,
         mut items: impl Iterator<Item = Args>,
@@ -315,7 +315,7 @@ impl Pool {
     }
 
     /// Sends items as one chunk, and returns how many there were.
-    pub(super) fn send<Args: Serialize>(
+    pub(super) fn send<Args: Serialize + DeserializeOwned>(
         &self,
         chunk: Chunk,
         items: impl IntoIterator<Item = Args>,

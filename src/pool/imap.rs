@@ -24,7 +24,7 @@ struct Source<I: Iterator> {
     window: usize,
 }
 
-impl<I: Iterator<Item: Serialize>> Source<I> {
+impl<I: Iterator<Item: Serialize + DeserializeOwned>> Source<I> {
     fn new(pool: &Pool, chunk: Chunk, items: I) -> Self {
         Source {
             pool: pool.clone(),
@@ -64,7 +64,7 @@ pub struct Imap<I: Iterator, R> {
     results: VecDeque<Result<R, JobError>>,
 }
 
-impl<I: Iterator<Item: Serialize>, R> Imap<I, R> {
+impl<I: Iterator<Item: Serialize + DeserializeOwned>, R> Imap<I, R> {
     pub(super) fn new(pool: &Pool, chunk: Chunk, items: I) -> Self {
         Imap {
             source: Source::new(pool, chunk, items),
@@ -83,7 +83,7 @@ impl<I: Iterator<Item: Serialize>, R> Imap<I, R> {
     }
 }
 
-impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for Imap<I, R> {
+impl<I: Iterator<Item: Serialize + DeserializeOwned>, R: DeserializeOwned> Iterator for Imap<I, R> {
     type Item = Result<R, JobError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -144,7 +144,7 @@ pub struct ImapUnordered<I: Iterator, R> {
     results: VecDeque<Result<R, JobError>>,
 }
 
-impl<I: Iterator<Item: Serialize>, R> ImapUnordered<I, R> {
+impl<I: Iterator<Item: Serialize + DeserializeOwned>, R> ImapUnordered<I, R> {
     pub(super) fn new(pool: &Pool, chunk: Chunk, items: I) -> Self {
         ImapUnordered {
             source: Source::new(pool, chunk, items),
@@ -165,7 +165,7 @@ impl<I: Iterator<Item: Serialize>, R> ImapUnordered<I, R> {
     }
 }
 
-impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for ImapUnordered<I, R> {
+impl<I: Iterator<Item: Serialize + DeserializeOwned>, R: DeserializeOwned> Iterator for ImapUnordered<I, R> {
     type Item = Result<R, JobError>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -4,11 +4,12 @@ use super::group::Group;
 use super::job_error::JobError;
 use super::records::put_varint;
 use super::worker::Chunk;
+use crate::encoding::{Trial, encode};
 use crate::error::Result;
-use crate::layout::encoding::encode;
 use crate::process::call;
 use crate::process::transfer::{self, Luggage};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 /// Neighbouring items of a group, which one worker runs one after the other.
@@ -108,10 +109,10 @@ impl Run {
 
     /// Appends an item, its length before it, unless it cannot be encoded.
     #[inline]
-    fn push<Args: Serialize>(&mut self, item: &Args) -> Result<()> {
+    fn push<Args: Serialize + DeserializeOwned>(&mut self, item: &Args, trial: &Trial) -> Result<()> {
         let start = self.bytes.len();
         self.bytes.push(0);
-        if let Err(error) = transfer::pack_one(item, &mut self.bytes) {
+        if let Err(error) = transfer::pack_one(item, &mut self.bytes, trial) {
             self.bytes.truncate(start);
             return Err(error);
         }
@@ -129,7 +130,7 @@ impl Run {
 }
 
 /// Makes a job of neighbouring items, or several around those that cannot be encoded.
-pub(super) fn pack<Args: Serialize>(
+pub(super) fn pack<Args: Serialize + DeserializeOwned>(
     chunk: Chunk,
     items: impl IntoIterator<Item = Args>,
     group: &Arc<Group>,
@@ -144,6 +145,7 @@ pub(super) fn pack<Args: Serialize>(
         }
     };
     let mut runs: Vec<Run> = vec![];
+    let trial = Trial::of_type::<Args>();
     let mut refused = vec![];
     let mut luggage = transfer::packing(|| {
         for (at, item) in items.into_iter().enumerate() {
@@ -151,7 +153,7 @@ pub(super) fn pack<Args: Serialize>(
             if runs.last().is_none_or(|run| run.end() != place) {
                 runs.push(Run::at(place));
             }
-            if let Some(Err(error)) = runs.last_mut().map(|run| run.push(&item)) {
+            if let Some(Err(error)) = runs.last_mut().map(|run| run.push(&item, trial)) {
                 refused.push((place, JobError::refusal(error.kind(), error.to_string())));
             }
         }

@@ -1,15 +1,14 @@
 //! What jobs and results are as bytes.
 //!
 //! ```text
-//! job:     table of what travels with it (`head` bytes of postcard, none if nothing does)
+//! job:     table of what travels with it (`head` bytes of MessagePack, none if nothing does)
 //!          its items: length (varint), bytes
 //! results: records, one for each item: length and tag (varint: length * 8 + tag), times if the pool keeps them, bytes
 //! ```
 
 use super::job_error::JobError;
+use crate::encoding::{EncodingReason, decode, encode};
 use crate::error::ErrorKind;
-use crate::layout::EncodingReason;
-use crate::layout::encoding::{decode, encode};
 use crate::process::panic::Panic;
 use serde::de::DeserializeOwned;
 
@@ -144,7 +143,7 @@ impl Record<'_> {
 
 #[cold]
 fn not_decodable(reason: EncodingReason) -> JobError {
-    JobError::Encoding(format!("the result cannot be decoded as the type it has: {reason}"))
+    JobError::Encoding(format!("the result cannot be decoded: {reason}"))
 }
 
 /// The records in `bytes`, as far as they are whole.

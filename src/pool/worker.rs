@@ -4,6 +4,7 @@ use super::answers::{Answers, with_room};
 use super::handover::Asker;
 use super::memory::{Memory, Shape};
 use super::records::{MOST_HEADER, Tag, Times, refusal, take, take_varint};
+use crate::encoding::decode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{Ordering, crash_point};
 use crate::process::call::{self, Entry};
@@ -292,8 +293,8 @@ fn prepare<'a>(
     if bytes.head.is_empty() {
         kept.clear();
     } else {
-        let table: Table = postcard::from_bytes(bytes.head)
-            .map_err(|error| Error::new(ErrorKind::Encoding, format!("what travels with the job: {error}")))?;
+        let table: Table = decode(bytes.head)
+            .map_err(|reason| Error::new(ErrorKind::Encoding, format!("what travels with the job: {reason}")))?;
         *kept = transfer::fetch(&table, kept, ask)?;
     }
     let address = call::address_at(bytes.function)?;

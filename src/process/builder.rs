@@ -17,6 +17,7 @@ use crate::segment::{UsedName, names_in_use};
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{spawn, surroundings};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -263,11 +264,15 @@ impl Builder {
         Args: Argument,
         R: Returned,
     {
-        self.start(trampoline::<F, Args, R>(function), &arguments)
+        self.start::<Args, R>(trampoline::<F, Args, R>(function), &arguments)
     }
 
-    /// Starts a child that runs a trampoline with arguments of its type.
-    pub(crate) fn start<R>(self, function: Trampoline, arguments: &impl Serialize) -> Result<Process<R>> {
+    /// Starts a child that runs a trampoline with arguments that it decodes as a `D`.
+    pub(crate) fn start<D: DeserializeOwned, R>(
+        self,
+        function: Trampoline,
+        arguments: &impl Serialize,
+    ) -> Result<Process<R>> {
         let route = self.route.clone();
         match route {
             Route::Method(StartMethod::Fork) => fork::check_loans()?,
@@ -275,7 +280,7 @@ impl Builder {
             Route::Served(_) => {}
         }
         let plan = self.plan()?;
-        let (bytes, luggage) = transfer::pack(arguments)?;
+        let (bytes, luggage) = transfer::pack::<D>(arguments)?;
         let cargo = Cargo {
             function,
             bytes,

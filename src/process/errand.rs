@@ -9,6 +9,7 @@ use super::mailbox::{Answer, Mailbox};
 use super::passage::{Passage, Passed, PassedSegment};
 use super::transfer::Arrivals;
 use super::watch;
+use crate::encoding::decode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
 use crate::sys::map::{AsFd, OwnedFd};
@@ -57,8 +58,8 @@ pub(super) struct Taken {
 pub(super) fn take(mailbox: &Mailbox) -> Result<Taken> {
     let unreadable = |error| Error::new(ErrorKind::Spawn, "reading the arguments").with_source(error);
     let (errand, arguments) = mailbox.take().map_err(unreadable)?;
-    let errand = postcard::from_bytes(&errand)
-        .map_err(|error| Error::new(ErrorKind::Spawn, format!("reading the errand: {error}")))?;
+    let errand =
+        decode(&errand).map_err(|reason| Error::new(ErrorKind::Spawn, format!("reading the errand: {reason}")))?;
     crash_point!("start.begun");
     Ok(Taken { errand, arguments })
 }

@@ -5,6 +5,7 @@
 //! own, which notes the place and then calls that.
 
 use super::current::{self, Current};
+use crate::encoding::{decode, encode};
 use parking_lot::Mutex;
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -140,11 +141,13 @@ impl Panic {
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        postcard::to_stdvec(self).unwrap_or_default() // Texts and numbers: nothing of it can fail to be encoded.
+        let mut bytes = Vec::new();
+        let _ = encode(self, &mut bytes); // Texts and numbers: nothing of it can fail to be encoded.
+        bytes
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
-        postcard::from_bytes(bytes).unwrap_or_else(|_| Panic {
+        decode(bytes).unwrap_or_else(|_| Panic {
             words: String::from_utf8_lossy(bytes).into_owned(),
             location: None,
         })

@@ -9,6 +9,7 @@ use super::fork::{NoReturn, check_loans};
 use super::mailbox::{Answer, CHILD_AT, Mailbox};
 use super::passage::{Passage, Passed};
 use super::spawn::proc_failure;
+use crate::encoding::{decode, encode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
 use crate::sys::map::{AsFd, OwnedFd};
@@ -33,8 +34,12 @@ pub(super) struct Request {
 
 impl Request {
     pub(super) fn bytes(&self) -> Result<Vec<u8>> {
-        postcard::to_stdvec(self)
-            .map_err(|error| Error::new(ErrorKind::Encoding, format!("asking the fork server: {error}")))
+        let mut bytes = Vec::new();
+        encode(self, &mut bytes).map_err(|unfit| {
+            let reason = unfit.reason::<Self>();
+            Error::new(ErrorKind::Encoding, format!("asking the fork server: {reason}"))
+        })?;
+        Ok(bytes)
     }
 }
 
@@ -188,7 +193,7 @@ impl Desk {
     /// Makes the child; the copy does not return.
     fn make(&mut self, message: socket::Message) -> io::Result<u32> {
         crash_point!("start.heard");
-        let request: Request = postcard::from_bytes(&message.bytes).map_err(|_| io::ErrorKind::InvalidData)?;
+        let request: Request = decode(&message.bytes).map_err(|_| io::ErrorKind::InvalidData)?;
         let streams = request.streams.iter().filter(|there| **there).count();
         if message.descriptors.len() != 1 + streams + request.numbers.len() {
             return Err(too_many());

@@ -12,6 +12,7 @@ use super::mailbox::Mailbox;
 use super::orphans;
 use super::passage::Passed;
 use super::transfer::Luggage;
+use crate::encoding::encode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
 use crate::segment::{os_error_or, proc_error};
@@ -66,9 +67,10 @@ pub(super) fn describe(fd: Option<&OwnedFd>) -> Result<Option<Passed>> {
 
 /// Puts an errand and arguments into a new mailbox.
 pub(super) fn post(errand: &Errand, arguments: &[u8]) -> Result<Mailbox> {
-    let errand =
-        postcard::to_stdvec(errand).map_err(|error| Error::new(ErrorKind::Encoding, format!("the errand: {error}")))?;
-    let mailbox = Mailbox::post(&errand, arguments).map_err(|error| failure("handing the arguments over", error))?;
+    let mut bytes = Vec::new();
+    encode(errand, &mut bytes)
+        .map_err(|unfit| Error::new(ErrorKind::Encoding, format!("the errand: {}", unfit.reason::<Errand>())))?;
+    let mailbox = Mailbox::post(&bytes, arguments).map_err(|error| failure("handing the arguments over", error))?;
     crash_point!("start.posted");
     Ok(mailbox)
 }

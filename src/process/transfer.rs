@@ -10,9 +10,8 @@ use crate::collections::{
     AtomicInteger, FrozenArray, Handle, Object, SharedArray, SharedAtomic, SharedAtomicArray, SharedCounter, SharedMap,
     SharedValue,
 };
+use crate::encoding::{EncodingReason, Trial, Unfit, decode, encode};
 use crate::error::{Error, ErrorKind, Result};
-use crate::layout::EncodingReason;
-use crate::layout::encoding::{self, decode, encode};
 use crate::layout::{Kind, Shareable};
 use crate::messages::{
     Connection, Consumer, Parcel, Producer, Receiver, Reservation, Sender, Share, SharedQueue, Travel,
@@ -120,6 +119,11 @@ impl Luggage {
         Ok(share)
     }
 
+    /// Whether nothing travels.
+    fn is_empty(&self) -> bool {
+        self.segments.is_empty() && self.files.is_empty() && self.seats.is_empty() && self.shares.is_empty()
+    }
+
     /// Whether dropping it takes locks that others may hold.
     pub(crate) fn has_seats(&self) -> bool {
         !self.seats.is_empty() || !self.shares.is_empty()
@@ -185,8 +189,8 @@ impl Drop for Restore {
 /// Encodes or decodes by `work`, which serialises handles in that direction.
 fn transfer<T>(
     direction: Direction,
-    work: impl FnOnce() -> postcard::Result<T>,
-) -> (postcard::Result<T>, Option<Transfer>) {
+    work: impl FnOnce() -> Result<T, EncodingReason>,
+) -> (Result<T, EncodingReason>, Option<Transfer>) {
     let transfer = Transfer { direction, fault: None };
     // A value that spawns a child while it is serialised is odd, but no reason to mix two tables up.
     let _restore = Restore(replace(Some(transfer)));
@@ -194,19 +198,42 @@ fn transfer<T>(
     (outcome, replace(None))
 }
 
-fn explain(what: &str, error: &postcard::Error, transfer: Option<Transfer>) -> Error {
-    transfer.and_then(|transfer| transfer.fault).unwrap_or_else(|| {
-        Error::new(
-            ErrorKind::Encoding,
-            format!("{what}: {}", EncodingReason::from(error.clone())),
-        )
+fn explain(what: &str, reason: &EncodingReason, transfer: Option<Transfer>) -> Error {
+    let fault = transfer.and_then(|transfer| transfer.fault);
+    fault.unwrap_or_else(|| Error::new(ErrorKind::Encoding, format!("{what}: {reason}")))
+}
+
+/// Encodes an item, which is tried if nothing travels with it: what does arrives once only.
+#[inline]
+fn encode_tried<D: DeserializeOwned>(
+    item: &impl Serialize,
+    buffer: &mut Vec<u8>,
+    trial: &Trial,
+) -> Result<(), EncodingReason> {
+    let start = buffer.len();
+    let encoded = encode(item, buffer).map_err(Unfit::reason::<D>)?;
+    if (encoded.is_doubtful || trial.is_on()) && has_no_luggage() {
+        trial.check::<D>(encoded, &buffer[start..])?;
+    }
+    Ok(())
+}
+
+fn has_no_luggage() -> bool {
+    TRANSFER.with_borrow(|transfer| match transfer.as_ref().map(|transfer| &transfer.direction) {
+        Some(Direction::Out(luggage)) => luggage.is_empty(),
+        _ => true,
     })
 }
 
-/// Encodes a child's arguments.
-pub(super) fn pack<T: Serialize>(arguments: &T) -> Result<(Vec<u8>, Luggage)> {
+/// Encodes a child's arguments, which it decodes as a `D`.
+pub(super) fn pack<D: DeserializeOwned>(arguments: &impl Serialize) -> Result<(Vec<u8>, Luggage)> {
     let direction = Direction::Out(Luggage::default());
-    match transfer(direction, || postcard::to_stdvec(arguments)) {
+    let work = || {
+        let mut bytes = Vec::new();
+        encode_tried::<D>(arguments, &mut bytes, Trial::of_type::<D>())?;
+        Ok(bytes)
+    };
+    match transfer(direction, work) {
         (
             Ok(bytes),
             Some(Transfer {
@@ -215,7 +242,7 @@ pub(super) fn pack<T: Serialize>(arguments: &T) -> Result<(Vec<u8>, Luggage)> {
             }),
         ) => Ok((bytes, luggage)),
         (Ok(bytes), _) => Ok((bytes, Luggage::default())),
-        (Err(error), end) => Err(explain("the arguments cannot be encoded", &error, end)),
+        (Err(reason), end) => Err(explain("the arguments cannot be encoded", &reason, end)),
     }
 }
 
@@ -259,12 +286,17 @@ pub(crate) fn packing(work: impl FnOnce()) -> Luggage {
 
 /// Appends the arguments of one job to `buffer`; what it appended before a failure is none.
 #[inline]
-pub(crate) fn pack_one<T: Serialize>(arguments: &T, buffer: &mut Vec<u8>) -> Result<()> {
-    encode(arguments, buffer).map_err(|unfit| why_not("the arguments cannot be encoded", unfit.reason()))
+pub(crate) fn pack_one<T: Serialize + DeserializeOwned>(
+    arguments: &T,
+    buffer: &mut Vec<u8>,
+    trial: &Trial,
+) -> Result<()> {
+    encode_tried::<T>(arguments, buffer, trial).map_err(|reason| why_not("the arguments cannot be encoded", &reason))
 }
 
 /// What went wrong in the transfer under way, so that it can go on.
-fn why_not(what: &str, reason: EncodingReason) -> Error {
+#[cold]
+fn why_not(what: &str, reason: &EncodingReason) -> Error {
     let fault = TRANSFER.with_borrow_mut(|transfer| transfer.as_mut().and_then(|transfer| transfer.fault.take()));
     fault.unwrap_or_else(|| Error::new(ErrorKind::Encoding, format!("{what}: {reason}")))
 }
@@ -309,30 +341,35 @@ pub(crate) fn unpacking<T>(segments: Vec<Segment>, work: impl FnOnce() -> T) -> 
 
 /// Decodes the arguments of one job.
 pub(crate) fn unpack_next<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    decode(bytes).map_err(|reason| why_not("the arguments cannot be decoded", reason))
+    decode(bytes).map_err(|reason| why_not("the arguments cannot be decoded", &reason))
 }
 
 /// Encodes the result of one job.
 pub(crate) fn pack_next<T: Serialize>(result: &T, buffer: &mut Vec<u8>) -> Result<()> {
-    encode(result, buffer).map_err(|unfit| why_not("the result cannot be encoded", unfit.reason()))
+    let outcome = encode(result, buffer).map(drop);
+    outcome.map_err(|unfit| why_not("the result cannot be encoded", &unfit.reason::<T>()))
 }
 
 /// Decodes the arguments of this process, whose handles lie in the segments that arrived.
 pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8], arrivals: Arrivals) -> Result<T> {
-    let (outcome, end) = transfer(Direction::In(arrivals), || postcard::from_bytes(bytes));
-    outcome.map_err(|error| explain("the arguments cannot be decoded", &error, end))
+    let (outcome, end) = transfer(Direction::In(arrivals), || decode(bytes));
+    outcome.map_err(|reason| explain("the arguments cannot be decoded", &reason, end))
 }
 
 /// Encodes the result of this process, which may hold no handle: it will have ended when somebody reads it.
 pub(super) fn pack_result<T: Serialize>(result: &T) -> Result<Vec<u8>> {
-    let (outcome, end) = transfer(Direction::Back, || postcard::to_stdvec(result));
-    outcome.map_err(|error| explain("the result cannot be encoded", &error, end))
+    let (outcome, end) = transfer(Direction::Back, || {
+        let mut bytes = Vec::new();
+        encode(result, &mut bytes).map_err(Unfit::reason::<T>)?;
+        Ok(bytes)
+    });
+    outcome.map_err(|reason| explain("the result cannot be encoded", &reason, end))
 }
 
 /// Decodes the result of a child.
 pub(super) fn unpack_result<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    let (outcome, end) = transfer(Direction::Back, || postcard::from_bytes(bytes));
-    outcome.map_err(|error| explain("the result cannot be decoded", &error, end))
+    let (outcome, end) = transfer(Direction::Back, || decode(bytes));
+    outcome.map_err(|reason| explain("the result cannot be decoded", &reason, end))
 }
 
 fn refusal() -> Error {
@@ -345,7 +382,6 @@ fn refusal() -> Error {
 fn with_direction<T>(work: impl FnOnce(&mut Direction) -> Result<T>) -> Result<T, String> {
     TRANSFER.with_borrow_mut(|transfer| {
         let Some(transfer) = (**transfer).as_mut() else {
-            encoding::note(EncodingReason::HANDLE);
             return Err(refusal().to_string());
         };
         work(&mut transfer.direction).map_err(|error| {

@@ -34,7 +34,7 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized + 'static,
     {
-        with_key::<K, Q, _>(self.core.shape(), key, |key| {
+        with_key::<K, Q, _>(self.core.shape(), None, key, |key| {
             self.core.look(self.core.key(key), &mut ())
         })
         .or_else(MapError::of_lookup)
@@ -42,8 +42,8 @@ where
 
     /// Returns the value under `key`.
     ///
-    /// A key can be looked up by what is borrowed from it and encoded alike: a `String` by a `str`, a `Vec` by a slice, but
-    /// not an array by a slice.
+    /// A key can be looked up by what is borrowed from it and encoded alike: a `String` by a `str`, a `Vec` or an array by a
+    /// slice.
     ///
     /// # Errors
     ///
@@ -67,7 +67,7 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized + 'static,
     {
-        with_key::<K, Q, _>(self.core.shape(), key, |key| {
+        with_key::<K, Q, _>(self.core.shape(), None, key, |key| {
             let mut value = Copied::<V>::new();
             let found = self.core.get(self.core.key(key), &mut value)?;
             found.then(|| value.decode()).transpose()
@@ -131,8 +131,8 @@ where
     where
         Q: Serialize + ?Sized + 'static,
     {
-        with_key::<K, Q, _>(self.core.shape(), key, |key| {
-            with_value(self.core.shape(), value, |value| {
+        with_key::<K, Q, _>(self.core.shape(), Some(&self.keys), key, |key| {
+            with_value(self.core.shape(), &self.values, value, |value| {
                 let mut old = Copied::<V>::new();
                 let found = self.core.insert(self.core.key(key), value, life, &mut old)?;
                 found.then(|| old.decode()).transpose()
@@ -165,8 +165,8 @@ where
             return Ok(value);
         }
         let made = make();
-        let found = with_key::<K, Q, _>(self.core.shape(), key, |key| {
-            with_value(self.core.shape(), &made, |value| {
+        let found = with_key::<K, Q, _>(self.core.shape(), Some(&self.keys), key, |key| {
+            with_value(self.core.shape(), &self.values, &made, |value| {
                 let mut found = Copied::<V>::new();
                 let was_there = self.core.insert_if_absent(self.core.key(key), value, &mut found)?;
                 was_there.then(|| found.decode()).transpose()
@@ -195,7 +195,7 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized + 'static,
     {
-        with_key::<K, Q, _>(self.core.shape(), key, |key| {
+        with_key::<K, Q, _>(self.core.shape(), None, key, |key| {
             let mut old = Copied::<V>::new();
             let found = self.core.remove(self.core.key(key), &mut old)?;
             found.then(|| old.decode()).transpose()
@@ -229,12 +229,14 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized + 'static,
     {
-        with_key::<K, Q, _>(self.core.shape(), key, |key| {
+        with_key::<K, Q, _>(self.core.shape(), Some(&self.keys), key, |key| {
             self.core
                 .update(self.core.key(key), Copied::<V>::new(), |before, turn| {
                     let after = change(before.map(Copied::decode).transpose()?);
                     match &after {
-                        Some(value) => with_value(self.core.shape(), value, |value| turn.into(Some(value)))?,
+                        Some(value) => {
+                            with_value(self.core.shape(), &self.values, value, |value| turn.into(Some(value)))?
+                        }
                         None => turn.into(None)?,
                     }
                     Ok(after)
@@ -271,9 +273,9 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized + 'static,
     {
-        let bytes_of = |value| with_value(self.core.shape(), value, |bytes| Ok(bytes.to_vec()));
+        let bytes_of = |value| with_value(self.core.shape(), &self.values, value, |bytes| Ok(bytes.to_vec()));
         let (current, new) = (current.map(bytes_of).transpose()?, new.map(bytes_of).transpose()?);
-        with_key::<K, Q, _>(self.core.shape(), key, |key| {
+        with_key::<K, Q, _>(self.core.shape(), Some(&self.keys), key, |key| {
             let mut found = Scratch::new();
             let key = self.core.key(key);
             match self

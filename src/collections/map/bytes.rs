@@ -4,8 +4,7 @@
 //! looked up: the type itself, `str` for `String`, `[u8]` for `Vec<u8>`.
 
 use super::error::MapError;
-use crate::layout::EncodingReason;
-use crate::layout::encoding::{self, Limit};
+use crate::encoding::{self, Encoded, EncodingReason, Limit, Trial};
 use crate::primitive::AtomicU64;
 use crate::raw::map::{Output, Shape, Short};
 use serde::Serialize;
@@ -16,9 +15,6 @@ use std::marker::PhantomData;
 
 /// A buffer that has grown larger than this is not kept.
 const KEPT: usize = 1 << 16;
-
-/// Bytes that are stored as they are, and no value of the type.
-const NO_VALUE: MapError = MapError::NotDecodable(EncodingReason::NO_VALUE);
 
 thread_local! {
     static SCRATCH: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
@@ -109,52 +105,74 @@ pub(super) fn usual_bytes<T: 'static>() -> usize {
     if is_scalar::<T>() { size_of::<T>() } else { GUESS }
 }
 
-/// Runs `work` with the bytes of a value.
+/// Runs `work` with the bytes of a value that is stored.
 #[inline]
-pub(super) fn with_value<V: Serialize + 'static, R>(
+pub(super) fn with_value<V: Serialize + DeserializeOwned + 'static, R>(
     shape: &Shape,
+    trial: &Trial,
     value: &V,
     work: impl FnOnce(&[u8]) -> Result<R, MapError>,
 ) -> Result<R, MapError> {
     match plain(value) {
         Some(bytes) => work(bytes),
-        None => with_encoded(shape, false, value, work),
+        None => with_encoded(shape, false, value, |encoded, bytes| {
+            trial.check::<V>(encoded, bytes).map_err(MapError::NotEncodable)?;
+            work(bytes)
+        }),
     }
 }
 
-/// Runs `work` with the bytes of a key by which an entry of a map of `K`s is looked up.
+/// Runs `work` with the bytes of a key by which an entry of a map of `K`s is looked up, or stored if there is a trial.
 #[inline]
-pub(super) fn with_key<K: DeserializeOwned + 'static, Q: Serialize + ?Sized + 'static, R>(
+pub(super) fn with_key<K: Serialize + DeserializeOwned + 'static, Q: Serialize + ?Sized + 'static, R>(
     shape: &Shape,
+    trial: Option<&Trial>,
     key: &Q,
     work: impl FnOnce(&[u8]) -> Result<R, MapError>,
 ) -> Result<R, MapError> {
-    const OTHER: MapError = MapError::NotEncodable(EncodingReason::OTHER_TYPE);
     if is_plain::<K>() {
-        return work(plain(key).ok_or(OTHER)?);
+        return work(plain(key).ok_or_else(other_type::<Q>)?);
     }
-    with_encoded(shape, true, key, |bytes| {
-        // What is borrowed from a key may be encoded otherwise: a slice has its length before it, an array has not.
-        if !is::<K, Q>() && encoding::decode::<K>(bytes).is_err() {
-            return Err(OTHER);
+    with_encoded(shape, true, key, |encoded, bytes| {
+        if !is::<K, Q>() {
+            check_borrowed::<K, Q>(bytes)?;
+        } else if let Some(trial) = trial {
+            trial.check::<K>(encoded, bytes).map_err(MapError::NotEncodable)?;
         }
         work(bytes)
     })
+}
+
+/// What is borrowed from a key may be encoded otherwise, and would then find nothing.
+fn check_borrowed<K: Serialize + DeserializeOwned, Q: ?Sized>(bytes: &[u8]) -> Result<(), MapError> {
+    let mut again = Scratch::new();
+    let key = encoding::decode::<K>(bytes).map_err(|_| other_type::<Q>())?;
+    match encoding::encode(&key, &mut again.0) {
+        Ok(_) if again.0 == bytes => Ok(()),
+        _ => Err(other_type::<Q>()),
+    }
+}
+
+#[cold]
+fn other_type<Q: ?Sized>() -> MapError {
+    let why = "its type is encoded otherwise than that of the keys";
+    MapError::NotEncodable(EncodingReason::new::<Q>(why, String::new()))
 }
 
 fn with_encoded<T: Serialize + ?Sized, R>(
     shape: &Shape,
     is_key: bool,
     item: &T,
-    work: impl FnOnce(&[u8]) -> Result<R, MapError>,
+    work: impl FnOnce(Encoded, &[u8]) -> Result<R, MapError>,
 ) -> Result<R, MapError> {
     let mut scratch = Scratch::new();
     let limit = Limit {
         most: shape.capacity() as usize,
         ..Limit::NONE
     };
-    encoding::encode_within(limit, item, &mut scratch.0).map_err(|unfit| MapError::unfit(unfit, limit.most, is_key))?;
-    work(&scratch.0)
+    let encoded = encoding::encode_within(limit, item, &mut scratch.0);
+    let encoded = encoded.map_err(|unfit| MapError::unfit::<T>(unfit, limit.most, is_key))?;
+    work(encoded, &scratch.0)
 }
 
 /// What is copied out of a map for an item of type `T`: a scalar, the very bytes of the item, or their encoding.
@@ -187,7 +205,7 @@ impl<T: DeserializeOwned + 'static> Copied<T> {
         } else {
             return encoding::decode(&self.long).map_err(MapError::NotDecodable);
         };
-        item.ok_or(NO_VALUE)
+        item.ok_or_else(|| MapError::NotDecodable(EncodingReason::no_value::<T>()))
     }
 }
 
@@ -227,7 +245,7 @@ pub(super) fn decode<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, M
     } else {
         return encoding::decode(bytes).map_err(MapError::NotDecodable);
     };
-    item.ok_or(NO_VALUE)
+    item.ok_or_else(|| MapError::NotDecodable(EncodingReason::no_value::<T>()))
 }
 
 /// `value` as a `T`, if it is one.
@@ -275,7 +293,7 @@ mod tests {
     }
 
     fn there_and_back<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug + 'static>(item: T) {
-        let bytes = with_value(&shape(), &item, |bytes| Ok(bytes.to_vec())).unwrap();
+        let bytes = with_value(&shape(), &Trial::default(), &item, |bytes| Ok(bytes.to_vec())).unwrap();
         assert_eq!(decode::<T>(&bytes), Ok(item));
     }
 
@@ -294,24 +312,28 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_item_are_refused() {
-        assert_eq!(decode::<bool>(&[2]), Err(NO_VALUE));
-        assert_eq!(decode::<char>(&[0, 0xd8, 0, 0]), Err(NO_VALUE));
-        assert_eq!(decode::<u64>(&[1; 9]), Err(NO_VALUE));
-        assert_eq!(decode::<u64>(&[1; 7]), Err(NO_VALUE));
-        assert_eq!(decode::<String>(&[0xff]), Err(NO_VALUE));
-        let short = decode::<(u8, u8)>(&[1]).unwrap_err();
+        fn is_none<T: DeserializeOwned + PartialEq + std::fmt::Debug + 'static>(bytes: &[u8]) {
+            let reason = MapError::NotDecodable(EncodingReason::no_value::<T>());
+            assert_eq!(decode::<T>(bytes), Err(reason));
+        }
+        is_none::<bool>(&[2]);
+        is_none::<char>(&[0, 0xd8, 0, 0]);
+        is_none::<u64>(&[1; 9]);
+        is_none::<u64>(&[1; 7]);
+        is_none::<String>(&[0xff]);
+        let short = decode::<(u8, u8)>(&[0x92, 1]).unwrap_err();
         assert!(short.to_string().contains("end too early"), "{short}");
     }
 
     #[test]
     fn what_is_borrowed_from_a_key_has_the_same_bytes() {
-        let of = |key: &str| with_key::<String, str, _>(&shape(), key, |bytes| Ok(bytes.to_vec()));
-        let owned = with_key::<String, String, _>(&shape(), &"key".to_owned(), |bytes| Ok(bytes.to_vec()));
+        let of = |key: &str| with_key::<String, str, _>(&shape(), None, key, |bytes| Ok(bytes.to_vec()));
+        let owned = with_key::<String, String, _>(&shape(), None, &"key".to_owned(), |bytes| Ok(bytes.to_vec()));
         assert_eq!(of("key"), owned);
         let boxed: Box<str> = "key".into();
-        let boxed = with_key::<Box<str>, Box<str>, _>(&shape(), &boxed, |bytes| Ok(bytes.to_vec()));
+        let boxed = with_key::<Box<str>, Box<str>, _>(&shape(), None, &boxed, |bytes| Ok(bytes.to_vec()));
         assert_eq!(
-            with_key::<Box<str>, str, _>(&shape(), "key", |bytes| Ok(bytes.to_vec())),
+            with_key::<Box<str>, str, _>(&shape(), None, "key", |bytes| Ok(bytes.to_vec())),
             boxed
         );
     }

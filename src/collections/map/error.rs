@@ -1,8 +1,7 @@
 //! `MapError`: why a map did not do what it was asked to.
 
+use crate::encoding::{EncodingReason, Unfit};
 use crate::error::{Error, ErrorKind};
-use crate::layout::EncodingReason;
-use crate::layout::encoding::Unfit;
 use crate::raw::Refused;
 use crate::raw::map::{Corrupt, Refusal};
 use std::fmt;
@@ -25,7 +24,7 @@ use std::fmt;
 /// # Ok::<(), procshare::Error>(())
 /// ```
 #[non_exhaustive]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum MapError {
     /// There is too little room.
     Full {
@@ -47,7 +46,8 @@ pub enum MapError {
     WouldDeadlock,
     /// This process was moved to another PID or time namespace, or is a child forked inside an `update`.
     ForeignNamespace,
-    /// The `Serialize` of key or value failed, or the key's type is encoded otherwise than the map's.
+    /// The `Serialize` of key or value failed, or its `Deserialize` does not take what that gives, or the key's type is
+    /// encoded otherwise than the map's.
     NotEncodable(EncodingReason),
     /// The stored bytes are no key or value of the type.
     NotDecodable(EncodingReason),
@@ -56,7 +56,7 @@ pub enum MapError {
 }
 
 impl MapError {
-    fn kind(self) -> ErrorKind {
+    fn kind(&self) -> ErrorKind {
         match self {
             MapError::Full { .. } => ErrorKind::Full,
             MapError::KeyTooLong { .. } => ErrorKind::TooLarge,
@@ -95,12 +95,12 @@ impl From<Corrupt> for MapError {
 
 impl MapError {
     /// The error of a key or a value there are no bytes of, in a map with room for `most`.
-    pub(super) fn unfit(unfit: Unfit, most: usize, is_key: bool) -> Self {
+    pub(super) fn unfit<T: ?Sized>(unfit: Unfit, most: usize, is_key: bool) -> Self {
         match unfit {
             Unfit::NotEncodable(reason) => MapError::NotEncodable(reason),
             Unfit::TooLarge(_) if is_key => MapError::KeyTooLong { most },
             Unfit::TooLarge(needed) => MapError::Full { needed, free: most },
-            Unfit::OutOfMemory => MapError::NotEncodable(unfit.reason()),
+            Unfit::OutOfMemory => MapError::NotEncodable(unfit.reason::<T>()),
         }
     }
 

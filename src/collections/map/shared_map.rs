@@ -5,6 +5,7 @@ use super::core::{Clock, Core, EntryOf, Patience};
 use super::error::MapError;
 use super::stats::MapStats;
 use crate::collections::Handle;
+use crate::encoding::Trial;
 use crate::error::Result;
 use std::ffi::OsStr;
 use std::marker::PhantomData;
@@ -74,6 +75,9 @@ use std::time::{Duration, Instant};
 /// ```
 pub struct SharedMap<K, V> {
     pub(super) core: Core,
+    /// Whether the keys and values this handle stores can be decoded again.
+    pub(super) keys: Trial,
+    pub(super) values: Trial,
     entry: PhantomData<EntryOf<K, V>>,
 }
 
@@ -87,6 +91,8 @@ impl<K, V> SharedMap<K, V> {
     pub(super) fn of(core: Core) -> Self {
         SharedMap {
             core,
+            keys: Trial::default(),
+            values: Trial::default(),
             entry: PhantomData,
         }
     }

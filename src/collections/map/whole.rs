@@ -32,8 +32,8 @@ where
     /// ```
     pub fn extend(&self, entries: impl IntoIterator<Item = (K, V)>) -> Result<(), MapError> {
         for (key, value) in entries {
-            with_key::<K, K, _>(self.core.shape(), &key, |key| {
-                with_value(self.core.shape(), &value, |value| {
+            with_key::<K, K, _>(self.core.shape(), Some(&self.keys), &key, |key| {
+                with_value(self.core.shape(), &self.values, &value, |value| {
                     self.core.insert(self.core.key(key), value, Life::Usual, &mut ())
                 })
             })?;

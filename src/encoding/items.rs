@@ -1,0 +1,94 @@
+//! Whole items to bytes and back.
+
+use super::fault::Fault;
+use super::output::{Append, Fill, Limit, Output, Refusal};
+use super::read::Decoder;
+use super::reason::EncodingReason;
+use super::write::Encoder;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Why there are no bytes of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    NotEncodable(EncodingReason),
+    /// So many bytes, at least, are more than there may be.
+    TooLarge(usize),
+    OutOfMemory,
+}
+
+impl Unfit {
+    /// The reason, where nothing bounds the bytes of a `T`.
+    pub(crate) fn reason<T: ?Sized>(self) -> EncodingReason {
+        match self {
+            Unfit::NotEncodable(reason) => reason,
+            Unfit::TooLarge(_) | Unfit::OutOfMemory => Fault::NO_ROOM.reason::<T>(),
+        }
+    }
+}
+
+/// What is to be known of an item that has been encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Encoded {
+    /// It has something that its own `Deserialize` may not take back.
+    pub(crate) is_doubtful: bool,
+}
+
+/// Appends an item to `buffer`; what it holds after a failure is no item.
+pub(crate) fn encode<T: Serialize + ?Sized>(item: &T, buffer: &mut Vec<u8>) -> Result<Encoded, Unfit> {
+    encode_within(Limit::NONE, item, buffer)
+}
+
+/// As [`encode`], giving up as soon as the item takes more than the limit allows and the buffer would have to grow.
+#[inline]
+pub(crate) fn encode_within<T: Serialize + ?Sized>(
+    limit: Limit<'_>,
+    item: &T,
+    buffer: &mut Vec<u8>,
+) -> Result<Encoded, Unfit> {
+    let mut output = Append::new(buffer, limit);
+    match encode_into(item, &mut output) {
+        Ok(encoded) => Ok(encoded),
+        Err(fault) => Err(unfit::<T>(output.refused, fault)),
+    }
+}
+
+#[cold]
+fn unfit<T: ?Sized>(refused: Option<Refusal>, fault: Fault) -> Unfit {
+    match refused {
+        Some(Refusal::TooLarge(len)) if fault.is_no_room() => Unfit::TooLarge(len),
+        Some(Refusal::OutOfMemory) if fault.is_no_room() => Unfit::OutOfMemory,
+        _ => Unfit::NotEncodable(fault.reason::<T>()),
+    }
+}
+
+/// Encodes an item into a piece of memory, and tells how many bytes it takes; `None` if that is too small, or it cannot be
+/// encoded, or there is doubt about it.
+#[inline]
+pub(crate) fn fill<T: Serialize + ?Sized>(item: &T, room: &mut [u8]) -> Option<usize> {
+    let mut output = Fill::new(room);
+    match encode_into(item, &mut output) {
+        Ok(Encoded { is_doubtful: false }) => Some(output.len()),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn encode_into<T: Serialize + ?Sized>(item: &T, output: &mut impl Output) -> Result<Encoded, Fault> {
+    let mut encoder = Encoder::new(output);
+    item.serialize(&mut encoder)?;
+    Ok(Encoded {
+        is_doubtful: encoder.is_doubtful,
+    })
+}
+
+/// The item in `bytes`, all of which it must take.
+#[inline]
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EncodingReason> {
+    let mut decoder = Decoder::new(bytes);
+    match T::deserialize(&mut decoder) {
+        Ok(item) if decoder.is_at_end() => Ok(item),
+        Ok(_) => Err(Fault::new("bytes are left over").reason::<T>()),
+        Err(fault) => Err(fault.reason::<T>()),
+    }
+}

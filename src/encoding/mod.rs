@@ -1,0 +1,35 @@
+//! Items as bytes: MessagePack with names, and runs of numbers that are copied as a whole.
+//!
+//! The page [`wire_format`](crate::wire_format) says what the bytes are.
+//!
+//! Names rather than positions, since a `Serialize` may leave out what it likes: which fields are there can only be told by
+//! their names. Nothing here knows where the bytes lie or who reads them.
+
+#[cfg(any(feature = "map", feature = "messages"))]
+mod fault;
+#[cfg(any(feature = "map", feature = "messages"))]
+mod format;
+#[cfg(any(feature = "map", feature = "messages"))]
+mod numbers;
+#[cfg(any(feature = "map", feature = "messages"))]
+mod output;
+#[cfg(any(feature = "map", feature = "messages"))]
+mod read;
+mod reason;
+#[cfg(any(feature = "map", feature = "messages"))]
+mod runs;
+#[cfg(any(feature = "map", feature = "messages"))]
+mod trial;
+#[cfg(any(feature = "map", feature = "messages"))]
+mod write;
+
+pub use reason::EncodingReason;
+#[cfg(any(feature = "map", feature = "messages"))]
+pub(crate) use {
+    items::{Encoded, Unfit, decode, encode, encode_within, fill},
+    output::Limit,
+    trial::Trial,
+};
+
+#[cfg(any(feature = "map", feature = "messages"))]
+mod items;

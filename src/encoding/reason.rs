@@ -1,0 +1,104 @@
+//! `EncodingReason`: why there are no bytes of an item, or no item of bytes.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Tells why an item could not be encoded or decoded.
+///
+/// [`SendError::NotEncodable`](crate::SendError::NotEncodable), [`RecvError::Invalid`](crate::RecvError::Invalid) and the
+/// corresponding errors of maps hold one. Its `Display` gives the reason, the place in the item, and the item's type.
+///
+/// # Examples
+///
+/// ```
+/// # let name = format!("doc-encoding-reason-{}", std::process::id());
+/// use procshare::{RecvError, SharedQueue};
+///
+/// let queue = SharedQueue::builder().schema("points", 1).create(&name)?;
+/// queue.put(vec![(1.5, 2), (0.5, 300)])?;
+/// let reader = SharedQueue::<Vec<(f64, u8)>>::builder().schema("points", 1).open(&name)?;
+/// match reader.get() {
+///     Err(RecvError::Invalid(reason)) => {
+///         assert_eq!(reason.place(), "[1][1]");
+///         assert_eq!(
+///             reason.to_string(),
+///             "invalid value: integer `300`, expected u8 (at `[1][1]` of `alloc::vec::Vec<(f64, u8)>`)"
+///         );
+///     }
+///     outcome => unreachable!("{outcome:?}"),
+/// }
+/// # Ok::<(), procshare::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    any(feature = "map", feature = "messages"),
+    derive(serde::Serialize, serde::Deserialize)
+)]
+pub struct EncodingReason(Box<Parts>);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    any(feature = "map", feature = "messages"),
+    derive(serde::Serialize, serde::Deserialize)
+)]
+struct Parts {
+    why: Cow<'static, str>,
+    place: String,
+    of: Cow<'static, str>,
+}
+
+impl EncodingReason {
+    #[cold]
+    pub(crate) fn new<T: ?Sized>(why: impl Into<Cow<'static, str>>, place: String) -> Self {
+        EncodingReason(Box::new(Parts {
+            why: why.into(),
+            place,
+            of: std::any::type_name::<T>().into(),
+        }))
+    }
+
+    /// Bytes that are stored as they are, and no value of the type.
+    #[cold]
+    pub(crate) fn no_value<T: ?Sized>() -> Self {
+        Self::new::<T>("the bytes are no value of the type", String::new())
+    }
+
+    /// As it is told to whoever was about to send what nobody could take.
+    #[cfg(any(feature = "map", feature = "messages"))]
+    #[cold]
+    pub(crate) fn as_not_taken_back(mut self) -> Self {
+        let why = &self.0.why;
+        self.0.why = format!("its Deserialize does not take what its Serialize gives: {why}").into();
+        self
+    }
+
+    /// Returns the way to the place in the item, such as `orders[3].price`.
+    ///
+    /// It is empty if the reason is one of the item as a whole.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.0.place
+    }
+
+    /// Returns the name of the item's type.
+    #[must_use]
+    pub fn type_name(&self) -> &str {
+        &self.0.of
+    }
+}
+
+impl fmt::Display for EncodingReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Parts { why, place, of } = &*self.0;
+        match place.as_str() {
+            "" => write!(f, "{why} (in `{of}`)"),
+            place => write!(f, "{why} (at `{place}` of `{of}`)"),
+        }
+    }
+}
+
+impl fmt::Debug for EncodingReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.to_string(), f)
+    }
+}
