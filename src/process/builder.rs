@@ -263,7 +263,9 @@ impl Builder {
         Args: Argument,
         R: Returned,
     {
-        self.start(trampoline::<F, Args, R>(function), &arguments)
+        let process = self.start(trampoline::<F, Args, R>(function), &arguments);
+        drop(arguments); // Here: a destructor that panics drops the handle as well.
+        process
     }
 
     /// Starts a child that runs a trampoline with arguments of its type.
@@ -313,7 +315,7 @@ impl Builder {
     {
         fork::check_loans()?;
         let plan = self.plan()?;
-        Ok(Process::new(fork::run(plan, closure)?))
+        fork::run(plan, closure)
     }
 
     /// Checks what was asked for, and opens what can be opened before the start.

@@ -1,8 +1,10 @@
 //! The start method `Fork`: this process, which has no other thread, is copied.
 
+use super::argument::Returned;
 use super::builder::{Cargo, Plan};
 use super::child::{self, Core};
 use super::errand::{self, leave, settle};
+use super::handle::Process;
 use super::mailbox::Mailbox;
 use super::passage::Passage;
 use super::pause::{self, Pause};
@@ -15,7 +17,6 @@ use crate::primitive::liveness::child_id;
 use crate::primitive::{crash_point, loans::loans};
 use crate::sys::{clock, fork, spawn};
 use parking_lot::{Mutex, MutexGuard};
-use serde::Serialize;
 use std::io::{self, Write};
 use std::mem;
 use std::sync::Arc;
@@ -156,19 +157,23 @@ pub(super) fn start(plan: Plan, mut cargo: Cargo) -> Result<Arc<Core>> {
 }
 
 /// Starts a copy that calls the closure, which each of the two processes has and drops.
-pub(super) fn run<R: Serialize>(plan: Plan, closure: impl FnOnce() -> R) -> Result<Arc<Core>> {
+pub(super) fn run<R: Returned>(plan: Plan, closure: impl FnOnce() -> R) -> Result<Process<R>> {
     let quiet = Quiet::begin()?;
     let parent = plan.parent()?;
     let mailbox = Mailbox::post(&[], &[]).map_err(|error| failure("making the mailbox", error))?;
     crash_point!("start.posted");
     match quiet.copy().map_err(|error| failure("fork", error))? {
         Some(pid) => {
-            // It has ended, or is there by its own right.
-            match child_id(pid) {
+            // Asked before anybody can reap it.
+            let child = child_id(pid);
+            // Before destructors run: one that panics drops the handle, which is to be seen to as any other.
+            let process = plan.started(pid, mailbox, &mut Luggage::default()).map(Process::new);
+            match child {
                 Some(child) => leave_to_child(child, closure),
+                // It has ended.
                 None => drop(closure),
             }
-            plan.started(pid, mailbox, &mut Luggage::default())
+            process
         }
         None => {
             let _end = NoReturn;

@@ -6,6 +6,8 @@ use procshare::process::{self, StartMethod};
 use procshare::{
     ErrorKind, JoinError, Process, Segment, SharedArray, SharedCounter, SharedMap, SharedQueue, SharedValue,
 };
+use serde::{Deserialize, Serialize};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 #[procshare::test]
@@ -192,6 +194,50 @@ impl Drop for Tells {
     fn drop(&mut self) {
         println!("{} in {}", self.0, process::current().name());
     }
+}
+
+/// What panics when it is dropped by that process.
+#[derive(Serialize, Deserialize)]
+struct PanicsIn(u32);
+
+impl Drop for PanicsIn {
+    fn drop(&mut self) {
+        assert_ne!(self.0, std::process::id(), "dropped");
+    }
+}
+
+/// A start whose caller gets no handle, as what it passes panics.
+fn panics(start: impl FnOnce() -> procshare::Result<Process<()>>) {
+    assert!(catch_unwind(AssertUnwindSafe(start)).is_err());
+    assert_eq!(process::active_children().len(), 1);
+}
+
+#[procshare::test]
+fn a_destructor_that_panics_loses_no_child() {
+    alone(|| {
+        let (go, here) = (Flag::new(), std::process::id());
+        let ended = |go: &Flag| {
+            go.raise();
+            crate::common::wait_until(|| children().is_empty()); // No zombie either.
+        };
+        let (theirs, captured) = (go.clone(), PanicsIn(here));
+        panics(move || {
+            Process::fork(move || {
+                let _captured = &captured;
+                theirs.wait_for(1);
+            })
+        });
+        ended(&go);
+        // A server would be another child.
+        for method in [StartMethod::Spawn, StartMethod::Fork] {
+            let go = Flag::new();
+            let stay = |go: Flag, _: PanicsIn| go.wait_for(1);
+            let builder = Process::builder().start_method(method);
+            panics(|| builder.spawn(stay, (go.clone(), PanicsIn(here))));
+            ended(&go);
+        }
+        assert_eq!(Process::fork(|| 1).unwrap().join(), Ok(1));
+    });
 }
 
 /// Run as another program, for its standard output.
