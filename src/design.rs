@@ -461,7 +461,8 @@
 //!
 //! At the end of a `main` with the attribute daemons are killed, then all other children waited for, but those let go; in
 //! its children the same, unless they are daemons themselves. Workers of pools are left alone: they end with the process.
-//! Names of which such a daemon was the last user go with it.
+//! Names that such daemons were the last to use go with them, if this process had used them as well; others stay, as after
+//! any kill.
 //!
 //! What children need while a thread or the program ends has no destructor of its own there: the transfer under way is kept
 //! in thread-local storage that is never torn down.

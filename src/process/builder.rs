@@ -13,7 +13,6 @@ use super::transfer::{self, Luggage};
 use super::{entry, fork, server};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{AtomicU64, Ordering, crash_point};
-use crate::segment::{UsedName, names_in_use};
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{spawn, surroundings};
 use serde::Serialize;
@@ -77,7 +76,8 @@ impl Builder {
     /// Says whether the child ends when this process ends.
     ///
     /// However this process ends, the child then ends as if killed: nothing more of it runs. Without this it runs on.
-    /// `#[procshare::main]` ends daemons when `main` has returned, before it waits for other children.
+    /// `#[procshare::main]` ends daemons when `main` has returned, before it waits for other children. Names of segments that
+    /// the child made, and nobody else has used, stay for [`clean`](crate::clean), as after any kill.
     ///
     /// # Examples
     ///
@@ -336,11 +336,6 @@ impl Builder {
             at_end,
             environment: self.environment,
             folder: self.folder.map(open).transpose()?,
-            names: if at_end == AtEnd::End {
-                names_in_use()
-            } else {
-                Vec::new()
-            },
         })
     }
 }
@@ -352,8 +347,6 @@ pub(super) struct Plan {
     pub(super) at_end: AtEnd,
     pub(super) environment: Environment,
     pub(super) folder: Option<OwnedFd>,
-    /// What a child may use as well that this process is to end.
-    names: Vec<UsedName>,
 }
 
 /// What the child is to call, and with what.
@@ -385,8 +378,7 @@ impl Plan {
                 format!("process {pid} is no child of this one"),
             ));
         }
-        let names = self.names.clone();
-        let core = Core::new(self.name.clone(), pid, pidfd, mailbox, self.at_end, names);
+        let core = Core::new(self.name.clone(), pid, pidfd, mailbox, self.at_end);
         child::enter(&core);
         crash_point!("start.named");
         Ok(core)
