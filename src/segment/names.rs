@@ -96,7 +96,7 @@ impl Inner {
         crash_point!("detach.deregistered");
         let (base, len) = self.mapping.range();
         // SAFETY: the range is a shared mapping of the whole file for reading and writing, as is every one of a segment
-        // with a name; both descriptors are of that file.
+        // with a name; both descriptors are of that file. What this process was started for has ended.
         if unsafe { descriptor::exchange(base, len, self.fd.as_fd(), fresh.as_fd()) }.is_ok() {
             drop(fresh);
             crash_point!("detach.unlocked");
