@@ -77,7 +77,7 @@ impl Builder {
     ///
     /// However this process ends, the child then ends as if killed: nothing more of it runs. Without this it runs on.
     /// `#[procshare::main]` ends daemons when `main` has returned, before it waits for other children. Names of segments that
-    /// the child made, and nobody else has used, stay for [`clean`](crate::clean), as after any kill.
+    /// nobody but the child has used stay for [`clean`](crate::clean), as after any kill.
     ///
     /// # Examples
     ///

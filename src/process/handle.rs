@@ -108,8 +108,8 @@ impl<R: Returned> Process<R> {
     /// [`NotInitialized`](ErrorKind::NotInitialized) if the program never called [`init`](crate::init),
     /// [`Encoding`](ErrorKind::Encoding) or [`NotTransferable`](ErrorKind::NotTransferable) if the arguments cannot
     /// travel, [`PermissionDenied`](ErrorKind::PermissionDenied) if the child would have more rights than this process
-    /// (set-user-id, file capabilities), [`Unsupported`](ErrorKind::Unsupported) also if the program was started through the
-    /// dynamic loader, [`Spawn`](ErrorKind::Spawn),
+    /// (set-user-id, file capabilities), [`Unsupported`](ErrorKind::Unsupported) if the program was started through the dynamic
+    /// loader, or the system is not supported, [`Spawn`](ErrorKind::Spawn),
     /// [`TooManyDescriptors`](ErrorKind::TooManyDescriptors), [`OutOfMemory`](ErrorKind::OutOfMemory).
     ///
     /// # Examples
