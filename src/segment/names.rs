@@ -81,8 +81,7 @@ impl UsedName {
 
 impl Inner {
     fn give_name_up(&self) {
-        // In a copy of the process that attached there is nothing to let go of.
-        let Some(name) = self.farewell.name.as_ref().filter(|_| self.farewell.is_at_home()) else {
+        let Some(name) = self.farewell.name.as_ref() else {
             return;
         };
         let (Some(file), Ok(fresh)) = (self.mortal_file(), map::open(&name.path)) else {
@@ -100,7 +99,7 @@ impl Inner {
         if unsafe { descriptor::exchange(base, len, self.fd.as_fd(), fresh.as_fd()) }.is_ok() {
             drop(fresh);
             crash_point!("detach.unlocked");
-            say_farewell(name, file, true);
+            say_farewell(name, file, self.farewell.is_at_home());
         }
     }
 }

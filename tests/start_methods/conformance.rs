@@ -112,7 +112,7 @@ fn a_segment_in_a_relative_folder_is_found_from_everywhere() {
         std::env::set_current_dir("/").unwrap();
         drop(dropped);
         assert!(is_empty());
-        // The last user is a child that works elsewhere, and is no copy, which has its parent's lock as well.
+        // The last user is a child that works elsewhere.
         std::env::set_current_dir(&folder).unwrap();
         let passed = create();
         let hold = |segment: Segment, go: Flag| {
@@ -129,7 +129,7 @@ fn a_segment_in_a_relative_folder_is_found_from_everywhere() {
         assert!(!is_empty());
         go.raise();
         child.join().unwrap();
-        assert!(is_empty() || method == "fork");
+        assert!(is_empty());
         std::env::set_current_dir("/").unwrap();
         std::fs::remove_dir_all(&folder).unwrap();
     });

@@ -188,6 +188,23 @@ fn a_copy_does_not_take_its_parents_name_away() {
     });
 }
 
+#[procshare::test]
+fn a_name_goes_with_the_copy_that_was_its_last_user() {
+    alone(|| {
+        let name = unique("copied");
+        let segment = Segment::create(&name, 4096).unwrap();
+        let go = Flag::new();
+        let theirs = go.clone();
+        // It has a copy of the segment, and drops none.
+        let child = Process::fork(move || theirs.wait_for(1)).unwrap();
+        drop(segment);
+        assert_eq!(shared_memory_names(&name).len(), 1);
+        go.raise();
+        child.join().unwrap();
+        assert_eq!(shared_memory_names(&name).len(), 0);
+    });
+}
+
 struct Tells(&'static str);
 
 impl Drop for Tells {
