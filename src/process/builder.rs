@@ -253,17 +253,24 @@ impl Builder {
         R: Returned,
     {
         const { call::refuse_captures::<F>() };
-        self.begin(function, arguments)
+        self.begin(function, arguments, |_| ())
     }
 
-    /// As [`spawn`](Self::spawn), for callers that have refused captures.
-    pub(super) fn begin<F, Args, R>(self, function: F, arguments: Args) -> Result<Process<R>>
+    /// As [`spawn`](Self::spawn), for callers that have refused captures, and that note the child before destructors of the
+    /// program's run here.
+    pub(super) fn begin<F, Args, R>(
+        self,
+        function: F,
+        arguments: Args,
+        note: impl Fn(&Process<R>),
+    ) -> Result<Process<R>>
     where
         F: Entry<Args, Output = R>,
         Args: Argument,
         R: Returned,
     {
         let process = self.start(trampoline::<F, Args, R>(function), &arguments);
+        process.iter().for_each(note);
         drop(arguments); // Here: a destructor that panics drops the handle as well.
         process
     }
@@ -313,9 +320,18 @@ impl Builder {
         F: FnOnce() -> R + Send + 'static,
         R: Returned,
     {
+        self.copy(closure, |_| ())
+    }
+
+    /// As [`fork`](Self::fork), for callers that note the child before the closure is dropped here.
+    pub(super) fn copy<R: Returned>(
+        self,
+        closure: impl FnOnce() -> R,
+        note: impl Fn(&Process<R>),
+    ) -> Result<Process<R>> {
         fork::check_loans()?;
         let plan = self.plan()?;
-        fork::run(plan, closure)
+        fork::run(plan, closure, note)
     }
 
     /// Checks what was asked for, and opens what can be opened before the start.

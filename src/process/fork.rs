@@ -157,7 +157,11 @@ pub(super) fn start(plan: Plan, mut cargo: Cargo) -> Result<Arc<Core>> {
 }
 
 /// Starts a copy that calls the closure, which each of the two processes has and drops.
-pub(super) fn run<R: Returned>(plan: Plan, closure: impl FnOnce() -> R) -> Result<Process<R>> {
+pub(super) fn run<R: Returned>(
+    plan: Plan,
+    closure: impl FnOnce() -> R,
+    note: impl Fn(&Process<R>),
+) -> Result<Process<R>> {
     let quiet = Quiet::begin()?;
     let parent = plan.parent()?;
     let mailbox = Mailbox::post(&[], &[]).map_err(|error| failure("making the mailbox", error))?;
@@ -168,6 +172,7 @@ pub(super) fn run<R: Returned>(plan: Plan, closure: impl FnOnce() -> R) -> Resul
             let child = child_id(pid);
             // Before destructors run: one that panics drops the handle, which is to be seen to as any other.
             let process = plan.started(pid, mailbox, &mut Luggage::default()).map(Process::new);
+            process.iter().for_each(note);
             match child {
                 Some(child) => leave_to_child(child, closure),
                 // It has ended.

@@ -131,7 +131,7 @@ impl<R: Returned> Process<R> {
         Args: Argument,
     {
         const { call::refuse_captures::<F>() };
-        Builder::default().begin(function, arguments)
+        Builder::default().begin(function, arguments, |_| ())
     }
 
     /// Copies this process; the copy calls the closure, with all that it has captured.

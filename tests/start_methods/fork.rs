@@ -257,6 +257,31 @@ fn a_destructor_that_panics_loses_no_child() {
     });
 }
 
+#[procshare::test]
+fn a_scope_waits_for_children_whose_start_panicked() {
+    alone(|| {
+        let (ended, here) = (Flag::new(), std::process::id());
+        let slow = |ended: Flag, _: PanicsIn| {
+            std::thread::sleep(Duration::from_millis(100)); // Work.
+            ended.raise();
+        };
+        for count in [1, 2] {
+            let theirs = ended.clone();
+            let in_scope = |scope: &process::Scope| match count {
+                1 => scope.spawn(slow, (theirs, PanicsIn(here))),
+                _ => {
+                    let captured = PanicsIn(here);
+                    scope.fork(move || slow(theirs, captured))
+                }
+            };
+            let scope = || process::scope(|scope| in_scope(scope).map(drop));
+            assert!(catch_unwind(AssertUnwindSafe(scope)).is_err());
+            assert!(children().is_empty());
+            ended.wait_for(count);
+        }
+    });
+}
+
 /// Run as another program, for its standard output.
 #[procshare::test]
 #[ignore = "started by other tests"]
