@@ -348,7 +348,7 @@
 //! all segments still attached are given up: the line in the attach table goes, and the open file behind mapping and
 //! descriptor is exchanged, in place, for one without a lock; then it is asked as at any drop whether anybody else is
 //! there. The memory stays where it is for whoever still uses it. A copy of this process that shares the open file
-//! keeps its lock, and so the name.
+//! keeps its lock, and so the name, until it ends in the same way.
 //!
 //! A program that ends by `std::process::exit` or by a signal runs none of this: to its segments that is a kill, and their
 //! names wait for the next `create` or [`clean`](fn@crate::clean).
