@@ -348,7 +348,7 @@
 //! all segments still attached are given up: the line in the attach table goes, and the open file behind mapping and
 //! descriptor is exchanged, in place, for one without a lock; then it is asked as at any drop whether anybody else is
 //! there. The memory stays where it is for whoever still uses it. A copy of this process that shares the open file
-//! keeps its lock, and so the name.
+//! keeps its lock, and so the name, until it ends in the same way.
 //!
 //! A program that ends by `std::process::exit` or by a signal runs none of this: to its segments that is a kill, and their
 //! names wait for the next `create` or [`clean`](fn@crate::clean).
@@ -461,7 +461,8 @@
 //!
 //! At the end of a `main` with the attribute daemons are killed, then all other children waited for, but those let go; in
 //! its children the same, unless they are daemons themselves. Workers of pools are left alone: they end with the process.
-//! Names of which such a daemon was the last user go with it.
+//! Names that such daemons were the last to use go with them, if this process had used them as well; others stay, as after
+//! any kill.
 //!
 //! What children need while a thread or the program ends has no destructor of its own there: the transfer under way is kept
 //! in thread-local storage that is never torn down.

@@ -121,6 +121,9 @@ pub use {
 #[cfg(not(procshare_loom))]
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::collections::lock_and_unlock;
+    #[cfg(any(feature = "map", feature = "messages"))]
+    pub use crate::encoding::{decode_bare as decode, encode_bare as encode, encode_bare_to as encode_to};
     pub use crate::layout::{PaddingMessage, field_bytes, is_transparent};
     #[cfg(feature = "crash-points")]
     pub use crate::primitive::crash::CRASH_POINTS;
@@ -128,20 +131,6 @@ pub mod __private {
     pub use crate::process::{end::enter_main, entry::enter_test};
     #[cfg(any(fuzzing, feature = "crash-points"))]
     pub use crate::segment::inspect;
-
-    /// An item as bytes, as all doors have it.
-    #[cfg(any(feature = "map", feature = "messages"))]
-    pub fn encode<T: serde::Serialize + ?Sized>(item: &T) -> Result<Vec<u8>, crate::EncodingReason> {
-        let mut bytes = Vec::new();
-        let encoded = crate::encoding::encode(item, &mut bytes);
-        encoded.map(|_| bytes).map_err(crate::encoding::Unfit::reason::<T>)
-    }
-
-    /// The item in these bytes.
-    #[cfg(any(feature = "map", feature = "messages"))]
-    pub fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, crate::EncodingReason> {
-        crate::encoding::decode(bytes)
-    }
 
     /// A builder whose children are made by a server that is a copy of this process.
     #[cfg(feature = "process")]
@@ -172,12 +161,6 @@ pub mod __private {
     #[cfg(all(feature = "map", any(fuzzing, feature = "crash-points")))]
     pub fn verify_map<K, V>(map: &crate::SharedMap<K, V>) -> Result<(), String> {
         map.verify()
-    }
-
-    /// The robust lock alone, for benches: locks and unlocks the lock of a value.
-    #[inline]
-    pub fn lock_and_unlock<T: crate::Shareable>(value: &crate::SharedValue<T>) {
-        crate::collections::lock_and_unlock(value);
     }
 }
 

@@ -8,6 +8,7 @@ mod common;
 use common::{for_ever, has_ended, limit, wait_until, watchdog};
 use procshare::process::{self, Entry, StartMethod};
 use procshare::{Process, SharedAtomic};
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -35,20 +36,52 @@ fn fork_in_need(told: SharedAtomic<AtomicU32>) {
     for_ever()
 }
 
-fn keep_a_daemon(told: SharedAtomic<AtomicU32>) {
+/// Each thread is one too many for the other.
+fn fork_in_two_threads(told: SharedAtomic<AtomicU32>) {
+    for _ in 0..5 {
+        let both = Barrier::new(2);
+        let fork = || {
+            both.wait();
+            let error = Process::fork(|| ()).map(drop).unwrap_err();
+            assert_eq!(error.kind(), procshare::ErrorKind::NotForkable, "{error}");
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(fork);
+            scope.spawn(fork);
+        });
+    }
+    told.store(std::process::id(), Ordering::SeqCst);
+    for_ever()
+}
+
+fn keep_a_daemon(told: SharedAtomic<AtomicU32>, in_threads: bool) {
     let builder = Process::builder().daemon(true).start_method(StartMethod::ForkServer);
-    let _daemon = builder.spawn(fork_in_need, (told,)).unwrap();
+    let daemon = if in_threads {
+        builder.spawn(fork_in_two_threads, (told,))
+    } else {
+        builder.spawn(fork_in_need, (told,))
+    };
+    let _daemon = daemon.unwrap();
     for_ever()
 }
 
 /// The watch ends for the moment of a fork, and needs a descriptor to begin again.
 #[procshare::test]
 fn a_daemon_that_could_not_fork_still_ends_with_its_parent() {
+    still_ends_with_its_parent(false);
+}
+
+#[procshare::test]
+fn a_daemon_whose_threads_fork_at_a_time_still_ends_with_its_parent() {
+    still_ends_with_its_parent(true);
+}
+
+fn still_ends_with_its_parent(in_threads: bool) {
     let _watchdog = watchdog(60);
     let told = SharedAtomic::<AtomicU32>::new(0).unwrap();
     let parent = Process::builder()
         .daemon(true)
-        .spawn(keep_a_daemon, (told.clone(),))
+        .spawn(keep_a_daemon, (told.clone(), in_threads))
         .unwrap();
     wait_until(|| told.load(Ordering::SeqCst) != 0);
     let daemon = told.load(Ordering::SeqCst);

@@ -7,11 +7,12 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 /// The floors of `src/`: a file imports from its own folder and from lower floors.
-const FLOORS: [(&str, u32); 12] = [
+const FLOORS: [(&str, u32); 14] = [
     ("error", 0),
     ("trace", 0),
     ("sys", 0),
     ("primitive", 0),
+    ("encoding", 1),
     ("layout", 1),
     ("raw", 1),
     ("segment", 2),
@@ -20,10 +21,12 @@ const FLOORS: [(&str, u32); 12] = [
     ("process", 5),
     ("pool", 6),
     ("design", 7),
+    ("wire_format", 7),
 ];
 
 /// What a folder may import besides itself where its floor would allow more.
-const NARROW: [(&str, &[&str]); 5] = [
+const NARROW: [(&str, &[&str]); 6] = [
+    ("encoding", &["primitive"]),
     ("error", &[]),
     ("sys", &[]),
     ("primitive", &["sys"]),

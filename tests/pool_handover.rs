@@ -160,6 +160,22 @@ fn handles_reach_workers_of_a_process_that_gave_up_its_rights() {
 }
 
 #[procshare::test]
+fn handles_whose_name_is_gone_reach_those_without_rights() {
+    let _watchdog = watchdog(120);
+    with_each_as_root(|method: String| {
+        let segment = Segment::create(unique("of-root"), 4096).unwrap();
+        let counter = segment.counter("here", 0).unwrap();
+        segment.unlink().unwrap();
+        become_nobody();
+        let increment = |counter: SharedCounter| counter.increment().unwrap();
+        let child = Process::builder().start_method(method.parse().unwrap());
+        assert_eq!(child.spawn(increment, (counter.clone(),)).unwrap().join(), Ok(1));
+        let pool = Pool::builder().workers(1).start_method(method.parse().unwrap());
+        assert_eq!(pool.build().unwrap().apply(increment, (counter,)), Ok(2));
+    });
+}
+
+#[procshare::test]
 fn handles_reach_workers_where_proc_hides_processes() {
     let _watchdog = watchdog(120);
     with_each_as_root(|method: String| {

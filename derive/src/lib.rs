@@ -39,7 +39,7 @@ pub fn derive_shareable(input: TokenStream) -> TokenStream {
 /// nothing.
 ///
 /// When `main` ends, also by an error or a panic, the attribute ends daemons, waits for all other children that were not
-/// detached with `Process::detach`, and removes the names of segments that nobody else uses.
+/// detached with `Process::detach`, and removes the names of segments the program has used that nobody else uses.
 ///
 /// `#[procshare::main(crate = path)]` tells where `procshare` is, if it is no direct dependency.
 ///

@@ -247,8 +247,9 @@ fn transparency_check(name: &str, fields: &[StructField<'_>]) -> TokenStream {
     let sizes = fields
         .iter()
         .map(|StructField { ty, .. }| quote! { ::core::mem::size_of::<#ty>() });
-    let refusal =
-        format!("`{name}` cannot be shared: it has not the layout of its one field, as `#[repr(transparent)]` says");
+    let refusal = format!(
+        "`{name}` cannot be shared: it does not have the layout of its one field, which `#[repr(transparent)]` promises"
+    );
     quote! {
         ::core::assert!(
             __procshare::__private::is_transparent(&[#(#sizes),*], ::core::mem::size_of::<Self>()),

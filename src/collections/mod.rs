@@ -33,7 +33,8 @@ pub(crate) use map::NamedHasher;
 #[cfg(feature = "map")]
 pub use map::{MapBuilder, MapEntries, MapError, MapStats, SharedMap};
 pub use value::SharedValue;
-pub(crate) use value::lock_and_unlock;
+#[doc(hidden)]
+pub use value::lock_and_unlock;
 pub use value_guard::ValueGuard;
 
 pub(crate) use handle::Handle;

@@ -1,10 +1,10 @@
 //! Whole items to bytes and back.
 
+use super::decoder::Decoder;
+use super::encoder::Encoder;
 use super::fault::Fault;
 use super::output::{Append, Fill, Limit, Output, Refusal};
-use super::read::Decoder;
 use super::reason::EncodingReason;
-use super::write::Encoder;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -6,6 +6,16 @@
 //! their names. Nothing here knows where the bytes lie or who reads them.
 
 #[cfg(any(feature = "map", feature = "messages"))]
+mod access;
+#[cfg(any(feature = "map", feature = "messages"))]
+mod bare;
+#[cfg(any(feature = "map", feature = "messages"))]
+mod compound;
+#[cfg(any(feature = "map", feature = "messages"))]
+mod decoder;
+#[cfg(any(feature = "map", feature = "messages"))]
+mod encoder;
+#[cfg(any(feature = "map", feature = "messages"))]
 mod fault;
 #[cfg(any(feature = "map", feature = "messages"))]
 mod format;
@@ -23,6 +33,8 @@ mod trial;
 #[cfg(any(feature = "map", feature = "messages"))]
 mod write;
 
+#[cfg(any(feature = "map", feature = "messages"))]
+pub use bare::{decode as decode_bare, encode as encode_bare, encode_to as encode_bare_to};
 pub use reason::EncodingReason;
 #[cfg(any(feature = "map", feature = "messages"))]
 pub(crate) use {

@@ -202,12 +202,12 @@ pub(super) fn pieces_of<I>(collection: &I) -> Option<Pieces<'_>> {
                     return Some(Pieces { kind: Kind::$kind, pieces: [bytes_of(numbers), &[]] });
                 }
                 if is::<I, &[$number]>() {
-                    // SAFETY: as above.
+                    // SAFETY: I is such a slice, and lives as long as `collection` does.
                     let numbers = unsafe { *address.cast::<&[$number]>() };
                     return Some(Pieces { kind: Kind::$kind, pieces: [bytes_of(numbers), &[]] });
                 }
                 if is::<I, &VecDeque<$number>>() {
-                    // SAFETY: as above.
+                    // SAFETY: I is a reference to such a ring, and lives as long as `collection` does.
                     let (first, second) = unsafe { *address.cast::<&VecDeque<$number>>() }.as_slices();
                     return Some(Pieces { kind: Kind::$kind, pieces: [bytes_of(first), bytes_of(second)] });
                 }

@@ -66,7 +66,7 @@ impl EncodingReason {
     /// As it is told to whoever was about to send what nobody could take.
     #[cfg(any(feature = "map", feature = "messages"))]
     #[cold]
-    pub(crate) fn as_not_taken_back(mut self) -> Self {
+    pub(crate) fn not_taken_back(mut self) -> Self {
         let why = &self.0.why;
         self.0.why = format!("its Deserialize does not take what its Serialize gives: {why}").into();
         self

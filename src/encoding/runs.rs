@@ -123,7 +123,7 @@ pub(super) fn bulk<'de, V: Visitor<'de>>(run: &Run<'de>) -> Option<Result<V::Val
             }
             if run.kind == Kind::$kind && visitor_of::<VecDeque<$number>>() == Some(id::<V>()) && is::<V::Value, VecDeque<$number>>() {
                 return Some(collect::<$number>(run.bytes).map(|values| {
-                    // SAFETY: as above.
+                    // SAFETY: the two types have just been found to be the same.
                     unsafe { same::<VecDeque<$number>, V::Value>(values.into()) }
                 }));
             }

@@ -6,17 +6,17 @@
 
 use super::items::{Encoded, decode};
 use super::reason::EncodingReason;
+use crate::primitive::{AtomicU64, Ordering};
 use core::any::TypeId;
-use core::sync::atomic::{AtomicU8, Ordering};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
 /// So many items are tried: variants of an enum may differ.
-const TRIED: u8 = 16;
+const TRIED: u64 = 16;
 
 /// How many items have been tried.
 #[derive(Debug, Default)]
-pub(crate) struct Trial(AtomicU8);
+pub(crate) struct Trial(AtomicU64);
 
 #[cfg(feature = "process")]
 /// The trials of arguments, for the life of the process: there are few types of those.
@@ -55,6 +55,6 @@ impl Trial {
     fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<(), EncodingReason> {
         let tried = self.0.load(Ordering::Relaxed).saturating_add(1);
         self.0.store(tried.min(TRIED), Ordering::Relaxed);
-        decode::<T>(bytes).map(drop).map_err(EncodingReason::as_not_taken_back)
+        decode::<T>(bytes).map(drop).map_err(EncodingReason::not_taken_back)
     }
 }

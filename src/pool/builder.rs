@@ -81,8 +81,9 @@ impl PoolBuilder {
 
     /// Has every worker call a function before its first job.
     ///
-    /// So does every worker that takes the place of another. If it panics or ends the worker three times in a row, and no
-    /// other worker is there, the pool gives up: all jobs are [`NoWorkers`](crate::JobError::NoWorkers).
+    /// So does every worker that takes the place of another. If it panics or ends the worker six times in a row (workers
+    /// that end together count once), and no other worker is there, the pool gives up: all jobs are
+    /// [`NoWorkers`](crate::JobError::NoWorkers).
     ///
     /// # Examples
     ///

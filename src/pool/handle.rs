@@ -454,7 +454,7 @@ impl Pool {
         self.owner.engine.timeline()
     }
 
-    /// Takes no more jobs; those that were submitted are done.
+    /// Takes no more jobs; those that were submitted are still done.
     ///
     /// Then the workers end. Jobs submitted later are [`Closed`](JobError::Closed).
     ///

@@ -110,16 +110,24 @@ impl Asker<'_> {
 /// The parent's end of a worker's socket.
 pub(super) struct Counter {
     socket: Arc<OwnedFd>,
-    /// Since when the answer under way has been refused.
-    refused_since: Option<Instant>,
+    /// The question whose answer the system refused last, and since when.
+    refused: Option<(Question, Instant)>,
 }
 
 impl Counter {
     pub(super) fn new(socket: OwnedFd) -> Self {
         Counter {
             socket: Arc::new(socket),
-            refused_since: None,
+            refused: None,
         }
+    }
+
+    /// Since when the answer to the question has been refused, which it now is.
+    fn refused_since(&mut self, question: Question) -> Instant {
+        let known = self.refused.filter(|(other, _)| *other == question);
+        self.refused
+            .insert(known.unwrap_or_else(|| (question, Instant::now())))
+            .1
     }
 }
 
@@ -142,16 +150,14 @@ impl Engine {
             // change meanwhile, since the worker waits.
             word.store(0, Ordering::Relaxed);
             // Whoever is gone needs no answer.
-            let refused = due.send().err().filter(|error| !socket::is_gone(error));
+            let Some(error) = due.send().err().filter(|error| !socket::is_gone(error)) else {
+                continue;
+            };
             let mut state = self.state.lock();
             let Some(counter) = state.counters[due.seat].as_mut() else {
                 continue;
             };
-            let Some(error) = refused else {
-                counter.refused_since = None;
-                continue;
-            };
-            let since = *counter.refused_since.get_or_insert_with(Instant::now);
+            let since = counter.refused_since(due.question);
             drop(state);
             if since.elapsed() < PATIENCE || due.refuse(&error).is_err() {
                 word.store(due.question.0, Ordering::Relaxed);
@@ -196,5 +202,20 @@ impl Due {
     fn refuse(&self, error: &io::Error) -> io::Result<()> {
         let errno = error.raw_os_error().unwrap_or(-1);
         socket::send(self.socket.as_fd(), &self.question.answer(errno), &[], false)
+    }
+}
+
+#[cfg(all(test, target_os = "linux", not(miri)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_question_is_refused_for_a_time_of_its_own() {
+        let mut counter = Counter::new(event::new().unwrap());
+        let (first, second) = (Question::new(0, 0, 0), Question::new(1, 0, 0));
+        let since = counter.refused_since(first);
+        while Instant::now() == since {}
+        assert_eq!(counter.refused_since(first), since);
+        assert!(counter.refused_since(second) > since);
     }
 }

@@ -45,9 +45,9 @@ pub enum JobError {
     },
     /// Arguments or results could not be encoded or decoded.
     Encoding(String),
-    /// The result holds a handle, or one among the arguments could not be passed.
+    /// The result holds a handle, or the descriptor of one among the arguments did not arrive.
     NotTransferable(String),
-    /// A handle among the arguments could not be passed to the worker, or not used there.
+    /// Another error with a handle among the arguments; `kind` tells which.
     Refused {
         /// The kind of the error.
         kind: ErrorKind,

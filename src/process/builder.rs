@@ -13,7 +13,6 @@ use super::transfer::{self, Luggage};
 use super::{entry, fork, server};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{AtomicU64, Ordering, crash_point};
-use crate::segment::{UsedName, names_in_use};
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{spawn, surroundings};
 use serde::Serialize;
@@ -78,7 +77,8 @@ impl Builder {
     /// Says whether the child ends when this process ends.
     ///
     /// However this process ends, the child then ends as if killed: nothing more of it runs. Without this it runs on.
-    /// `#[procshare::main]` ends daemons when `main` has returned, before it waits for other children.
+    /// `#[procshare::main]` ends daemons when `main` has returned, before it waits for other children. Names of segments that
+    /// nobody but the child has used stay for [`clean`](crate::clean), as after any kill.
     ///
     /// # Examples
     ///
@@ -254,17 +254,26 @@ impl Builder {
         R: Returned,
     {
         const { call::refuse_captures::<F>() };
-        self.begin(function, arguments)
+        self.begin(function, arguments, |_| ())
     }
 
-    /// As [`spawn`](Self::spawn), for callers that have refused captures.
-    pub(super) fn begin<F, Args, R>(self, function: F, arguments: Args) -> Result<Process<R>>
+    /// As [`spawn`](Self::spawn), for callers that have refused captures, and that note the child before destructors of the
+    /// program's run here.
+    pub(super) fn begin<F, Args, R>(
+        self,
+        function: F,
+        arguments: Args,
+        note: impl Fn(&Process<R>),
+    ) -> Result<Process<R>>
     where
         F: Entry<Args, Output = R>,
         Args: Argument,
         R: Returned,
     {
-        self.start::<Args, R>(trampoline::<F, Args, R>(function), &arguments)
+        let process = self.start::<Args, R>(trampoline::<F, Args, R>(function), &arguments);
+        process.iter().for_each(note);
+        drop(arguments); // Here: a destructor that panics drops the handle as well.
+        process
     }
 
     /// Starts a child that runs a trampoline with arguments that it decodes as a `D`.
@@ -316,9 +325,18 @@ impl Builder {
         F: FnOnce() -> R + Send + 'static,
         R: Returned,
     {
+        self.copy(closure, |_| ())
+    }
+
+    /// As [`fork`](Self::fork), for callers that note the child before the closure is dropped here.
+    pub(super) fn copy<R: Returned>(
+        self,
+        closure: impl FnOnce() -> R,
+        note: impl Fn(&Process<R>),
+    ) -> Result<Process<R>> {
         fork::check_loans()?;
         let plan = self.plan()?;
-        Ok(Process::new(fork::run(plan, closure)?))
+        fork::run(plan, closure, note)
     }
 
     /// Checks what was asked for, and opens what can be opened before the start.
@@ -339,11 +357,6 @@ impl Builder {
             at_end,
             environment: self.environment,
             folder: self.folder.map(open).transpose()?,
-            names: if at_end == AtEnd::End {
-                names_in_use()
-            } else {
-                Vec::new()
-            },
         })
     }
 }
@@ -355,8 +368,6 @@ pub(super) struct Plan {
     pub(super) at_end: AtEnd,
     pub(super) environment: Environment,
     pub(super) folder: Option<OwnedFd>,
-    /// What a child may use as well that this process is to end.
-    names: Vec<UsedName>,
 }
 
 /// What the child is to call, and with what.
@@ -388,8 +399,7 @@ impl Plan {
                 format!("process {pid} is no child of this one"),
             ));
         }
-        let names = self.names.clone();
-        let core = Core::new(self.name.clone(), pid, pidfd, mailbox, self.at_end, names);
+        let core = Core::new(self.name.clone(), pid, pidfd, mailbox, self.at_end);
         child::enter(&core);
         crash_point!("start.named");
         Ok(core)

@@ -3,7 +3,7 @@
 use super::mailbox::{Answer, Mailbox};
 use crate::error::Result;
 use crate::primitive::{Deadline, Home};
-use crate::segment::{UsedName, os_error};
+use crate::segment::os_error;
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::spawn::{self, End, Signal};
 use parking_lot::Mutex;
@@ -48,8 +48,6 @@ pub(super) struct Core {
     /// Taken out by whoever joins.
     mailbox: Mutex<Option<Mailbox>>,
     at_end: Mutex<AtEnd>,
-    /// What it may have used as well, and left behind if it was killed.
-    names: Mutex<Vec<UsedName>>,
     home: Origin,
 }
 
@@ -74,14 +72,7 @@ enum State {
 
 impl Core {
     /// `pidfd` is `None` if somebody else was told of its end before we could ask for a descriptor.
-    pub(super) fn new(
-        name: String,
-        pid: u32,
-        pidfd: Option<OwnedFd>,
-        mailbox: Mailbox,
-        at_end: AtEnd,
-        names: Vec<UsedName>,
-    ) -> Arc<Self> {
+    pub(super) fn new(name: String, pid: u32, pidfd: Option<OwnedFd>, mailbox: Mailbox, at_end: AtEnd) -> Arc<Self> {
         let running = pidfd.map(|pidfd| State::Running(Arc::new(pidfd)));
         Arc::new(Core {
             name,
@@ -89,7 +80,6 @@ impl Core {
             state: Mutex::new(running.unwrap_or(State::Ended(End::Unknown))),
             mailbox: Mutex::new(Some(mailbox)),
             at_end: Mutex::new(at_end),
-            names: Mutex::new(names),
             home: Origin::here(),
         })
     }
@@ -124,11 +114,6 @@ impl Core {
         };
         *state = State::Ended(end);
         Some(end)
-    }
-
-    /// Removes the names whose last user it was. It has ended, and not by itself.
-    pub(super) fn bury_names(&self) {
-        self.names.lock().drain(..).for_each(|name| name.bury());
     }
 
     /// Waits for its end; `None` if the time passes first.

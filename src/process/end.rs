@@ -7,7 +7,7 @@
 use super::child::{self, AtEnd};
 use super::{entry, watch};
 use crate::primitive::Deadline;
-use crate::segment;
+use crate::segment::{self, UsedName};
 
 /// Lasts as long as `main`, and sees to its end, also where it panics.
 #[derive(Debug)]
@@ -30,6 +30,11 @@ impl Drop for Main {
 pub(super) fn tidy_up() {
     if entry::is_managed() && !watch::is_kept() {
         let daemons = child::those(AtEnd::End);
+        // Those that a daemon may be the last to use. What an earlier death left is for whoever comes next.
+        let names = match &daemons[..] {
+            [] => Vec::new(),
+            _ => segment::names_of_others(),
+        };
         // Who cannot be ended, acting for another user by now, is not waited for.
         let ended: Vec<_> = daemons.into_iter().filter(|daemon| daemon.end().is_ok()).collect();
         // One that still runs may start others in another thread.
@@ -38,8 +43,8 @@ pub(super) fn tidy_up() {
         }
         for daemon in ended {
             daemon.wait(Deadline::Never);
-            daemon.bury_names(); // `main` may have let go of them before.
         }
+        names.iter().for_each(UsedName::bury);
     }
     segment::give_names_up();
 }

@@ -1,8 +1,10 @@
 //! The start method `Fork`: this process, which has no other thread, is copied.
 
+use super::argument::Returned;
 use super::builder::{Cargo, Plan};
 use super::child::{self, Core};
 use super::errand::{self, leave, settle};
+use super::handle::Process;
 use super::mailbox::Mailbox;
 use super::passage::Passage;
 use super::pause::{self, Pause};
@@ -14,7 +16,7 @@ use crate::messages::leave_to_child;
 use crate::primitive::liveness::child_id;
 use crate::primitive::{crash_point, loans::loans};
 use crate::sys::{clock, fork, spawn};
-use serde::Serialize;
+use parking_lot::{Mutex, MutexGuard};
 use std::io::{self, Write};
 use std::mem;
 use std::sync::Arc;
@@ -39,8 +41,18 @@ pub(super) fn check_loans() -> Result<()> {
     }
 }
 
+/// Held while this crate's threads have ended: a second thread that ended them would have them go on too early.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// The threads of this crate have ended for a while, and there is no other thread but the calling one.
-pub(super) struct Quiet(Vec<Arc<dyn Pause>>);
+pub(super) struct Quiet {
+    paused: Paused,
+    /// Given back last of all.
+    _alone: MutexGuard<'static, ()>,
+}
+
+/// Has this crate's threads go on when it is dropped.
+struct Paused(Vec<Arc<dyn Pause>>);
 
 impl Quiet {
     /// Ends this crate's threads.
@@ -50,11 +62,16 @@ impl Quiet {
     /// `NotForkable` if there are others, or loans; what the system refuses if that cannot be told.
     pub(super) fn begin() -> Result<Self> {
         check_loans()?;
-        let quiet = Quiet(pause::all());
         let count = || fork::thread_count().map_err(|error| proc_failure("counting threads", error));
         let before = count()?;
+        // Whoever holds it is another thread, and one too many.
+        let alone = ALONE.try_lock().ok_or_else(|| refusal(before))?;
+        let quiet = Quiet {
+            paused: Paused(pause::all()),
+            _alone: alone,
+        };
         let ours = usize::from(watch::pause()) + usize::from(orphans::pause());
-        let ours = ours + quiet.0.iter().map(|threads| threads.pause()).sum::<usize>();
+        let ours = ours + quiet.paused.0.iter().map(|threads| threads.pause()).sum::<usize>();
         let patience = if before <= 1 + ours {
             LINGERING
         } else {
@@ -82,7 +99,7 @@ impl Quiet {
         // SAFETY: the calling thread is the only one: they were counted, and no other can start one meanwhile.
         let pid = unsafe { fork::fork() }?;
         if pid.is_none() {
-            mem::forget(self);
+            mem::forget(self.paused);
             child::forget();
             orphans::forget();
             watch::forget();
@@ -94,7 +111,7 @@ impl Quiet {
     }
 }
 
-impl Drop for Quiet {
+impl Drop for Paused {
     fn drop(&mut self) {
         orphans::resume();
         watch::resume();
@@ -140,19 +157,28 @@ pub(super) fn start(plan: Plan, mut cargo: Cargo) -> Result<Arc<Core>> {
 }
 
 /// Starts a copy that calls the closure, which each of the two processes has and drops.
-pub(super) fn run<R: Serialize>(plan: Plan, closure: impl FnOnce() -> R) -> Result<Arc<Core>> {
+pub(super) fn run<R: Returned>(
+    plan: Plan,
+    closure: impl FnOnce() -> R,
+    note: impl Fn(&Process<R>),
+) -> Result<Process<R>> {
     let quiet = Quiet::begin()?;
     let parent = plan.parent()?;
     let mailbox = Mailbox::post(&[], &[]).map_err(|error| failure("making the mailbox", error))?;
     crash_point!("start.posted");
     match quiet.copy().map_err(|error| failure("fork", error))? {
         Some(pid) => {
-            // It has ended, or is there by its own right.
-            match child_id(pid) {
+            // Asked before anybody can reap it.
+            let child = child_id(pid);
+            // Before destructors run: one that panics drops the handle, which is to be seen to as any other.
+            let process = plan.started(pid, mailbox, &mut Luggage::default()).map(Process::new);
+            process.iter().for_each(note);
+            match child {
                 Some(child) => leave_to_child(child, closure),
+                // It has ended.
                 None => drop(closure),
             }
-            plan.started(pid, mailbox, &mut Luggage::default())
+            process
         }
         None => {
             let _end = NoReturn;

@@ -108,8 +108,8 @@ impl<R: Returned> Process<R> {
     /// [`NotInitialized`](ErrorKind::NotInitialized) if the program never called [`init`](crate::init),
     /// [`Encoding`](ErrorKind::Encoding) or [`NotTransferable`](ErrorKind::NotTransferable) if the arguments cannot
     /// travel, [`PermissionDenied`](ErrorKind::PermissionDenied) if the child would have more rights than this process
-    /// (set-user-id, file capabilities), [`Unsupported`](ErrorKind::Unsupported) also if the program was started through the
-    /// dynamic loader, [`Spawn`](ErrorKind::Spawn),
+    /// (set-user-id, file capabilities), [`Unsupported`](ErrorKind::Unsupported) if the program was started through the dynamic
+    /// loader, or the system is not supported, [`Spawn`](ErrorKind::Spawn),
     /// [`TooManyDescriptors`](ErrorKind::TooManyDescriptors), [`OutOfMemory`](ErrorKind::OutOfMemory).
     ///
     /// # Examples
@@ -131,7 +131,7 @@ impl<R: Returned> Process<R> {
         Args: Argument,
     {
         const { call::refuse_captures::<F>() };
-        Builder::default().begin(function, arguments)
+        Builder::default().begin(function, arguments, |_| ())
     }
 
     /// Copies this process; the copy calls the closure, with all that it has captured.

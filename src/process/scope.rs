@@ -116,9 +116,7 @@ impl Scope {
         R: Returned,
     {
         const { call::refuse_captures::<F>() };
-        Builder::default()
-            .begin(function, arguments)
-            .map(|child| self.enter(child))
+        Builder::default().begin(function, arguments, |child| self.enter(child))
     }
 
     /// Starts a child as the builder says.
@@ -148,7 +146,7 @@ impl Scope {
         R: Returned,
     {
         const { call::refuse_captures::<F>() };
-        builder.begin(function, arguments).map(|child| self.enter(child))
+        builder.begin(function, arguments, |child| self.enter(child))
     }
 
     /// Copies this process, as [`Process::fork`] does.
@@ -172,14 +170,13 @@ impl Scope {
         F: FnOnce() -> R + Send + 'static,
         R: Returned,
     {
-        Builder::default().fork(closure).map(|child| self.enter(child))
+        Builder::default().copy(closure, |child| self.enter(child))
     }
 
-    fn enter<R>(&self, child: Process<R>) -> Process<R> {
+    fn enter<R>(&self, child: &Process<R>) {
         let mut state = self.state.lock();
         state.settle();
         state.children.push(child.core().clone());
-        child
     }
 
     /// Waits for all, and tells why the first that nobody joined has failed.

@@ -138,7 +138,7 @@ impl Server {
             failure("naming the server", error)
         })?;
         Ok(Server {
-            core: Core::new(serve::NAME.to_owned(), pid, pidfd, mailbox, AtEnd::Leave, Vec::new()),
+            core: Core::new(serve::NAME.to_owned(), pid, pidfd, mailbox, AtEnd::Leave),
             user: identity::user_id(),
             socket: Mutex::new(Some(socket)),
         })

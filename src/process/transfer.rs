@@ -108,12 +108,19 @@ impl Luggage {
         let (dev, ino) = file.unwrap_or_default();
         // A copy of the process that took a share has none.
         let key = (std::process::id(), dev, ino, object.to_owned());
-        let mut shares = SHARES.lock();
-        let known = shares.iter().find(|(other, _)| *other == key);
-        if let Some(share) = known.and_then(|(_, share)| share.upgrade()) {
+        let known = |shares: &[(ShareKey, Weak<_>)]| {
+            let known = shares.iter().find(|(other, _)| *other == key);
+            known.and_then(|(_, share)| share.upgrade())
+        };
+        if let Some(share) = known(&SHARES.lock()) {
             return Ok(share);
         }
+        // Unlocked, as it may wait for a stopped process; another thread may be faster.
         let share = keep()?;
+        let mut shares = SHARES.lock();
+        if let Some(first) = known(&shares) {
+            return Ok(first);
+        }
         shares.retain(|(_, share)| share.strong_count() > 0);
         shares.push((key, Arc::downgrade(&share)));
         Ok(share)
@@ -535,3 +542,26 @@ macro_rules! seats_travel {
 }
 
 seats_travel!(SharedQueue, Connection, Sender, Receiver, Producer: Shareable, Consumer: Shareable);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn share() -> Result<Share> {
+        Ok(Arc::new(()))
+    }
+
+    #[test]
+    fn who_waits_for_a_share_keeps_nobody_from_another() {
+        let luggage = Luggage::default();
+        let mut others = vec![];
+        let slow = luggage.share_of(0, "slow", || {
+            others.push(luggage.share_of(0, "other", share)?);
+            others.push(luggage.share_of(0, "slow", share)?);
+            share()
+        });
+        // The faster's is that of all.
+        assert!(Arc::ptr_eq(&slow.unwrap(), &others[1]));
+        assert!(Arc::ptr_eq(&luggage.share_of(0, "other", share).unwrap(), &others[0]));
+    }
+}

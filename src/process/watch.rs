@@ -63,8 +63,10 @@ pub(super) fn is_kept() -> bool {
 /// Ends the watcher's thread for a while, so that this process can be copied; tells whether there was one.
 pub(super) fn pause() -> bool {
     let mut kept = WATCH.lock();
-    // An event that cannot be signalled leaves the thread, which then is one too many.
-    let watch = kept.as_mut().filter(|watch| event::signal(watch.stop.as_fd()).is_ok());
+    // Without a watcher nobody would take the signal but the next. An event that cannot be signalled leaves the thread, which
+    // then is one too many.
+    let is_told = |watch: &&mut Watch| watch.watcher.is_some() && event::signal(watch.stop.as_fd()).is_ok();
+    let watch = kept.as_mut().filter(is_told);
     watch
         .and_then(|watch| watch.watcher.take())
         .is_some_and(|Watcher(thread)| thread.join().is_ok())

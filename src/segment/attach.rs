@@ -211,25 +211,37 @@ pub(super) fn from_descriptor(fd: OwnedFd, name: Option<SegmentName>) -> Result<
 
 /// Opens the file anew: locks taken through a descriptor we share with our parent would be our parent's as well.
 fn own_description(shared: OwnedFd, name: &SegmentName) -> Result<OwnedFd> {
-    let own = match map::reopen(shared.as_fd()).or_else(|_| map::open(&name.path)) {
-        Ok(own) => own,
+    let own = match open_anew(&shared, name) {
         // Whoever has given up the right to open it may use what was opened before. The lock stays a shared one, and the
         // name is left to whoever may remove it.
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Ok(shared),
-        Err(error) => return Err(os_error("opening the passed segment anew", error)),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(shared),
+        own => own?,
     };
-    let same = |fd: &OwnedFd| map::stat(fd.as_fd()).map(|stat| (stat.dev, stat.ino)).ok();
-    if same(&own) != same(&shared) {
-        return Err(Error::new(
-            ErrorKind::NotFound,
-            "another segment now has the name of the one that was passed",
-        ));
-    }
     // The parent's lock, which we share until `shared` closes, keeps others from removing the name meanwhile.
     match map::lock_shared(own.as_fd()) {
         Ok(true) => Ok(own),
         Ok(false) => Err(Error::new(ErrorKind::Busy, "somebody locked its file")),
         Err(error) => Err(os_error("flock", error)),
+    }
+}
+
+/// By way of `/proc`, or else of the name.
+fn open_anew(shared: &OwnedFd, name: &SegmentName) -> Result<OwnedFd> {
+    let failed = |error| os_error("opening the passed segment anew", error);
+    let first = match map::reopen(shared.as_fd()) {
+        Ok(own) => return Ok(own),
+        Err(error) => failed(error),
+    };
+    let file = |fd: &OwnedFd| map::stat(fd.as_fd()).map(|stat| (stat.dev, stat.ino)).ok();
+    match map::open(&name.path) {
+        Ok(own) if file(&own) == file(shared) => Ok(own),
+        // The name may be gone as well, or lead elsewhere by now.
+        _ if first.kind() == ErrorKind::PermissionDenied => Err(first),
+        Ok(_) => Err(Error::new(
+            ErrorKind::NotFound,
+            "another segment now has the name of the one that was passed",
+        )),
+        Err(error) => Err(failed(error)),
     }
 }
 

@@ -128,18 +128,34 @@ impl Drop for Farewell {
     }
 }
 
+/// Opens the file once more, if it still has the name.
+fn open_again(name: &SegmentName, file: (u64, u64)) -> Option<OwnedFd> {
+    let fresh = map::open(&name.path).ok()?;
+    let is_it = map::stat(fresh.as_fd()).is_ok_and(|stat| (stat.dev, stat.ino) == file);
+    is_it.then_some(fresh)
+}
+
+/// Whether anybody uses the file of that name, as far as can be told.
+#[cfg(feature = "process")]
+pub(super) fn is_in_use(name: &SegmentName, file: (u64, u64)) -> bool {
+    open_again(name, file).is_some_and(|fresh| matches!(map::lock_exclusive(fresh.as_fd()), Ok(false)))
+}
+
 /// Removes the name of a file this process holds no lock of any more, if nobody does.
 pub(super) fn say_farewell(name: &SegmentName, file: (u64, u64), at_home: bool) {
     // The descriptor just closed makes room for this one. What fails leaves an orphan, for `create` and `clean`.
-    let Ok(fresh) = map::open(&name.path) else {
+    let Some(fresh) = open_again(name, file) else {
         return;
     };
-    if !map::stat(fresh.as_fd()).is_ok_and(|stat| (stat.dev, stat.ino) == file) {
-        return;
-    }
     if at_home {
         // A child that never calls `exec` outlasts this: then it removes the name, or leaves an orphan.
-        let _ = remove_patiently(&fresh, &name.path);
+        let removal = remove_patiently(&fresh, &name.path);
+        #[cfg(feature = "process")]
+        if matches!(removal, Ok(Removal::Locked { .. })) {
+            super::names::leave(name, file);
+        }
+        #[cfg(not(feature = "process"))]
+        drop(removal);
     } else {
         // Whoever attached holds the lock while it lives: there is nothing to wait for.
         let _ = try_remove(&fresh, &name.path);

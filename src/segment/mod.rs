@@ -23,7 +23,7 @@ pub use inspect::inspect;
 pub(crate) use lane::{Lane, check_memory};
 pub use lifetime::{clean, clean_folder};
 #[cfg(feature = "process")]
-pub(crate) use names::{UsedName, give_names_up, names_in_use};
+pub(crate) use names::{UsedName, give_names_up, names_of_others};
 pub(crate) use objects::Located;
 pub use objects::ObjectInfo;
 #[cfg(feature = "process")]

@@ -17,6 +17,7 @@ const LONGEST: usize = 200;
 /// A segment's place in the file system, and its name for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SegmentName {
+    /// From the root on: this process may change its folder before it looks for the segment again, and a child begin elsewhere.
     pub(super) path: PathBuf,
     label: String,
 }
@@ -36,7 +37,7 @@ impl SegmentName {
         match fault {
             Some(fault) => Err(invalid(&shown, &fault)),
             None => Ok(SegmentName {
-                path: folder.join(format!("{PREFIX}{shown}")),
+                path: from_root(&folder.join(format!("{PREFIX}{shown}"))),
                 label: shown,
             }),
         }
@@ -48,7 +49,7 @@ impl SegmentName {
         let has_nul = path.as_os_str().as_encoded_bytes().contains(&0);
         match path.file_name() {
             Some(_) if !has_nul => Ok(SegmentName {
-                path: path.to_owned(),
+                path: from_root(path),
                 label: shown,
             }),
             _ => Err(invalid(&shown, if has_nul { "holds a NUL" } else { "names no file" })),
@@ -68,7 +69,7 @@ impl SegmentName {
 
     /// Whether it was given as the path of a file.
     pub(super) fn is_path(&self) -> bool {
-        self.path == Path::new(&self.label)
+        self.path.file_name() != Some(OsStr::new(&format!("{PREFIX}{}", self.label)))
     }
 
     /// The folder the file stands in.
@@ -84,6 +85,11 @@ impl fmt::Display for SegmentName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.label)
     }
+}
+
+/// The path as it is where this process's folder cannot be told.
+fn from_root(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn invalid(name: &str, fault: &str) -> Error {
@@ -102,6 +108,17 @@ mod tests {
             (name.folder(), name.to_string().as_str()),
             (Path::new("/dev/shm"), "hits")
         );
+    }
+
+    #[test]
+    fn relative_names_stay_where_they_were_given() {
+        let here = std::env::current_dir().unwrap();
+        let name = SegmentName::new(Path::new("shm"), OsStr::new("hits")).unwrap();
+        assert_eq!(name.path, here.join("shm/procshare.hits"));
+        assert_eq!((name.to_string().as_str(), name.is_path()), ("hits", false));
+        let file = SegmentName::of_file(Path::new("hits")).unwrap();
+        assert_eq!(file.path, here.join("hits"));
+        assert_eq!((file.to_string().as_str(), file.is_path()), ("hits", true));
     }
 
     #[cfg(unix)]

@@ -4,7 +4,7 @@
 //! exchanged for one without a lock, as if the segment had been unmapped and closed.
 
 use super::Inner;
-use super::lifetime::say_farewell;
+use super::lifetime::{is_in_use, say_farewell};
 use super::name::SegmentName;
 use crate::primitive::crash_point;
 use crate::sys::descriptor;
@@ -12,6 +12,9 @@ use crate::sys::map::{self, AsFd};
 use parking_lot::Mutex;
 use std::mem;
 use std::sync::{Arc, Weak};
+
+/// The names this process let go of while others used them.
+static LEFT: Mutex<Vec<UsedName>> = Mutex::new(Vec::new());
 
 /// The attachments of this process to segments that have a name.
 static NAMED: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
@@ -38,19 +41,38 @@ pub(crate) fn give_names_up() {
 }
 
 /// A name that this process has used, and the file it led to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UsedName {
     name: SegmentName,
     file: (u64, u64),
 }
 
-/// The names this process is attached to by now, as a child that begins now may be.
-pub(crate) fn names_in_use() -> Vec<UsedName> {
-    let named: Vec<_> = NAMED.lock().iter().filter_map(Weak::upgrade).collect();
-    named.iter().filter_map(|inner| inner.used_name()).collect()
+/// Notes a name that is left to others.
+pub(super) fn leave(name: &SegmentName, file: (u64, u64)) {
+    let (name, mut left) = (name.clone(), LEFT.lock());
+    let used = UsedName { name, file };
+    if left.contains(&used) {
+        return;
+    }
+    if left.len() == left.capacity() {
+        left.retain(UsedName::is_there);
+    }
+    left.push(used);
+}
+
+/// The names this process let go of that others use.
+pub(crate) fn names_of_others() -> Vec<UsedName> {
+    let left = LEFT.lock().clone();
+    left.into_iter()
+        .filter(|used| is_in_use(&used.name, used.file))
+        .collect()
 }
 
 impl UsedName {
+    fn is_there(&self) -> bool {
+        map::stat_path(&self.name.path).is_ok_and(|stat| (stat.dev, stat.ino) == self.file)
+    }
+
     /// Removes the name if its last user was killed: a process that has ended could not do so itself.
     pub(crate) fn bury(&self) {
         say_farewell(&self.name, self.file, false);
@@ -58,15 +80,8 @@ impl UsedName {
 }
 
 impl Inner {
-    fn used_name(&self) -> Option<UsedName> {
-        let name = self.farewell.name.clone()?;
-        let file = self.mortal_file()?;
-        Some(UsedName { name, file })
-    }
-
     fn give_name_up(&self) {
-        // In a copy of the process that attached there is nothing to let go of.
-        let Some(name) = self.farewell.name.as_ref().filter(|_| self.farewell.is_at_home()) else {
+        let Some(name) = self.farewell.name.as_ref() else {
             return;
         };
         let (Some(file), Ok(fresh)) = (self.mortal_file(), map::open(&name.path)) else {
@@ -80,11 +95,11 @@ impl Inner {
         crash_point!("detach.deregistered");
         let (base, len) = self.mapping.range();
         // SAFETY: the range is a shared mapping of the whole file for reading and writing, as is every one of a segment
-        // with a name; both descriptors are of that file.
+        // with a name; both descriptors are of that file. What this process was started for has ended.
         if unsafe { descriptor::exchange(base, len, self.fd.as_fd(), fresh.as_fd()) }.is_ok() {
             drop(fresh);
             crash_point!("detach.unlocked");
-            say_farewell(name, file, true);
+            say_farewell(name, file, self.farewell.is_at_home());
         }
     }
 }

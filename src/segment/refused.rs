@@ -42,7 +42,8 @@ pub(super) fn folder_error(step: &str, folder: &Path, error: io::Error) -> Error
 
 /// An error in a step that needs `/proc`; what the table does not know is of the kind `otherwise`.
 pub(crate) fn proc_error(otherwise: ErrorKind, step: &str, error: io::Error) -> Error {
-    if error.kind() != io::ErrorKind::NotFound {
+    // There without what it leads to, it is that of another PID namespace.
+    if error.kind() != io::ErrorKind::NotFound || Path::new("/proc/self").exists() {
         return os_error_or(otherwise, step, error);
     }
     let message = format!("{step} failed: /proc is needed and is missing; mount it (mount -t proc proc /proc)");
@@ -104,5 +105,13 @@ mod tests {
         let error = os_error_or(ErrorKind::Spawn, "fork", io::Error::from_raw_os_error(libc::EAGAIN));
         assert_eq!(error.kind(), ErrorKind::Spawn);
         assert!(error.to_string().contains("ulimit -u"), "{error}");
+    }
+
+    #[test]
+    fn what_else_is_missing_is_not_taken_for_proc() {
+        assert!(Path::new("/proc/self").exists(), "this test needs it");
+        let error = proc_error(ErrorKind::Spawn, "it", io::Error::from_raw_os_error(libc::ENOENT));
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        assert!(!error.to_string().contains("/proc"), "{error}");
     }
 }

@@ -49,12 +49,24 @@ impl Unfinished {
                 Ok(()) => return Ok(()),
                 Err(error) if errno_is(&error, Errno::Eexist) => make_room(name)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound && map::stat_path(name.folder()).is_ok() => {
-                    return Err(proc_error(ErrorKind::Io, "naming the segment's file", error));
+                    return Err(self.not_found(error));
                 }
                 Err(error) => return Err(folder_error("naming a file in", name.folder(), error)),
             }
         }
         Err(Error::new(ErrorKind::Busy, "others keep creating and removing it"))
+    }
+
+    /// What is not there, though the folder is: an unnamed file is named by way of `/proc`.
+    fn not_found(&self, error: io::Error) -> Error {
+        match self.temporary {
+            None => proc_error(ErrorKind::Io, "naming the segment's file", error),
+            Some(_) => Error::new(
+                ErrorKind::Busy,
+                "another process removed the new file before it had its name; try again",
+            )
+            .with_source(error),
+        }
     }
 }
 
@@ -105,6 +117,15 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::AlreadyExists);
         drop(unfinished);
         assert!(!hidden.exists());
+
+        // A new file that somebody removed is no fault of the folder, nor of `/proc`.
+        let (fd, unfinished) = Unfinished::with_name(&folder, 0o600).unwrap();
+        remove_unfinished(&hidden);
+        let free = SegmentName::of_file(&folder.join("free")).unwrap();
+        let error = unfinished.link(&fd, &free).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+        assert!(!error.to_string().contains("/proc"), "{error}");
+        drop(unfinished);
 
         // What a dead creator left behind is in nobody's way, and `clean` finds it.
         std::fs::write(&hidden, b"left behind").unwrap();

@@ -32,6 +32,7 @@ pub(crate) const PARTS: &[Part] = &[
     part("keeps a name in children", keep_name_in_children),
     part("keeps a name that a child uses", keep_name_of_child),
     part("leaves a daemon with a name", leave_daemon_with_name),
+    part("leaves daemons with younger names", leave_daemons_with_younger_names),
 ];
 
 pub(crate) const TESTS: &[Test] = &[
@@ -41,6 +42,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_name_in_a_static_goes_with_the_end_of_main", names_go),
     ("a_name_that_others_use_stays_as_long", name_stays),
     ("a_name_goes_with_the_daemon_that_was_its_last_user", name_of_killed),
+    ("a_name_goes_with_daemons_that_were_there_before_it", younger_names),
 ];
 
 type Flag = SharedAtomic<AtomicU32>;
@@ -325,5 +327,53 @@ fn name_of_killed() {
     let mut command = stage::program("leaves a daemon with a name");
     command.env(NAME, &name);
     assert_eq!(stage::run(command).lines(), [""; 0]);
+    assert_eq!(names_with(&name), [""; 0]);
+}
+
+/// A daemon opens a name when that is there.
+fn open_and_stay(name: String, opened: Flag) {
+    let _counter = loop {
+        match SharedCounter::open(&name) {
+            Ok(counter) => break counter,
+            Err(_) => std::thread::yield_now(),
+        }
+    };
+    opened.fetch_add(1, Ordering::SeqCst);
+    stay();
+}
+
+/// Two daemons use each name that `main` makes and lets go of; those of one are killed before the end of `main`.
+fn leave_daemons_with_younger_names() -> ExitCode {
+    for what in ["killed", "left"] {
+        let name = format!("{}-{what}", std::env::var(NAME).unwrap());
+        let opened = Flag::new(0).unwrap();
+        let start = || {
+            let builder = Process::builder().daemon(true);
+            builder.spawn(open_and_stay, (name.clone(), opened.clone())).unwrap()
+        };
+        let daemons = [start(), start()];
+        let counter = SharedCounter::create(&name, 0).unwrap();
+        while opened.load(Ordering::SeqCst) < 2 {
+            std::thread::yield_now();
+        }
+        drop(counter);
+        for daemon in daemons.iter().filter(|_| what == "killed") {
+            daemon.kill().unwrap();
+            daemon.child().wait();
+        }
+    }
+    assert_eq!(names().len(), 2);
+    ExitCode::SUCCESS
+}
+
+fn younger_names() {
+    let name = format!("test-younger-{}", std::process::id());
+    let mut command = stage::program("leaves daemons with younger names");
+    command.env(NAME, &name);
+    assert_eq!(stage::run(command).lines(), [""; 0]);
+    // What a killed process leaves is for whoever comes next.
+    let killed = format!("{name}-killed");
+    assert_eq!(names_with(&name), [format!("procshare.{killed}")]);
+    drop(SharedCounter::open(&killed).unwrap());
     assert_eq!(names_with(&name), [""; 0]);
 }

@@ -1,9 +1,9 @@
 //! What a child is given and gives back.
 
 use super::{METHODS, by, children, with_each};
-use crate::common::{Stubborn, descriptors};
+use crate::common::{Flag, Stubborn, descriptors};
 use procshare::process::{self, StartMethod};
-use procshare::{ErrorKind, JoinError, SharedCounter};
+use procshare::{ErrorKind, JoinError, Segment, SharedCounter};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -91,6 +91,47 @@ fn the_environment_is_the_parents_with_the_changes_asked_for() {
             let error = by(&method).env(key, value).spawn(|| (), ()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidName);
         }
+    });
+}
+
+#[procshare::test]
+fn a_segment_in_a_relative_folder_is_found_from_everywhere() {
+    with_each(|method: String| {
+        let folder = std::env::temp_dir().join(crate::common::unique("relative"));
+        std::fs::create_dir_all(folder.join("shm")).unwrap();
+        let is_empty = || std::fs::read_dir(folder.join("shm")).unwrap().next().is_none();
+        std::env::set_current_dir(&folder).unwrap();
+        let create = || Segment::builder().folder("shm").create("here").unwrap();
+        let (unlinked, file) = (create(), Segment::create_file("shm/file", 4096).unwrap());
+        std::env::set_current_dir("/").unwrap();
+        unlinked.unlink().unwrap();
+        file.unlink().unwrap();
+        assert!(is_empty());
+        std::env::set_current_dir(&folder).unwrap();
+        let (dropped, go) = (create(), Flag::new());
+        std::env::set_current_dir("/").unwrap();
+        drop(dropped);
+        assert!(is_empty());
+        // The last user is a child that works elsewhere.
+        std::env::set_current_dir(&folder).unwrap();
+        let passed = create();
+        let hold = |segment: Segment, go: Flag| {
+            go.raise();
+            go.wait_for(2);
+            drop(segment);
+        };
+        let child = by(&method)
+            .current_dir("/")
+            .spawn(hold, (passed.clone(), go.clone()))
+            .unwrap();
+        go.wait_for(1);
+        drop(passed);
+        assert!(!is_empty());
+        go.raise();
+        child.join().unwrap();
+        assert!(is_empty());
+        std::env::set_current_dir("/").unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
     });
 }
 

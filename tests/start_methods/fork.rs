@@ -6,6 +6,8 @@ use procshare::process::{self, StartMethod};
 use procshare::{
     ErrorKind, JoinError, Process, Segment, SharedArray, SharedCounter, SharedMap, SharedQueue, SharedValue,
 };
+use serde::{Deserialize, Serialize};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 #[procshare::test]
@@ -186,12 +188,98 @@ fn a_copy_does_not_take_its_parents_name_away() {
     });
 }
 
+#[procshare::test]
+fn a_name_goes_with_the_copy_that_was_its_last_user() {
+    alone(|| {
+        let name = unique("copied");
+        let segment = Segment::create(&name, 4096).unwrap();
+        let go = Flag::new();
+        let theirs = go.clone();
+        // It has a copy of the segment, and drops none.
+        let child = Process::fork(move || theirs.wait_for(1)).unwrap();
+        drop(segment);
+        assert_eq!(shared_memory_names(&name).len(), 1);
+        go.raise();
+        child.join().unwrap();
+        assert_eq!(shared_memory_names(&name).len(), 0);
+    });
+}
+
 struct Tells(&'static str);
 
 impl Drop for Tells {
     fn drop(&mut self) {
         println!("{} in {}", self.0, process::current().name());
     }
+}
+
+/// What panics when it is dropped by that process.
+#[derive(Serialize, Deserialize)]
+struct PanicsIn(u32);
+
+impl Drop for PanicsIn {
+    fn drop(&mut self) {
+        assert_ne!(self.0, std::process::id(), "dropped");
+    }
+}
+
+/// A start whose caller gets no handle, as what it passes panics.
+fn panics(start: impl FnOnce() -> procshare::Result<Process<()>>) {
+    assert!(catch_unwind(AssertUnwindSafe(start)).is_err());
+    assert_eq!(process::active_children().len(), 1);
+}
+
+#[procshare::test]
+fn a_destructor_that_panics_loses_no_child() {
+    alone(|| {
+        let (go, here) = (Flag::new(), std::process::id());
+        let ended = |go: &Flag| {
+            go.raise();
+            crate::common::wait_until(|| children().is_empty()); // No zombie either.
+        };
+        let (theirs, captured) = (go.clone(), PanicsIn(here));
+        panics(move || {
+            Process::fork(move || {
+                let _captured = &captured;
+                theirs.wait_for(1);
+            })
+        });
+        ended(&go);
+        // A server would be another child.
+        for method in [StartMethod::Spawn, StartMethod::Fork] {
+            let go = Flag::new();
+            let stay = |go: Flag, _: PanicsIn| go.wait_for(1);
+            let builder = Process::builder().start_method(method);
+            panics(|| builder.spawn(stay, (go.clone(), PanicsIn(here))));
+            ended(&go);
+        }
+        assert_eq!(Process::fork(|| 1).unwrap().join(), Ok(1));
+    });
+}
+
+#[procshare::test]
+fn a_scope_waits_for_children_whose_start_panicked() {
+    alone(|| {
+        let (ended, here) = (Flag::new(), std::process::id());
+        let slow = |ended: Flag, _: PanicsIn| {
+            std::thread::sleep(Duration::from_millis(100)); // Work.
+            ended.raise();
+        };
+        for count in [1, 2] {
+            let theirs = ended.clone();
+            let in_scope = |scope: &process::Scope| match count {
+                1 => scope.spawn(slow, (theirs, PanicsIn(here))),
+                _ => {
+                    let captured = PanicsIn(here);
+                    scope.fork(move || slow(theirs, captured))
+                }
+            };
+            let scope = || process::scope(|scope| in_scope(scope).map(drop));
+            assert!(catch_unwind(AssertUnwindSafe(scope)).is_err());
+            assert!(children().is_empty());
+            ended.wait_for(count);
+        }
+    });
 }
 
 /// Run as another program, for its standard output.

@@ -40,15 +40,17 @@ pub(crate) fn duplicate(number: RawFd, dev: u64, ino: u64) -> Option<OwnedFd> {
 /// notices nothing.
 ///
 /// # Errors
-/// Whatever `mmap` and `dup3` report.
+/// Whatever `mmap` and `dup3` report. Older kernels give the old mapping up before they have memory for the new one: after an
+/// error of `mmap` for lack of memory, nothing may be mapped in the range any more.
 ///
 /// # Safety
 /// The range is a shared mapping of the beginning of the file, for reading and writing, and both descriptors are of that
-/// file.
+/// file. The process is about to end: after an error, whoever still uses the range may be ended by a signal.
 #[cfg(feature = "process")]
 pub(crate) unsafe fn exchange(base: *mut u8, len: usize, own: BorrowedFd<'_>, fresh: BorrowedFd<'_>) -> io::Result<()> {
     let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_FIXED);
-    // SAFETY: the range is mapped in the same way already, and to the same bytes of the same file, says the caller.
+    // SAFETY: the range is mapped in the same way already, and to the same bytes of the same file, says the caller. A
+    // hole that a failure leaves is not closed here: see above.
     if unsafe { libc::mmap(base.cast(), len, access, kind, fresh.as_raw_fd(), 0) } == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }

@@ -1,0 +1,143 @@
+//! What is inside of sequences, maps and variants, one after the other.
+
+use super::decoder::{Decoder, key_text};
+use super::fault::Fault;
+use serde::de::{self, DeserializeSeed, Deserializer, Visitor};
+
+/// A sequence under way.
+pub(super) struct Items<'a, 'de> {
+    pub(super) decoder: &'a mut Decoder<'de>,
+    pub(super) len: usize,
+    pub(super) left: usize,
+}
+
+impl<'de> de::SeqAccess<'de> for &mut Items<'_, 'de> {
+    type Error = Fault;
+
+    #[inline]
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        match seed.deserialize(&mut *self.decoder) {
+            Ok(value) => Ok(Some(value)),
+            Err(fault) => Err(fault.at_index(self.len - self.left - 1)),
+        }
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.left)
+    }
+}
+
+/// A map or struct under way.
+pub(super) struct Pairs<'a, 'de> {
+    pub(super) decoder: &'a mut Decoder<'de>,
+    pub(super) len: usize,
+    pub(super) left: usize,
+    /// Begins with the last key.
+    pub(super) key: &'de [u8],
+}
+
+impl<'de> de::MapAccess<'de> for &mut Pairs<'_, 'de> {
+    type Error = Fault;
+
+    #[inline]
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        self.key = self.decoder.rest;
+        match seed.deserialize(&mut *self.decoder) {
+            Ok(key) => Ok(Some(key)),
+            Err(fault) => Err(fault.at_index(self.len - self.left - 1).in_field("(keys)")),
+        }
+    }
+
+    #[inline]
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
+        match seed.deserialize(&mut *self.decoder) {
+            Ok(value) => Ok(value),
+            Err(fault) => Err(fault.in_field(&key_text(self.key))),
+        }
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.left)
+    }
+}
+
+/// A variant: its name, and its content behind that if it has one.
+pub(super) struct Variant<'a, 'de> {
+    pub(super) decoder: &'a mut Decoder<'de>,
+    pub(super) name: &'de str,
+    pub(super) has_content: bool,
+}
+
+impl<'de> de::EnumAccess<'de> for Variant<'_, 'de> {
+    type Error = Fault;
+    type Variant = Self;
+
+    #[inline]
+    fn variant_seed<V: DeserializeSeed<'de>>(mut self, seed: V) -> Result<(V::Value, Self), Fault> {
+        let mut copy = Decoder::new(self.decoder.rest);
+        let variant = seed.deserialize(&mut *self.decoder)?;
+        self.name = copy.short_text().ok().flatten().unwrap_or("(variant)");
+        Ok((variant, self))
+    }
+}
+
+impl<'de> Variant<'_, 'de> {
+    /// The content that a variant of another shape has.
+    #[cold]
+    fn without_content(&self, shape: &str) -> Fault {
+        Fault::new(format!(
+            "the variant `{}` is there without content, expected {shape}",
+            self.name
+        ))
+    }
+}
+
+impl<'de> de::VariantAccess<'de> for Variant<'_, 'de> {
+    type Error = Fault;
+
+    #[inline]
+    fn unit_variant(self) -> Result<(), Fault> {
+        if !self.has_content {
+            return Ok(());
+        }
+        let content = <() as de::Deserialize>::deserialize(self.decoder);
+        content.map_err(|fault| fault.in_field(self.name))
+    }
+
+    #[inline]
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Fault> {
+        if !self.has_content {
+            return Err(self.without_content("a value"));
+        }
+        seed.deserialize(self.decoder)
+            .map_err(|fault| fault.in_field(self.name))
+    }
+
+    #[inline]
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Fault> {
+        if !self.has_content {
+            return Err(self.without_content("a sequence"));
+        }
+        let value = self.decoder.deserialize_tuple(len, visitor);
+        value.map_err(|fault| fault.in_field(self.name))
+    }
+
+    #[inline]
+    fn struct_variant<V: Visitor<'de>>(self, _fields: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
+        if !self.has_content {
+            return Err(self.without_content("fields"));
+        }
+        let value = self.decoder.deserialize_map(visitor);
+        value.map_err(|fault| fault.in_field(self.name))
+    }
+}

@@ -1,0 +1,273 @@
+//! Sequences, maps and structs under way.
+
+use super::decoder::key_text;
+use super::encoder::Encoder;
+use super::fault::Fault;
+use super::format::{Header, Kind, SHORTEST_RUN};
+use super::numbers::Number;
+use super::output::Output;
+use serde::{Serialize, ser};
+
+/// A sequence under way.
+pub(super) struct Elements<'a, 'b, O> {
+    encoder: &'a mut Encoder<'b, O>,
+    start: usize,
+    /// Bytes of the header there.
+    header: usize,
+    declared: usize,
+    count: usize,
+    /// Its elements so far are numbers of this type, and lie side by side.
+    run: Option<Kind>,
+    variant: Option<&'static str>,
+}
+
+impl<'a, 'b, O: Output> Elements<'a, 'b, O> {
+    #[inline(always)]
+    pub(super) fn begin(
+        encoder: &'a mut Encoder<'b, O>,
+        declared: usize,
+        variant: Option<&'static str>,
+    ) -> Result<Self, Fault> {
+        encoder.enter()?;
+        let start = encoder.output.len();
+        encoder.array(declared)?;
+        Ok(Elements {
+            header: encoder.output.len() - start,
+            encoder,
+            start,
+            declared,
+            count: 0,
+            run: None,
+            variant,
+        })
+    }
+
+    #[inline(always)]
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+        // What the compiler knows not to be a number needs none of this, and short sequences none either.
+        if self.declared >= SHORTEST_RUN {
+            let number = Number::of(value);
+            if self.count == 0 {
+                self.begin_run(number)?;
+            }
+            if let Some(kind) = self.run {
+                match number.filter(|number| number.kind() == kind) {
+                    Some(number) => {
+                        self.count += 1;
+                        return self.encoder.element(number);
+                    }
+                    None => self.end_run(kind)?,
+                }
+            }
+        }
+        let count = self.count;
+        let outcome = value.serialize(&mut *self.encoder);
+        outcome.map_err(|fault| self.locate(fault.at_index(count)))?;
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Begins a run, if the first element is a number.
+    #[inline(always)]
+    fn begin_run(&mut self, first: Option<Number>) -> Result<(), Fault> {
+        let Some(kind) = first.map(Number::kind) else {
+            return Ok(());
+        };
+        self.run = Some(kind);
+        self.encoder.doubt(kind);
+        self.encoder.output.truncate(self.start);
+        let bytes = self.declared.checked_mul(kind.size()).ok_or_else(Fault::too_short)?;
+        self.encoder.header(Header::run(kind, bytes))?;
+        self.header = self.encoder.output.len() - self.start;
+        Ok(())
+    }
+
+    /// The elements so far become an array: there is one of another type, or not as many as were declared.
+    #[cold]
+    fn end_run(&mut self, kind: Kind) -> Result<(), Fault> {
+        self.run = None;
+        self.encoder.unmake_run(self.start, self.header, kind, self.count)?;
+        self.header = Header::array(self.count).bytes().len();
+        self.encoder
+            .replace_header(self.start, self.header, Header::array(self.declared))?;
+        self.header = Header::array(self.declared).bytes().len();
+        Ok(())
+    }
+
+    #[cold]
+    fn locate(&self, fault: Fault) -> Fault {
+        match self.variant {
+            Some(variant) => fault.in_field(variant),
+            None => fault,
+        }
+    }
+
+    #[inline(always)]
+    fn finish(mut self) -> Result<(), Fault> {
+        if self.count != self.declared {
+            self.correct()?;
+        }
+        self.encoder.leave();
+        if self.variant.is_some() {
+            self.encoder.leave();
+        }
+        Ok(())
+    }
+
+    /// What was declared was not so, or not known.
+    #[cold]
+    fn correct(&mut self) -> Result<(), Fault> {
+        if let Some(kind) = self.run {
+            self.end_run(kind)?;
+        }
+        self.encoder
+            .replace_header(self.start, self.header, Header::array(self.count))
+    }
+}
+
+macro_rules! sequences {
+    ($($sequence:ident $element:ident),*) => {$(
+        impl<O: Output> ser::$sequence for Elements<'_, '_, O> {
+            type Ok = ();
+            type Error = Fault;
+
+            #[inline]
+            fn $element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+                self.element(value)
+            }
+
+            #[inline]
+            fn end(self) -> Result<(), Fault> {
+                self.finish()
+            }
+        }
+    )*};
+}
+sequences!(
+    SerializeSeq serialize_element,
+    SerializeTuple serialize_element,
+    SerializeTupleStruct serialize_field,
+    SerializeTupleVariant serialize_field
+);
+
+/// A map or struct under way.
+pub(super) struct Entries<'a, 'b, O> {
+    encoder: &'a mut Encoder<'b, O>,
+    start: usize,
+    declared: usize,
+    count: usize,
+    /// Where the last key begins.
+    key: usize,
+    variant: Option<&'static str>,
+}
+
+impl<'a, 'b, O: Output> Entries<'a, 'b, O> {
+    #[inline(always)]
+    pub(super) fn begin(
+        encoder: &'a mut Encoder<'b, O>,
+        declared: usize,
+        variant: Option<&'static str>,
+    ) -> Result<Self, Fault> {
+        encoder.enter()?;
+        let start = encoder.output.len();
+        encoder.map(declared)?;
+        Ok(Entries {
+            encoder,
+            start,
+            declared,
+            count: 0,
+            key: 0,
+            variant,
+        })
+    }
+
+    #[inline(always)]
+    fn field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Fault> {
+        self.count += 1;
+        self.encoder.name(name)?;
+        let outcome = value.serialize(&mut *self.encoder);
+        outcome.map_err(|fault| self.locate(fault.in_field(name)))
+    }
+
+    #[cold]
+    fn locate(&self, fault: Fault) -> Fault {
+        match self.variant {
+            Some(variant) => fault.in_field(variant),
+            None => fault,
+        }
+    }
+
+    #[inline(always)]
+    fn finish(self) -> Result<(), Fault> {
+        if self.count != self.declared {
+            let header = Header::map(self.declared).bytes().len();
+            self.encoder
+                .replace_header(self.start, header, Header::map(self.count))?;
+        }
+        self.encoder.leave();
+        if self.variant.is_some() {
+            self.encoder.leave();
+        }
+        Ok(())
+    }
+}
+
+impl<O: Output> ser::SerializeMap for Entries<'_, '_, O> {
+    type Ok = ();
+    type Error = Fault;
+
+    #[inline]
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Fault> {
+        self.key = self.encoder.output.len();
+        let count = self.count;
+        let outcome = key.serialize(&mut *self.encoder);
+        outcome.map_err(|fault| fault.at_index(count).in_field("(keys)"))
+    }
+
+    #[inline]
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+        let end = self.encoder.output.len();
+        let outcome = value.serialize(&mut *self.encoder);
+        outcome.map_err(|fault| {
+            let key = key_text(&self.encoder.output.tail(self.key)[..end - self.key]);
+            fault.in_field(&key)
+        })?;
+        self.count += 1;
+        Ok(())
+    }
+
+    #[inline]
+    fn end(self) -> Result<(), Fault> {
+        self.finish()
+    }
+}
+
+impl<O: Output> ser::SerializeStruct for Entries<'_, '_, O> {
+    type Ok = ();
+    type Error = Fault;
+
+    #[inline]
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Fault> {
+        self.field(name, value)
+    }
+
+    #[inline]
+    fn end(self) -> Result<(), Fault> {
+        self.finish()
+    }
+}
+
+impl<O: Output> ser::SerializeStructVariant for Entries<'_, '_, O> {
+    type Ok = ();
+    type Error = Fault;
+
+    #[inline]
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Fault> {
+        self.field(name, value)
+    }
+
+    #[inline]
+    fn end(self) -> Result<(), Fault> {
+        self.finish()
+    }
+}

@@ -1,0 +1,396 @@
+//! `Decoder`: values from MessagePack.
+//!
+//! Nothing is believed of the bytes: each length is compared with what is left before anything is taken or reserved, and the
+//! depth is limited. What a marker says is passed on as it is; whether it fits is for the type to say.
+
+use super::access::{Items, Pairs};
+use super::fault::Fault;
+use super::format::{DEEPEST, Kind, LONGEST, extension, long, marker};
+use super::numbers::Number;
+use super::runs::Run;
+use serde::de::Visitor;
+
+/// Decodes one value after another.
+pub(super) struct Decoder<'de> {
+    pub(super) rest: &'de [u8],
+    /// How many levels more may be nested.
+    pub(super) levels: u8,
+    /// How many of the `Some` around the nil that comes next have been told.
+    told: u8,
+    /// How much was left when an option was last told, and how many have been since then.
+    option_at: usize,
+    options: u8,
+}
+
+/// What comes next.
+pub(super) enum Head {
+    Nil,
+    Bool(bool),
+    Unsigned(u64),
+    Signed(i64),
+    Wide(Number),
+    F32(f32),
+    F64(f64),
+    Text(usize),
+    Bytes(usize),
+    Array(usize),
+    Map(usize),
+    Run(Kind, usize),
+    /// `Some`s around a nil.
+    Wrapped,
+}
+
+impl<'de> Decoder<'de> {
+    pub(super) fn new(bytes: &'de [u8]) -> Self {
+        Decoder {
+            rest: bytes,
+            levels: DEEPEST,
+            told: 0,
+            option_at: usize::MAX,
+            options: 0,
+        }
+    }
+
+    /// Whether all bytes have been taken.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    #[inline(always)]
+    pub(super) fn take(&mut self, len: usize) -> Result<&'de [u8], Fault> {
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or_else(Fault::too_short)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    #[inline(always)]
+    pub(super) fn array_of<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or_else(Fault::too_short)?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+
+    #[inline(always)]
+    fn byte(&mut self) -> Result<u8, Fault> {
+        self.array_of::<1>().map(|[byte]| byte)
+    }
+
+    #[inline(always)]
+    fn length<const N: usize>(&mut self) -> Result<usize, Fault> {
+        let mut bytes = [0; 8];
+        bytes[8 - N..].copy_from_slice(&self.array_of::<N>()?);
+        // What is longer than an address is longer than what is left.
+        Ok(usize::try_from(u64::from_be_bytes(bytes)).unwrap_or(usize::MAX))
+    }
+
+    /// Takes what comes before a value's content, or the whole of a short one.
+    pub(super) fn head(&mut self) -> Result<Head, Fault> {
+        let marker = self.byte()?;
+        Ok(match marker {
+            0..marker::FIX_MAP => Head::Unsigned(marker.into()),
+            marker::NEGATIVE.. => Head::Signed((marker as i8).into()),
+            marker::FIX_MAP..marker::FIX_ARRAY => Head::Map((marker & 0x0f).into()),
+            marker::FIX_ARRAY..marker::FIX_STR => Head::Array((marker & 0x0f).into()),
+            marker::FIX_STR..marker::NIL => Head::Text((marker & 0x1f).into()),
+            marker::NIL => Head::Nil,
+            marker::FALSE => Head::Bool(false),
+            marker::TRUE => Head::Bool(true),
+            marker::U8 => Head::Unsigned(self.byte()?.into()),
+            marker::U16 => Head::Unsigned(u16::from_be_bytes(self.array_of()?).into()),
+            marker::U32 => Head::Unsigned(u32::from_be_bytes(self.array_of()?).into()),
+            marker::U64 => Head::Unsigned(u64::from_be_bytes(self.array_of()?)),
+            marker::I8 => Head::Signed((self.byte()? as i8).into()),
+            marker::I16 => Head::Signed(i16::from_be_bytes(self.array_of()?).into()),
+            marker::I32 => Head::Signed(i32::from_be_bytes(self.array_of()?).into()),
+            marker::I64 => Head::Signed(i64::from_be_bytes(self.array_of()?)),
+            marker::F32 => Head::F32(f32::from_be_bytes(self.array_of()?)),
+            marker::F64 => Head::F64(f64::from_be_bytes(self.array_of()?)),
+            marker::STR_8 => Head::Text(self.length::<1>()?),
+            marker::STR_16 => Head::Text(self.length::<2>()?),
+            marker::STR_32 => Head::Text(self.length::<4>()?),
+            marker::BIN_8 => Head::Bytes(self.length::<1>()?),
+            marker::BIN_16 => Head::Bytes(self.length::<2>()?),
+            marker::BIN_32 => Head::Bytes(self.length::<4>()?),
+            marker::ARRAY_16 => Head::Array(self.length::<2>()?),
+            marker::ARRAY_32 => Head::Array(self.length::<4>()?),
+            marker::MAP_16 => Head::Map(self.length::<2>()?),
+            marker::MAP_32 => Head::Map(self.length::<4>()?),
+            marker::EXT_8 => self.length::<1>().and_then(|len| self.extension(len))?,
+            marker::EXT_16 => self.length::<2>().and_then(|len| self.extension(len))?,
+            marker::EXT_32 => self.length::<4>().and_then(|len| self.extension(len))?,
+            marker::FIX_EXT_1..=marker::FIX_EXT_16 => self.extension(1 << (marker - marker::FIX_EXT_1))?,
+            _ => return Err(Fault::new(format!("byte {marker:#04x} begins no value"))),
+        })
+    }
+
+    #[cold]
+    fn extension(&mut self, len: usize) -> Result<Head, Fault> {
+        let extension = self.byte()?;
+        Ok(match (extension, len) {
+            (extension::SOME, 1) => match self.byte()? {
+                0 => return Err(Fault::new("an Option around nothing")),
+                _ => Head::Wrapped,
+            },
+            (extension::U128, 16) => Head::Wide(Number::U128(u128::from_le_bytes(self.array_of()?))),
+            (extension::I128, 16) => Head::Wide(Number::I128(i128::from_le_bytes(self.array_of()?))),
+            (extension::LONG, 8) => {
+                let word = u64::from_be_bytes(self.array_of()?);
+                let len = usize::try_from(word & LONGEST).unwrap_or(usize::MAX);
+                match ((word >> 56) as u8, Kind::of_extension((word >> 56) as u8)) {
+                    (long::STR, _) => Head::Text(len),
+                    (long::BIN, _) => Head::Bytes(len),
+                    (long::ARRAY, _) => Head::Array(len),
+                    (long::MAP, _) => Head::Map(len),
+                    (_, Some(kind)) => Head::Run(kind, len),
+                    (what, _) => return Err(Fault::new(format!("something long of the unknown type {what}"))),
+                }
+            }
+            _ => match Kind::of_extension(extension) {
+                Some(kind) => Head::Run(kind, len),
+                None => {
+                    let text = format!("an extension of the unknown type {} and {len} bytes", extension as i8);
+                    return Err(Fault::new(text));
+                }
+            },
+        })
+    }
+
+    /// The elements of a run of so many bytes.
+    pub(super) fn run(&mut self, kind: Kind, len: usize) -> Result<Run<'de>, Fault> {
+        let bytes = self.take(len)?;
+        if len % kind.size() != 0 {
+            return Err(Fault::new(format!(
+                "a run of {len} bytes is no number of whole elements"
+            )));
+        }
+        Ok(Run::new(kind, bytes))
+    }
+
+    #[inline(always)]
+    pub(super) fn text(&mut self, len: usize) -> Result<&'de str, Fault> {
+        let bytes = self.take(len)?;
+        if len <= 16 && is_ascii(bytes) {
+            // SAFETY: ASCII is UTF-8.
+            return Ok(unsafe { core::str::from_utf8_unchecked(bytes) });
+        }
+        core::str::from_utf8(bytes).map_err(|_| Fault::new("a text is not UTF-8"))
+    }
+
+    /// The text that comes next, if one does that is shorter than 32 bytes.
+    #[inline(always)]
+    pub(super) fn short_text(&mut self) -> Result<Option<&'de str>, Fault> {
+        match self.rest {
+            [marker @ marker::FIX_STR..marker::NIL, rest @ ..] => {
+                self.rest = rest;
+                self.text((marker & 0x1f).into()).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn enter(&mut self) -> Result<(), Fault> {
+        self.levels = self.levels.checked_sub(1).ok_or_else(Fault::too_deep)?;
+        Ok(())
+    }
+
+    /// So many elements, or entries, of so many bytes at least, can only be there if the bytes are.
+    #[inline(always)]
+    fn check(&self, count: usize, least: usize) -> Result<(), Fault> {
+        if count > self.rest.len() / least {
+            return Err(Fault::too_short());
+        }
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn visit_array<V: Visitor<'de>>(&mut self, len: usize, visitor: V) -> Result<V::Value, Fault> {
+        self.check(len, 1)?;
+        self.enter()?;
+        let mut items = Items {
+            decoder: self,
+            len,
+            left: len,
+        };
+        let value = visitor.visit_seq(&mut items)?;
+        if items.left != 0 {
+            return Err(left_over(items.left, len));
+        }
+        self.levels += 1;
+        Ok(value)
+    }
+
+    #[inline]
+    pub(super) fn visit_map<V: Visitor<'de>>(&mut self, len: usize, visitor: V) -> Result<V::Value, Fault> {
+        self.check(len, 2)?;
+        self.enter()?;
+        let mut pairs = Pairs {
+            key: self.rest,
+            decoder: self,
+            len,
+            left: len,
+        };
+        let value = visitor.visit_map(&mut pairs)?;
+        if pairs.left != 0 {
+            return Err(left_over(pairs.left, len));
+        }
+        self.levels += 1;
+        Ok(value)
+    }
+
+    pub(super) fn visit_run<V: Visitor<'de>>(&mut self, mut run: Run<'de>, visitor: V) -> Result<V::Value, Fault> {
+        self.enter()?;
+        let value = visitor.visit_seq(&mut run)?;
+        if run.left() != 0 {
+            return Err(left_over(run.left(), run.len()));
+        }
+        self.levels += 1;
+        Ok(value)
+    }
+
+    /// It takes nothing: an option in an option in an option must end all the same, whatever the bytes.
+    #[inline(always)]
+    pub(super) fn visit_some<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
+        if self.rest.len() != self.option_at {
+            self.option_at = self.rest.len();
+            self.options = 0;
+        } else if self.options == DEEPEST {
+            return Err(Fault::too_deep());
+        }
+        self.options += 1;
+        visitor.visit_some(self)
+    }
+
+    /// A nil in `Some`s: tells the next one, or the nil.
+    #[cold]
+    pub(super) fn visit_wrapped<V: Visitor<'de>>(
+        &mut self,
+        wrapped: u8,
+        visitor: V,
+        is_option: bool,
+    ) -> Result<V::Value, Fault> {
+        if self.told < wrapped {
+            self.told += 1;
+            return self.visit_some(visitor);
+        }
+        self.told = 0;
+        self.rest = &self.rest[3..];
+        if is_option {
+            visitor.visit_none()
+        } else {
+            visitor.visit_unit()
+        }
+    }
+
+    /// The depth of `Some`s around the nil that comes next, if one does.
+    #[inline(always)]
+    pub(super) fn wrapped(&self) -> Option<u8> {
+        match self.rest {
+            [marker::FIX_EXT_1, extension::SOME, wrapped, ..] => Some(*wrapped).filter(|wrapped| *wrapped > 0),
+            _ => None,
+        }
+    }
+
+    /// Passes on whatever comes next.
+    pub(super) fn visit<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
+        if let Some(wrapped) = self.wrapped() {
+            return self.visit_wrapped(wrapped, visitor, false);
+        }
+        match self.head()? {
+            Head::Nil => visitor.visit_unit(),
+            Head::Bool(value) => visitor.visit_bool(value),
+            Head::Unsigned(number) => visitor.visit_u64(number),
+            Head::Signed(number) => visitor.visit_i64(number),
+            Head::Wide(Number::I128(number)) => visitor.visit_i128(number),
+            Head::Wide(number) => visitor.visit_u128(number.bits()),
+            Head::F32(number) => visitor.visit_f32(number),
+            Head::F64(number) => visitor.visit_f64(number),
+            Head::Text(len) => visitor.visit_borrowed_str(self.text(len)?),
+            Head::Bytes(len) => visitor.visit_borrowed_bytes(self.take(len)?),
+            Head::Array(len) => self.visit_array(len, visitor),
+            Head::Map(len) => self.visit_map(len, visitor),
+            Head::Run(kind, len) => {
+                let run = self.run(kind, len)?;
+                self.visit_run(run, visitor)
+            }
+            Head::Wrapped => visitor.visit_unit(), // `wrapped` has seen to it.,
+        }
+    }
+
+    /// Takes a number that is not negative, if one comes next.
+    #[inline(always)]
+    pub(super) fn unsigned(&mut self) -> Option<u64> {
+        let (number, rest) = match self.rest {
+            [number @ 0..marker::FIX_MAP, rest @ ..] => (u64::from(*number), rest),
+            [marker::U8, number, rest @ ..] => (u64::from(*number), rest),
+            [marker::U16, a, b, rest @ ..] => (u16::from_be_bytes([*a, *b]).into(), rest),
+            [marker::U32, a, b, c, d, rest @ ..] => (u32::from_be_bytes([*a, *b, *c, *d]).into(), rest),
+            [marker::U64, rest @ ..] => {
+                let (number, rest) = rest.split_first_chunk()?;
+                (u64::from_be_bytes(*number), rest)
+            }
+            _ => return None,
+        };
+        self.rest = rest;
+        Some(number)
+    }
+
+    /// Passes on what was not expected.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn visit_other<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
+        self.visit(visitor)
+    }
+
+    /// Skips a value, without recursion.
+    pub(super) fn skip(&mut self) -> Result<(), Fault> {
+        self.told = 0;
+        let mut values = 1u64;
+        while values > 0 {
+            values -= 1;
+            match self.head()? {
+                Head::Text(len) | Head::Bytes(len) | Head::Run(_, len) => drop(self.take(len)?),
+                Head::Array(len) => {
+                    self.check(len, 1)?;
+                    values += len as u64;
+                }
+                Head::Map(len) => {
+                    self.check(len, 2)?;
+                    values += 2 * len as u64;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether all bytes, sixteen at most, are ASCII. They are looked at as two pieces that may overlap.
+#[inline(always)]
+fn is_ascii(bytes: &[u8]) -> bool {
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        (u64::from_ne_bytes(*first) | u64::from_ne_bytes(*last)) & 0x8080_8080_8080_8080 == 0
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        (u32::from_ne_bytes(*first) | u32::from_ne_bytes(*last)) & 0x8080_8080 == 0
+    } else {
+        bytes.iter().fold(0, |all, byte| all | byte) < 0x80
+    }
+}
+
+#[cold]
+fn left_over(left: usize, len: usize) -> Fault {
+    Fault::new(format!("{left} of {len} elements are left over"))
+}
+
+/// An encoded key in words.
+#[cold]
+pub(super) fn key_text(key: &[u8]) -> String {
+    let mut decoder = Decoder::new(key);
+    match decoder.head() {
+        Ok(Head::Text(len)) => decoder.text(len).unwrap_or("?").to_owned(),
+        Ok(Head::Unsigned(number)) => number.to_string(),
+        Ok(Head::Signed(number)) => number.to_string(),
+        Ok(Head::Bool(value)) => value.to_string(),
+        _ => "(value)".to_owned(),
+    }
+}
