@@ -12,6 +12,7 @@ Arguments: what, processes, operations.
 - fork, spawn: a Process that does nothing is started and joined, so many times, by that start method.
 """
 
+import array
 import multiprocessing
 import sys
 import time
@@ -139,6 +140,31 @@ def pool_map(processes, items):
     return pool(processes, items, None)
 
 
+def same(data):
+    return data
+
+
+def large(data, trips):
+    with CONTEXT.Pool(2) as pool:
+        pool.map(square, range(100), chunksize=1)
+        elapsed = 0
+        for _ in range(trips):
+            started = time.monotonic_ns()
+            back = pool.apply(same, (data,))
+            elapsed += time.monotonic_ns() - started
+            if back != data:
+                sys.exit("it comes back otherwise")
+    return elapsed / trips
+
+
+def pool_bytes(_processes, trips):
+    return large(bytes(range(256)) * (100 << 12), trips)
+
+
+def pool_floats(_processes, trips):
+    return large(array.array("d", range(10_000_000)), trips)
+
+
 def nothing():
     pass
 
@@ -164,6 +190,6 @@ def spawn(_processes, starts):
 
 
 if __name__ == "__main__":
-    kinds = [value, queue, pipe, map_, pool_task, pool_map, fork, spawn]
+    kinds = [value, queue, pipe, map_, pool_task, pool_map, pool_bytes, pool_floats, fork, spawn]
     what = {kind.__name__.rstrip("_"): kind for kind in kinds}[sys.argv[1]]
     print(what(int(sys.argv[2]), int(sys.argv[3])))

@@ -13,7 +13,7 @@
 //! floor 4  src/messages/     SharedQueue, pipe, ring: items and handles, over channels and seats
 //! floor 3  src/collections/  SharedValue, SharedArray, SharedCounter, SharedAtomic, FrozenArray, SharedMap
 //! floor 2  src/segment/      create, attach, lifetime, placing objects
-//! floor 1  src/layout/       what the bytes mean   |   src/raw/  state machines in shared memory
+//! floor 1  src/layout/       what the bytes mean   |   src/raw/  state machines in shared memory   |   src/encoding/  items as bytes
 //! floor 0  src/primitive/    the only door to atomics, futexes, owner ids, liveness
 //!          src/sys/          the only place that names libc       src/error.rs, src/trace.rs
 //! ```
@@ -29,7 +29,7 @@
 //!
 //! # Bytes of a segment
 //!
-//! Everything is 64-bit words in the machine's byte order. Layout version 2.
+//! Everything is 64-bit words in the machine's byte order. Layout version 3.
 //!
 //! | word | content |
 //! |---|---|
@@ -74,7 +74,7 @@
 //! | seats | raw mutex (16), joined (8), two pairs of stamps (16), summary `[ changes:32 \| seats used:16 \| roles missing:16 ]` (8), two counts of arrivals (16); then seats of two words, as many as the shape says, to the end of a line |
 //! | ring of units | a power of two of 8-byte units, at least 512 |
 //!
-//! A record is a header of one unit, `[ length ^ mark:32 | length:32 ]`, and the item as postcard encodes it, filled up
+//! A record is a header of one unit, `[ length ^ mark:32 | length:32 ]`, and the item [encoded](crate::wire_format), filled up
 //! to whole units. That of an item outside the ring is two units: such a header with another mark and the lower half of the
 //! length, and `[ rest of the length:16 | position:48 ]`. A seat is an owner as in a lock word, with a ticket's number in the thread's place, and `[ both:16 |
 //! consumer:16 | producer:16 | either:16 ]`, the number of handles in each role. Queues and pipes have no structural
@@ -96,7 +96,7 @@
 //!
 //! Words of a map are numbered from its first, in 32 bits; 0 leads nowhere. A key's hash is rapidhash (version 3) with the
 //! map's seed: its upper half chooses the shard, its lower half the chain, and the entry keeps the lower half. Scalars,
-//! strings and byte vectors are stored as they are, all other types as postcard encodes them. A map's schema is the names
+//! strings and byte vectors are stored as they are, all other types [encoded](crate::wire_format). A map's schema is the names
 //! of its types, or what the user says, and the name of the hash.
 //!
 //! A slot of a pool is a state `[ position:40 | worker:16 | phase:8 ]`, six words that say what its job is (function as an

@@ -452,8 +452,14 @@ thread_local! {
 }
 
 /// As [`Endless`] for maps, whose keys and values are of types without references.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Long(u64);
+
+impl<'de> Deserialize<'de> for Long {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::<u8>::deserialize(deserializer).map(|elements| Long(elements.len() as u64))
+    }
+}
 
 impl Serialize for Long {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -140,17 +140,17 @@ const FAULTS: &[Fault] = &[
         what: "another layout version",
         make: |path| words(path, &[(VERSION, 1 << 32 | 1)]),
         kind: ErrorKind::LayoutVersion,
-        words: &["expected layout version 2", "found 1"],
+        words: &["expected layout version 3", "found 1"],
     },
     Fault {
         what: "unknown flags",
-        make: |path| words(path, &[(VERSION, 1 << 40 | 2)]),
+        make: |path| words(path, &[(VERSION, 1 << 40 | 3)]),
         kind: ErrorKind::Corrupt,
         words: &["flags 0x100"],
     },
     Fault {
         what: "frozen without seals",
-        make: |path| words(path, &[(VERSION, FROZEN | 2)]),
+        make: |path| words(path, &[(VERSION, FROZEN | 3)]),
         kind: ErrorKind::Seals,
         words: &["frozen", "not sealed"],
     },
@@ -584,7 +584,7 @@ fn seals_and_what_the_header_says_must_agree() {
     let _watchdog = watchdog();
     let open = good_bytes();
     let mut frozen = open.clone();
-    frozen[8..16].copy_from_slice(&(FROZEN | 2).to_ne_bytes());
+    frozen[8..16].copy_from_slice(&(FROZEN | 3).to_ne_bytes());
     let size = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
     let all = size | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
     let refusal = "Seals Some(\"(anonymous)\")";

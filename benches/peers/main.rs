@@ -9,6 +9,7 @@
 
 mod alone;
 mod contended;
+mod encoding;
 mod maps;
 mod measure;
 mod messages;
@@ -67,6 +68,10 @@ const ROWS: &[Row] = &[
     row("spawn_join", 2.00, 1.00, segments::spawn_join),
     row("resident_1000_values", 1.00, 0.50, segments::resident),
     row("bytes_of_a_value", 1.00, 1.00, segments::bytes_of_a_value),
+    row("encode_u64", 1.00, 0.70, encoding::of_number),
+    row("encode_struct", 1.50, 1.00, encoding::of_struct),
+    row("encode_string", 1.00, 0.80, encoding::of_string),
+    row("encode_bulk", 1.30, 1.05, encoding::of_a_large_piece),
     row("queue_1x1", 1.00, 0.50, messages::queue_1x1),
     row("queue_2x2", 1.30, 0.80, messages::queue_2x2),
     row("queue_batch", 0.30, 0.10, messages::queue_batch),
@@ -85,6 +90,8 @@ const ROWS: &[Row] = &[
     row("map_bytes_string", 1.50, 1.50, maps::bytes_of_texts),
     row("pool_task_vs_python", 0.25, 0.05, python::pool_task),
     row("pool_map_vs_python", 0.30, 0.10, python::pool_map),
+    row("pool_bytes_vs_python", 1.00, 0.30, python::pool_bytes),
+    row("pool_floats_vs_python", 1.00, 0.30, python::pool_floats),
     row("pool_vs_rayon", 1.05, 1.01, pools::beside_rayon),
     row("spawn_vs_command", 2.00, 1.20, segments::spawn_join),
     row("fork_vs_python", 0.30, 0.10, python::fork),

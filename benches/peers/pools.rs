@@ -1,7 +1,7 @@
 //! Pools and start methods, beside Python's, rayon, and the same work in one process.
 
 use crate::measure::{Effort, Measured, each, interleave, once};
-use procshare::process::StartMethod;
+use procshare::process::{Argument, Returned, StartMethod};
 use procshare::{Pool, Process};
 use rayon::prelude::*;
 use std::fs;
@@ -33,6 +33,17 @@ pub(crate) fn map_squares(pool: &Pool, items: u64) -> f64 {
     let total: u64 = squares.into_iter().map(Result::unwrap).sum();
     assert_eq!(total, squares_below(items));
     elapsed / items as f64
+}
+
+/// Nanoseconds that a list takes to a worker and back.
+pub(crate) fn there_and_back<T: Argument + Returned + Clone + PartialEq>(pool: &Pool, list: &T, trips: u64) -> f64 {
+    let mut elapsed = 0.0;
+    for _ in 0..trips {
+        let (list_there, mut back) = (list.clone(), None);
+        elapsed += once(|| back = Some(pool.apply(|list: T| list, (list_there,))));
+        assert!(back.is_some_and(|back| back.as_ref() == Ok(list)));
+    }
+    elapsed / trips as f64
 }
 
 /// A function that takes about a millisecond, however often it is interrupted.

@@ -4,9 +4,10 @@ use crate::contended::pace;
 use crate::maps::set_in_processes;
 use crate::measure::{Effort, Measured, interleave};
 use crate::messages::through_queue;
-use crate::pools::{map_squares, start_and_join_alone, warm_pool};
+use crate::pools::{map_squares, start_and_join_alone, there_and_back, warm_pool};
 use crate::race::{in_processes, whole_pace};
 use crate::trips::EchoProcess;
+use procshare::process::{Argument, Returned};
 use std::process::{Command, Stdio};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/python_multiprocessing.py");
@@ -75,6 +76,25 @@ pub(crate) fn pool_map(effort: Effort) -> Option<Measured> {
     let items = effort.operations(200_000);
     let pool = warm_pool();
     beside("pool_map", effort, 2, 200_000, || map_squares(&pool, items))
+}
+
+/// A hundred mebibytes to a worker and back.
+pub(crate) fn pool_bytes(effort: Effort) -> Option<Measured> {
+    let bytes: Vec<u8> = (0..100u32 << 20).map(|at| at as u8).collect();
+    large(effort, "pool_bytes", bytes)
+}
+
+/// Ten million floats to a worker and back.
+pub(crate) fn pool_floats(effort: Effort) -> Option<Measured> {
+    let floats: Vec<f64> = (0..10_000_000).map(f64::from).collect();
+    large(effort, "pool_floats", floats)
+}
+
+fn large<T: Argument + Returned + Clone + PartialEq>(effort: Effort, what: &str, list: T) -> Option<Measured> {
+    let pool = warm_pool();
+    beside(what, effort, 1, 3, || {
+        there_and_back(&pool, &list, effort.operations(3))
+    })
 }
 
 pub(crate) fn fork(effort: Effort) -> Option<Measured> {

@@ -30,12 +30,16 @@ mod reason;
 mod runs;
 #[cfg(any(feature = "map", feature = "messages"))]
 mod trial;
+#[cfg(feature = "messages")]
+mod whole;
 #[cfg(any(feature = "map", feature = "messages"))]
 mod write;
 
 #[cfg(any(feature = "map", feature = "messages"))]
 pub use bare::{decode as decode_bare, encode as encode_bare, encode_to as encode_bare_to};
 pub use reason::EncodingReason;
+#[cfg(feature = "messages")]
+pub(crate) use whole::{HEAD, Whole, receive};
 #[cfg(any(feature = "map", feature = "messages"))]
 pub(crate) use {
     items::{Encoded, Unfit, decode, encode, encode_within, fill},

@@ -10,6 +10,7 @@ use crate::primitive::{AtomicU64, Ordering};
 use core::any::TypeId;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// So many items are tried: variants of an enum may differ.
 const TRIED: u64 = 16;
@@ -55,6 +56,8 @@ impl Trial {
     fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<(), EncodingReason> {
         let tried = self.0.load(Ordering::Relaxed).saturating_add(1);
         self.0.store(tried.min(TRIED), Ordering::Relaxed);
-        decode::<T>(bytes).map(drop).map_err(EncodingReason::not_taken_back)
+        // A Deserialize that panics does so where it is asked for the item, as ever.
+        let outcome = catch_unwind(AssertUnwindSafe(|| decode::<T>(bytes).map(drop)));
+        outcome.unwrap_or(Ok(())).map_err(EncodingReason::not_taken_back)
     }
 }

@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn golden_bytes() {
         let words = good();
-        let expected = [MAGIC, 1 << 32 | 2, 4096, 1000, 11, 12, 1, 2, 0, 0, 704, 8, 0, 0, 0, 0];
+        let expected = [MAGIC, 1 << 32 | 3, 4096, 1000, 11, 12, 1, 2, 0, 0, 704, 8, 0, 0, 0, 0];
         assert_eq!(words, expected);
         assert_eq!((word::DIRECTORY_LOCK, word::ATTACHED, word::END), (8, 16, 80));
         assert_eq!(&MAGIC.to_le_bytes(), b"procshr\0");
@@ -258,8 +258,8 @@ mod tests {
         let cases: [(usize, u64, u64, ErrorKind); 11] = [
             (word::MAGIC, 0, 4096, ErrorKind::NotASegment),
             (word::MAGIC, MAGIC.swap_bytes(), 4096, ErrorKind::NotASegment),
-            (word::VERSION, 1, 4096, ErrorKind::LayoutVersion),
-            (word::VERSION, 8 << 32 | 2, 4096, ErrorKind::Corrupt),
+            (word::VERSION, 2, 4096, ErrorKind::LayoutVersion),
+            (word::VERSION, 8 << 32 | 3, 4096, ErrorKind::Corrupt),
             (word::LENGTH, 8192, 4096, ErrorKind::Truncated),
             (word::LENGTH, 2048, 4096, ErrorKind::LengthMismatch),
             (word::LANES, LANES, 4096, ErrorKind::Truncated),

@@ -4,12 +4,14 @@ use super::capacity::Capacity;
 use super::codec::{self, REFERENCE, Reference, SMALL, Small, UNIT};
 use super::seat::Seats;
 use crate::collections::Handle;
+use crate::encoding::{HEAD, Whole, receive};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, QUEUE_FORGETS, QUEUE_SEATS, Spec, text_fingerprint};
 use crate::primitive::{AtomicU64, Deadline, Ordering};
 use crate::raw::{Bounds, Company, MOST_SEATS, Moved, RawQueue, Stop, Stretch, Waiting, bytes_of_seats};
 use crate::segment::{Lane, Segment, SegmentBuilder};
 use std::fmt::Display;
+use std::mem::MaybeUninit;
 
 /// A channel's flag: items that do not fit into its ring go elsewhere, if there is such a place.
 const UNBOUNDED: u64 = 1;
@@ -142,6 +144,16 @@ impl Shape {
     }
 }
 
+/// One item that was taken out.
+pub(super) enum Taken<T> {
+    /// Its record is small, and lies where that was asked for.
+    Small,
+    /// Its record.
+    Large(Vec<u8>),
+    /// Itself.
+    Whole(T),
+}
+
 /// One direction: where its words lie, and how much it holds.
 #[derive(Clone)]
 pub(super) struct Channel {
@@ -254,7 +266,8 @@ impl Channel {
         let write = |room: Stretch| {
             let moved = fitting(records, items, room, self.bounds.reserve);
             if moved.items == 0 {
-                return self.put_outside(records, room);
+                let item = codec::first_item(records).ok_or(Stop::Corrupt)?;
+                return self.put_outside([item, &[]], room);
             }
             bytes = moved.units as usize * UNIT;
             self.write(room.start, &records[..bytes]);
@@ -270,9 +283,29 @@ impl Channel {
         let units = units_in(record.len());
         let write = |room: Stretch| {
             if units > room.units {
-                return self.put_outside(record, room);
+                let item = codec::first_item(record).ok_or(Stop::Corrupt)?;
+                return self.put_outside([item, &[]], room);
             }
             self.write(room.start, record);
+            Ok(Moved { items: 1, units })
+        };
+        let waiting = Waiting::new(deadline, company);
+        self.raw().put(self.bounds, units, self, waiting, write)?;
+        Ok(())
+    }
+
+    /// Puts one item in whose bytes are in two parts.
+    pub(super) fn put_whole(&self, whole: &Whole<'_>, deadline: Deadline, company: Company<'_>) -> Result<(), Stop> {
+        let units = u32::try_from(1 + whole.len().div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let write = |room: Stretch| {
+            if units > room.units {
+                return self.put_outside(whole.parts(), room);
+            }
+            let header = codec::header_of(whole.len() as u64).to_ne_bytes();
+            let [head, piece] = whole.parts();
+            self.write_bytes(room.start, 0, &header);
+            self.write_bytes(room.start, UNIT, head);
+            self.write_bytes(room.start, UNIT + head.len(), piece);
             Ok(Moved { items: 1, units })
         };
         let waiting = Waiting::new(deadline, company);
@@ -322,31 +355,53 @@ impl Channel {
         Ok(())
     }
 
-    /// Takes one record: into `small` if it fits there, else into `large`, which is then not empty.
+    /// Takes one record: into `small` if it fits there.
     #[inline]
-    pub(super) fn take_one(
+    pub(super) fn take_one<T>(
         &self,
         small: &mut Small,
-        large: &mut Vec<u8>,
         deadline: Deadline,
         company: Company<'_>,
-    ) -> Result<(), Stop> {
+    ) -> Result<Taken<T>, Stop> {
+        let mut taken = Taken::Small;
         let read = |queued: Stretch| {
             let short = |header| codec::short_length_in(header).map(codec::units_of);
             let Some(moved) = self.measure_one(queued, short) else {
-                return self.take_outside(queued, large);
+                return self.take_outside(queued, &mut taken);
             };
-            let len = moved.units as usize * UNIT;
             if moved.units as usize <= SMALL {
+                let len = moved.units as usize * UNIT;
                 self.read(queued.start, len, small.bytes_mut().as_mut_ptr());
             } else {
-                self.append(queued.start, len, large);
+                taken = self.take_long(queued.start, moved)?;
             }
             Ok(moved)
         };
         let waiting = Waiting::new(deadline, company);
         self.raw().take(self.bounds, 1, self, waiting, read)?;
-        Ok(())
+        Ok(taken)
+    }
+
+    /// Copies one record of the ring that is longer than `Small`s are.
+    #[cold]
+    fn take_long<T>(&self, start: u32, moved: Moved) -> Result<Taken<T>, Stop> {
+        let mut head = [0u8; UNIT + HEAD];
+        self.read(start, head.len(), head.as_mut_ptr());
+        let header = u64::from_ne_bytes(*head.first_chunk().ok_or(Stop::Corrupt)?);
+        let len = codec::short_length_in(header).ok_or(Stop::Corrupt)? as usize;
+        let copy = |from: usize, target: &mut [MaybeUninit<u8>]| {
+            self.read_bytes(start, UNIT + from, target);
+            Ok::<(), Stop>(())
+        };
+        // SAFETY: `read_bytes` writes all of its target.
+        match unsafe { receive::<T, Stop>(&head[UNIT..], len, copy) } {
+            Some(item) => Ok(Taken::Whole(item.map_err(|stop| stop.unwrap_or(Stop::OutOfMemory))?)),
+            None => {
+                let mut record = Vec::new();
+                self.append(start, moved.units as usize * UNIT, &mut record);
+                Ok(Taken::Large(record))
+            }
+        }
     }
 
     /// Waits until there is something to take.
@@ -386,6 +441,42 @@ impl Channel {
             // SAFETY: as above; what is left lies at the ring's beginning.
             unsafe { codec::load_units(self.ring(), target.wrapping_add(first), len - first) };
         }
+    }
+
+    /// Copies `bytes` to `skip` bytes behind the unit `start`; the ring is larger than both.
+    fn write_bytes(&self, start: u32, skip: usize, bytes: &[u8]) {
+        let (spot, to_end) = self.spot_behind(start, skip);
+        let (first, rest) = bytes.split_at(bytes.len().min(to_end));
+        // SAFETY: as in `write`.
+        unsafe { spot.copy_from_nonoverlapping(first.as_ptr(), first.len()) };
+        // SAFETY: as in `write`; what is left fits before the spot.
+        unsafe { self.ring().copy_from_nonoverlapping(rest.as_ptr(), rest.len()) };
+    }
+
+    /// Copies from `skip` bytes behind the unit `start` to all of `target`; the ring is larger than both.
+    fn read_bytes(&self, start: u32, skip: usize, target: &mut [MaybeUninit<u8>]) {
+        let (spot, to_end) = self.spot_behind(start, skip);
+        let len = target.len();
+        let (first, rest) = target.split_at_mut(len.min(to_end));
+        // SAFETY: as in `read`.
+        unsafe {
+            first
+                .as_mut_ptr()
+                .cast::<u8>()
+                .copy_from_nonoverlapping(spot, first.len())
+        };
+        // SAFETY: as in `read`; what is left lies at the ring's beginning.
+        unsafe {
+            rest.as_mut_ptr()
+                .cast::<u8>()
+                .copy_from_nonoverlapping(self.ring(), rest.len())
+        };
+    }
+
+    /// As [`spot`](Self::spot), so many bytes further on.
+    fn spot_behind(&self, start: u32, skip: usize) -> (*mut u8, usize) {
+        let (spot, to_end) = self.spot(start.wrapping_add((skip / UNIT) as u32));
+        (spot.wrapping_add(skip % UNIT), to_end - skip % UNIT)
     }
 
     /// As [`read`](Self::read), to the end of `buffer`.

@@ -3,12 +3,14 @@
 //! The ring of a channel that is bounded by the number of its items alone always has room for a reference to each of them
 //! (Q7). An item goes into the ring as long as that stays so, else into the lane. `raw/trail.rs` has the states.
 
-use super::channel::{Channel, fills};
+use super::channel::{Channel, Taken, fills};
 use super::codec::{self, REFERENCE, Reference, UNIT};
+use crate::encoding::{HEAD, receive};
 use crate::error::{Error, ErrorKind};
 use crate::primitive::{Peers, crash_point};
 use crate::raw::{End, Keeper, Moved, POSITIONS, Stop, Stretch, distance};
 use crate::segment::Lane;
+use std::mem::MaybeUninit;
 
 /// Items of this size or more begin and end with a page of their own, all of whose memory is given back with them. Smaller
 /// ones share pages.
@@ -59,22 +61,23 @@ impl Keeper for Channel {
 }
 
 impl Channel {
-    /// Puts the first of `records` outside the ring, and a reference to it where `room` begins. The caller holds the
+    /// Puts an item, whose bytes are in two parts, outside the ring, and a reference to it where `room` begins. The caller holds the
     /// producers' lock.
     #[cold]
-    pub(super) fn put_outside(&self, records: &[u8], room: Stretch) -> Result<Moved, Stop> {
-        let item = codec::first_item(records).ok_or(Stop::Corrupt)?;
+    pub(super) fn put_outside(&self, [head, rest]: [&[u8]; 2], room: Stretch) -> Result<Moved, Stop> {
         let lane = self.lane().filter(|_| room.units >= ONE.units).ok_or(Stop::Corrupt)?;
         let raw = self.raw();
         raw.begin_outside();
-        let (len, before) = (item.len() as u64, raw.written().at());
+        let (len, before) = ((head.len() + rest.len()) as u64, raw.written().at());
         let pages = if len < PAGE { 1 } else { PAGE };
         let start = before.next_multiple_of(pages);
         let end = (start + len).next_multiple_of(pages);
         if distance(raw.freed().at(), before) + (end - before) > lane.size() {
             return Err(Stop::OutOfMemory);
         }
-        lane.write(start, item).map_err(|error| {
+        let written = lane.write(start, head);
+        let written = written.and_then(|()| lane.write(start + head.len() as u64, rest));
+        written.map_err(|error| {
             lane.clear(start, len);
             stop_of(&error)
         })?;
@@ -88,13 +91,24 @@ impl Channel {
     /// Copies the item to which the first of the records `queued` refers, as a record, and notes that it is taken. The caller
     /// holds the consumers' lock.
     #[cold]
-    pub(super) fn take_outside(&self, queued: Stretch, into: &mut Vec<u8>) -> Result<Moved, Stop> {
+    pub(super) fn take_outside<T>(&self, queued: Stretch, into: &mut Taken<T>) -> Result<Moved, Stop> {
         let mut record = [0; REFERENCE * UNIT];
         if queued.units < ONE.units || !fills(queued, ONE) {
             return Err(Stop::Corrupt);
         }
         self.read(queued.start, record.len(), record.as_mut_ptr());
-        let end = self.fetch(&record, into)?;
+        let end = match self.fetch_whole(&record)? {
+            Some((item, end)) => {
+                *into = Taken::Whole(item);
+                end
+            }
+            None => {
+                let mut record_of_item = Vec::new();
+                let end = self.fetch(&record, &mut record_of_item)?;
+                *into = Taken::Large(record_of_item);
+                end
+            }
+        };
         self.raw().note(ONE, end);
         Ok(ONE)
     }
@@ -131,15 +145,43 @@ impl Channel {
         Ok(taken)
     }
 
-    /// Appends the item that a record refers to, as a record, and tells where its bytes end.
-    fn fetch(&self, record: &[u8; REFERENCE * UNIT], into: &mut Vec<u8>) -> Result<u64, Stop> {
-        let Reference { position, len } = Reference::in_record(record).ok_or(Stop::Corrupt)?;
+    /// Where the item lies that a record refers to, and where its bytes end.
+    fn find(&self, record: &[u8; REFERENCE * UNIT]) -> Result<(&Lane, Reference, u64), Stop> {
+        let reference = Reference::in_record(record).ok_or(Stop::Corrupt)?;
+        let Reference { position, len } = reference;
         let lane = self.lane().ok_or(Stop::Corrupt)?;
         let freed = self.raw().freed().at();
         // F1. A reference is a peer's word.
         if distance(freed, position) + len > distance(freed, self.raw().written().at()) {
             return Err(Stop::Corrupt);
         }
+        let end = position + if len < PAGE { len } else { len.next_multiple_of(PAGE) };
+        Ok((lane, reference, end))
+    }
+
+    /// The item that a record refers to, if that is one piece, and where its bytes end.
+    fn fetch_whole<T>(&self, record: &[u8; REFERENCE * UNIT]) -> Result<Option<(T, u64)>, Stop> {
+        let (lane, Reference { position, len }, end) = self.find(record)?;
+        let mut head = [MaybeUninit::new(0); HEAD];
+        if len <= HEAD as u64 {
+            return Ok(None);
+        }
+        lane.read_into(position, &mut head).map_err(|error| stop_of(&error))?;
+        // SAFETY: a u8 is initialised, as all of them have been from the beginning.
+        let head = head.map(|byte| unsafe { byte.assume_init() });
+        let copy = |from: usize, target: &mut [MaybeUninit<u8>]| lane.read_into(position + from as u64, target);
+        // SAFETY: `read_into` writes all of its target where it succeeds.
+        match unsafe { receive::<T, Error>(&head, usize::try_from(len).unwrap_or(usize::MAX), copy) } {
+            Some(Ok(item)) => Ok(Some((item, end))),
+            Some(Err(Some(error))) => Err(stop_of(&error)),
+            Some(Err(None)) => Err(Stop::OutOfMemory),
+            None => Ok(None),
+        }
+    }
+
+    /// Appends the item that a record refers to, as a record, and tells where its bytes end.
+    fn fetch(&self, record: &[u8; REFERENCE * UNIT], into: &mut Vec<u8>) -> Result<u64, Stop> {
+        let (lane, Reference { position, len }, end) = self.find(record)?;
         let start = into.len();
         into.extend_from_slice(&codec::header_of(len).to_ne_bytes());
         lane.read(position, len, into).map_err(|error| {
@@ -147,7 +189,7 @@ impl Channel {
             stop_of(&error)
         })?;
         into.resize(into.len().next_multiple_of(UNIT), 0);
-        Ok(position + if len < PAGE { len } else { len.next_multiple_of(PAGE) })
+        Ok(end)
     }
 
     /// Gives the memory of what was taken back, if that is published. The caller holds the consumers' lock.

@@ -1,11 +1,11 @@
 //! `Port`: a handle's way into a channel: its seat, and putting and taking items of a type.
 
-use super::channel::Channel;
+use super::channel::{Channel, Taken};
 use super::codec::{self, Records, Small, UNIT};
 use super::error::{RecvError, SendError, no_seat};
 use super::seat::{Reservation, Seat};
 use super::travel::Parcel;
-use crate::encoding::{EncodingReason, Limit, Trial, Unfit};
+use crate::encoding::{EncodingReason, Limit, Trial, Unfit, Whole};
 use crate::error::Result;
 use crate::primitive::Deadline;
 use crate::raw::{NoSeat, Role, Stop};
@@ -152,6 +152,9 @@ impl Port {
     /// Sends what does not fit on the stack, or is to be tried, or cannot be encoded at all.
     #[cold]
     fn send_large<T: Serialize + DeserializeOwned>(&self, item: &T, deadline: Deadline) -> Result<(), Refusal> {
+        if let Some(whole) = Whole::of(item).filter(|_| !self.trial.is_on()) {
+            return self.put_whole(&whole, deadline);
+        }
         codec::with_records(|records| {
             let largest = self.channel.largest();
             let encoded = records.append_large(item, limit_of(largest), &self.trial);
@@ -218,6 +221,14 @@ impl Port {
         Ok(())
     }
 
+    fn put_whole(&self, whole: &Whole<'_>, deadline: Deadline) -> Result<(), Refusal> {
+        let turns = self.check(UNIT + whole.len().next_multiple_of(UNIT), deadline)?;
+        self.channel
+            .put_whole(whole, deadline, &|| self.has_consumers(deadline))?;
+        self.turn_if(turns, Role::Producer);
+        Ok(())
+    }
+
     /// Whether a record of so many bytes can be put by this handle at all, and if so, whether the handle is yet to turn to
     /// what it is then.
     #[inline]
@@ -256,17 +267,16 @@ impl Port {
     #[inline]
     pub(super) fn recv<T: DeserializeOwned>(&self, deadline: Deadline) -> Result<T, RecvError> {
         let turns = self.begin(Role::Consumer, deadline)?;
-        let (mut small, mut large) = (Small::new(), Vec::new());
-        self.channel
-            .take_one(&mut small, &mut large, deadline, &|| self.has_producers(deadline))?;
+        let mut small = Small::new();
+        let taken = self
+            .channel
+            .take_one(&mut small, deadline, &|| self.has_producers(deadline))?;
         self.turn_if(turns, Role::Consumer);
-        let record = if large.is_empty() {
-            &small.bytes()[..]
-        } else {
-            &large[..]
-        };
-        let item = codec::first_item(record).ok_or(RecvError::Corrupt)?;
-        codec::decode(item).map_err(RecvError::Invalid)
+        match taken {
+            Taken::Small => decode_record(small.bytes()),
+            Taken::Large(record) => decode_record(&record),
+            Taken::Whole(item) => Ok(item),
+        }
     }
 
     /// Takes up to `most` records out and appends them to `buffer`.
@@ -300,6 +310,12 @@ impl Port {
         let may_come = deadline != Deadline::Never || !seats.are_private();
         self.seat.has_company(seats, role, may_come)
     }
+}
+
+#[inline]
+fn decode_record<T: DeserializeOwned>(record: &[u8]) -> Result<T, RecvError> {
+    let item = codec::first_item(record).ok_or(RecvError::Corrupt)?;
+    codec::decode(item).map_err(RecvError::Invalid)
 }
 
 impl Drop for Port {

@@ -195,13 +195,13 @@ impl Memory {
             self.check_spilled(self.job_offset(slot), (len - JOB_BYTES) as u64)?;
         }
         into.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        into.resize(len, 0);
         let first = len.min(JOB_BYTES);
-        // SAFETY: the page has so many bytes for jobs, `into` has just been given at least as many, and the poster writes
-        // none of a slot that is taken.
+        into.resize(first, 0);
+        // SAFETY: the page has so many bytes for jobs, `into` has just been given as many, and the poster writes none of a slot
+        // that is taken.
         unsafe { into.as_mut_ptr().copy_from_nonoverlapping(self.page(slot, 0), first) };
         if len > JOB_BYTES {
-            map::read_at(self.spill.as_fd(), &mut into[JOB_BYTES..], self.job_offset(slot))?;
+            map::append_at(self.spill.as_fd(), into, len - first, self.job_offset(slot))?;
         }
         Ok(())
     }
@@ -254,12 +254,16 @@ impl Memory {
         let len = in_file as usize + in_window;
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        bytes.resize(len, 0);
-        let (file, window) = bytes.split_at_mut(in_file as usize);
-        if !file.is_empty() {
-            map::read_at(self.spill.as_fd(), file, self.result_offset(slot))?;
+        if in_file > 0 {
+            map::append_at(
+                self.spill.as_fd(),
+                &mut bytes,
+                in_file as usize,
+                self.result_offset(slot),
+            )?;
         }
-        self.read_window(slot, window);
+        bytes.resize(len, 0);
+        self.read_window(slot, &mut bytes[in_file as usize..]);
         Ok(bytes)
     }
 

@@ -13,6 +13,7 @@ use crate::layout::header;
 use crate::primitive::Ordering;
 use crate::sys::map::{self, AsFd, BorrowedFd};
 use crate::sys::memory;
+use std::mem::MaybeUninit;
 
 /// After so many bytes the question how much memory is left is asked again: it costs some ten microseconds.
 const ASKED_EACH: u64 = 1 << 20;
@@ -91,13 +92,28 @@ impl Lane {
         buffer
             .try_reserve_exact(len as usize + 8)
             .map_err(|_| Error::new(ErrorKind::OutOfMemory, format!("no memory for an item of {len} bytes")))?;
-        buffer.resize(start + len as usize, 0);
-        let (first, rest) = buffer[start..].split_at_mut(self.until_wrap(position).min(len) as usize);
-        let outcome = map::read_at(fd, first, self.offset(position)).and_then(|()| map::read_at(fd, rest, self.base));
+        let first = self.until_wrap(position).min(len) as usize;
+        let outcome = map::append_at(fd, buffer, first, self.offset(position))
+            .and_then(|()| map::append_at(fd, buffer, len as usize - first, self.base));
         outcome.map_err(|error| {
             buffer.truncate(start);
             os_error("reading an item", error)
         })
+    }
+
+    /// Reads into memory that holds nothing yet; all of it is written where it succeeds.
+    pub(crate) fn read_into(&self, position: u64, target: &mut [MaybeUninit<u8>]) -> Result<()> {
+        let (fd, held) = self.file()?;
+        let len = target.len() as u64;
+        if len > self.size.min(held) {
+            let message = format!("a record refers to {len} bytes, more than the file holds");
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
+        check_memory(len)?;
+        let (first, rest) = target.split_at_mut(self.until_wrap(position).min(len) as usize);
+        map::read_into(fd, first, self.offset(position))
+            .and_then(|()| map::read_into(fd, rest, self.base))
+            .map_err(|error| os_error("reading an item", error))
     }
 
     /// Gives the pages back that end among `len` bytes; what lies before these in the first one was given back before.

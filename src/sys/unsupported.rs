@@ -401,6 +401,22 @@ pub(crate) mod map {
 
     /// Reports `Unsupported`.
     #[cfg(feature = "messages")]
+    pub(crate) fn read_into(
+        _fd: BorrowedFd<'_>,
+        _target: &mut [core::mem::MaybeUninit<u8>],
+        _offset: u64,
+    ) -> io::Result<()> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    #[cfg(feature = "messages")]
+    pub(crate) fn append_at(_fd: BorrowedFd<'_>, _buffer: &mut Vec<u8>, _len: usize, _offset: u64) -> io::Result<()> {
+        unsupported()
+    }
+
+    /// Reports `Unsupported`.
+    #[cfg(feature = "messages")]
     pub(crate) fn punch(_fd: BorrowedFd<'_>, _offset: u64, _len: u64) -> io::Result<()> {
         unsupported()
     }

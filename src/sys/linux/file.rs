@@ -103,6 +103,41 @@ pub(crate) fn read_at(fd: BorrowedFd<'_>, bytes: &mut [u8], offset: u64) -> io::
     borrowed(fd).read_exact_at(bytes, offset)
 }
 
+/// As [`read_at`], into memory that holds nothing yet; all of it is written where it succeeds.
+///
+/// # Errors
+/// Whatever `pread` reports; `UnexpectedEof` if the file ends first.
+#[cfg(feature = "messages")]
+pub(crate) fn read_into(fd: BorrowedFd<'_>, mut target: &mut [MaybeUninit<u8>], mut offset: u64) -> io::Result<()> {
+    while !target.is_empty() {
+        let (address, len) = (target.as_mut_ptr().cast(), target.len());
+        // SAFETY: the target has `len` bytes, which may be written; the descriptor is open while it is borrowed.
+        let read = retry(|| unsafe { libc::pread(fd.as_raw_fd(), address, len, offset as libc::off_t) })?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        offset += read as u64;
+        target = &mut target[read as usize..];
+    }
+    Ok(())
+}
+
+/// Appends `len` bytes to `buffer`, which has room for them; nothing, where it fails.
+///
+/// # Errors
+/// As [`read_into`]; `InvalidInput` without room.
+#[cfg(feature = "messages")]
+pub(crate) fn append_at(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<()> {
+    let room = buffer
+        .spare_capacity_mut()
+        .get_mut(..len)
+        .ok_or(io::ErrorKind::InvalidInput)?;
+    read_into(fd, room, offset)?;
+    // SAFETY: so many bytes behind the buffer's old end have just been written.
+    unsafe { buffer.set_len(buffer.len() + len) };
+    Ok(())
+}
+
 /// Gives back the memory of a file's bytes, which read zero afterwards; the file keeps its length.
 ///
 /// # Errors

@@ -19,7 +19,7 @@ pub(crate) use super::file::check_end;
 pub(crate) use super::file::file_size_limit;
 pub(crate) use super::file::{allocate, locked_memory_limit, read_at, set_len};
 #[cfg(feature = "messages")]
-pub(crate) use super::file::{punch, write_at};
+pub(crate) use super::file::{append_at, punch, read_into, write_at};
 use super::{check, retry};
 
 /// What the kernel says about a file object.
