@@ -124,7 +124,7 @@
 //! | Q1–Q7 | `raw/queue.rs` | one lock and one word for each side; whole before tail passes, copied before head does; nobody waits with a lock |
 //! | F1–F2 | `raw/trail.rs` | bytes outside the ring belong to a queued item or to the holder of the producers' lock; given back once head has passed |
 //! | N1–N3 | `raw/ring.rs` | each end stores its own word only |
-//! | S1–S6 | `raw/seats.rs` | taken under a lock, changed by their own process; freed by it or on proof; a role never is nowhere while it moves; the last to sum up has seen all |
+//! | S1–S6 | `raw/seats.rs`, `raw/inheritance.rs` | taken under a lock, changed by their own process; freed by it or on proof; a role never is nowhere while it moves; the last to sum up has seen all |
 //! | W1 | `raw/waiting.rs` | "nobody is left" is believed after one more look for what they left |
 //! | P1–P4 | `raw/map/mod.rs` | a shard's words are changed by its lock's holder only; blocks fill regions; entries are whole before a chain leads to them |
 //! | J1–J3 | `raw/map/journal.rs` | noted before it changes; undone backwards; freed memory is reused in a later change only |
@@ -251,8 +251,10 @@
 //! A spawner killed between starting its child and handing the ticket over takes the ticket with it: until the child
 //! attaches, a matter of a millisecond, it is not known to be coming.
 //!
-//! A child by `Fork` has copies of the handles its closure holds. As the parent drops its own, it leaves each to the child by
-//! a ticket, which the child gives up when it takes a seat, or waits; so it is not taken for gone before it has begun.
+//! A child by `Fork` has copies of the handles its closure holds. As the parent drops its own, it leaves each to the child: it
+//! is counted in a seat beside the child's own, its *inheritance*, until the child uses or drops it. So the child is not
+//! taken for gone before it has begun. What the child has used or dropped before it was left, it notes in a page that it has in
+//! common with its parent alone, which then leaves nothing (`raw/inheritance.rs`).
 //!
 //! # Items of any size
 //!
@@ -387,7 +389,7 @@
 //! | `queue.close.stored` | nothing, or one side's lock | closed; sleepers look when their slice ends |
 //! | `ring.used` | a slot written, or read | it was not delivered, or is still there |
 //! | `ring.advanced` | nothing; a wake-up not sent | it was delivered, or is gone |
-//! | `seat.counted`, `seat.taken`, `seat.turned`, `seat.redeemed` | counts of a seat that is its own or free, mostly the seats' lock | nobody: its seats are freed |
+//! | `seat.counted`, `seat.taken`, `seat.turned`, `seat.redeemed` | counts of a seat that is its own, its copy's or free, mostly the seats' lock | nobody: its seats are freed |
 //! | `seat.freed` | nothing, or the seats' lock; what is known of all seats is out of date | it has left; whoever waits finds that out |
 //! | `seat.ticket` | the seats' lock, a ticket in its own name | nobody: ticket and seat are freed |
 //! | `map.noted`, `map.changed` | a shard's lock, words half changed | the map as it was; the words are put back |
@@ -502,6 +504,8 @@
 //!   its owner's `create` or `clean` does.
 //! - A child forked inside the closure of a map's `update` has not got the lock, and its changes are refused.
 //! - `clear`, `retain` and `extend` of a map are as many steps as there are entries: whoever dies inside has taken some.
+//! - A copy by `Fork` of a queue's handle that the copy drops unused while somebody has been stopped taking a seat counts until
+//!   the copy ends, or calls `exec`.
 //! - Items of a queue that a consumer has taken die with it: there is no acknowledgement.
 //! - An `exec` of a process that holds a seat is noticed when somebody has waited for it for about a tenth of a second,
 //!   or a few times that.

@@ -1,6 +1,8 @@
 //! A handle's share in its process's seat: what it may do, and its end.
 
 use super::error::no_seat;
+#[cfg(feature = "process")]
+use super::inheritance;
 use super::travel::Parcel;
 use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
@@ -43,7 +45,7 @@ impl Seats {
     }
 
     /// Does `work` while the seats are locked.
-    fn session<R>(&self, deadline: Deadline, work: impl FnOnce(&Session<'_>) -> R) -> Result<R, NoSeat> {
+    pub(super) fn session<R>(&self, deadline: Deadline, work: impl FnOnce(&Session<'_>) -> R) -> Result<R, NoSeat> {
         let peers = || self.peers();
         let session = self.raw().session(deadline, &peers)?;
         Ok(work(&session))
@@ -204,6 +206,9 @@ impl Seat {
             seats.session(deadline, |session| {
                 let now = State(self.state.load(Ordering::Relaxed));
                 if !is_current_process(now.process()) {
+                    #[cfg(feature = "process")]
+                    let at = inheritance::join(seats, session, now.role())?;
+                    #[cfg(not(feature = "process"))]
                     let at = session.join(now.role())?;
                     let joined = State::new(session.owner(), at, now.role());
                     self.state.store(joined.0, Ordering::Relaxed);
@@ -277,18 +282,20 @@ impl Seat {
         State(self.state.load(Ordering::Relaxed)).is_void()
     }
 
-    /// Gives the share up; tells whether sleepers had better look. It waits for nobody.
+    /// Gives the share up; tells whether sleepers had better look.
     pub(super) fn leave(&self, seats: &Seats) -> bool {
         let state = State(self.state.fetch_or(VOID, Ordering::Relaxed));
-        if state.is_void() || !is_current_process(state.process()) {
+        if state.is_void() {
             return false;
         }
         #[cfg(feature = "process")]
-        if let (Some(child), false) = (OwnerId::in_word(HEIR.get()), self.sole) {
-            // Not where somebody holds the lock for long: then the child is known when it uses the handle.
-            let _ = seats.session(Deadline::Now, |session| session.leave_to(child));
+        if !self.sole {
+            inheritance::leave_to_heir(seats);
+            if !is_current_process(state.process()) {
+                return inheritance::give_up(seats);
+            }
         }
-        seats.raw().leave(state.at(), state.role())
+        is_current_process(state.process()) && seats.raw().leave(state.at(), state.role())
     }
 
     /// Sets a seat aside for a child that is passed this handle, and says what it must be told. A sole role goes with it.
@@ -357,25 +364,6 @@ impl Seat {
             awaited: self.awaited(),
         })
     }
-}
-
-#[cfg(feature = "process")]
-std::thread_local! {
-    /// The child that has copies of the handles this thread is dropping; 0 if there is none.
-    static HEIR: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
-}
-
-/// Drops what a child has a copy of: the child takes part in its queues from now on, though it has yet to use them.
-#[cfg(feature = "process")]
-pub(crate) fn leave_to_child<T>(child: OwnerId, inheritance: T) {
-    struct Restore(u64);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            HEIR.set(self.0);
-        }
-    }
-    let _restore = Restore(HEIR.replace(child.word()));
-    drop(inheritance);
 }
 
 /// The first of all to join waits for whoever is yet to come; others have had company.

@@ -10,8 +10,8 @@ use super::spawn::{self as launch, describe, failure, proc_failure};
 use super::transfer::Luggage;
 use super::{call, current, orphans, server, watch};
 use crate::error::{Error, ErrorKind, Result};
-use crate::messages::leave_to_child;
-use crate::primitive::liveness::child_id;
+use crate::messages::{Notes, inherit, leave_to_child};
+use crate::primitive::liveness::copy_id;
 use crate::primitive::{crash_point, loans::loans};
 use crate::sys::{clock, fork, spawn};
 use serde::Serialize;
@@ -144,12 +144,13 @@ pub(super) fn run<R: Serialize>(plan: Plan, closure: impl FnOnce() -> R) -> Resu
     let quiet = Quiet::begin()?;
     let parent = plan.parent()?;
     let mailbox = Mailbox::post(&[], &[]).map_err(|error| failure("making the mailbox", error))?;
+    let notes: Notes = Arc::new(fork::CommonWords::new().map_err(|error| failure("mapping a page", error))?);
     crash_point!("start.posted");
     match quiet.copy().map_err(|error| failure("fork", error))? {
         Some(pid) => {
             // It has ended, or is there by its own right.
-            match child_id(pid) {
-                Some(child) => leave_to_child(child, closure),
+            match copy_id(pid) {
+                Some(child) => leave_to_child(child, notes, closure),
                 None => drop(closure),
             }
             plan.started(pid, mailbox, &mut Luggage::default())
@@ -157,6 +158,7 @@ pub(super) fn run<R: Serialize>(plan: Plan, closure: impl FnOnce() -> R) -> Resu
         None => {
             let _end = NoReturn;
             crash_point!("start.born");
+            inherit(notes);
             let begun = mailbox
                 .begin()
                 .map_err(|error| failure("telling the parent", error))
