@@ -308,7 +308,12 @@ impl Seat {
         let issued = seats.session(Deadline::after(PATIENCE), |session| self.issue(seats, session));
         let passed = issued.and_then(|passed| passed).map_err(|cause| {
             let error = match cause {
-                NoSeat::Taken(_) => Error::new(ErrorKind::Closed, "it was passed to a child before"),
+                NoSeat::Taken(_) if self.is_void() => Error::new(ErrorKind::Closed, "it was passed to a child before"),
+                NoSeat::Taken(pid) => {
+                    let message =
+                        format!("it is the end of process {pid}, of which this one is a copy: pass it as an argument");
+                    Error::new(ErrorKind::Closed, message)
+                }
                 cause => no_seat(cause, "peer"),
             };
             error.in_segment(seats.handle.segment().label())
@@ -344,7 +349,8 @@ impl Seat {
 
     fn issue(&self, seats: &Seats, session: &Session<'_>) -> Result<PassedSeat, NoSeat> {
         let state = State(self.state.load(Ordering::Relaxed));
-        if state.is_void() || !is_current_process(state.process()) {
+        // An end goes with its seat; any number may have the role of a queue's handle, which a copy of its process passes on too.
+        if state.is_void() || self.sole && !is_current_process(state.process()) {
             return Err(NoSeat::Taken(state.process().pid()));
         }
         let (role, instead_of) = if self.sole {

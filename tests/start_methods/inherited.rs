@@ -1,6 +1,6 @@
 //! Queue handles that a copy of a process has from its parent, and who is taken for a peer because of them.
 
-use super::alone;
+use super::{alone, by};
 use crate::common::Flag;
 use procshare::{Process, RecvError, SendError, SharedQueue};
 use std::mem::forget;
@@ -141,6 +141,24 @@ fn a_copy_takes_no_more_places_than_one() {
             assert_eq!(child.unwrap().join(), Ok(true), "{handles}");
             assert_eq!(queue.iter().count(), handles);
         }
+    });
+}
+
+#[procshare::test]
+fn a_copy_passes_on_a_handle_it_has_not_used() {
+    alone(|| {
+        let queue = SharedQueue::<u32>::new(4).unwrap();
+        let theirs = queue.clone();
+        let child = Process::fork(move || {
+            let put = |queue: SharedQueue<u32>| queue.put(1).is_ok();
+            by("spawn")
+                .spawn(put, (theirs,))
+                .map(|child| child.join().unwrap())
+                .is_ok()
+        });
+        assert_eq!(child.unwrap().join(), Ok(true));
+        assert_eq!(queue.get(), Ok(1));
+        assert_eq!(queue.get_timeout(LATE), Err(RecvError::Disconnected));
     });
 }
 
