@@ -246,9 +246,11 @@ impl Seat {
         let (joined, came) = (raw.joined(), raw.came(role));
         let awaited = self.awaited[usize::from(role == Role::Consumer)].load(Ordering::Relaxed);
         let state = State(self.state.load(Ordering::Relaxed));
-        // While a thread has this handle turn, nobody can tell as what it is counted, and for another it is no verdict.
+        // While a thread has this handle turn, nobody can tell as what it is counted, and for another it is no verdict. Nor if
+        // it has turned during the look. Relaxed, twice: whoever has seen the count of a turn sees its mark.
         state.0 & TURNING != 0
             || raw.has(role, state.role(), &|| seats.peers())
+            || self.state.load(Ordering::Relaxed) != state.0
             || may_come && joined == self.baseline.load(Ordering::Relaxed)
             || awaited != 0 && came.wrapping_add(1) == awaited
     }
