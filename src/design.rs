@@ -210,17 +210,20 @@
 //! |---|---|
 //! | `drop`, `clone`, `Debug`, `get` of a value, counter or atomic, `len`, `stats`, `objects`, `clean` | waits for nobody |
 //! | `try_…`, `…_timeout`, `…_deadline`, a map `with_timeout` or `without_waiting` | keeps the caller's limit |
+//! | closing a queue | 20 ms for each of its sides, if it is putting or getting |
 //! | a lock, a put or get that must wait, a map's other calls, `join`, without a limit | wait until it goes on, or dies |
 //! | placing an object, `unlink` | 10 s, then `Busy`, if it holds the directory; what is there is opened at once |
 //! | opening a name | 2 s, then `Busy`, if it is removing the name, or resetting the file |
 //! | opening a queue, pipe or ring, passing a handle on | 10 s, then an error, if it is taking a seat |
+//! | the first call of a copy by `fork` on a queue's handle | 10 s, then an error (`clone`: a panic), if it is taking a seat; a limit of its own is kept, `try_…` waits 20 ms and finds it full, or empty |
+//! | `drop` of such a handle, or of one that is left to a copy | 20 ms, if it is taking a seat |
 //! | the last `drop` | 250 ms, if it has the file open and is not in the attach table; then the name is its to remove |
 //! | a start by a fork server | a server stopped for 1 s is killed, and another asked |
 //! | jobs of a pool | run on the other workers, but for what it has in hand; `terminate` and `drop` kill it |
 //! | `kill`, `terminate` of a child | kills it; asks it to end once it goes on |
 //!
-//! Limits are of the wall: they pass while the caller itself is stopped. So whoever tries again and again asks for the time
-//! before an attempt, and believes the attempt that began too late.
+//! Limits are wall-clock time: they run on while the caller itself is stopped. So whoever tries again and again reads the clock
+//! before each attempt, and makes one last attempt after the limit.
 //!
 //! # Who takes part
 //!
@@ -237,12 +240,13 @@
 //! ever had a seat, the peers are yet to come, and it waits; but not without a limit at a queue alone in an anonymous
 //! segment, which nobody could find.
 //!
-//! Only who looks for a seat takes the seats' lock, with a limit of 10 s where the call has none of its own. Who leaves,
-//! is cloned, turns to a role, or hands a ticket over or takes it back, changes one word that is its own by
-//! a compare-exchange, so that nobody who was stopped holds up a drop. What is known of all seats, for those who do not look
-//! at each, is computed after each change and written by a compare-exchange as well (S5). Closing a queue takes no lock that
-//! somebody may hold: a word says that it is *closing*; `tail` says that it is *closed*, which whoever finds the queue
-//! empty writes there once nobody can be about to put.
+//! Only who looks for a seat takes the seats' lock, with a limit of 10 s where the call has none of its own, and who drops a
+//! handle that is inherited, or left to a copy (below), with a limit of 20 ms. Who leaves otherwise, is cloned, turns to a
+//! role, or hands a ticket over or takes it back, changes one word that is its own by a compare-exchange, so that nobody who was
+//! stopped holds up a drop. What is known of all seats, for those who do not look at each, is computed after each change and
+//! written by a compare-exchange as well (S5). Closing a queue waits 20 ms at most for the lock of each side: a word says that
+//! it is *closing*; `tail` says that it is *closed*, which whoever finds the queue empty writes there once nobody can be about to
+//! put.
 //!
 //! A handle among a child's arguments is a *ticket*: a seat that belongs to the spawner until the child has been
 //! started, then to the child, who makes it its own when it attaches. So at no time does the role seem to be gone, and

@@ -227,7 +227,8 @@ impl<T> SharedQueue<T> {
     /// Every put is refused from now on, those that wait included. Consumers get what is left, and then
     /// [`Closed`](crate::RecvError::Closed).
     ///
-    /// It waits for nobody, so an item that a peer, even a stopped one, is putting at this moment may still get in.
+    /// It waits for peers that are copying an item, 20 ms at most for each side. So an item that a stopped peer is putting may
+    /// still get in.
     ///
     /// # Examples
     ///

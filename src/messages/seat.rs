@@ -7,9 +7,9 @@ use super::travel::Parcel;
 use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers, is_current_process};
-#[cfg(feature = "messages")]
-use crate::raw::Stop;
 use crate::raw::{NoSeat, RawSeats, Role, Session, Ticket};
+#[cfg(feature = "messages")]
+use crate::raw::{Refused, Stop};
 use std::time::Duration;
 
 /// Where the seats of one queue, ring or direction lie.
@@ -203,7 +203,12 @@ impl Seat {
         }
         if !is_here {
             // A fork child inherited the handle; the seat is its parent's. Another of its threads may have found out first.
-            seats.session(deadline, |session| {
+            let limit = if deadline == Deadline::Never {
+                Deadline::after(PATIENCE)
+            } else {
+                deadline
+            };
+            let joined = seats.session(limit, |session| {
                 let now = State(self.state.load(Ordering::Relaxed));
                 if !is_current_process(now.process()) {
                     #[cfg(feature = "process")]
@@ -213,8 +218,12 @@ impl Seat {
                     let joined = State::new(session.owner(), at, now.role());
                     self.state.store(joined.0, Ordering::Relaxed);
                 }
-                Ok::<_, NoSeat>(())
-            })??;
+                Ok(())
+            });
+            joined.and_then(|joined| joined).map_err(|cause| match cause {
+                NoSeat::Lock(Refused::TimedOut) if limit != deadline => Stop::Busy,
+                cause => cause.into(),
+            })?;
         }
         Ok(state.0 & role as u64 == 0)
     }
