@@ -141,8 +141,9 @@ impl<R: Returned> Process<R> {
     /// is done twice. Of this process's other values none is dropped in the child; when the closure has returned or
     /// panicked, the child writes out what [`print!`] has kept back and leaves at once.
     ///
-    /// Handles of shared objects may be captured. A named segment that the child has from its parent keeps its name while
-    /// either uses it; if the child outlives all others, the name goes with the next `create` or
+    /// Handles of shared objects may be captured, but not the ends of a pipe or ring: those go to a child as arguments, by
+    /// [`StartMethod::Fork`](crate::process::StartMethod::Fork). A named segment that the child has from its parent keeps its
+    /// name while either uses it; if the child outlives all others, the name goes with the next `create` or
     /// [`clean`](fn@crate::clean).
     ///
     /// # Errors
