@@ -238,7 +238,7 @@
 //! has done, since nothing shows whether another thread has a reference to it. The kernel is asked as for a lock's
 //! owner, once in 10 ms for each side of a queue. Seats of the dead are freed by whoever finds them. If nobody else has
 //! ever had a seat, the peers are yet to come, and it waits; but not without a limit at a queue alone in an anonymous
-//! segment, which nobody could find.
+//! segment, which nobody could find, unless a copy of this process by `Fork` lives that maps it: that has all its handles.
 //!
 //! Only who looks for a seat takes the seats' lock, with a limit of 10 s where the call has none of its own, and who drops a
 //! handle that is inherited, or left to a copy (below), with a limit of 20 ms. Who leaves otherwise, is cloned, turns to a

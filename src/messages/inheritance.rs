@@ -25,6 +25,32 @@ std::thread_local! {
 /// The process that is a copy, and its notes. A copy of that has none.
 static OWN: Mutex<Option<(OwnerId, Notes)>> = Mutex::new(None);
 
+/// Copies that this process has made of itself, some of which have ended.
+static COPIES: Mutex<Vec<OwnerId>> = Mutex::new(Vec::new());
+
+/// This process has been copied: all its handles are in the copy, also those nobody drops here.
+pub(crate) fn copied_to(copy: OwnerId) {
+    COPIES.lock().push(copy);
+}
+
+/// This process is a copy, and has made none.
+pub(crate) fn forget_copies() {
+    COPIES.lock().clear();
+}
+
+/// Whether a copy of this process that lives has the segment of these seats.
+pub(super) fn is_in_a_copy(seats: &Seats) -> bool {
+    let peers = seats.peers();
+    // A copy made behind this crate's back, where the lock may be held for ever, has joined what it waits at.
+    let Some(mut copies) = COPIES.try_lock() else {
+        return true;
+    };
+    while copies.last().is_some_and(|copy| peers.has_left(*copy, false)) {
+        copies.pop();
+    }
+    copies.iter().any(|copy| !peers.has_left(*copy, true))
+}
+
 /// Drops what a child has a copy of: the child takes part in its queues from now on, though it has yet to use them.
 pub(crate) fn leave_to_child<T>(child: OwnerId, notes: Notes, inheritance: T) {
     struct Restore(Option<(OwnerId, Notes)>);

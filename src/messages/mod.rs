@@ -53,7 +53,7 @@ pub use {
 };
 #[cfg(feature = "process")]
 pub(crate) use {
-    inheritance::{Notes, inherit, leave_to_child},
+    inheritance::{Notes, copied_to, forget_copies, inherit, leave_to_child},
     seat::Reservation,
     travel::{Parcel, Share, Travel},
 };

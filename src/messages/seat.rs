@@ -51,10 +51,14 @@ impl Seats {
         Ok(work(&session))
     }
 
-    /// Whether nobody can find the object but by a handle of it.
+    /// Whether nobody can find the object but by a handle of it, and there is no copy of this process, which has all of them.
     #[cfg(feature = "messages")]
     pub(super) fn are_private(&self) -> bool {
-        self.handle.segment().path().is_none() && self.handle.name().is_empty()
+        #[cfg(feature = "process")]
+        let is_in_a_copy = || inheritance::is_in_a_copy(self);
+        #[cfg(not(feature = "process"))]
+        let is_in_a_copy = || false;
+        self.handle.segment().path().is_none() && self.handle.name().is_empty() && !is_in_a_copy()
     }
 
     pub(super) fn peers(&self) -> Peers {

@@ -10,9 +10,9 @@ use super::spawn::{self as launch, describe, failure, proc_failure};
 use super::transfer::Luggage;
 use super::{call, current, orphans, server, watch};
 use crate::error::{Error, ErrorKind, Result};
-use crate::messages::{Notes, inherit, leave_to_child};
+use crate::messages::{Notes, copied_to, forget_copies, inherit, leave_to_child};
 use crate::primitive::liveness::copy_id;
-use crate::primitive::{crash_point, loans::loans};
+use crate::primitive::{OwnerId, crash_point, loans::loans};
 use crate::sys::{clock, fork, spawn};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -75,22 +75,26 @@ impl Quiet {
         Ok(quiet)
     }
 
-    /// Copies this process; `None` in the copy, in which this crate knows of no children, and no signal is blocked.
-    pub(super) fn copy(self) -> io::Result<Option<u32>> {
+    /// Copies this process, and tells the copy's number, and who it is if it has not ended; `None` in the copy, in which this
+    /// crate knows of no children, and no signal is blocked.
+    pub(super) fn copy(self) -> io::Result<Option<(u32, Option<OwnerId>)>> {
         // What stays in the buffer would be written by both.
         let _ = io::stdout().flush();
         // SAFETY: the calling thread is the only one: they were counted, and no other can start one meanwhile.
-        let pid = unsafe { fork::fork() }?;
-        if pid.is_none() {
+        let Some(pid) = unsafe { fork::fork() }? else {
             mem::forget(self);
+            forget_copies();
             child::forget();
             orphans::forget();
             watch::forget();
             pause::forget();
             server::forget();
             fork::unblock_signals();
-        }
-        Ok(pid)
+            return Ok(None);
+        };
+        let copy = copy_id(pid);
+        copy.into_iter().for_each(copied_to);
+        Ok(Some((pid, copy)))
     }
 }
 
@@ -129,7 +133,7 @@ pub(super) fn start(plan: Plan, mut cargo: Cargo) -> Result<Arc<Core>> {
     errand.environment = Some(plan.environment.clone());
     let mailbox = launch::post(&errand, &cargo.bytes)?;
     match quiet.copy().map_err(|error| failure("fork", error))? {
-        Some(pid) => plan.started(pid, mailbox, &mut cargo.luggage),
+        Some((pid, _)) => plan.started(pid, mailbox, &mut cargo.luggage),
         None => {
             let _end = NoReturn;
             crash_point!("start.born");
@@ -147,9 +151,9 @@ pub(super) fn run<R: Serialize>(plan: Plan, closure: impl FnOnce() -> R) -> Resu
     let notes: Notes = Arc::new(fork::CommonWords::new().map_err(|error| failure("mapping a page", error))?);
     crash_point!("start.posted");
     match quiet.copy().map_err(|error| failure("fork", error))? {
-        Some(pid) => {
+        Some((pid, copy)) => {
             // It has ended, or is there by its own right.
-            match copy_id(pid) {
+            match copy {
                 Some(child) => leave_to_child(child, notes, closure),
                 None => drop(closure),
             }

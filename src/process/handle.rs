@@ -142,9 +142,10 @@ impl<R: Returned> Process<R> {
     /// panicked, the child writes out what [`print!`] has kept back and leaves at once.
     ///
     /// Handles of shared objects may be captured, but not the ends of a pipe or ring: those go to a child as arguments, by
-    /// [`StartMethod::Fork`](crate::process::StartMethod::Fork). A named segment that the child has from its parent keeps its
-    /// name while either uses it; if the child outlives all others, the name goes with the next `create` or
-    /// [`clean`](fn@crate::clean).
+    /// [`StartMethod::Fork`](crate::process::StartMethod::Fork). To its peers the child has the handles of a queue that the
+    /// closure captures, and from their first use those it reaches otherwise (see [`SharedQueue`](crate::SharedQueue)). A named
+    /// segment that the child has from its parent keeps its name while either uses it; if the child outlives all others, the name
+    /// goes with the next `create` or [`clean`](fn@crate::clean).
     ///
     /// # Errors
     ///

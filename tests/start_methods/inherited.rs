@@ -6,6 +6,7 @@ use procshare::{Process, RecvError, SendError, SharedQueue};
 use std::mem::forget;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Longer than it takes to find out that nobody is left.
@@ -160,6 +161,53 @@ fn a_copy_passes_on_a_handle_it_has_not_used() {
         assert_eq!(queue.get(), Ok(1));
         assert_eq!(queue.get_timeout(LATE), Err(RecvError::Disconnected));
     });
+}
+
+/// What no closure captures is in the copy as well, and nothing drops it here.
+#[procshare::test]
+fn a_copy_that_has_yet_to_use_a_static_is_waited_for() {
+    static QUEUE: OnceLock<SharedQueue<u32>> = OnceLock::new();
+    alone(|| {
+        let queue = QUEUE.get_or_init(|| SharedQueue::new(4).unwrap());
+        let child = Process::builder().daemon(true).fork(|| {
+            // By then the parent has looked for peers some times.
+            std::thread::sleep(A_WHILE);
+            QUEUE.get().unwrap().put(1).unwrap();
+        });
+        assert_eq!(queue.get(), Ok(1));
+        assert_eq!(queue.get(), Err(RecvError::Disconnected));
+        child.unwrap().join().unwrap();
+    });
+}
+
+#[procshare::test]
+fn a_copy_that_never_uses_what_is_shared_in_memory_is_not_waited_for() {
+    alone(|| {
+        // A copy made before the queue has none of it.
+        let go = Flag::new();
+        let wait = go.clone();
+        let before = Process::builder().daemon(true).fork(move || wait.wait_for(1)).unwrap();
+        let queue = Arc::new(SharedQueue::<u32>::new(4).unwrap());
+        assert_eq!(queue.get(), Err(RecvError::Disconnected));
+        let theirs = queue.clone();
+        let child = Process::builder().daemon(true).fork(move || {
+            let _unused = theirs;
+            std::thread::sleep(A_WHILE);
+            kill_self();
+        });
+        let begun = Instant::now();
+        assert_eq!(queue.get(), Err(RecvError::Disconnected));
+        assert!(begun.elapsed() >= A_WHILE / 2);
+        drop(child);
+        go.raise();
+        before.join().unwrap();
+    });
+}
+
+fn kill_self() {
+    let own = std::process::id() as libc::pid_t;
+    // SAFETY: two numbers.
+    unsafe { libc::kill(own, libc::SIGKILL) };
 }
 
 /// What a copy inherited goes to its own copy.
