@@ -4,6 +4,7 @@
 //! only the two of them see, and with the seats locked.
 
 use super::seat::Seats;
+use crate::primitive::liveness::copy_id;
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, current_owner, is_current_process};
 use crate::raw::{NoSeat, RawSeats, Role, Session};
 use parking_lot::Mutex;
@@ -30,7 +31,11 @@ static COPIES: Mutex<Vec<OwnerId>> = Mutex::new(Vec::new());
 
 /// This process has been copied: all its handles are in the copy, also those nobody drops here.
 pub(crate) fn copied_to(copy: OwnerId) {
-    COPIES.lock().push(copy);
+    let mut copies = COPIES.lock();
+    if copies.len() == copies.capacity() {
+        copies.retain(|copy| copy_id(copy.pid()) == Some(*copy)); // Before more room is made for the living.
+    }
+    copies.push(copy);
 }
 
 /// This process is a copy, and has made none.
