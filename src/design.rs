@@ -124,7 +124,7 @@
 //! | Q1–Q7 | `raw/queue.rs` | one lock and one word for each side; whole before tail passes, copied before head does; nobody waits with a lock |
 //! | F1–F2 | `raw/trail.rs` | bytes outside the ring belong to a queued item or to the holder of the producers' lock; given back once head has passed |
 //! | N1–N3 | `raw/ring.rs` | each end stores its own word only |
-//! | S1–S6 | `raw/seats.rs` | taken under a lock, changed by their own process; freed by it or on proof; a role never is nowhere while it moves; the last to sum up has seen all |
+//! | S1–S6 | `raw/seats.rs`, `raw/inheritance.rs` | taken under a lock, changed by their own process; freed by it or on proof; a role never is nowhere while it moves; the last to sum up has seen all |
 //! | W1 | `raw/waiting.rs` | "nobody is left" is believed after one more look for what they left |
 //! | P1–P4 | `raw/map/mod.rs` | a shard's words are changed by its lock's holder only; blocks fill regions; entries are whole before a chain leads to them |
 //! | J1–J3 | `raw/map/journal.rs` | noted before it changes; undone backwards; freed memory is reused in a later change only |
@@ -210,17 +210,20 @@
 //! |---|---|
 //! | `drop`, `clone`, `Debug`, `get` of a value, counter or atomic, `len`, `stats`, `objects`, `clean` | waits for nobody |
 //! | `try_…`, `…_timeout`, `…_deadline`, a map `with_timeout` or `without_waiting` | keeps the caller's limit |
+//! | closing a queue | 20 ms for each of its sides, if it is putting or getting |
 //! | a lock, a put or get that must wait, a map's other calls, `join`, without a limit | wait until it goes on, or dies |
 //! | placing an object, `unlink` | 10 s, then `Busy`, if it holds the directory; what is there is opened at once |
 //! | opening a name | 2 s, then `Busy`, if it is removing the name, or resetting the file |
 //! | opening a queue, pipe or ring, passing a handle on | 10 s, then an error, if it is taking a seat |
+//! | the first call of a copy by `fork` on a queue's handle | 10 s, then an error (`clone`: a panic), if it is taking a seat; a limit of its own is kept, `try_…` waits 20 ms and finds it full, or empty |
+//! | `drop` of such a handle, or of one that is left to a copy | 20 ms, if it is taking a seat |
 //! | the last `drop` | 250 ms, if it has the file open and is not in the attach table; then the name is its to remove |
 //! | a start by a fork server | a server stopped for 1 s is killed, and another asked |
 //! | jobs of a pool | run on the other workers, but for what it has in hand; `terminate` and `drop` kill it |
 //! | `kill`, `terminate` of a child | kills it; asks it to end once it goes on |
 //!
-//! Limits are of the wall: they pass while the caller itself is stopped. So whoever tries again and again asks for the time
-//! before an attempt, and believes the attempt that began too late.
+//! Limits are wall-clock time: they run on while the caller itself is stopped. So whoever tries again and again reads the clock
+//! before each attempt, and makes one last attempt after the limit.
 //!
 //! # Who takes part
 //!
@@ -235,14 +238,15 @@
 //! has done, since nothing shows whether another thread has a reference to it. The kernel is asked as for a lock's
 //! owner, once in 10 ms for each side of a queue. Seats of the dead are freed by whoever finds them. If nobody else has
 //! ever had a seat, the peers are yet to come, and it waits; but not without a limit at a queue alone in an anonymous
-//! segment, which nobody could find.
+//! segment, which nobody could find, unless a copy of this process by `Fork` lives that maps it: that has all its handles.
 //!
-//! Only who looks for a seat takes the seats' lock, with a limit of 10 s where the call has none of its own. Who leaves,
-//! is cloned, turns to a role, or hands a ticket over or takes it back, changes one word that is its own by
-//! a compare-exchange, so that nobody who was stopped holds up a drop. What is known of all seats, for those who do not look
-//! at each, is computed after each change and written by a compare-exchange as well (S5). Closing a queue takes no lock that
-//! somebody may hold: a word says that it is *closing*; `tail` says that it is *closed*, which whoever finds the queue
-//! empty writes there once nobody can be about to put.
+//! Only who looks for a seat takes the seats' lock, with a limit of 10 s where the call has none of its own, and who drops a
+//! handle that is inherited, or left to a copy (below), with a limit of 20 ms. Who leaves otherwise, is cloned, turns to a
+//! role, or hands a ticket over or takes it back, changes one word that is its own by a compare-exchange, so that nobody who was
+//! stopped holds up a drop. What is known of all seats, for those who do not look at each, is computed after each change and
+//! written by a compare-exchange as well (S5). Closing a queue waits 20 ms at most for the lock of each side: a word says that
+//! it is *closing*; `tail` says that it is *closed*, which whoever finds the queue empty writes there once nobody can be about to
+//! put.
 //!
 //! A handle among a child's arguments is a *ticket*: a seat that belongs to the spawner until the child has been
 //! started, then to the child, who makes it its own when it attaches. So at no time does the role seem to be gone, and
@@ -251,8 +255,10 @@
 //! A spawner killed between starting its child and handing the ticket over takes the ticket with it: until the child
 //! attaches, a matter of a millisecond, it is not known to be coming.
 //!
-//! A child by `Fork` has copies of the handles its closure holds. As the parent drops its own, it leaves each to the child by
-//! a ticket, which the child gives up when it takes a seat, or waits; so it is not taken for gone before it has begun.
+//! A child by `Fork` has copies of the handles its closure holds. As the parent drops its own, it leaves each to the child: it
+//! is counted in a seat beside the child's own, its *inheritance*, until the child uses or drops it. So the child is not
+//! taken for gone before it has begun. What the child has used or dropped before it was left, it notes in a page that it has in
+//! common with its parent alone, which then leaves nothing (`raw/inheritance.rs`).
 //!
 //! # Items of any size
 //!
@@ -387,7 +393,7 @@
 //! | `queue.close.stored` | nothing, or one side's lock | closed; sleepers look when their slice ends |
 //! | `ring.used` | a slot written, or read | it was not delivered, or is still there |
 //! | `ring.advanced` | nothing; a wake-up not sent | it was delivered, or is gone |
-//! | `seat.counted`, `seat.taken`, `seat.turned`, `seat.redeemed` | counts of a seat that is its own or free, mostly the seats' lock | nobody: its seats are freed |
+//! | `seat.counted`, `seat.taken`, `seat.turned`, `seat.redeemed` | counts of a seat that is its own, its copy's or free, mostly the seats' lock | nobody: its seats are freed |
 //! | `seat.freed` | nothing, or the seats' lock; what is known of all seats is out of date | it has left; whoever waits finds that out |
 //! | `seat.ticket` | the seats' lock, a ticket in its own name | nobody: ticket and seat are freed |
 //! | `map.noted`, `map.changed` | a shard's lock, words half changed | the map as it was; the words are put back |
@@ -503,6 +509,8 @@
 //!   its owner's `create` or `clean` does.
 //! - A child forked inside the closure of a map's `update` has not got the lock, and its changes are refused.
 //! - `clear`, `retain` and `extend` of a map are as many steps as there are entries: whoever dies inside has taken some.
+//! - A copy by `Fork` of a queue's handle that the copy drops unused while somebody has been stopped taking a seat counts until
+//!   the copy ends, or calls `exec`.
 //! - Items of a queue that a consumer has taken die with it: there is no acknowledgement.
 //! - An `exec` of a process that holds a seat is noticed when somebody has waited for it for about a tenth of a second,
 //!   or a few times that.

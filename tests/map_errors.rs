@@ -84,7 +84,7 @@ fn a_map_that_is_full_says_how_much_is_free() {
     assert_eq!(map.insert(&128, &128), Err(full.clone()));
     assert_eq!(
         full.to_string(),
-        "an entry of 32 bytes does not fit: 0 bytes are free for it"
+        "an entry of 32 bytes does not fit: there are 0 bytes for it"
     );
     // What takes no more room than before does fit.
     assert_eq!(map.insert(&1, &2), Ok(Some(1)));

@@ -97,6 +97,7 @@ fn errors_become_the_crates_own() {
         (SendError::OutOfMemory(()), ErrorKind::OutOfMemory),
         (SendError::Io(()), ErrorKind::Io),
         (SendError::TooManyProcesses(()), ErrorKind::Full),
+        (SendError::Busy(()), ErrorKind::Busy),
     ];
     for (error, expected) in sending {
         let words = error.to_string();
@@ -112,6 +113,8 @@ fn errors_become_the_crates_own() {
         (RecvError::OutOfMemory, ErrorKind::OutOfMemory),
         (RecvError::Io, ErrorKind::Io),
         (RecvError::Corrupt, ErrorKind::Corrupt),
+        (RecvError::TooManyProcesses, ErrorKind::Full),
+        (RecvError::Busy, ErrorKind::Busy),
     ];
     for (error, expected) in receiving {
         assert_eq!(kind(error.into()), expected);

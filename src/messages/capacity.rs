@@ -25,7 +25,7 @@ const MOST_ITEMS: u64 = 1 << 30;
 /// from 4 KiB to 4 GiB.
 ///
 /// A queue on a disk is always bounded in bytes, by what creating it takes; so is one whose creator has a limit on file sizes
-/// (`ulimit -f`). In the machine's shared-memory folder, a queue bounded in items alone looks terabytes long; `du` shows what
+/// (`ulimit -f`), and one where no memory can be given back: on ramfs or huge pages, or in a sandbox that refuses it. In the machine's shared-memory folder, a queue bounded in items alone looks terabytes long; `du` shows what
 /// it really takes.
 ///
 /// # Examples

@@ -8,6 +8,8 @@ use std::fmt;
 const TOO_MANY: &str = "too many processes take part: 1024 may, unless `QueueBuilder::max_processes` set another number when \
      the queue was made; make it with a larger one";
 
+const BUSY: &str = "a peer that is taking a place has been stopped for too long: let it go on, or end it";
+
 /// Tells why an item was not sent, and gives it back.
 ///
 /// # Examples
@@ -31,7 +33,7 @@ pub enum SendError<T> {
     Full(T),
     /// There was no room until the time limit passed.
     TimedOut(T),
-    /// It was closed, or this end was passed to a child.
+    /// It was closed, or this end was passed to a child, or is that of the process this one is a copy of.
     Closed(T),
     /// Nobody else is left who could receive it. Threads that share one handle count as one: give each a clone.
     Disconnected(T),
@@ -63,6 +65,8 @@ pub enum SendError<T> {
     ForeignNamespace(T),
     /// The most processes allowed take part already: 1024, or the number given to `QueueBuilder::max_processes`.
     TooManyProcesses(T),
+    /// A peer that was stopped while taking a place kept the first call of a fork child waiting for 10 seconds.
+    Busy(T),
 }
 
 /// Tells why no item was received.
@@ -86,7 +90,8 @@ pub enum RecvError {
     Empty,
     /// Nothing was there until the time limit passed.
     TimedOut,
-    /// It was closed and nothing is left in it, or this end was passed to a child.
+    /// It was closed and nothing is left in it; or this end was passed to a child, or is that of the process this one is a copy
+    /// of.
     Closed,
     /// Nobody else is left who could send, and everything they sent was received.
     Disconnected,
@@ -104,6 +109,8 @@ pub enum RecvError {
     ForeignNamespace,
     /// The most processes allowed take part already: 1024, or the number given to `QueueBuilder::max_processes`.
     TooManyProcesses,
+    /// A peer that was stopped while taking a place kept the first call of a fork child waiting for 10 seconds.
+    Busy,
 }
 
 impl<T> SendError<T> {
@@ -119,6 +126,7 @@ impl<T> SendError<T> {
             Stop::Lock(Refused::Foreign) => SendError::ForeignNamespace(item),
             Stop::Lock(_) => SendError::WouldDeadlock(item),
             Stop::NoSeat => SendError::TooManyProcesses(item),
+            Stop::Busy => SendError::Busy(item),
         }
     }
 
@@ -146,7 +154,8 @@ impl<T> SendError<T> {
             | SendError::Corrupt(item)
             | SendError::WouldDeadlock(item)
             | SendError::ForeignNamespace(item)
-            | SendError::TooManyProcesses(item) => item,
+            | SendError::TooManyProcesses(item)
+            | SendError::Busy(item) => item,
         }
     }
 
@@ -164,6 +173,7 @@ impl<T> SendError<T> {
             SendError::WouldDeadlock(_) => ErrorKind::WouldDeadlock,
             SendError::ForeignNamespace(_) => ErrorKind::ForeignNamespace,
             SendError::TooManyProcesses(_) => ErrorKind::Full,
+            SendError::Busy(_) => ErrorKind::Busy,
         }
     }
 
@@ -182,6 +192,7 @@ impl<T> SendError<T> {
             SendError::WouldDeadlock(_) => "WouldDeadlock",
             SendError::ForeignNamespace(_) => "ForeignNamespace",
             SendError::TooManyProcesses(_) => "TooManyProcesses",
+            SendError::Busy(_) => "Busy",
         }
     }
 }
@@ -205,6 +216,7 @@ impl<T> fmt::Display for SendError<T> {
             SendError::WouldDeadlock(_) => "the calling thread holds the lock already",
             SendError::ForeignNamespace(_) => "this process was moved to another PID or time namespace",
             SendError::TooManyProcesses(_) => TOO_MANY,
+            SendError::Busy(_) => BUSY,
         })
     }
 }
@@ -251,6 +263,7 @@ impl RecvError {
             RecvError::WouldDeadlock => ErrorKind::WouldDeadlock,
             RecvError::ForeignNamespace => ErrorKind::ForeignNamespace,
             RecvError::TooManyProcesses => ErrorKind::Full,
+            RecvError::Busy => ErrorKind::Busy,
         }
     }
 }
@@ -268,6 +281,7 @@ impl From<Stop> for RecvError {
             Stop::Lock(Refused::Foreign) => RecvError::ForeignNamespace,
             Stop::Lock(_) => RecvError::WouldDeadlock,
             Stop::NoSeat => RecvError::TooManyProcesses,
+            Stop::Busy => RecvError::Busy,
         }
     }
 }
@@ -289,6 +303,7 @@ impl fmt::Display for RecvError {
             RecvError::WouldDeadlock => "the calling thread holds the lock already",
             RecvError::ForeignNamespace => "this process was moved to another PID or time namespace",
             RecvError::TooManyProcesses => TOO_MANY,
+            RecvError::Busy => BUSY,
         })
     }
 }
@@ -319,9 +334,7 @@ pub(super) fn no_seat(cause: NoSeat, what: &str) -> Error {
             ErrorKind::ForeignNamespace,
             "this process was moved to another PID or time namespace",
         ),
-        NoSeat::Lock(Refused::WouldBlock | Refused::TimedOut) => {
-            Error::new(ErrorKind::Busy, "somebody has held the list of its users for too long")
-        }
+        NoSeat::Lock(Refused::WouldBlock | Refused::TimedOut) => Error::new(ErrorKind::Busy, BUSY),
         NoSeat::Lock(_) => Error::new(ErrorKind::WouldDeadlock, "the calling thread holds the lock already"),
     }
 }

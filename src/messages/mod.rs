@@ -16,6 +16,8 @@ mod consumer;
 mod error;
 #[cfg(feature = "messages")]
 mod getting;
+#[cfg(feature = "process")]
+mod inheritance;
 #[cfg(feature = "messages")]
 mod outside;
 #[cfg(feature = "messages")]
@@ -51,6 +53,7 @@ pub use {
 };
 #[cfg(feature = "process")]
 pub(crate) use {
-    seat::{Reservation, leave_to_child},
+    inheritance::{Notes, copied_to, forget_copies, inherit, leave_to_child},
+    seat::Reservation,
     travel::{Parcel, Share, Travel},
 };

@@ -40,7 +40,9 @@ use std::time::{Duration, Instant};
 /// count as that one handle, so give each thread a clone.
 ///
 /// If nobody else has ever held a handle, calls wait for the first peer to arrive. The exception is a call without a time
-/// limit on a queue made by [`new`](Self::new), which has no name and so cannot be found: it fails at once.
+/// limit on a queue made by [`new`](Self::new), which has no name and so cannot be found: it fails at once, unless
+/// `Process::fork` has made a copy of this process that still runs. A handle that a forked child reaches through a `static` or
+/// an `Arc`, or that it has by a `fork` of your own, is known to the others only once it has been used there.
 /// [`wait_for_peers`](Self::wait_for_peers) makes calls on any queue wait for peers to arrive. A parent that wants its
 /// workers to wait for later work keeps a handle that it has not used; a pool is such a handle for those of its jobs
 /// that have yet to begin, or may be begun anew. At most 1024 processes take part at a time, unless
@@ -228,7 +230,8 @@ impl<T> SharedQueue<T> {
     /// Every put is refused from now on, those that wait included. Consumers get what is left, and then
     /// [`Closed`](crate::RecvError::Closed).
     ///
-    /// It waits for nobody, so an item that a peer, even a stopped one, is putting at this moment may still get in.
+    /// It waits for peers that are copying an item, 20 ms at most for each side. So an item that a stopped peer is putting may
+    /// still get in.
     ///
     /// # Examples
     ///

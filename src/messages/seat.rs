@@ -1,13 +1,15 @@
 //! A handle's share in its process's seat: what it may do, and its end.
 
 use super::error::no_seat;
+#[cfg(feature = "process")]
+use super::inheritance;
 use super::travel::Parcel;
 use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers, is_current_process};
-#[cfg(feature = "messages")]
-use crate::raw::Stop;
 use crate::raw::{NoSeat, RawSeats, Role, Session, Ticket};
+#[cfg(feature = "messages")]
+use crate::raw::{Refused, Stop};
 use std::time::Duration;
 
 /// Where the seats of one queue, ring or direction lie.
@@ -43,16 +45,20 @@ impl Seats {
     }
 
     /// Does `work` while the seats are locked.
-    fn session<R>(&self, deadline: Deadline, work: impl FnOnce(&Session<'_>) -> R) -> Result<R, NoSeat> {
+    pub(super) fn session<R>(&self, deadline: Deadline, work: impl FnOnce(&Session<'_>) -> R) -> Result<R, NoSeat> {
         let peers = || self.peers();
         let session = self.raw().session(deadline, &peers)?;
         Ok(work(&session))
     }
 
-    /// Whether nobody can find the object but by a handle of it.
+    /// Whether nobody can find the object but by a handle of it, and there is no copy of this process, which has all of them.
     #[cfg(feature = "messages")]
     pub(super) fn are_private(&self) -> bool {
-        self.handle.segment().path().is_none() && self.handle.name().is_empty()
+        #[cfg(feature = "process")]
+        let is_in_a_copy = || inheritance::is_in_a_copy(self);
+        #[cfg(not(feature = "process"))]
+        let is_in_a_copy = || false;
+        self.handle.segment().path().is_none() && self.handle.name().is_empty() && !is_in_a_copy()
     }
 
     pub(super) fn peers(&self) -> Peers {
@@ -201,15 +207,27 @@ impl Seat {
         }
         if !is_here {
             // A fork child inherited the handle; the seat is its parent's. Another of its threads may have found out first.
-            seats.session(deadline, |session| {
+            let limit = if deadline == Deadline::Never {
+                Deadline::after(PATIENCE)
+            } else {
+                deadline
+            };
+            let joined = seats.session(limit, |session| {
                 let now = State(self.state.load(Ordering::Relaxed));
                 if !is_current_process(now.process()) {
+                    #[cfg(feature = "process")]
+                    let at = inheritance::join(seats, session, now.role())?;
+                    #[cfg(not(feature = "process"))]
                     let at = session.join(now.role())?;
                     let joined = State::new(session.owner(), at, now.role());
                     self.state.store(joined.0, Ordering::Relaxed);
                 }
-                Ok::<_, NoSeat>(())
-            })??;
+                Ok(())
+            });
+            joined.and_then(|joined| joined).map_err(|cause| match cause {
+                NoSeat::Lock(Refused::TimedOut) if limit != deadline => Stop::Busy,
+                cause => cause.into(),
+            })?;
         }
         Ok(state.0 & role as u64 == 0)
     }
@@ -241,9 +259,11 @@ impl Seat {
         let (joined, came) = (raw.joined(), raw.came(role));
         let awaited = self.awaited[usize::from(role == Role::Consumer)].load(Ordering::Relaxed);
         let state = State(self.state.load(Ordering::Relaxed));
-        // While a thread has this handle turn, nobody can tell as what it is counted, and for another it is no verdict.
+        // While a thread has this handle turn, nobody can tell as what it is counted, and for another it is no verdict. Nor if
+        // it has turned during the look. Relaxed, twice: whoever has seen the count of a turn sees its mark.
         state.0 & TURNING != 0
             || raw.has(role, state.role(), &|| seats.peers())
+            || self.state.load(Ordering::Relaxed) != state.0
             || may_come && joined == self.baseline.load(Ordering::Relaxed)
             || awaited != 0 && came.wrapping_add(1) == awaited
     }
@@ -277,18 +297,20 @@ impl Seat {
         State(self.state.load(Ordering::Relaxed)).is_void()
     }
 
-    /// Gives the share up; tells whether sleepers had better look. It waits for nobody.
+    /// Gives the share up; tells whether sleepers had better look.
     pub(super) fn leave(&self, seats: &Seats) -> bool {
         let state = State(self.state.fetch_or(VOID, Ordering::Relaxed));
-        if state.is_void() || !is_current_process(state.process()) {
+        if state.is_void() {
             return false;
         }
         #[cfg(feature = "process")]
-        if let (Some(child), false) = (OwnerId::in_word(HEIR.get()), self.sole) {
-            // Not where somebody holds the lock for long: then the child is known when it uses the handle.
-            let _ = seats.session(Deadline::Now, |session| session.leave_to(child));
+        if !self.sole {
+            inheritance::leave_to_heir(seats);
+            if !is_current_process(state.process()) {
+                return inheritance::give_up(seats);
+            }
         }
-        seats.raw().leave(state.at(), state.role())
+        is_current_process(state.process()) && seats.raw().leave(state.at(), state.role())
     }
 
     /// Sets a seat aside for a child that is passed this handle, and says what it must be told. A sole role goes with it.
@@ -301,7 +323,12 @@ impl Seat {
         let issued = seats.session(Deadline::after(PATIENCE), |session| self.issue(seats, session));
         let passed = issued.and_then(|passed| passed).map_err(|cause| {
             let error = match cause {
-                NoSeat::Taken(_) => Error::new(ErrorKind::Closed, "it was passed to a child before"),
+                NoSeat::Taken(_) if self.is_void() => Error::new(ErrorKind::Closed, "it was passed to a child before"),
+                NoSeat::Taken(pid) => {
+                    let message =
+                        format!("it is the end of process {pid}, of which this one is a copy: pass it as an argument");
+                    Error::new(ErrorKind::Closed, message)
+                }
                 cause => no_seat(cause, "peer"),
             };
             error.in_segment(seats.handle.segment().label())
@@ -337,7 +364,8 @@ impl Seat {
 
     fn issue(&self, seats: &Seats, session: &Session<'_>) -> Result<PassedSeat, NoSeat> {
         let state = State(self.state.load(Ordering::Relaxed));
-        if state.is_void() || !is_current_process(state.process()) {
+        // An end goes with its seat; any number may have the role of a queue's handle, which a copy of its process passes on too.
+        if state.is_void() || self.sole && !is_current_process(state.process()) {
             return Err(NoSeat::Taken(state.process().pid()));
         }
         let (role, instead_of) = if self.sole {
@@ -357,25 +385,6 @@ impl Seat {
             awaited: self.awaited(),
         })
     }
-}
-
-#[cfg(feature = "process")]
-std::thread_local! {
-    /// The child that has copies of the handles this thread is dropping; 0 if there is none.
-    static HEIR: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
-}
-
-/// Drops what a child has a copy of: the child takes part in its queues from now on, though it has yet to use them.
-#[cfg(feature = "process")]
-pub(crate) fn leave_to_child<T>(child: OwnerId, inheritance: T) {
-    struct Restore(u64);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            HEIR.set(self.0);
-        }
-    }
-    let _restore = Restore(HEIR.replace(child.word()));
-    drop(inheritance);
 }
 
 /// The first of all to join waits for whoever is yet to come; others have had company.

@@ -151,6 +151,13 @@ pub(crate) fn child_id(pid: u32) -> Option<OwnerId> {
     }
 }
 
+/// The id of a copy of this process, made by `fork`, which runs the same image; `None` if it has ended.
+#[cfg(feature = "process")]
+pub(crate) fn copy_id(pid: u32) -> Option<OwnerId> {
+    let image = crate::sys::identity::image_nonce();
+    child_id(pid).map(|child| OwnerId::of_thread(0, image, child.process()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

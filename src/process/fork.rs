@@ -12,9 +12,9 @@ use super::spawn::{self as launch, describe, failure, proc_failure};
 use super::transfer::Luggage;
 use super::{call, current, orphans, server, watch};
 use crate::error::{Error, ErrorKind, Result};
-use crate::messages::leave_to_child;
-use crate::primitive::liveness::child_id;
-use crate::primitive::{crash_point, loans::loans};
+use crate::messages::{Notes, copied_to, forget_copies, inherit, leave_to_child};
+use crate::primitive::liveness::copy_id;
+use crate::primitive::{OwnerId, crash_point, loans::loans};
 use crate::sys::{clock, fork, spawn};
 use parking_lot::{Mutex, MutexGuard};
 use std::io::{self, Write};
@@ -92,22 +92,26 @@ impl Quiet {
         Ok(quiet)
     }
 
-    /// Copies this process; `None` in the copy, in which this crate knows of no children, and no signal is blocked.
-    pub(super) fn copy(self) -> io::Result<Option<u32>> {
+    /// Copies this process, and tells the copy's number, and who it is if it has not ended; `None` in the copy, in which this
+    /// crate knows of no children, and no signal is blocked.
+    pub(super) fn copy(self) -> io::Result<Option<(u32, Option<OwnerId>)>> {
         // What stays in the buffer would be written by both.
         let _ = io::stdout().flush();
         // SAFETY: the calling thread is the only one: they were counted, and no other can start one meanwhile.
-        let pid = unsafe { fork::fork() }?;
-        if pid.is_none() {
+        let Some(pid) = unsafe { fork::fork() }? else {
             mem::forget(self.paused);
+            forget_copies();
             child::forget();
             orphans::forget();
             watch::forget();
             pause::forget();
             server::forget();
             fork::unblock_signals();
-        }
-        Ok(pid)
+            return Ok(None);
+        };
+        let copy = copy_id(pid);
+        copy.into_iter().for_each(copied_to);
+        Ok(Some((pid, copy)))
     }
 }
 
@@ -146,7 +150,7 @@ pub(super) fn start(plan: Plan, mut cargo: Cargo) -> Result<Arc<Core>> {
     errand.environment = Some(plan.environment.clone());
     let mailbox = launch::post(&errand, &cargo.bytes)?;
     match quiet.copy().map_err(|error| failure("fork", error))? {
-        Some(pid) => plan.started(pid, mailbox, &mut cargo.luggage),
+        Some((pid, _)) => plan.started(pid, mailbox, &mut cargo.luggage),
         None => {
             let _end = NoReturn;
             crash_point!("start.born");
@@ -165,17 +169,16 @@ pub(super) fn run<R: Returned>(
     let quiet = Quiet::begin()?;
     let parent = plan.parent()?;
     let mailbox = Mailbox::post(&[], &[]).map_err(|error| failure("making the mailbox", error))?;
+    let notes: Notes = Arc::new(fork::CommonWords::new().map_err(|error| failure("mapping a page", error))?);
     crash_point!("start.posted");
     match quiet.copy().map_err(|error| failure("fork", error))? {
-        Some(pid) => {
-            // Asked before anybody can reap it.
-            let child = child_id(pid);
+        Some((pid, copy)) => {
             // Before destructors run: one that panics drops the handle, which is to be seen to as any other.
             let process = plan.started(pid, mailbox, &mut Luggage::default()).map(Process::new);
             process.iter().for_each(note);
-            match child {
-                Some(child) => leave_to_child(child, closure),
-                // It has ended.
+            // It has ended, or is there by its own right.
+            match copy {
+                Some(child) => leave_to_child(child, notes, closure),
                 None => drop(closure),
             }
             process
@@ -183,6 +186,7 @@ pub(super) fn run<R: Returned>(
         None => {
             let _end = NoReturn;
             crash_point!("start.born");
+            inherit(notes);
             let begun = mailbox
                 .begin()
                 .map_err(|error| failure("telling the parent", error))

@@ -141,9 +141,11 @@ impl<R: Returned> Process<R> {
     /// is done twice. Of this process's other values none is dropped in the child; when the closure has returned or
     /// panicked, the child writes out what [`print!`] has kept back and leaves at once.
     ///
-    /// Handles of shared objects may be captured. A named segment that the child has from its parent keeps its name while
-    /// either uses it; if the child outlives all others, the name goes with the next `create` or
-    /// [`clean`](fn@crate::clean).
+    /// Handles of shared objects may be captured, but not the ends of a pipe or ring: those go to a child as arguments, by
+    /// [`StartMethod::Fork`](crate::process::StartMethod::Fork). To its peers the child has the handles of a queue that the
+    /// closure captures, and from their first use those it reaches otherwise (see [`SharedQueue`](crate::SharedQueue)). A named
+    /// segment that the child has from its parent keeps its name while either uses it; if the child outlives all others, the name
+    /// goes with the next `create` or [`clean`](fn@crate::clean).
     ///
     /// # Errors
     ///

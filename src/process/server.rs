@@ -98,7 +98,7 @@ impl Server {
         let parent = spawn::open_self().map_err(|error| failure("naming this process", error))?;
         let mailbox = Mailbox::post(&[], &[]).map_err(|error| failure("making the mailbox", error))?;
         match quiet.copy().map_err(|error| failure("fork", error))? {
-            Some(pid) => Ok(Arc::new(Server::adopt(pid, own, mailbox)?)),
+            Some((pid, _)) => Ok(Arc::new(Server::adopt(pid, own, mailbox)?)),
             None => {
                 let _end = NoReturn;
                 drop((own, mailbox));

@@ -10,6 +10,7 @@
 #[cfg(any(feature = "process", procshare_loom))]
 pub(crate) mod board;
 mod doorbell;
+mod inheritance;
 mod latch;
 #[cfg(any(feature = "map", procshare_loom))]
 pub(crate) mod map;
@@ -37,9 +38,9 @@ pub(crate) use ring::{End, Place, RawRing};
 pub(crate) use seat::Role;
 #[cfg(all(feature = "messages", not(procshare_loom)))]
 pub(crate) use seats::MOST_SEATS;
-pub(crate) use seats::{NoSeat, RawSeats, Ticket};
 #[cfg(not(procshare_loom))]
-pub(crate) use seats::{Session, bytes_of_seats};
+pub(crate) use seats::bytes_of_seats;
+pub(crate) use seats::{NoSeat, RawSeats, Session, Ticket};
 #[cfg(all(feature = "messages", not(procshare_loom)))]
 pub(crate) use trail::{POSITIONS, distance};
 #[cfg(all(feature = "messages", not(procshare_loom)))]

@@ -493,7 +493,8 @@ impl RawQueue {
     /// Takes back what was put outside the ring and not published; the caller holds the producers' lock.
     #[cfg(not(procshare_loom))]
     pub(crate) fn roll_back(&self) {
-        self.written().roll_back(self.tail.mark.load(Ordering::Relaxed));
+        self.written()
+            .roll_back(self.tail.mark.load(Ordering::Relaxed), self.freed().at());
     }
 
     /// Notes that with `moved` all bytes before `position` will have been taken; the caller holds the consumers' lock.

@@ -2,6 +2,7 @@
 //!
 //! A process has one seat however many handles it holds; the seat counts them by role. A *ticket* is a seat set aside for
 //! a child that has yet to attach: it belongs to the process that spawns it, then to the child, then the child redeems it.
+//! A copy of a process, made by `fork`, has a seat for what it inherited as well (`inheritance.rs`).
 //!
 //! | state | shown by | moved by | to | if that party dies there |
 //! |---|---|---|---|---|
@@ -18,7 +19,8 @@
 //! # Invariants
 //!
 //! - S1. A free seat is taken under the lock. The counts of a taken one are changed by its own process, one
-//!   compare-exchange at a time; a handle that is counted keeps its seat from being taken.
+//!   compare-exchange at a time; a handle that is counted keeps its seat from being taken. Those of an inheritance are
+//!   changed under the lock.
 //! - S2. A seat is freed by its owner's process, or after proof that this has gone, by a compare-exchange: a ticket may
 //!   have been handed over meanwhile.
 //! - S3. A role that only one may have is given under the lock, when no seat of a living process counts it, or for a ticket
@@ -29,6 +31,7 @@
 //!   compare-exchange that writes what it found. So the last to write has seen every change.
 //! - S6. No seat beyond those `summary` counts as used has ever been taken.
 
+use super::inheritance::INHERITED;
 use super::seat::{Counts, RawSeat, Role, Summary};
 use super::stamp::{self, CHECK_EVERY_MS, Half};
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers, crash_point, current_owner};
@@ -219,12 +222,9 @@ impl RawSeats {
             let mut dead = false;
             for seat in self.used(summary) {
                 let Some((owner, counts)) = seat.read() else { continue };
-                if is_own_inheritance(owner, counts) {
-                    seat.free(owner); // It has been used, or is not missed: this process sits here.
-                    continue;
-                }
                 if current_owner().is_ok_and(|me| me.of_process() == owner.of_process()) {
-                    // A ticket of this process is a child's; its seat counts the caller's handle.
+                    // A ticket of this process is a child's, and what it inherited are other handles; its seat counts the
+                    // caller's.
                     let is_counted = owner.ticket() == 0;
                     let others = if is_counted { counts.without(mine) } else { counts };
                     if others.may(role) {
@@ -291,7 +291,7 @@ impl RawSeats {
 
     /// Counts a change of the seats, and computes the hint anew (S5). Tells whether there is a role that at most one handle may
     /// play.
-    fn sum_up(&self) -> bool {
+    pub(super) fn sum_up(&self) -> bool {
         loop {
             // Acquire: pairs with the Release below; the changes of those who wrote before are seen.
             let summary = Summary(self.summary.load(Ordering::Acquire));
@@ -336,7 +336,7 @@ impl RawSeats {
     }
 
     /// Counts who has just been seated.
-    fn count_in(&self, role: Role) {
+    pub(super) fn count_in(&self, role: Role) {
         count(&self.joined);
         self.count_came(role);
     }
@@ -351,14 +351,6 @@ impl RawSeats {
     }
 }
 
-/// Whether that is a ticket set aside for this process that nobody is going to redeem: a handle that a fork child was left.
-fn is_own_inheritance(owner: OwnerId, counts: Counts) -> bool {
-    owner.ticket() != 0
-        && owner.image() == 0
-        && counts == Counts(0).with(Role::Either)
-        && current_owner().is_ok_and(|me| (me.pid(), me.start_bits()) == (owner.pid(), owner.start_bits()))
-}
-
 fn count(word: &AtomicU64) {
     word.fetch_add(1, Ordering::Release); // Release: pairs with the Acquire in `joined` and `came`.
 }
@@ -370,8 +362,8 @@ fn side(role: Role) -> usize {
 
 /// The seats, locked; given back on drop.
 pub(crate) struct Session<'a> {
-    seats: &'a RawSeats,
-    owner: OwnerId,
+    pub(super) seats: &'a RawSeats,
+    pub(super) owner: OwnerId,
     peers: &'a dyn Fn() -> Peers,
 }
 
@@ -395,28 +387,11 @@ impl Session<'_> {
                 crash_point!("seat.counted");
                 at
             }
-            None => {
-                let at = self.take_seat(self.owner.of_process(), role)?;
-                self.seats.sum_up(); // S4.
-                self.free_inheritance();
-                at
-            }
+            None => self.take_first(role)?,
         };
         self.seats.count_in(role);
         self.seats.sum_up();
         Ok(at)
-    }
-
-    /// What the calling process was left it has now by a seat of its own.
-    fn free_inheritance(&self) {
-        for seat in self.seats.used_now() {
-            if let Some((owner, _)) = seat
-                .read()
-                .filter(|(owner, counts)| is_own_inheritance(*owner, *counts))
-            {
-                seat.free(owner);
-            }
-        }
     }
 
     /// As [`join`](Self::join) for a role that only one may have (S3).
@@ -427,7 +402,7 @@ impl Session<'_> {
 
     /// Sets a seat aside for a child. With `instead_of`, the caller's handle there gives its role up to it.
     pub(crate) fn issue(&self, role: Role, instead_of: Option<usize>) -> Result<Ticket, NoSeat> {
-        let number = (self.seats.joined() % u64::from(u16::MAX)) as u16 + 1;
+        let number = (self.seats.joined() % u64::from(INHERITED - 1)) as u16 + 1;
         let at = self.take_seat(self.owner.with_ticket(number), role)?;
         self.seats.count_in(Role::Either);
         self.seats.sum_up();
@@ -436,16 +411,6 @@ impl Session<'_> {
             self.seats.leave(own, role);
         }
         Ok(Ticket { at: at as u32, number })
-    }
-
-    /// Sets a seat aside for a child that has a copy of a handle, until it is found to use that, or ends.
-    #[cfg(all(feature = "process", not(procshare_loom)))]
-    pub(crate) fn leave_to(&self, child: OwnerId) {
-        let number = (self.seats.joined() % u64::from(u16::MAX)) as u16 + 1;
-        if self.take_seat(child.with_ticket(number), Role::Either).is_ok() {
-            self.seats.count_in(Role::Either);
-            self.seats.sum_up();
-        }
     }
 
     /// Gives the calling process the role its ticket was issued for. A ticket lost with its spawner, or issued for something
@@ -479,11 +444,14 @@ impl Session<'_> {
         Ok(at)
     }
 
-    /// The seat the calling process has, tickets aside.
-    fn own_seat(&self) -> Option<usize> {
-        let me = self.owner.of_process();
-        let is_own = |seat: &RawSeat| seat.read().is_some_and(|(owner, _)| owner == me);
-        self.seats.used_now().iter().position(is_own)
+    /// The seat the calling process has, tickets and inheritance aside.
+    pub(super) fn own_seat(&self) -> Option<usize> {
+        self.taken_by(self.owner.of_process()).map(|(at, _)| at)
+    }
+
+    pub(super) fn taken_by(&self, owner: OwnerId) -> Option<(usize, &RawSeat)> {
+        let is_that = |seat: &&RawSeat| seat.read().is_some_and(|(found, _)| found == owner);
+        self.seats.used_now().iter().enumerate().find(|(_, seat)| is_that(seat))
     }
 
     pub(super) fn find(&self, ticket: Ticket) -> Option<(usize, &RawSeat, Counts)> {
@@ -503,7 +471,7 @@ impl Session<'_> {
     }
 
     /// Takes the first free seat.
-    fn take_seat(&self, owner: OwnerId, role: Role) -> Result<usize, NoSeat> {
+    pub(super) fn take_seat(&self, owner: OwnerId, role: Role) -> Result<usize, NoSeat> {
         let at = self.free_seat()?;
         self.seats.use_up_to(at + 1);
         self.seats.seats[at].take(owner, Counts(0).with(role));

@@ -7,7 +7,7 @@
 //! | step of a put | shown by | if the holder dies there, its heir |
 //! |---|---|---|
 //! | begun, bytes being written | `tail` is `mark`, `at` is `aside` | gives back the memory of all bytes from `at` on |
-//! | written, `at` moved | `tail` is `mark`, `at` is not `aside` | moves `at` back to `aside`, and does the same |
+//! | written, `at` moved | `tail` is `mark`, `at` is not `aside`, which is not given back | moves `at` back to `aside`, and does the same |
 //! | published | `tail` is not `mark` | gives back what there is from `at` on: nothing |
 //!
 //! | step of a take | shown by | if the holder dies there, its heir |
@@ -73,10 +73,12 @@ impl Trail {
         self.mark.store(tail, Ordering::Release);
     }
 
-    /// Takes back a put that was not published.
-    pub(super) fn roll_back(&self, tail: u64) {
-        if self.is_marked(tail) {
-            self.move_to(self.aside.load(Ordering::Relaxed));
+    /// Takes back a put that was not published. `freed` is where the consumers stand: a put that began before what they have
+    /// given back was published long ago, and `tail`, which counts modulo 2^32, has come round.
+    pub(super) fn roll_back(&self, tail: u64, freed: u64) {
+        let aside = self.aside.load(Ordering::Relaxed);
+        if self.is_marked(tail) && distance(freed, aside) <= distance(freed, self.at()) {
+            self.move_to(aside);
         }
     }
 
@@ -125,13 +127,31 @@ mod tests {
         let mut tail = put(&trail, 0, 3);
         for (until, expected) in [(0, 10), (1, 10), (2, 10), (3, 20)] {
             tail = put(&trail, tail, until);
-            trail.roll_back(tail);
-            trail.roll_back(tail | CLOSED);
+            trail.roll_back(tail, 0);
+            trail.roll_back(tail | CLOSED, 0);
             assert_eq!(trail.at(), expected, "after {until} steps");
         }
         // What was put into the ring since changes nothing.
-        trail.roll_back(tail + 2);
+        trail.roll_back(tail + 2, 0);
         assert_eq!(trail.at(), 20);
+    }
+
+    #[test]
+    fn a_put_that_was_published_stays_when_its_tail_comes_round() {
+        let trail = trail();
+        put(&trail, 0, 3);
+        assert_eq!(trail.at(), 10);
+        // Consumers have given its bytes back, and so many items went through the ring that the tail is what it was.
+        trail.roll_back(0, 10);
+        assert_eq!(trail.at(), 10);
+        // One that dies there all the same is taken back.
+        put(&trail, 0, 2);
+        trail.roll_back(0, 10);
+        assert_eq!(trail.at(), 10);
+        trail.move_to(POSITIONS - 4);
+        put(&trail, 0, 2);
+        trail.roll_back(0, POSITIONS - 8);
+        assert_eq!(trail.at(), POSITIONS - 4);
     }
 
     #[test]

@@ -36,6 +36,9 @@ pub(crate) enum Stop {
     Lock(Refused),
     /// All seats are taken, so that the caller could not be told from one who has left.
     NoSeat,
+    /// Somebody who looks for a seat has kept the caller from one for long, and must have been stopped.
+    #[cfg_attr(not(feature = "messages"), allow(dead_code, reason = "ends have their seats"))]
+    Busy,
 }
 
 impl From<Refused> for Stop {

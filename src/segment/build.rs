@@ -500,11 +500,14 @@ fn check_room(length: u64, space: Option<u64>, memory_backed: bool) -> Result<()
     Ok(())
 }
 
-/// Makes a file longer by lanes, which take no memory, and returns what its header is to say of it.
+/// Makes a file longer by lanes, which take no memory, and returns what its header is to say of it. Where the system knows no
+/// holes (ramfs; some sandboxes) what they have held once would never be given back, and there are none.
 pub(super) fn add_lanes(fd: &OwnedFd, length: u64) -> u64 {
-    match header::length_with_lanes(length) {
-        Some(longer) if map::set_len(fd.as_fd(), longer).is_ok() => header::LANES,
-        _ => header::NO_LANES,
+    // Asked of bytes behind the lanes: another process may have items in them already.
+    let can_be = |longer: &u64| map::can_give_back(fd.as_fd(), *longer) && map::set_len(fd.as_fd(), *longer).is_ok();
+    match header::length_with_lanes(length).filter(can_be) {
+        Some(_) => header::LANES,
+        None => header::NO_LANES,
     }
 }
 

@@ -399,6 +399,11 @@ pub(crate) mod map {
         unsupported()
     }
 
+    /// Returns false.
+    pub(crate) fn can_give_back(_fd: BorrowedFd<'_>, _end: u64) -> bool {
+        false
+    }
+
     /// Reports `Unsupported`.
     #[cfg(feature = "messages")]
     pub(crate) fn read_into(

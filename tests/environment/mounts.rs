@@ -3,7 +3,8 @@
 use crate::common::{other_program, unique, watchdog};
 use crate::forked;
 use procshare::{
-    Error, ErrorKind, Pool, Process, Result, Segment, SharedArray, SharedCounter, SharedValue, clean, clean_folder,
+    Error, ErrorKind, Pool, Process, Result, Segment, SendError, SharedArray, SharedCounter, SharedQueue, SharedValue,
+    clean, clean_folder,
 };
 use std::ffi::CStr;
 use std::os::unix::process::CommandExt;
@@ -98,6 +99,10 @@ fn a_path_that_cannot_be_had_is_told_with_the_cure() {
 
 /// Runs an ignored test where an empty file system is mounted over `place`.
 fn run_under(place: &'static CStr, options: &'static CStr, test: &str) {
+    run_under_kind(c"tmpfs", place, options, test);
+}
+
+fn run_under_kind(kind: &'static CStr, place: &'static CStr, options: &'static CStr, test: &str) {
     // SAFETY: only reads a number.
     if unsafe { libc::geteuid() } != 0 {
         println!("skipped: only root can mount");
@@ -108,7 +113,7 @@ fn run_under(place: &'static CStr, options: &'static CStr, test: &str) {
     let mount = move || {
         // SAFETY: a number; the child has one thread.
         let alone = unsafe { libc::unshare(libc::CLONE_NEWNS) } == 0;
-        let (none, root, tmpfs) = (c"none", c"/", c"tmpfs");
+        let (none, root) = (c"none", c"/");
         let (keep, fresh) = (libc::MS_REC | libc::MS_PRIVATE, 0);
         // SAFETY: strings that live as long as the program, numbers, and no options.
         let private =
@@ -116,9 +121,9 @@ fn run_under(place: &'static CStr, options: &'static CStr, test: &str) {
         // SAFETY: strings that live as long as the program, and numbers.
         let mounted = unsafe {
             libc::mount(
-                tmpfs.as_ptr(),
+                kind.as_ptr(),
                 place.as_ptr(),
-                tmpfs.as_ptr(),
+                kind.as_ptr(),
                 fresh,
                 options.as_ptr().cast(),
             )
@@ -234,5 +239,33 @@ fn inner_without_proc() {
     match Segment::create(&name, 4096) {
         Ok(segment) => assert!(segment.unlink().is_ok()),
         Err(error) => check(Err::<(), _>(error), ErrorKind::Unsupported, &cure),
+    }
+}
+
+#[test]
+fn a_queue_where_no_memory_can_be_given_back_takes_no_more() {
+    run_under_kind(c"ramfs", c"/dev/shm", c"mode=755", "mounts::inner_without_holes");
+}
+
+#[procshare::test]
+#[ignore = "run by another"]
+fn inner_without_holes() {
+    if is_outer() {
+        return;
+    }
+    let segment = Segment::create(unique("no-holes"), 1 << 16).unwrap();
+    let queues = [
+        SharedQueue::<Vec<u8>>::create(unique("no-holes"), 100).unwrap(),
+        segment.queue("queue", 100).unwrap(),
+    ];
+    for queue in queues {
+        // Items lie in the ring alone, which is written again and again.
+        assert!(queue.capacity_bytes() < 1 << 20);
+        assert!(matches!(
+            queue.put(vec![0; 1 << 20]),
+            Err(SendError::TooLarge { capacity, .. }) if capacity == queue.capacity_bytes()
+        ));
+        queue.put(vec![1; 100]).unwrap();
+        assert_eq!(queue.get().unwrap(), [1; 100]);
     }
 }

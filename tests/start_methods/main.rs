@@ -13,6 +13,7 @@ mod conformance;
 mod endings;
 mod fork;
 mod handles;
+mod inherited;
 mod server;
 
 use common::children;

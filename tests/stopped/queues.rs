@@ -1,7 +1,7 @@
 //! Beside a peer stopped in a queue: in one of its sides, its seats, or its bells.
 
 use crate::Scene;
-use crate::forked::state_of;
+use crate::forked::{Child as Copy, state_of};
 use crate::peer::{Calls, Peer, SHORT, STOP, die_with_parent, signal, until_stopped};
 use crate::role::{Folder, Role, listen, say};
 use procshare::{Process, RecvError, Segment, SendError, SharedQueue};
@@ -84,6 +84,11 @@ pub(crate) const SCENES: &[Scene] = &[
         name: "who looks for a seat",
         points: &["lock.acquired:1", "seat.counted:1", "seat.taken:1", "unlock.begin:1"],
         play: |at| beside(at, true, |stage| stage.peer("come and go", at)),
+    },
+    Scene {
+        name: "who looks for a seat, beside a copy",
+        points: &["lock.acquired:1"],
+        play: beside_a_copy,
     },
     Scene {
         name: "who has a seat",
@@ -375,6 +380,27 @@ fn beside_a_child(at: &str, closes: bool) {
     if child.join().unwrap() {
         stage.put.push(11);
     }
+    stage.ends(calls);
+}
+
+/// The first call of a copy of this process needs a seat.
+fn beside_a_copy(at: &str) {
+    let (mut stage, calls) = (Stage::new(), Calls(at));
+    let mut peer = stage.peer("come and go", at).stopped();
+    Copy::fork(|| {
+        let queue = &stage.queue;
+        let full = calls.at_once("SharedQueue::try_put in a copy", || queue.try_put(item(50)));
+        assert!(matches!(full, Err(SendError::Full(_))), "{full:?}");
+        let put = calls.at_once("SharedQueue::put_timeout in a copy", || {
+            queue.put_timeout(item(50), SHORT)
+        });
+        assert!(matches!(put, Err(SendError::TimedOut(_))), "{put:?}");
+        let put = calls.in_the_end("SharedQueue::put in a copy", || queue.put(item(50)));
+        assert!(matches!(put, Err(SendError::Busy(_))), "{put:?}");
+    })
+    .finish();
+    peer.go_on();
+    stage.hear(&mut peer);
     stage.ends(calls);
 }
 

@@ -30,7 +30,8 @@ pub enum MapError {
     Full {
         /// How many bytes in one piece the entry takes; at least so many, if it is larger than the map.
         needed: usize,
-        /// Bytes that are free for it: those of its shard, and of no shard, if they are not scattered in scraps.
+        /// Bytes that are free for it: those of its shard, and of no shard, if they are not scattered in scraps; or all that
+        /// the map has, if the entry is larger than these.
         free: usize,
     },
     /// The encoded key is longer than keys may be in this map.
@@ -120,7 +121,7 @@ impl fmt::Display for MapError {
             MapError::Full { needed, free } => {
                 write!(
                     f,
-                    "an entry of {needed} bytes does not fit: {free} bytes are free for it"
+                    "an entry of {needed} bytes does not fit: there are {free} bytes for it"
                 )
             }
             MapError::KeyTooLong { most } => write!(f, "a key takes at most {most} bytes in this map"),

@@ -4,6 +4,7 @@
 
 mod board;
 mod doorbell;
+mod inheritance;
 mod journal;
 mod latch;
 mod mutex;

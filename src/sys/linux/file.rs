@@ -142,11 +142,15 @@ pub(crate) fn append_at(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, len: usize, of
 ///
 /// # Errors
 /// Whatever `fallocate` reports.
-#[cfg(feature = "messages")]
 pub(crate) fn punch(fd: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
     let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
     // SAFETY: the call takes numbers; the descriptor is open while it is borrowed.
     retry(|| unsafe { libc::fallocate(fd.as_raw_fd(), mode, offset as libc::off_t, len as libc::off_t) }).map(drop)
+}
+
+/// Tells whether bytes of a file that does not reach beyond `end` can be written by calls, and their memory given back.
+pub(crate) fn can_give_back(fd: BorrowedFd<'_>, end: u64) -> bool {
+    borrowed(fd).write_at(&[], 0).is_ok() && punch(fd, end, super::map::page_size() as u64).is_ok()
 }
 
 /// The descriptor as a file that does not close it.

@@ -2,6 +2,7 @@
 
 use core::mem::MaybeUninit;
 use core::ptr;
+use core::sync::atomic::AtomicU64;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -86,14 +87,45 @@ pub(crate) unsafe fn can_clone_sibling() -> bool {
     unsafe { ThreadId::find() }.is_some()
 }
 
-/// The first page of a file, mapped for as long as this lives.
+/// Words, all zero at first, that this process has in common with the copies it makes from now on.
+pub(crate) struct CommonWords(Page);
+
+// SAFETY: the words are atomics, and which thread unmaps the page is no matter.
+unsafe impl Send for CommonWords {}
+// SAFETY: as above.
+unsafe impl Sync for CommonWords {}
+
+impl CommonWords {
+    /// Maps a page of them; each process unmaps its own with this value.
+    ///
+    /// # Errors
+    /// Whatever `mmap` reports.
+    pub(crate) fn new() -> io::Result<Self> {
+        Page::of_kind(libc::MAP_ANONYMOUS, -1).map(CommonWords)
+    }
+}
+
+impl AsRef<[AtomicU64]> for CommonWords {
+    fn as_ref(&self) -> &[AtomicU64] {
+        let count = map::page_size() / size_of::<AtomicU64>();
+        // SAFETY: the page was zero, is aligned, stays mapped while self lives, and is used through atomics alone.
+        unsafe { core::slice::from_raw_parts(self.0.0.cast(), count) }
+    }
+}
+
+/// A page that others map as well, mapped for as long as this lives.
 struct Page(*mut libc::c_void);
 
 impl Page {
+    /// The first one of a file.
     fn map(fd: BorrowedFd<'_>) -> io::Result<Self> {
-        let (access, fd) = (libc::PROT_READ | libc::PROT_WRITE, fd.as_raw_fd());
+        Self::of_kind(0, fd.as_raw_fd())
+    }
+
+    fn of_kind(kind: libc::c_int, fd: libc::c_int) -> io::Result<Self> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
         // Populated: the kernel tells nobody if it cannot write there later.
-        let kind = libc::MAP_SHARED | libc::MAP_POPULATE;
+        let kind = kind | libc::MAP_SHARED | libc::MAP_POPULATE;
         // SAFETY: a new mapping at a place the kernel chooses touches nothing that exists.
         let page = unsafe { libc::mmap(ptr::null_mut(), map::page_size(), access, kind, fd, 0) };
         if page == libc::MAP_FAILED {
@@ -105,7 +137,7 @@ impl Page {
 
 impl Drop for Page {
     fn drop(&mut self) {
-        // SAFETY: the page was mapped by `map`, and nobody keeps its address.
+        // SAFETY: the page was mapped by `of_kind`, and nobody keeps its address.
         unsafe { libc::munmap(self.0, map::page_size()) };
     }
 }

@@ -17,7 +17,7 @@ use std::path::Path;
 pub(crate) use super::file::check_end;
 #[cfg(feature = "process")]
 pub(crate) use super::file::file_size_limit;
-pub(crate) use super::file::{allocate, locked_memory_limit, read_at, set_len};
+pub(crate) use super::file::{allocate, can_give_back, locked_memory_limit, read_at, set_len};
 #[cfg(feature = "messages")]
 pub(crate) use super::file::{append_at, punch, read_into, write_at};
 use super::{check, retry};

@@ -171,7 +171,24 @@ pub(crate) mod fork {
     //! Copies nobody.
 
     use super::map::BorrowedFd;
+    use core::sync::atomic::AtomicU64;
     use std::io;
+
+    /// Is never made.
+    pub(crate) struct CommonWords(());
+
+    impl CommonWords {
+        /// Reports `Unsupported`.
+        pub(crate) fn new() -> io::Result<Self> {
+            Err(super::linux_only())
+        }
+    }
+
+    impl AsRef<[AtomicU64]> for CommonWords {
+        fn as_ref(&self) -> &[AtomicU64] {
+            &[]
+        }
+    }
 
     /// Reports `Unsupported`.
     pub(crate) fn thread_count() -> io::Result<usize> {
