@@ -313,7 +313,7 @@ impl<'de> Decoder<'de> {
                 let run = self.run(kind, len)?;
                 self.visit_run(run, visitor)
             }
-            Head::Wrapped => visitor.visit_unit(), // `wrapped` has seen to it.,
+            Head::Wrapped => visitor.visit_unit(), // Never: `wrapped` has seen to it.
         }
     }
 

@@ -82,9 +82,14 @@ impl Records {
             self.bytes.resize(2 * self.end + 2 * SMALL * UNIT, 0);
         }
         let room = &mut self.bytes[self.end + UNIT..];
-        match encoding::fill(item, room) {
-            Some(len) if !trial.is_on() => self.finish(len),
-            _ => self.append_large(item, limit, trial)?,
+        let len = if trial.is_on() {
+            None
+        } else {
+            encoding::fill(item, room)
+        };
+        match len {
+            Some(len) => self.finish(len),
+            None => self.append_large(item, limit, trial)?,
         }
         Ok(())
     }

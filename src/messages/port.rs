@@ -139,9 +139,10 @@ impl Port {
         deadline: Deadline,
     ) -> Result<(), SendError<T>> {
         let mut small = Small::new();
-        let outcome = match small.encode(&item) {
-            Some(units) if !self.trial.is_on() => self.put_one(&small.bytes()[..units * UNIT], deadline),
-            _ => self.send_large(&item, deadline),
+        let units = if self.trial.is_on() { None } else { small.encode(&item) };
+        let outcome = match units {
+            Some(units) => self.put_one(&small.bytes()[..units * UNIT], deadline),
+            None => self.send_large(&item, deadline),
         };
         match outcome {
             Ok(()) => Ok(()),

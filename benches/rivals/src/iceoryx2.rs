@@ -48,7 +48,7 @@ impl Link for Iceoryx2 {
         (link, child)
     }
 
-    fn send(&mut self, message: &[u8]) {
+    fn send(&mut self, message: &mut Vec<u8>) {
         let sample = self.publisher.loan_slice_uninit(message.len()).unwrap();
         assert_eq!(sample.write_from_slice(message).send(), Ok(1));
         if let Some(notifier) = &self.notifier {

@@ -23,7 +23,7 @@ impl Link for IpcChannel {
         (IpcChannel(sending, receiving), child)
     }
 
-    fn send(&mut self, message: &[u8]) {
+    fn send(&mut self, message: &mut Vec<u8>) {
         self.0.send(message).unwrap();
     }
 

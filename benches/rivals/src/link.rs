@@ -28,7 +28,8 @@ pub trait Link: Sized {
     /// Starts a process that runs [`answer`] at the other end.
     fn start(shape: Shape) -> (Self, Process<()>);
 
-    fn send(&mut self, message: &[u8]);
+    /// Sends the bytes, and may keep them.
+    fn send(&mut self, message: &mut Vec<u8>);
 
     /// Waits for a message, by polling if `busy`.
     fn receive(&mut self, busy: bool, message: &mut Vec<u8>);
@@ -68,7 +69,8 @@ fn number_of(message: &[u8], shape: Shape) -> u64 {
 pub fn answer(mut link: impl Link, shape: Shape) {
     let mut message = vec![7; shape.bytes];
     stamp(&mut message, 0);
-    link.send(&message);
+    link.send(&mut message);
+    message.resize(shape.bytes, 7);
     for expected in 1.. {
         link.receive(shape.busy, &mut message);
         let number = number_of(&message, shape);
@@ -77,7 +79,7 @@ pub fn answer(mut link: impl Link, shape: Shape) {
         }
         assert_eq!(number & !REPLY, expected, "a message is missing");
         if number & REPLY != 0 {
-            link.send(&message);
+            link.send(&mut message);
         }
     }
 }
@@ -97,8 +99,9 @@ impl<L: Link> Caller<L> {
         for left in (0..messages).rev() {
             let reply = if all_come_back || left == 0 { REPLY } else { 0 };
             self.sent += 1;
+            self.message.resize(self.shape.bytes, 7); // Whoever kept the last one has to make another.
             stamp(&mut self.message, self.sent | reply);
-            self.link.send(&self.message);
+            self.link.send(&mut self.message);
             if reply == REPLY {
                 self.link.receive(self.shape.busy, &mut self.message);
                 assert_eq!(number_of(&self.message, self.shape), self.sent | REPLY);
@@ -122,8 +125,9 @@ pub fn measure<L: Link>(shape: Shape, messages: u64) -> [f64; 2] {
     caller.time(messages.div_ceil(10), true);
     caller.time(messages.div_ceil(10), false);
     let taken = [caller.time(messages, true) / 2.0, caller.time(messages, false)];
+    caller.message.resize(shape.bytes, 7);
     stamp(&mut caller.message, END);
-    caller.link.send(&caller.message);
+    caller.link.send(&mut caller.message);
     child.join().unwrap();
     taken
 }

@@ -2,7 +2,7 @@
 
 use crate::link::{Link, Shape, answer, poll};
 use procshare::{Capacity, Connection, Consumer, Process, Producer, RecvError, SharedQueue, ring};
-use serde_bytes::ByteBuf;
+use std::mem;
 
 fn capacity(shape: Shape) -> Capacity {
     Capacity::items(shape.places()).bytes(shape.places() * (shape.bytes + 64))
@@ -13,7 +13,7 @@ fn is_empty(error: &RecvError) -> bool {
 }
 
 /// One to send through and one to receive from.
-pub struct Queue(SharedQueue<ByteBuf>, SharedQueue<ByteBuf>);
+pub struct Queue(SharedQueue<Vec<u8>>, SharedQueue<Vec<u8>>);
 
 impl Link for Queue {
     fn start(shape: Shape) -> (Self, Process<()>) {
@@ -24,8 +24,8 @@ impl Link for Queue {
         (Queue(there, back), child)
     }
 
-    fn send(&mut self, message: &[u8]) {
-        self.0.put(ByteBuf::from(message)).unwrap();
+    fn send(&mut self, message: &mut Vec<u8>) {
+        self.0.put(mem::take(message)).unwrap();
     }
 
     fn receive(&mut self, busy: bool, message: &mut Vec<u8>) {
@@ -33,11 +33,11 @@ impl Link for Queue {
             true => poll(is_empty, || self.1.try_get()),
             false => self.1.get().unwrap(),
         };
-        *message = received.into_vec();
+        *message = received;
     }
 }
 
-pub struct Pipe(Connection<ByteBuf>);
+pub struct Pipe(Connection<Vec<u8>>);
 
 impl Link for Pipe {
     fn start(shape: Shape) -> (Self, Process<()>) {
@@ -47,8 +47,8 @@ impl Link for Pipe {
         (Pipe(ours), child)
     }
 
-    fn send(&mut self, message: &[u8]) {
-        self.0.send(ByteBuf::from(message)).unwrap();
+    fn send(&mut self, message: &mut Vec<u8>) {
+        self.0.send(mem::take(message)).unwrap();
     }
 
     fn receive(&mut self, busy: bool, message: &mut Vec<u8>) {
@@ -56,7 +56,7 @@ impl Link for Pipe {
             true => poll(is_empty, || self.0.try_recv()),
             false => self.0.recv().unwrap(),
         };
-        *message = received.into_vec();
+        *message = received;
     }
 }
 
@@ -74,7 +74,7 @@ impl Link for Ring {
         (Ring(there.0, back.1), child)
     }
 
-    fn send(&mut self, message: &[u8]) {
+    fn send(&mut self, message: &mut Vec<u8>) {
         self.0.write_chunk(message.len()).unwrap().copy_from_slice(message);
     }
 
