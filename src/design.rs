@@ -29,7 +29,7 @@
 //!
 //! # Bytes of a segment
 //!
-//! Everything is 64-bit words in the machine's byte order. Layout version 2.
+//! Everything is 64-bit words in the machine's byte order. Layout version 3.
 //!
 //! | word | content |
 //! |---|---|
