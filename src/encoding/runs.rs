@@ -120,7 +120,7 @@ impl<'de> Deserializer<'de> for Element {
 }
 
 /// The run as the value of the visitor of a `Vec` or `VecDeque` of the same numbers; `None` of any other.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub(super) fn bulk<'de, V: Visitor<'de>>(run: &Run<'de>) -> Option<Result<V::Value, Fault>> {
     if cfg!(target_endian = "big") {
         return None; // Element by element.

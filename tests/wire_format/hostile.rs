@@ -7,12 +7,14 @@ use crate::types::*;
 use procshare::__private::{decode, encode};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::any::type_name;
+use std::fmt::Debug;
 
 /// Bytes of memory for each byte of the input: entries of maps are the largest, of two bytes each. And what any fault takes.
-const PER_BYTE: usize = 512;
-const FAULT: usize = 64 << 10;
+const PER_BYTE: usize = 256;
+const FAULT: usize = 32 << 10;
 
 fn decode_within<T: DeserializeOwned>(bytes: &[u8]) {
     let most = most_during(|| decode::<T>(bytes));
@@ -166,20 +168,27 @@ fn options_without_end_are_refused() {
     assert_eq!(decode::<Nested>(&encode(&deepest).unwrap()), Ok(deepest));
 }
 
-/// All that may be nested fits in a small stack, also what `serde` buffers.
-#[test]
-fn the_deepest_nesting_fits_in_a_mebibyte_of_stack() {
-    let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(|| {
-        let mut deep = Deep {
-            inner: Some(Box::new(DeepKind::Number(7))),
-        };
-        for _ in 1..128 {
-            deep = Deep {
-                inner: Some(Box::new(DeepKind::Fields(deep))),
-            };
-        }
-        let bytes = encode(&deep).unwrap();
-        assert_eq!(decode::<Deep>(&bytes), Ok(deep));
+/// Goes there and back in a thread with a small stack.
+fn fits_in_a_small_stack<T: Serialize + DeserializeOwned + PartialEq + Debug + Send + 'static>(value: T) {
+    let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(move || {
+        let bytes = encode(&value).unwrap();
+        assert_eq!(decode::<T>(&bytes), Ok(value));
     });
     thread.unwrap().join().unwrap();
+}
+
+/// All that may be nested, also what `serde` buffers, and where each level has a sequence long enough for a run.
+#[test]
+fn the_deepest_nesting_fits_in_a_mebibyte_of_stack() {
+    let innermost = Deep {
+        inner: Some(Box::new(DeepKind::Number(7))),
+    };
+    fits_in_a_small_stack((1..128).fold(innermost, |deep, _| Deep {
+        inner: Some(Box::new(DeepKind::Fields(deep))),
+    }));
+    fits_in_a_small_stack((1..128).fold(Lists(vec![]), |list, _| Lists(vec![list])));
+    fits_in_a_small_stack((1..128).fold(Lists(vec![]), |list, _| {
+        let others = (0..16).map(|_| Lists(vec![]));
+        Lists(std::iter::once(list).chain(others).collect())
+    }));
 }

@@ -76,6 +76,8 @@ item! {
         Fields { first: Option<Box<Tree>>, second: Option<Option<i16>> },
         Record(Box<Record>),
     }
+    /// Nothing but lists in lists.
+    pub struct Lists(pub Vec<Lists>);
     /// As deep as it likes, and buffered by `serde` at each level.
     pub struct Deep {
         pub inner: Option<Box<DeepKind>>,
@@ -118,7 +120,7 @@ impl<'de> Deserialize<'de> for Bytes {
 macro_rules! decoded_types {
     ($with:ident) => {
         $with!(
-            Tree, Record, Point, Shape, Nested, Vec<Nested>, Untagged, Tagged, Flat, Unit, Meters, Bytes, u8, i128, f32,
+            Tree, Record, Point, Shape, Nested, Vec<Nested>, Lists, Untagged, Tagged, Flat, Unit, Meters, Bytes, u8, i128, f32,
             char, bool, String, (), Vec<u8>, Vec<f64>, Vec<u128>, std::collections::VecDeque<u16>, [u16; 16],
             Vec<Option<Option<u8>>>, (u8, String), std::collections::BTreeMap<String, Vec<u32>>,
             std::collections::BTreeMap<i32, Option<char>>, serde_json::Value
