@@ -12,8 +12,9 @@
 //!   `Vec<u8>` are not encoded: a number is its bytes in the byte order of the machine, a `bool` one byte, a `char` its code
 //!   point as a `u32`, and a `String` or `Vec<u8>` its content. `usize`, `isize` and structs around any of these are
 //!   encoded.
-//! - Arguments of child processes and of jobs: one value, which is a tuple if there are several. A handle of a shared object
-//!   is the number of a segment that travels along, with what finds the object in it: only that receiver can use it.
+//! - Arguments of child processes and of jobs: one value, the tuple of the arguments; it is a unit if there are none. A handle
+//!   of a shared object is the number of a segment that travels along, with what finds the object in it: only that receiver
+//!   can use it.
 //! - Results of child processes and of jobs: one value each.
 //!
 //! Shared values, arrays, counters, atomics and rings hold their values as they lie in memory, not in this format.
@@ -46,8 +47,7 @@
 //! Headers have the shortest form that holds the length, with two exceptions: extension types other than 1 to 4 always use
 //! ext 8, ext 16 or ext 32, and what is longer than 32 bits begins with ext 4, 8 bytes, big-endian. Their high byte tells
 //! what follows (0 str, 1 bin, 2 array, 3 map, or the type of a run), the other seven bytes are its length; the content
-//! comes after the extension. A library that does not know ext 4 cannot read such a value; there is none below 4 GiB, unless
-//! a sequence or map has more than 2^32 - 1 elements.
+//! comes after the extension. A library that does not know ext 4 cannot read such a value; there is none below 4 GiB.
 //!
 //! Sequences, maps, structs and variants with content may be nested 128 levels deep, and so may `Some` around a nil. A
 //! variant with fields is two levels. What is deeper is refused, by writers and by readers.
@@ -89,7 +89,8 @@
 //!
 //! Nothing else is guessed. Text that is not UTF-8, an unknown extension type, a length beyond the end, or bytes left over
 //! are errors, which name the place. Whatever the bytes are, decoding neither panics nor reserves more memory than a
-//! multiple of their number; what a type does in its own `Deserialize` is its own affair.
+//! multiple of their number. What a type does in its own `Deserialize` is its own affair: `serde` copies what it buffers
+//! again for each untagged enum inside another one.
 //!
 //! # Keys
 //!
