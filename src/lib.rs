@@ -50,7 +50,7 @@
 //! namespace; sizes are fixed at creation. Peers must cooperate: they may crash, be killed, be old builds, but whoever may
 //! write to a segment can write nonsense, which gives errors, panics that say so, or wrong numbers.
 //!
-//! How it works, byte by byte and crash by crash: [`design`].
+//! How it works, byte by byte and crash by crash: [`design`]. What items are as bytes: [`wire_format`].
 
 #[cfg(all(feature = "process", not(procshare_loom)))]
 #[macro_use]

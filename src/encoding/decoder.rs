@@ -15,6 +15,8 @@ pub(super) struct Decoder<'de> {
     pub(super) rest: &'de [u8],
     /// How many levels more may be nested.
     pub(super) levels: u8,
+    /// How many elements and entries more there can be: each takes a byte.
+    unclaimed: usize,
     /// How many of the `Some` around the nil that comes next have been told.
     told: u8,
     /// How much was left when an option was last told, and how many have been since then.
@@ -45,6 +47,7 @@ impl<'de> Decoder<'de> {
         Decoder {
             rest: bytes,
             levels: DEEPEST,
+            unclaimed: bytes.len(),
             told: 0,
             option_at: usize::MAX,
             options: 0,
@@ -194,18 +197,21 @@ impl<'de> Decoder<'de> {
         Ok(())
     }
 
-    /// So many elements, or entries, of so many bytes at least, can only be there if the bytes are.
+    /// So many elements, or entries, of so many bytes at least, can only be there if the bytes are; those of sequences in
+    /// sequences too, or the memory that is reserved for each of them would be a multiple of the bytes.
     #[inline(always)]
-    fn check(&self, count: usize, least: usize) -> Result<(), Fault> {
+    fn claim(&mut self, count: usize, least: usize) -> Result<(), Fault> {
         if count > self.rest.len() / least {
             return Err(Fault::too_short());
         }
+        let left = self.unclaimed.checked_sub(count * least);
+        self.unclaimed = left.ok_or_else(Fault::too_short)?;
         Ok(())
     }
 
     #[inline]
     pub(super) fn visit_array<V: Visitor<'de>>(&mut self, len: usize, visitor: V) -> Result<V::Value, Fault> {
-        self.check(len, 1)?;
+        self.claim(len, 1)?;
         self.enter()?;
         let mut items = Items {
             decoder: self,
@@ -222,7 +228,7 @@ impl<'de> Decoder<'de> {
 
     #[inline]
     pub(super) fn visit_map<V: Visitor<'de>>(&mut self, len: usize, visitor: V) -> Result<V::Value, Fault> {
-        self.check(len, 2)?;
+        self.claim(len, 2)?;
         self.enter()?;
         let mut pairs = Pairs {
             key: self.rest,
@@ -351,11 +357,11 @@ impl<'de> Decoder<'de> {
             match self.head()? {
                 Head::Text(len) | Head::Bytes(len) | Head::Run(_, len) => drop(self.take(len)?),
                 Head::Array(len) => {
-                    self.check(len, 1)?;
+                    self.claim(len, 1)?;
                     values += len as u64;
                 }
                 Head::Map(len) => {
-                    self.check(len, 2)?;
+                    self.claim(len, 2)?;
                     values += 2 * len as u64;
                 }
                 _ => {}

@@ -67,7 +67,7 @@ pub(super) unsafe fn same<T, U>(value: T) -> U {
 
 impl Number {
     /// The number that `value` is, or refers to.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn of<T: ?Sized>(value: &T) -> Option<Self> {
         let address = core::ptr::from_ref(value).cast::<u8>();
         macro_rules! find {
@@ -189,7 +189,7 @@ fn bytes_of<T: Into<Number>>(numbers: &[T]) -> &[u8] {
 }
 
 /// The numbers of a collection that has them side by side; on hosts with another byte order they go one by one.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub(super) fn pieces_of<I>(collection: &I) -> Option<Pieces<'_>> {
     #[cfg(target_endian = "little")]
     {

@@ -198,22 +198,10 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
         match self.rest {
             [0x81, rest @ ..] => {
                 self.rest = rest;
-                self.enter()?;
-                let value = visitor.visit_enum(Variant {
-                    decoder: &mut *self,
-                    name: "",
-                    has_content: true,
-                })?;
-                self.levels += 1;
-                Ok(value)
+                self.visit_variant(visitor)
             }
-            [marker::FIX_STR..marker::NIL | marker::STR_8..=marker::STR_32, ..] => visitor.visit_enum(Variant {
-                decoder: self,
-                name: "",
-                has_content: false,
-            }),
-            [] => Err(Fault::too_short()),
-            _ => Err(self.no_variant()),
+            [marker::FIX_STR..marker::NIL | marker::STR_8..=marker::STR_32, ..] => self.visit_name(visitor),
+            _ => self.visit_other_variant(visitor),
         }
     }
 
@@ -237,8 +225,47 @@ impl<'de> Decoder<'de> {
             }
         };
         match bulk::<V>(&run) {
+            Some(_) if self.levels == 0 => Err(Fault::too_deep()),
             Some(values) => values,
             None => self.visit_run(run, visitor),
+        }
+    }
+
+    /// A variant with content, behind the header of its map.
+    #[inline(always)]
+    fn visit_variant<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
+        self.enter()?;
+        let value = visitor.visit_enum(Variant {
+            decoder: &mut *self,
+            name: "",
+            has_content: true,
+        })?;
+        self.levels += 1;
+        Ok(value)
+    }
+
+    /// A variant that is a name alone.
+    #[inline(always)]
+    fn visit_name<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_enum(Variant {
+            decoder: self,
+            name: "",
+            has_content: false,
+        })
+    }
+
+    /// A variant whose header is longer than it need be, or none.
+    #[cold]
+    fn visit_other_variant<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
+        let before = self.rest;
+        let head = self.head()?;
+        if matches!(head, Head::Map(1)) {
+            return self.visit_variant(visitor);
+        }
+        self.rest = before;
+        match head {
+            Head::Text(_) => self.visit_name(visitor),
+            _ => Err(self.no_variant()),
         }
     }
 

@@ -5,7 +5,7 @@
 //! that same implementation.
 
 use super::fault::Fault;
-use super::format::Kind;
+use super::format::{DEEPEST, Kind};
 use super::numbers::{Number, each_number, id, is, same};
 use core::any::TypeId;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, Visitor};
@@ -52,7 +52,8 @@ impl<'de> de::SeqAccess<'de> for &mut Run<'de> {
             return Ok(None);
         };
         self.bytes = rest;
-        match seed.deserialize(Number::from_element(self.kind, element)) {
+        let number = Number::from_element(self.kind, element);
+        match seed.deserialize(Element { number, options: 0 }) {
             Ok(value) => Ok(Some(value)),
             Err(fault) => Err(fault.at_index(self.len - self.left() - 1)),
         }
@@ -64,12 +65,18 @@ impl<'de> de::SeqAccess<'de> for &mut Run<'de> {
     }
 }
 
-impl<'de> Deserializer<'de> for Number {
+/// An element, and how many options around it have been told.
+struct Element {
+    number: Number,
+    options: u8,
+}
+
+impl<'de> Deserializer<'de> for Element {
     type Error = Fault;
 
     #[inline]
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match self {
+        match self.number {
             Number::U8(number) => visitor.visit_u8(number),
             Number::U16(number) => visitor.visit_u16(number),
             Number::U32(number) => visitor.visit_u32(number),
@@ -91,8 +98,13 @@ impl<'de> Deserializer<'de> for Number {
         }
     }
 
+    /// It takes nothing: an option in an option in an option must end all the same.
     #[inline]
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_option<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Fault> {
+        if self.options == DEEPEST {
+            return Err(Fault::too_deep());
+        }
+        self.options += 1;
         visitor.visit_some(self)
     }
 
@@ -108,7 +120,7 @@ impl<'de> Deserializer<'de> for Number {
 }
 
 /// The run as the value of the visitor of a `Vec` or `VecDeque` of the same numbers; `None` of any other.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub(super) fn bulk<'de, V: Visitor<'de>>(run: &Run<'de>) -> Option<Result<V::Value, Fault>> {
     if cfg!(target_endian = "big") {
         return None; // Element by element.

@@ -7,10 +7,10 @@
 use super::items::{Encoded, decode};
 use super::reason::EncodingReason;
 use crate::primitive::{AtomicU64, Ordering};
-use core::any::TypeId;
-use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+#[cfg(feature = "process")]
+use {core::any::TypeId, parking_lot::Mutex};
 
 /// So many items are tried: variants of an enum may differ.
 const TRIED: u64 = 16;
