@@ -246,19 +246,22 @@ impl<'de> Deserialize<'de> for Stubborn {
     }
 }
 
-/// Encodes as nothing and fails to be decoded.
+/// Can be decoded by its own process only.
 #[derive(Debug, PartialEq)]
 struct OneWay;
 
 impl Serialize for OneWay {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_unit()
+        serializer.serialize_u32(std::process::id())
     }
 }
 
 impl<'de> Deserialize<'de> for OneWay {
-    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(serde::de::Error::custom("one way"))
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u32::deserialize(deserializer)? == std::process::id() {
+            true => Ok(OneWay),
+            false => Err(serde::de::Error::custom("one way")),
+        }
     }
 }
 

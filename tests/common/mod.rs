@@ -275,7 +275,6 @@ mod children {
     }
 
     /// An argument that arrives only when `go` is raised, and those behind it after it.
-    #[derive(Serialize)]
     pub(crate) struct Slow {
         pub(crate) arriving: Flag,
         pub(crate) go: Flag,
@@ -294,6 +293,12 @@ mod children {
         }
     }
 
+    impl Serialize for Slow {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            (&self.arriving, &self.go).serialize(serializer)
+        }
+    }
+
     impl<'de> Deserialize<'de> for Slow {
         fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             let (arriving, go) = <(Flag, Flag)>::deserialize(deserializer)?;
@@ -303,21 +308,24 @@ mod children {
         }
     }
 
-    /// An argument that cannot be encoded if it holds true, and can never be decoded.
+    /// An argument that cannot be encoded if it holds true, and be decoded by its own process only.
     pub(crate) struct Stubborn(pub(crate) bool);
 
     impl Serialize for Stubborn {
         fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             match self.0 {
                 true => Err(serde::ser::Error::custom("stubborn")),
-                false => serializer.serialize_unit(),
+                false => serializer.serialize_u32(std::process::id()),
             }
         }
     }
 
     impl<'de> Deserialize<'de> for Stubborn {
-        fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-            Err(serde::de::Error::custom("stubborn"))
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            match u32::deserialize(deserializer)? == std::process::id() {
+                true => Ok(Stubborn(false)),
+                false => Err(serde::de::Error::custom("stubborn")),
+            }
         }
     }
 }
