@@ -179,13 +179,17 @@ impl<'de> Decoder<'de> {
         core::str::from_utf8(bytes).map_err(|_| Fault::new("a text is not UTF-8"))
     }
 
-    /// The text that comes next, if one does that is shorter than 32 bytes.
+    /// The text that comes next, if one does that is shorter than 256 bytes.
     #[inline(always)]
     pub(super) fn short_text(&mut self) -> Result<Option<&'de str>, Fault> {
         match self.rest {
             [marker @ marker::FIX_STR..marker::NIL, rest @ ..] => {
                 self.rest = rest;
                 self.text((marker & 0x1f).into()).map(Some)
+            }
+            [marker::STR_8, len, rest @ ..] => {
+                self.rest = rest;
+                self.text((*len).into()).map(Some)
             }
             _ => Ok(None),
         }

@@ -115,10 +115,10 @@ impl<'a, O: Output> Encoder<'a, O> {
 
     #[inline(always)]
     pub(super) fn text(&mut self, text: &str) -> Result<(), Fault> {
-        if text.len() < 32 {
-            self.byte(marker::FIX_STR | text.len() as u8)?;
-        } else {
-            self.header(Header::text(text.len()))?;
+        match text.len() {
+            len @ 0..32 => self.byte(marker::FIX_STR | len as u8)?,
+            len @ 32..256 => self.marked(marker::STR_8, len as u64, 1)?,
+            len => self.header(Header::text(len))?,
         }
         self.output.put(text.as_bytes())
     }

@@ -3,7 +3,9 @@
 use super::decoder::Decoder;
 use super::encoder::Encoder;
 use super::fault::Fault;
-use super::output::{Append, Fill, Limit, Output, Refusal};
+#[cfg(feature = "messages")]
+use super::output::Fill;
+use super::output::{Append, Limit, Output, Refusal};
 use super::reason::EncodingReason;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -35,6 +37,7 @@ pub(crate) struct Encoded {
 }
 
 /// Appends an item to `buffer`; what it holds after a failure is no item.
+#[inline]
 pub(crate) fn encode<T: Serialize + ?Sized>(item: &T, buffer: &mut Vec<u8>) -> Result<Encoded, Unfit> {
     encode_within(Limit::NONE, item, buffer)
 }
@@ -64,6 +67,7 @@ fn unfit<T: ?Sized>(refused: Option<Refusal>, fault: Fault) -> Unfit {
 
 /// Encodes an item into a piece of memory, and tells how many bytes it takes; `None` if that is too small, or it cannot be
 /// encoded, or there is doubt about it.
+#[cfg(feature = "messages")]
 #[inline]
 pub(crate) fn fill<T: Serialize + ?Sized>(item: &T, room: &mut [u8]) -> Option<usize> {
     let mut output = Fill::new(room);

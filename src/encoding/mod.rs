@@ -20,6 +20,8 @@ mod fault;
 #[cfg(any(feature = "map", feature = "messages"))]
 mod format;
 #[cfg(any(feature = "map", feature = "messages"))]
+mod items;
+#[cfg(any(feature = "map", feature = "messages"))]
 mod numbers;
 #[cfg(any(feature = "map", feature = "messages"))]
 mod output;
@@ -37,15 +39,16 @@ mod write;
 
 #[cfg(any(feature = "map", feature = "messages"))]
 pub use bare::{decode as decode_bare, encode as encode_bare, encode_to as encode_bare_to};
+#[cfg(feature = "messages")]
+pub(crate) use items::fill;
+#[cfg(feature = "map")]
+pub(crate) use items::{Encoded, encode};
 pub use reason::EncodingReason;
 #[cfg(feature = "messages")]
 pub(crate) use whole::{HEAD, Whole, receive};
 #[cfg(any(feature = "map", feature = "messages"))]
 pub(crate) use {
-    items::{Encoded, Unfit, decode, encode, encode_within, fill},
+    items::{Unfit, decode, encode_within},
     output::Limit,
     trial::Trial,
 };
-
-#[cfg(any(feature = "map", feature = "messages"))]
-mod items;

@@ -129,17 +129,20 @@ impl Output for Append<'_> {
 }
 
 /// A piece of memory that does not grow.
+#[cfg(feature = "messages")]
 pub(crate) struct Fill<'a> {
     room: &'a mut [u8],
     at: usize,
 }
 
+#[cfg(feature = "messages")]
 impl<'a> Fill<'a> {
     pub(crate) fn new(room: &'a mut [u8]) -> Self {
         Fill { room, at: 0 }
     }
 }
 
+#[cfg(feature = "messages")]
 impl Output for Fill<'_> {
     #[inline(always)]
     fn len(&self) -> usize {

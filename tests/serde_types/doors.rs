@@ -94,7 +94,7 @@ pub(crate) fn are_refused<T: Item>(pool: &Pool, value: &T, words: &str) {
     }
     let error = queue.put_all(vec![value.clone()]).unwrap_err();
     tells(&error.to_string());
-    assert_eq!(error.into_item(), [value.clone()]);
+    assert_eq!(error.into_item(), std::slice::from_ref(value));
     assert!(queue.is_empty());
     let (one, _other) = pipe::<T>().unwrap();
     tells(&one.send(value.clone()).unwrap_err().to_string());

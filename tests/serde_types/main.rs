@@ -310,7 +310,7 @@ fn types_of_the_standard_library_come_back() {
             alone(&[SystemTime::UNIX_EPOCH + Duration::new(7, 3)]),
             alone(&[PathBuf::from("/tmp/x"), PathBuf::new()]),
             alone(&[std::ffi::OsString::from("x")]),
-            alone(&[1u8..7]),
+            alone(&[1u8..7, 7..9]),
             alone(&[Limit::Included(1u8), Limit::Unbounded]),
             alone(&[(Wrapping(7u8), Reverse(3i32), NonZeroU32::MIN)]),
         ),
