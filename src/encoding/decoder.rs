@@ -172,7 +172,8 @@ impl<'de> Decoder<'de> {
     #[inline(always)]
     pub(super) fn text(&mut self, len: usize) -> Result<&'de str, Fault> {
         let bytes = self.take(len)?;
-        if len <= 16 && is_ascii(bytes) {
+        let is_plain = if len <= 16 { is_ascii(bytes) } else { bytes.is_ascii() };
+        if is_plain {
             // SAFETY: ASCII is UTF-8.
             return Ok(unsafe { core::str::from_utf8_unchecked(bytes) });
         }

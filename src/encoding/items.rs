@@ -21,6 +21,7 @@ pub(crate) enum Unfit {
 
 impl Unfit {
     /// The reason, where nothing bounds the bytes of a `T`.
+    #[cold]
     pub(crate) fn reason<T: ?Sized>(self) -> EncodingReason {
         match self {
             Unfit::NotEncodable(reason) => reason,
