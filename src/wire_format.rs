@@ -5,6 +5,34 @@
 //! is copied as a whole. Any MessagePack library that is told of the extension types can read the bytes, see
 //! [below](#reading-it-from-python).
 //!
+//! ```
+//! use procshare::SharedQueue;
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+//! struct Event {
+//!     id: u64,
+//!     #[serde(skip_serializing_if = "Option::is_none", default)]
+//!     note: Option<String>,
+//!     #[serde(flatten)]
+//!     what: What,
+//!     samples: Vec<f32>, // copied as a whole
+//! }
+//!
+//! #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+//! #[serde(untagged)]
+//! enum What {
+//!     Level { level: f64 },
+//!     Message { text: String },
+//! }
+//!
+//! let event = Event { id: 7, note: None, what: What::Level { level: 0.5 }, samples: vec![0.25; 1000] };
+//! let queue = SharedQueue::new(8)?;
+//! queue.put(event.clone())?;
+//! assert_eq!(queue.get()?, event);
+//! # Ok::<(), procshare::Error>(())
+//! ```
+//!
 //! # What is encoded
 //!
 //! - Items of queues and pipes: one value each.
@@ -76,7 +104,7 @@
 //! Readers accept more than writers write:
 //!
 //! - integers of any width that the type can hold, and integers of a run likewise; integers and either float for a float;
-//! - headers that are longer than they need be, also ext 4 and fixext;
+//! - headers that are longer than they need be, also ext 4 and fixext, but for ext 1, which is always fixext 1;
 //! - bin for a sequence of bytes, and for a str if it is UTF-8;
 //! - a run of bytes for bytes, and an array for them if the type takes it;
 //! - an array for a run, and a run of any length or other numeric type;
@@ -109,9 +137,14 @@
 //!
 //! A type's `Serialize` and `Deserialize` may disagree: attributes can be set for one direction alone. Therefore the first
 //! 16 items of each handle are decoded before they are sent, and so are the first 16 keys and the first 16 values that each
-//! handle of a map stores, and the first 16 arguments of each type. Each one that holds 128-bit integers is decoded as well,
-//! however many have been sent before: `serde` cannot buffer those beyond 64 bits. What does not come back is refused at
-//! once, as [`SendError::NotEncodable`](crate::SendError::NotEncodable) for example. Arguments with handles of shared
+//! handle of a map stores, and the first 16 arguments of each type. However many have been sent before, each one is decoded
+//! as well that holds 128-bit integers, which `serde` cannot buffer, a `Some` around a nil, or a map whose keys have parts.
+//! What does not come back is refused at once, as [`SendError::NotEncodable`](crate::SendError::NotEncodable) for example.
+//!
+//! A function by which a field reads an `Option<Option<T>>` as a `T`, as is usual with JSON to tell a field that is missing
+//! from one that is null, reads one `Some` too many here. Leave it out: both come back without it.
+//!
+//! Arguments with handles of shared
 //! objects and results are not tried; what is wrong with them, the receiver is told.
 //!
 //! # Versions

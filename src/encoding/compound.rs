@@ -221,7 +221,9 @@ impl<O: Output> ser::SerializeMap for Entries<'_, '_, O> {
         self.key = self.encoder.output.len();
         let count = self.count;
         let outcome = key.serialize(&mut *self.encoder);
-        outcome.map_err(|fault| fault.at_index(count).in_field("(keys)"))
+        outcome.map_err(|fault| fault.at_index(count).in_field("(keys)"))?;
+        self.encoder.doubt_key(self.key);
+        Ok(())
     }
 
     #[inline]

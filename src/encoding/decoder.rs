@@ -7,7 +7,7 @@ use super::access::{Items, Pairs};
 use super::fault::Fault;
 use super::format::{DEEPEST, Kind, LONGEST, extension, long, marker};
 use super::numbers::Number;
-use super::runs::Run;
+use super::runs::{Run, visit_wide};
 use serde::de::Visitor;
 
 /// Decodes one value after another.
@@ -312,8 +312,7 @@ impl<'de> Decoder<'de> {
             Head::Bool(value) => visitor.visit_bool(value),
             Head::Unsigned(number) => visitor.visit_u64(number),
             Head::Signed(number) => visitor.visit_i64(number),
-            Head::Wide(Number::I128(number)) => visitor.visit_i128(number),
-            Head::Wide(number) => visitor.visit_u128(number.bits()),
+            Head::Wide(number) => visit_wide(number, visitor),
             Head::F32(number) => visitor.visit_f32(number),
             Head::F64(number) => visitor.visit_f64(number),
             Head::Text(len) => visitor.visit_borrowed_str(self.text(len)?),
@@ -324,7 +323,7 @@ impl<'de> Decoder<'de> {
                 let run = self.run(kind, len)?;
                 self.visit_run(run, visitor)
             }
-            Head::Wrapped => visitor.visit_unit(), // Never: `wrapped` has seen to it.
+            Head::Wrapped => Err(Fault::new("an Option in a longer form than it has")),
         }
     }
 

@@ -16,6 +16,9 @@ pub(super) struct Encoder<'a, O> {
     levels: u8,
     /// Whether there was something that its own `Deserialize` may not take back.
     pub(super) is_doubtful: bool,
+    /// Where an option was last begun, and how many have been since then.
+    option_at: usize,
+    options: u8,
 }
 
 impl<'a, O: Output> Encoder<'a, O> {
@@ -24,6 +27,8 @@ impl<'a, O: Output> Encoder<'a, O> {
             output,
             levels: DEEPEST,
             is_doubtful: false,
+            option_at: usize::MAX,
+            options: 0,
         }
     }
 
@@ -84,6 +89,13 @@ impl<'a, O: Output> Encoder<'a, O> {
     pub(super) fn beyond_64_bits(&mut self, extension: u8, bits: u128) -> Result<(), Fault> {
         self.output.put(&[marker::FIX_EXT_16, extension])?;
         self.output.put(&bits.to_le_bytes())
+    }
+
+    /// Where fields are flattened, `serde` takes no keys that have parts.
+    #[inline(always)]
+    pub(super) fn doubt_key(&mut self, start: usize) {
+        let has_parts = |first: &u8| matches!(first, marker::FIX_MAP..marker::FIX_STR | marker::EXT_8..=marker::EXT_32 | marker::ARRAY_16..=marker::MAP_32 | marker::FIX_EXT_1..=marker::FIX_EXT_16);
+        self.is_doubtful |= self.output.tail(start).first().is_some_and(has_parts);
     }
 
     /// What `serde` buffers, for an untagged enum say, can be no integer of 128 bits.
@@ -182,11 +194,27 @@ impl<'a, O: Output> Encoder<'a, O> {
         self.levels += 1;
     }
 
+    /// Begins a `Some`: those in one another end by the depth, as they do for the reader.
+    #[inline(always)]
+    pub(super) fn begin_some(&mut self) -> Result<usize, Fault> {
+        let start = self.output.len();
+        if start != self.option_at {
+            self.option_at = start;
+            self.options = 0;
+        } else if self.options == DEEPEST {
+            return Err(Fault::too_deep());
+        }
+        self.options += 1;
+        Ok(start)
+    }
+
     /// Makes what begins at `start` a `Some`, which only what else would be read as `None` needs to be told of.
     #[inline(always)]
     pub(super) fn wrap(&mut self, start: usize) -> Result<(), Fault> {
         match *self.output.tail(start) {
             [marker::NIL] => {
+                // Who reads an option by hand may read one level for two.
+                self.is_doubtful = true;
                 self.output.truncate(start);
                 self.output.put(&[marker::FIX_EXT_1, extension::SOME, 1])
             }

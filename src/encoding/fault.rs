@@ -35,10 +35,6 @@ impl Fault {
         })))
     }
 
-    pub(super) fn is_no_room(&self) -> bool {
-        self.0.is_none()
-    }
-
     #[cold]
     pub(super) fn too_short() -> Self {
         Fault::new("the bytes end too early")
@@ -72,7 +68,7 @@ impl Fault {
     #[cold]
     pub(super) fn reason<T: ?Sized>(self) -> EncodingReason {
         let Some(details) = self.0 else {
-            return EncodingReason::new::<T>("there is no memory for its bytes", String::new());
+            return EncodingReason::no_memory::<T>();
         };
         let steps = details.place.iter().rev().take(MOST_STEPS).map(ToString::to_string);
         let rest = (details.place.len() > MOST_STEPS).then(|| "...".to_owned());

@@ -60,9 +60,9 @@ pub(crate) fn encode_within<T: Serialize + ?Sized>(
 #[cold]
 fn unfit<T: ?Sized>(refused: Option<Refusal>, fault: Fault) -> Unfit {
     match refused {
-        Some(Refusal::TooLarge(len)) if fault.is_no_room() => Unfit::TooLarge(len),
-        Some(Refusal::OutOfMemory) if fault.is_no_room() => Unfit::OutOfMemory,
-        _ => Unfit::NotEncodable(fault.reason::<T>()),
+        Some(Refusal::TooLarge(len)) => Unfit::TooLarge(len),
+        Some(Refusal::OutOfMemory) => Unfit::OutOfMemory,
+        None => Unfit::NotEncodable(fault.reason::<T>()),
     }
 }
 
@@ -82,9 +82,12 @@ pub(crate) fn fill<T: Serialize + ?Sized>(item: &T, room: &mut [u8]) -> Option<u
 fn encode_into<T: Serialize + ?Sized>(item: &T, output: &mut impl Output) -> Result<Encoded, Fault> {
     let mut encoder = Encoder::new(output);
     item.serialize(&mut encoder)?;
-    Ok(Encoded {
-        is_doubtful: encoder.is_doubtful,
-    })
+    let is_doubtful = encoder.is_doubtful;
+    // A Serialize may have made nothing of that.
+    if output.is_refused() {
+        return Err(Fault::NO_ROOM);
+    }
+    Ok(Encoded { is_doubtful })
 }
 
 /// The item in `bytes`, all of which it must take.

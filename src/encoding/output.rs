@@ -19,6 +19,9 @@ pub(crate) trait Output {
     /// The bytes from `start` on.
     fn tail(&mut self, start: usize) -> &mut [u8];
 
+    /// Whether there was no room for something.
+    fn is_refused(&self) -> bool;
+
     /// Takes back all but the first `len` bytes.
     fn truncate(&mut self, len: usize);
 }
@@ -73,13 +76,14 @@ impl<'a> Append<'a> {
     fn grow(&mut self, more: usize) -> Result<(), Fault> {
         let needed = self.buffer.len().saturating_add(more);
         let wanted = needed.max(2 * self.buffer.capacity()).max(8 * WORD);
-        self.refused = Some(if needed > self.most {
+        let refusal = if needed > self.most {
             Refusal::TooLarge(needed - self.start)
         } else if self.fits(wanted.min(self.most)) || self.fits((needed + needed / 8).min(self.most)) {
             return Ok(());
         } else {
             Refusal::OutOfMemory
-        });
+        };
+        self.refused.get_or_insert(refusal);
         Err(Fault::NO_ROOM)
     }
 
@@ -123,6 +127,10 @@ impl Output for Append<'_> {
         &mut self.buffer[start..]
     }
 
+    fn is_refused(&self) -> bool {
+        self.refused.is_some()
+    }
+
     fn truncate(&mut self, len: usize) {
         self.buffer.truncate(len);
     }
@@ -133,12 +141,17 @@ impl Output for Append<'_> {
 pub(crate) struct Fill<'a> {
     room: &'a mut [u8],
     at: usize,
+    is_refused: bool,
 }
 
 #[cfg(feature = "messages")]
 impl<'a> Fill<'a> {
     pub(crate) fn new(room: &'a mut [u8]) -> Self {
-        Fill { room, at: 0 }
+        Fill {
+            room,
+            at: 0,
+            is_refused: false,
+        }
     }
 }
 
@@ -155,7 +168,13 @@ impl Output for Fill<'_> {
             .room
             .get_mut(self.at..)
             .and_then(|room| room.get_mut(..bytes.len()));
-        target.ok_or(Fault::NO_ROOM)?.copy_from_slice(bytes);
+        match target {
+            Some(target) => target.copy_from_slice(bytes),
+            None => {
+                self.is_refused = true;
+                return Err(Fault::NO_ROOM);
+            }
+        }
         self.at += bytes.len();
         Ok(())
     }
@@ -174,6 +193,10 @@ impl Output for Fill<'_> {
 
     fn tail(&mut self, start: usize) -> &mut [u8] {
         &mut self.room[start..self.at]
+    }
+
+    fn is_refused(&self) -> bool {
+        self.is_refused
     }
 
     fn truncate(&mut self, len: usize) {

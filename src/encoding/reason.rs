@@ -45,6 +45,8 @@ struct Parts {
     why: Cow<'static, str>,
     place: String,
     of: Cow<'static, str>,
+    /// Nothing is wrong with the item: memory is lacking.
+    is_of_memory: bool,
 }
 
 impl EncodingReason {
@@ -54,7 +56,23 @@ impl EncodingReason {
             why: why.into(),
             place,
             of: std::any::type_name::<T>().into(),
+            is_of_memory: false,
         }))
+    }
+
+    /// There is no memory for the bytes.
+    #[cfg(any(feature = "map", feature = "messages"))]
+    #[cold]
+    pub(super) fn no_memory<T: ?Sized>() -> Self {
+        let mut reason = Self::new::<T>("there is no memory for its bytes", String::new());
+        reason.0.is_of_memory = true;
+        reason
+    }
+
+    /// Whether nothing is wrong with the item, but memory is lacking.
+    #[cfg(feature = "process")]
+    pub(crate) fn is_of_memory(&self) -> bool {
+        self.0.is_of_memory
     }
 
     /// Bytes that are stored as they are, and no value of the type.
@@ -89,7 +107,7 @@ impl EncodingReason {
 
 impl fmt::Display for EncodingReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Parts { why, place, of } = &*self.0;
+        let Parts { why, place, of, .. } = &*self.0;
         match place.as_str() {
             "" => write!(f, "{why} (in `{of}`)"),
             place => write!(f, "{why} (at `{place}` of `{of}`)"),

@@ -81,18 +81,11 @@ impl<'de> Deserializer<'de> for Element {
             Number::U16(number) => visitor.visit_u16(number),
             Number::U32(number) => visitor.visit_u32(number),
             Number::U64(number) => visitor.visit_u64(number),
-            Number::U128(number) => match u64::try_from(number) {
-                Ok(number) => visitor.visit_u64(number),
-                Err(_) => visitor.visit_u128(number),
-            },
+            wide @ (Number::U128(_) | Number::I128(_)) => visit_wide(wide, visitor),
             Number::I8(number) => visitor.visit_i8(number),
             Number::I16(number) => visitor.visit_i16(number),
             Number::I32(number) => visitor.visit_i32(number),
             Number::I64(number) => visitor.visit_i64(number),
-            Number::I128(number) => match i64::try_from(number) {
-                Ok(number) => visitor.visit_i64(number),
-                Err(_) => visitor.visit_i128(number),
-            },
             Number::F32(number) => visitor.visit_f32(number),
             Number::F64(number) => visitor.visit_f64(number),
         }
@@ -116,6 +109,21 @@ impl<'de> Deserializer<'de> for Element {
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
         tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+/// Passes on an integer of 128 bits, as a shorter one if it is: `serde` buffers no others.
+pub(super) fn visit_wide<'de, V: Visitor<'de>>(number: Number, visitor: V) -> Result<V::Value, Fault> {
+    match number {
+        Number::I128(number) => match (u64::try_from(number), i64::try_from(number)) {
+            (Ok(number), _) => visitor.visit_u64(number),
+            (_, Ok(number)) => visitor.visit_i64(number),
+            _ => visitor.visit_i128(number),
+        },
+        number => match u64::try_from(number.bits()) {
+            Ok(number) => visitor.visit_u64(number),
+            Err(_) => visitor.visit_u128(number.bits()),
+        },
     }
 }
 

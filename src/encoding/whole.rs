@@ -44,7 +44,9 @@ impl<'a> Whole<'a> {
     fn new<N>(kind: Kind, numbers: &'a [N]) -> Option<Self> {
         // SAFETY: the numeric types, of which N is one, are initialised bytes without padding.
         let piece = unsafe { core::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) };
-        (size_of_val(numbers) >= LEAST).then_some(Whole {
+        // Those of 128 bits are in doubt, see `Encoder`.
+        let fits = size_of_val(numbers) >= LEAST && size_of::<N>() <= 8;
+        fits.then_some(Whole {
             header: Header::run(kind, size_of_val(numbers)),
             piece,
         })

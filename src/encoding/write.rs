@@ -115,7 +115,7 @@ impl<'a, 'b, O: Output> Serializer for &'a mut Encoder<'b, O> {
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Fault> {
-        let start = self.output.len();
+        let start = self.begin_some()?;
         value.serialize(&mut *self)?;
         self.wrap(start)
     }

@@ -329,7 +329,7 @@ impl Channel {
             let average = queued.units / queued.items + 1;
             let guess = average.saturating_mul(wanted).min(queued.units);
             buffer.clear();
-            self.append(queued.start, guess as usize * UNIT, buffer);
+            self.append(queued.start, guess as usize * UNIT, buffer)?;
             let copied = Stretch { units: guess, ..queued };
             let mut refers = false;
             let mut units_of = |header| units_behind(header).inspect(|_| refers |= Reference::is_header(header));
@@ -342,7 +342,7 @@ impl Channel {
             }
             if moved.units > guess {
                 let more = (moved.units - guess) as usize * UNIT;
-                self.append(queued.start.wrapping_add(guess), more, buffer);
+                self.append(queued.start.wrapping_add(guess), more, buffer)?;
             }
             buffer.truncate(moved.units as usize * UNIT);
             if refers {
@@ -388,7 +388,9 @@ impl Channel {
         let mut head = [0u8; UNIT + HEAD];
         self.read(start, head.len(), head.as_mut_ptr());
         let header = u64::from_ne_bytes(*head.first_chunk().ok_or(Stop::Corrupt)?);
-        let len = codec::short_length_in(header).ok_or(Stop::Corrupt)? as usize;
+        // Read for the second time: what was measured is what counts.
+        let len = codec::short_length_in(header).filter(|len| codec::units_of(*len) == moved.units);
+        let len = len.ok_or(Stop::Corrupt)? as usize;
         let copy = |from: usize, target: &mut [MaybeUninit<u8>]| {
             self.read_bytes(start, UNIT + from, target);
             Ok::<(), Stop>(())
@@ -398,7 +400,7 @@ impl Channel {
             Some(item) => Ok(Taken::Whole(item.map_err(|stop| stop.unwrap_or(Stop::OutOfMemory))?)),
             None => {
                 let mut record = Vec::new();
-                self.append(start, moved.units as usize * UNIT, &mut record);
+                self.append(start, moved.units as usize * UNIT, &mut record)?;
                 Ok(Taken::Large(record))
             }
         }
@@ -480,11 +482,12 @@ impl Channel {
     }
 
     /// As [`read`](Self::read), to the end of `buffer`.
-    fn append(&self, start: u32, len: usize, buffer: &mut Vec<u8>) {
-        buffer.reserve(len);
+    fn append(&self, start: u32, len: usize, buffer: &mut Vec<u8>) -> core::result::Result<(), Stop> {
+        buffer.try_reserve(len).map_err(|_| Stop::OutOfMemory)?;
         self.read(start, len, buffer.spare_capacity_mut().as_mut_ptr().cast());
         // SAFETY: there was room for `len` bytes behind the buffer's old end, and they have just been written.
         unsafe { buffer.set_len(buffer.len() + len) };
+        Ok(())
     }
 
     /// How much the first record of `queued` takes, as its header tells; `None` if there is no such record.

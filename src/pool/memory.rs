@@ -194,6 +194,7 @@ impl Memory {
             // The length is a peer's word; the file's is the kernel's.
             self.check_spilled(self.job_offset(slot), (len - JOB_BYTES) as u64)?;
         }
+        check_memory(len as u64)?;
         into.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let first = len.min(JOB_BYTES);
         into.resize(first, 0);
@@ -252,6 +253,7 @@ impl Memory {
         }
         self.check_spilled(self.result_offset(slot), in_file)?;
         let len = in_file as usize + in_window;
+        check_memory(len as u64)?;
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
         if in_file > 0 {

@@ -5,12 +5,13 @@
 //! to one, one descriptor travels, and the child attaches once. At any other time a handle refuses to be serialised,
 //! since its bytes would mean nothing to whoever read them.
 
+use super::mailbox::check_memory;
 use super::passage::{Passed, PassedSegment, file_of};
 use crate::collections::{
     AtomicInteger, FrozenArray, Handle, Object, SharedArray, SharedAtomic, SharedAtomicArray, SharedCounter, SharedMap,
     SharedValue,
 };
-use crate::encoding::{EncodingReason, Trial, Unfit, decode, encode};
+use crate::encoding::{EncodingReason, Limit, Trial, Unfit, decode, encode_within};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, Shareable};
 use crate::messages::{
@@ -207,8 +208,23 @@ fn transfer<T>(
 
 fn explain(what: &str, reason: &EncodingReason, transfer: Option<Transfer>) -> Error {
     let fault = transfer.and_then(|transfer| transfer.fault);
-    fault.unwrap_or_else(|| Error::new(ErrorKind::Encoding, format!("{what}: {reason}")))
+    fault.unwrap_or_else(|| error_of(what, reason))
 }
+
+fn error_of(what: &str, reason: &EncodingReason) -> Error {
+    let kind = if reason.is_of_memory() {
+        ErrorKind::OutOfMemory
+    } else {
+        ErrorKind::Encoding
+    };
+    Error::new(kind, format!("{what}: {reason}"))
+}
+
+/// Arguments and results have no bound but memory, which is asked for before it is taken.
+const BY_MEMORY: Limit<'static> = Limit {
+    most: usize::MAX,
+    has_memory: &|len| check_memory(len as u64).is_ok(),
+};
 
 /// Encodes an item, which is tried if nothing travels with it: what does arrives once only.
 #[inline]
@@ -218,7 +234,7 @@ fn encode_tried<D: DeserializeOwned>(
     trial: &Trial,
 ) -> Result<(), EncodingReason> {
     let start = buffer.len();
-    let encoded = encode(item, buffer).map_err(Unfit::reason::<D>)?;
+    let encoded = encode_within(BY_MEMORY, item, buffer).map_err(Unfit::reason::<D>)?;
     if (encoded.is_doubtful || trial.is_on()) && has_no_luggage() {
         trial.check::<D>(encoded, &buffer[start..])?;
     }
@@ -305,7 +321,7 @@ pub(crate) fn pack_one<T: Serialize + DeserializeOwned>(
 #[cold]
 fn why_not(what: &str, reason: &EncodingReason) -> Error {
     let fault = TRANSFER.with_borrow_mut(|transfer| transfer.as_mut().and_then(|transfer| transfer.fault.take()));
-    fault.unwrap_or_else(|| Error::new(ErrorKind::Encoding, format!("{what}: {reason}")))
+    fault.unwrap_or_else(|| error_of(what, reason))
 }
 
 /// Attaches to what a job brings along, reusing what this process has attached already: `ask` gets the descriptors of some
@@ -353,7 +369,7 @@ pub(crate) fn unpack_next<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 
 /// Encodes the result of one job.
 pub(crate) fn pack_next<T: Serialize>(result: &T, buffer: &mut Vec<u8>) -> Result<()> {
-    let outcome = encode(result, buffer).map(drop);
+    let outcome = encode_within(BY_MEMORY, result, buffer).map(drop);
     outcome.map_err(|unfit| why_not("the result cannot be encoded", &unfit.reason::<T>()))
 }
 
@@ -367,7 +383,7 @@ pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8], arrivals: Arrivals) -> R
 pub(super) fn pack_result<T: Serialize>(result: &T) -> Result<Vec<u8>> {
     let (outcome, end) = transfer(Direction::Back, || {
         let mut bytes = Vec::new();
-        encode(result, &mut bytes).map_err(Unfit::reason::<T>)?;
+        encode_within(BY_MEMORY, result, &mut bytes).map_err(Unfit::reason::<T>)?;
         Ok(bytes)
     });
     outcome.map_err(|reason| explain("the result cannot be encoded", &reason, end))

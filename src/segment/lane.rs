@@ -90,7 +90,7 @@ impl Lane {
         }
         check_memory(len)?;
         buffer
-            .try_reserve_exact(len as usize + 8)
+            .try_reserve(len as usize + 8)
             .map_err(|_| Error::new(ErrorKind::OutOfMemory, format!("no memory for an item of {len} bytes")))?;
         let first = self.until_wrap(position).min(len) as usize;
         let outcome = map::append_at(fd, buffer, first, self.offset(position))

@@ -469,6 +469,59 @@ fn keys_are_found_by_what_is_borrowed_from_them() {
     assert!(error.to_string().contains("encoded otherwise"), "{error}");
 }
 
+/// Those after the first are not tried, unless there is doubt.
+#[procshare::test]
+fn what_is_sent_late_is_refused_as_well() {
+    let _watchdog = watchdog(60);
+    let queue = procshare::SharedQueue::new(1).unwrap();
+    for _ in 0..20 {
+        queue.put(Patch { field: Some(Some(1)) }).unwrap();
+        queue.get().unwrap();
+    }
+    assert!(queue.put(Patch { field: Some(None) }).is_err());
+    let queue = procshare::SharedQueue::new(1).unwrap();
+    let keys = |key: Key| FlattenedKeys {
+        a: 1,
+        map: BTreeMap::from([(key, 1)]),
+    };
+    for _ in 0..20 {
+        queue.put(keys(Key::Unit)).unwrap();
+        assert_eq!(queue.get(), Ok(keys(Key::Unit)));
+    }
+    assert!(queue.put(keys(Key::Pair(1, 2))).is_err());
+}
+
+#[procshare::test]
+fn an_error_that_was_ignored_or_wrapped_loses_nothing() {
+    let _watchdog = watchdog(60);
+    let queue = procshare::SharedQueue::new(procshare::Capacity::items(2).bytes(4096)).unwrap();
+    let item = |len: usize| Sloppy(vec![text("twenty letters or so"); len]);
+    for len in [1, 4, 5, 6, 7, 8, 50, 150] {
+        for _ in 0..20 {
+            queue.put(item(len)).unwrap();
+            assert_eq!(queue.get(), Ok(item(len)));
+        }
+    }
+    match queue.put(item(400)) {
+        Err(procshare::SendError::TooLarge { item: back, bytes, .. }) => assert!(back == item(400) && bytes > 4096),
+        outcome => panic!("{outcome:?}"),
+    }
+}
+
+#[procshare::test]
+fn options_as_deep_as_they_like_are_refused_without_harm() {
+    let deep = |len: usize| (0..len).fold(OfOption(None), |inner, _| OfOption(Some(Box::new(inner))));
+    assert!(procshare::__private::encode(&deep(128)).is_ok());
+    // As deep as it can be dropped.
+    assert!(procshare::__private::encode(&deep(5000)).is_err());
+}
+
+#[test]
+fn wide_numbers_that_are_short_are_read_as_short_ones() {
+    let wide = procshare::__private::encode(&vec![1i128 << 63; 16]).unwrap();
+    assert_eq!(procshare::__private::decode(&wide), Ok(vec![1u64 << 63; 16]));
+}
+
 #[procshare::test]
 fn what_is_not_a_number_comes_back_bit_by_bit() {
     let queue = procshare::SharedQueue::new(1).unwrap();

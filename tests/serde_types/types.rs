@@ -238,6 +238,48 @@ item! {
     }
 }
 
+/// As is usual with JSON, and not needed here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Patch {
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some")]
+    pub(crate) field: Option<Option<u32>>,
+}
+
+fn some<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Key {
+    Unit,
+    Pair(u8, u8),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FlattenedKeys {
+    pub(crate) a: u8,
+    #[serde(flatten)]
+    pub(crate) map: BTreeMap<Key, u8>,
+}
+
+/// Takes an error for the end, and wraps others.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(crate) struct Sloppy(pub(crate) Vec<String>);
+
+impl Serialize for Sloppy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut sequence = serializer.serialize_seq(None)?;
+        for text in &self.0 {
+            if sequence.serialize_element(text).is_err() {
+                break;
+            }
+        }
+        sequence
+            .end()
+            .map_err(|error| serde::ser::Error::custom(format!("wrapped: {error}")))
+    }
+}
+
 impl Default for Defaults {
     fn default() -> Self {
         Defaults {

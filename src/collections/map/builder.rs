@@ -164,8 +164,9 @@ impl<K: 'static, V: 'static> MapBuilder<K, V> {
     /// Sets the name and version by which programs agree on the encoding of keys and values.
     ///
     /// By default these are the types' paths as Rust prints them, which differ where two programs define a type each for
-    /// itself, and do not change when the types' fields do. Raise the version when the encoding changes. Numbers, `bool`,
-    /// `char`, `String` and `Vec<u8>` are stored as they are, and a struct around one of them is not.
+    /// itself, and do not change when the types' fields do. Raise the version when the encoding changes: numbers of
+    /// a fixed size, `bool`, `char`, `String` and `Vec<u8>` are stored as they are, all else in the [wire
+    /// format](crate::wire_format), a struct around one of them as well.
     ///
     /// # Examples
     ///
