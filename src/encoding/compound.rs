@@ -244,32 +244,22 @@ impl<O: Output> ser::SerializeMap for Entries<'_, '_, O> {
     }
 }
 
-impl<O: Output> ser::SerializeStruct for Entries<'_, '_, O> {
-    type Ok = ();
-    type Error = Fault;
+macro_rules! structs {
+    ($($kind:ident),*) => {$(
+        impl<O: Output> ser::$kind for Entries<'_, '_, O> {
+            type Ok = ();
+            type Error = Fault;
 
-    #[inline]
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Fault> {
-        self.field(name, value)
-    }
+            #[inline]
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Fault> {
+                self.field(name, value)
+            }
 
-    #[inline]
-    fn end(self) -> Result<(), Fault> {
-        self.finish()
-    }
+            #[inline]
+            fn end(self) -> Result<(), Fault> {
+                self.finish()
+            }
+        }
+    )*};
 }
-
-impl<O: Output> ser::SerializeStructVariant for Entries<'_, '_, O> {
-    type Ok = ();
-    type Error = Fault;
-
-    #[inline]
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Fault> {
-        self.field(name, value)
-    }
-
-    #[inline]
-    fn end(self) -> Result<(), Fault> {
-        self.finish()
-    }
-}
+structs!(SerializeStruct, SerializeStructVariant);

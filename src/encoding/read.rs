@@ -148,13 +148,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
 
     #[inline]
     fn deserialize_tuple<V: Visitor<'de>>(self, _len: usize, visitor: V) -> Result<V::Value, Fault> {
-        match self.rest {
-            [short @ marker::FIX_ARRAY..marker::FIX_STR, rest @ ..] => {
-                self.rest = rest;
-                self.visit_array((short & 0x0f).into(), visitor)
-            }
-            _ => self.visit_long_seq(visitor),
-        }
+        self.deserialize_seq(visitor)
     }
 
     #[inline]

@@ -19,8 +19,8 @@ const TRIED: u64 = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Trial(AtomicU64);
 
-#[cfg(feature = "process")]
 /// The trials of arguments, for the life of the process: there are few types of those.
+#[cfg(feature = "process")]
 static OF_TYPES: Mutex<Vec<(TypeId, &Trial)>> = Mutex::new(Vec::new());
 
 impl Trial {
@@ -43,10 +43,16 @@ impl Trial {
         self.0.load(Ordering::Relaxed) < TRIED
     }
 
+    /// Whether an item that has been encoded is to be tried.
+    #[inline(always)]
+    pub(crate) fn is_due(&self, encoded: Encoded) -> bool {
+        encoded.is_doubtful || self.is_on()
+    }
+
     /// Tries the bytes of an item, if it is to be tried.
     #[inline]
     pub(crate) fn check<T: DeserializeOwned>(&self, encoded: Encoded, bytes: &[u8]) -> Result<(), EncodingReason> {
-        if encoded.is_doubtful || self.is_on() {
+        if self.is_due(encoded) {
             return self.decode::<T>(bytes);
         }
         Ok(())

@@ -235,7 +235,7 @@ fn encode_tried<D: DeserializeOwned>(
 ) -> Result<(), EncodingReason> {
     let start = buffer.len();
     let encoded = encode_within(BY_MEMORY, item, buffer).map_err(Unfit::reason::<D>)?;
-    if (encoded.is_doubtful || trial.is_on()) && has_no_luggage() {
+    if trial.is_due(encoded) && has_no_luggage() {
         trial.check::<D>(encoded, &buffer[start..])?;
     }
     Ok(())

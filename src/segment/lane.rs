@@ -81,14 +81,7 @@ impl Lane {
 
     /// Appends `len` bytes from `position` on to `buffer`, which has room for a word more then.
     pub(crate) fn read(&self, position: u64, len: u64, buffer: &mut Vec<u8>) -> Result<()> {
-        let (fd, held) = self.file()?;
-        let start = buffer.len();
-        // A length is a peer's word; how much the file holds is the kernel's.
-        if len > self.size.min(held) {
-            let message = format!("a record refers to {len} bytes, more than the file holds");
-            return Err(Error::new(ErrorKind::Corrupt, message));
-        }
-        check_memory(len)?;
+        let (fd, start) = (self.file_with(len)?, buffer.len());
         buffer
             .try_reserve(len as usize + 8)
             .map_err(|_| Error::new(ErrorKind::OutOfMemory, format!("no memory for an item of {len} bytes")))?;
@@ -103,17 +96,24 @@ impl Lane {
 
     /// Reads into memory that holds nothing yet; all of it is written where it succeeds.
     pub(crate) fn read_into(&self, position: u64, target: &mut [MaybeUninit<u8>]) -> Result<()> {
-        let (fd, held) = self.file()?;
         let len = target.len() as u64;
+        let fd = self.file_with(len)?;
+        let (first, rest) = target.split_at_mut(self.until_wrap(position).min(len) as usize);
+        map::read_into(fd, first, self.offset(position))
+            .and_then(|()| map::read_into(fd, rest, self.base))
+            .map_err(|error| os_error("reading an item", error))
+    }
+
+    /// The segment's file, if it may hold an item of so many bytes, and memory a copy.
+    fn file_with(&self, len: u64) -> Result<BorrowedFd<'_>> {
+        let (fd, held) = self.file()?;
+        // A length is a peer's word; how much the file holds is the kernel's.
         if len > self.size.min(held) {
             let message = format!("a record refers to {len} bytes, more than the file holds");
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
         check_memory(len)?;
-        let (first, rest) = target.split_at_mut(self.until_wrap(position).min(len) as usize);
-        map::read_into(fd, first, self.offset(position))
-            .and_then(|()| map::read_into(fd, rest, self.base))
-            .map_err(|error| os_error("reading an item", error))
+        Ok(fd)
     }
 
     /// Gives the pages back that end among `len` bytes; what lies before these in the first one was given back before.
