@@ -337,6 +337,10 @@
 //! worker has, and that holds one answer at most, so it waits for no worker; nobody needs a right to look into another process. The
 //! parent keeps them open until the job has ended. `pool/handover.rs` has the states.
 //!
+//! An item or result of more than a mebibyte is encoded straight into an *extent*: a stretch of the pool's file, of which the
+//! job, or the slot, has one of its own. Whoever takes it maps the bytes and decodes them where they lie, so that they are copied once each
+//! way. `pool/extent.rs` has the states. Arguments and results of a child lie in its mailbox in the same way.
+//!
 //! The pool's thread ends while this process is being copied (`Fork`), and goes on afterwards: workers go on meanwhile, and what
 //! they have done, or ask for, is found then.
 //!
@@ -407,7 +411,7 @@
 //! | `board.claimed` | a job it has not begun | the job runs elsewhere |
 //! | `board.handed` (the parent) | a descriptor under way to a worker | nothing: the workers end with their parent |
 //! | `board.asking`, `board.received` | a job whose descriptors it has asked for, or got | its first item's error, or it is begun anew; the kernel closes what was under way; the others run elsewhere |
-//! | `board.begun`, `board.answering`, `board.spilled` | an item begun | its error, or it is begun anew; the items before it have their results, those after it run elsewhere |
+//! | `board.begun`, `board.answering`, `board.spilled`, `board.stored` | an item begun | its error, or it is begun anew; the items before it have their results, those after it run elsewhere |
 //! | `board.answered`, `board.finishing` | a job whose last results are published | the results |
 //! | `board.finished`, `board.told` | a job done, of which the parent has not heard | the results, when the parent hears of the death |
 //! | `board.asleep`, `board.awake` | a place among the sleepers, or a wake-up | the parent wakes another |

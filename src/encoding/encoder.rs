@@ -94,8 +94,8 @@ impl<'a, O: Output> Encoder<'a, O> {
     /// Where fields are flattened, `serde` takes no keys that have parts.
     #[inline(always)]
     pub(super) fn doubt_key(&mut self, start: usize) {
-        let has_parts = |first: &u8| matches!(first, marker::FIX_MAP..marker::FIX_STR | marker::EXT_8..=marker::EXT_32 | marker::ARRAY_16..=marker::MAP_32 | marker::FIX_EXT_1..=marker::FIX_EXT_16);
-        self.is_doubtful |= self.output.tail(start).first().is_some_and(has_parts);
+        let has_parts = |first| matches!(first, marker::FIX_MAP..marker::FIX_STR | marker::EXT_8..=marker::EXT_32 | marker::ARRAY_16..=marker::MAP_32 | marker::FIX_EXT_1..=marker::FIX_EXT_16);
+        self.is_doubtful |= self.output.byte_at(start).is_none_or(has_parts);
     }
 
     /// What `serde` buffers, for an untagged enum say, can be no integer of 128 bits.
@@ -211,7 +211,10 @@ impl<'a, O: Output> Encoder<'a, O> {
     /// Makes what begins at `start` a `Some`, which only what else would be read as `None` needs to be told of.
     #[inline(always)]
     pub(super) fn wrap(&mut self, start: usize) -> Result<(), Fault> {
-        match *self.output.tail(start) {
+        if self.output.len() - start > 3 {
+            return Ok(());
+        }
+        match *self.output.tail(start)? {
             [marker::NIL] => {
                 // Who reads an option by hand may read one level for two.
                 self.is_doubtful = true;
@@ -231,10 +234,13 @@ impl<'a, O: Output> Encoder<'a, O> {
     #[cold]
     pub(super) fn replace_header(&mut self, start: usize, len: usize, header: Header) -> Result<(), Fault> {
         let (header, end) = (header.bytes(), self.output.len());
+        if header.len() == len {
+            return self.output.overwrite(start, header);
+        }
         if header.len() > len {
             self.output.put(&[0; 16][..header.len() - len])?;
         }
-        let tail = self.output.tail(start);
+        let tail = self.output.tail(start)?;
         tail.copy_within(len..end - start, header.len());
         tail[..header.len()].copy_from_slice(header);
         self.output.truncate(end - len + header.len());
@@ -244,7 +250,7 @@ impl<'a, O: Output> Encoder<'a, O> {
     /// Makes the run at `start`, of `count` elements behind `header`, an array.
     #[cold]
     pub(super) fn unmake_run(&mut self, start: usize, header: usize, kind: Kind, count: usize) -> Result<(), Fault> {
-        let elements = self.output.tail(start)[header..].to_vec();
+        let elements = self.output.tail(start)?[header..].to_vec();
         self.output.truncate(start);
         self.array(count)?;
         for element in elements.chunks_exact(kind.size()) {

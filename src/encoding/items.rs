@@ -5,7 +5,7 @@ use super::encoder::Encoder;
 use super::fault::Fault;
 #[cfg(feature = "messages")]
 use super::output::Fill;
-use super::output::{Append, Limit, Output, Refusal};
+use super::output::{Append, Limit, Output, Refusal, Store};
 use super::reason::EncodingReason;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -35,6 +35,8 @@ impl Unfit {
 pub(crate) struct Encoded {
     /// It has something that its own `Deserialize` may not take back.
     pub(crate) is_doubtful: bool,
+    /// How many bytes the store has: all of the item's, or none.
+    pub(crate) stored: usize,
 }
 
 /// Appends an item to `buffer`; what it holds after a failure is no item.
@@ -50,9 +52,29 @@ pub(crate) fn encode_within<T: Serialize + ?Sized>(
     item: &T,
     buffer: &mut Vec<u8>,
 ) -> Result<Encoded, Unfit> {
-    let mut output = Append::new(buffer, limit);
-    match encode_into(item, &mut output) {
+    encode_through(limit, item, buffer, None)
+}
+
+/// As [`encode_within`], but a long item goes to the store as a whole, and the buffer remains as it was.
+#[inline]
+pub(crate) fn encode_through<T: Serialize + ?Sized>(
+    limit: Limit<'_>,
+    item: &T,
+    buffer: &mut Vec<u8>,
+    store: Option<&mut dyn Store>,
+) -> Result<Encoded, Unfit> {
+    let start = buffer.len();
+    let mut output = Append::new(buffer, limit, store);
+    let outcome = encode_into(item, &mut output).and_then(|encoded| {
+        let stored = output.finish()?;
+        Ok(Encoded { stored, ..encoded })
+    });
+    match outcome {
         Ok(encoded) => Ok(encoded),
+        Err(_) if matches!(output.refused, Some(Refusal::Store)) => {
+            buffer.truncate(start);
+            encode_through(limit, item, buffer, None)
+        }
         Err(fault) => Err(unfit::<T>(output.refused, fault)),
     }
 }
@@ -61,7 +83,7 @@ pub(crate) fn encode_within<T: Serialize + ?Sized>(
 fn unfit<T: ?Sized>(refused: Option<Refusal>, fault: Fault) -> Unfit {
     match refused {
         Some(Refusal::TooLarge(len)) => Unfit::TooLarge(len),
-        Some(Refusal::OutOfMemory) => Unfit::OutOfMemory,
+        Some(Refusal::OutOfMemory | Refusal::Store) => Unfit::OutOfMemory,
         None => Unfit::NotEncodable(fault.reason::<T>()),
     }
 }
@@ -73,7 +95,7 @@ fn unfit<T: ?Sized>(refused: Option<Refusal>, fault: Fault) -> Unfit {
 pub(crate) fn fill<T: Serialize + ?Sized>(item: &T, room: &mut [u8]) -> Option<usize> {
     let mut output = Fill::new(room);
     match encode_into(item, &mut output) {
-        Ok(Encoded { is_doubtful: false }) => Some(output.len()),
+        Ok(Encoded { is_doubtful: false, .. }) => Some(output.len()),
         _ => None,
     }
 }
@@ -87,7 +109,7 @@ fn encode_into<T: Serialize + ?Sized>(item: &T, output: &mut impl Output) -> Res
     if output.is_refused() {
         return Err(Fault::NO_ROOM);
     }
-    Ok(Encoded { is_doubtful })
+    Ok(Encoded { is_doubtful, stored: 0 })
 }
 
 /// The item in `bytes`, all of which it must take.

@@ -1,6 +1,7 @@
 //! `Output`: where encoded bytes go, and the buffer that is one.
 
 use super::fault::Fault;
+use std::io;
 
 /// Bytes of a word.
 pub(crate) const WORD: usize = 8;
@@ -16,8 +17,14 @@ pub(crate) trait Output {
     /// Appends the first `len` bytes of a word, of which the low ones come first.
     fn put_word(&mut self, word: u64, len: usize) -> Result<(), Fault>;
 
-    /// The bytes from `start` on.
-    fn tail(&mut self, start: usize) -> &mut [u8];
+    /// The byte at `start`; `None` if it has gone to a store.
+    fn byte_at(&self, start: usize) -> Option<u8>;
+
+    /// The bytes from `start` on. If some have gone to a store, the output is refused.
+    fn tail(&mut self, start: usize) -> Result<&mut [u8], Fault>;
+
+    /// Writes over bytes that are there.
+    fn overwrite(&mut self, start: usize, bytes: &[u8]) -> Result<(), Fault>;
 
     /// Whether there was no room for something.
     fn is_refused(&self) -> bool;
@@ -40,40 +47,116 @@ impl Limit<'_> {
     };
 }
 
+/// A place outside of this process's own memory for the bytes of a long item.
+pub(crate) trait Store {
+    /// Writes bytes of the item, of which `at` come before.
+    fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()>;
+
+    /// Shows all `len` bytes of the item.
+    fn read(&self, len: usize, look: &mut dyn FnMut(&[u8])) -> io::Result<()>;
+}
+
 /// Why a buffer has no room.
 pub(super) enum Refusal {
     /// So many bytes, at least, are more than there may be.
     TooLarge(usize),
     OutOfMemory,
+    /// The store failed, or has bytes that have to be changed.
+    Store,
 }
 
-/// The end of a buffer, from `start` on.
-pub(super) struct Append<'a> {
+/// The end of a buffer, from `start` on. What is long goes on to a store, if there is one.
+pub(super) struct Append<'a, 's> {
     buffer: &'a mut Vec<u8>,
     start: usize,
     /// How long the buffer may become.
     most: usize,
     limit: Limit<'a>,
+    store: Option<&'s mut (dyn Store + 's)>,
+    /// How many bytes the store has: those before what is in the buffer from `start` on.
+    stored: usize,
     pub(super) refused: Option<Refusal>,
 }
 
 /// Up to this size memory is taken without asking.
 const UNASKED: usize = 1 << 20;
+/// A store is given what is in the buffer once that would become longer than this.
+const MOST_HELD: usize = 1 << 20;
+/// A piece of this size is not copied to the buffer first.
+const LONG_PIECE: usize = MOST_HELD / 4;
 
-impl<'a> Append<'a> {
-    pub(super) fn new(buffer: &'a mut Vec<u8>, limit: Limit<'a>) -> Self {
+impl<'a, 's> Append<'a, 's> {
+    pub(super) fn new(buffer: &'a mut Vec<u8>, limit: Limit<'a>, store: Option<&'s mut (dyn Store + 's)>) -> Self {
         Append {
             start: buffer.len(),
             most: limit.most.saturating_add(buffer.len()),
             buffer,
             limit,
+            store,
+            stored: 0,
             refused: None,
         }
+    }
+
+    /// Ends an item of which the store has a part: it gets the rest. Returns how many bytes it has.
+    pub(super) fn finish(&mut self) -> Result<usize, Fault> {
+        if self.stored > 0 {
+            self.hand_on()?;
+        }
+        Ok(self.stored)
+    }
+
+    /// Gives the store what the buffer holds.
+    fn hand_on(&mut self) -> Result<(), Fault> {
+        if let Some(store) = &mut self.store {
+            let held = &self.buffer[self.start..];
+            if store.write(self.stored, held).is_err() {
+                return self.refuse(Refusal::Store);
+            }
+            self.stored += held.len();
+            self.buffer.truncate(self.start);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn refuse<T>(&mut self, refusal: Refusal) -> Result<T, Fault> {
+        self.refused.get_or_insert(refusal);
+        Err(Fault::NO_ROOM)
+    }
+
+    /// Appends bytes for which the buffer has no room yet.
+    #[cold]
+    fn put_beyond(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        let is_long = bytes.len() >= LONG_PIECE && self.buffer.len() - self.start + bytes.len() > MOST_HELD;
+        if self.store.is_none() || !is_long {
+            self.grow(bytes.len())?;
+            self.buffer.extend_from_slice(bytes);
+            return Ok(());
+        }
+        self.hand_on()?;
+        if let Some(store) = &mut self.store {
+            if store.write(self.stored, bytes).is_err() {
+                return self.refuse(Refusal::Store);
+            }
+        }
+        self.stored += bytes.len();
+        Ok(())
+    }
+
+    /// Where in the buffer a byte of the output lies, if it does.
+    #[inline(always)]
+    fn in_buffer(&self, at: usize) -> Option<usize> {
+        at.checked_sub(self.stored)
+            .filter(|at| *at >= self.start || self.stored == 0)
     }
 
     /// Makes room for more bytes.
     #[cold]
     fn grow(&mut self, more: usize) -> Result<(), Fault> {
+        if self.store.is_some() && self.buffer.len() - self.start + more > MOST_HELD {
+            self.hand_on()?;
+        }
         let needed = self.buffer.len().saturating_add(more);
         let wanted = needed.max(2 * self.buffer.capacity()).max(8 * WORD);
         let refusal = if needed > self.most {
@@ -83,8 +166,7 @@ impl<'a> Append<'a> {
         } else {
             Refusal::OutOfMemory
         };
-        self.refused.get_or_insert(refusal);
-        Err(Fault::NO_ROOM)
+        self.refuse(refusal)
     }
 
     /// Whether the buffer now has room for `len` bytes in all, and a word beyond.
@@ -94,16 +176,16 @@ impl<'a> Append<'a> {
     }
 }
 
-impl Output for Append<'_> {
+impl Output for Append<'_, '_> {
     #[inline(always)]
     fn len(&self) -> usize {
-        self.buffer.len()
+        self.stored + self.buffer.len()
     }
 
     #[inline]
     fn put(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         if self.buffer.capacity() - self.buffer.len() < bytes.len() {
-            self.grow(bytes.len())?;
+            return self.put_beyond(bytes);
         }
         self.buffer.extend_from_slice(bytes);
         Ok(())
@@ -123,8 +205,34 @@ impl Output for Append<'_> {
         Ok(())
     }
 
-    fn tail(&mut self, start: usize) -> &mut [u8] {
-        &mut self.buffer[start..]
+    #[inline(always)]
+    fn byte_at(&self, start: usize) -> Option<u8> {
+        self.buffer.get(self.in_buffer(start)?).copied()
+    }
+
+    fn tail(&mut self, start: usize) -> Result<&mut [u8], Fault> {
+        match self.in_buffer(start) {
+            Some(start) => Ok(&mut self.buffer[start..]),
+            None => self.refuse(Refusal::Store),
+        }
+    }
+
+    fn overwrite(&mut self, start: usize, bytes: &[u8]) -> Result<(), Fault> {
+        if let Some(start) = self.in_buffer(start) {
+            self.buffer[start..start + bytes.len()].copy_from_slice(bytes);
+            return Ok(());
+        }
+        let at = start - self.start;
+        let is_there = at + bytes.len() <= self.stored;
+        match self
+            .store
+            .as_mut()
+            .filter(|_| is_there)
+            .map(|store| store.write(at, bytes))
+        {
+            Some(Ok(())) => Ok(()),
+            _ => self.refuse(Refusal::Store),
+        }
     }
 
     fn is_refused(&self) -> bool {
@@ -132,7 +240,10 @@ impl Output for Append<'_> {
     }
 
     fn truncate(&mut self, len: usize) {
-        self.buffer.truncate(len);
+        match self.in_buffer(len) {
+            Some(len) => self.buffer.truncate(len),
+            None => self.refused = Some(Refusal::Store),
+        }
     }
 }
 
@@ -191,8 +302,18 @@ impl Output for Fill<'_> {
         Ok(())
     }
 
-    fn tail(&mut self, start: usize) -> &mut [u8] {
-        &mut self.room[start..self.at]
+    #[inline(always)]
+    fn byte_at(&self, start: usize) -> Option<u8> {
+        self.room.get(start).copied()
+    }
+
+    fn tail(&mut self, start: usize) -> Result<&mut [u8], Fault> {
+        Ok(&mut self.room[start..self.at])
+    }
+
+    fn overwrite(&mut self, start: usize, bytes: &[u8]) -> Result<(), Fault> {
+        self.room[start..start + bytes.len()].copy_from_slice(bytes);
+        Ok(())
     }
 
     fn is_refused(&self) -> bool {
@@ -201,5 +322,157 @@ impl Output for Fill<'_> {
 
     fn truncate(&mut self, len: usize) {
         self.at = self.at.min(len);
+    }
+}
+
+#[cfg(all(test, feature = "process"))]
+mod tests {
+    use super::*;
+    use crate::encoding::{decode, encode_bare, encode_through};
+    use serde::de::DeserializeOwned;
+    use serde::ser::{SerializeMap, SerializeSeq, Serializer};
+    use serde::{Deserialize, Serialize};
+    use std::collections::BTreeMap;
+
+    /// A store that fails once it was written to so often.
+    #[derive(Default)]
+    struct Memory {
+        bytes: Vec<u8>,
+        writes: usize,
+        most_writes: Option<usize>,
+    }
+
+    impl Store for Memory {
+        fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
+            self.writes += 1;
+            if self.most_writes.is_some_and(|most| self.writes > most) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let end = at + bytes.len();
+            self.bytes.resize(self.bytes.len().max(end), 0);
+            self.bytes[at..end].copy_from_slice(bytes);
+            Ok(())
+        }
+
+        fn read(&self, len: usize, look: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+            look(&self.bytes[..len]);
+            Ok(())
+        }
+    }
+
+    const BEFORE: &[u8] = b"what was there before";
+
+    /// Encodes with a store, and returns the item's bytes, and how many of them the store has.
+    fn bytes_by<T: Serialize>(item: &T, most_writes: Option<usize>) -> (Vec<u8>, usize) {
+        let (mut buffer, mut store) = (BEFORE.to_vec(), Memory::default());
+        store.most_writes = most_writes;
+        let stored = encode_through(Limit::NONE, item, &mut buffer, Some(&mut store))
+            .unwrap()
+            .stored;
+        assert_eq!(&buffer[..BEFORE.len()], BEFORE);
+        let rest = &buffer[BEFORE.len()..];
+        if stored == 0 {
+            return (rest.to_vec(), 0);
+        }
+        assert!(rest.is_empty(), "{} bytes were left behind", rest.len());
+        (store.bytes[..stored].to_vec(), stored)
+    }
+
+    /// The bytes are the same wherever they go, however often the store can be written to.
+    fn check<T: Serialize + DeserializeOwned + PartialEq>(item: &T, is_stored: bool) {
+        let expected = encode_bare(item).unwrap();
+        let (bytes, stored) = bytes_by(item, None);
+        assert!(
+            bytes == expected && (stored > 0) == is_stored,
+            "{stored} of {} bytes",
+            expected.len()
+        );
+        assert!(decode::<T>(&bytes).unwrap() == *item);
+        for most in 0..4 {
+            assert!(bytes_by(item, Some(most)).0 == expected, "{most} writes");
+        }
+    }
+
+    fn text(len: usize) -> String {
+        "letters ".chars().cycle().take(len).collect()
+    }
+
+    #[derive(Serialize, Deserialize, PartialEq)]
+    struct Flat {
+        first: u8,
+        #[serde(flatten)]
+        rest: BTreeMap<String, String>,
+    }
+
+    /// Tells no length.
+    #[derive(Deserialize, PartialEq)]
+    struct Unknown(Vec<u64>, BTreeMap<u64, String>);
+
+    impl Serialize for Unknown {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            struct Numbers<'a>(&'a [u64]);
+            struct Texts<'a>(&'a BTreeMap<u64, String>);
+            impl Serialize for Numbers<'_> {
+                fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                    let mut numbers = serializer.serialize_seq(None)?;
+                    self.0.iter().try_for_each(|number| numbers.serialize_element(number))?;
+                    numbers.end()
+                }
+            }
+            impl Serialize for Texts<'_> {
+                fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                    let mut texts = serializer.serialize_map(None)?;
+                    self.0
+                        .iter()
+                        .try_for_each(|(key, value)| texts.serialize_entry(key, value))?;
+                    texts.end()
+                }
+            }
+            (Numbers(&self.0), Texts(&self.1)).serialize(serializer)
+        }
+    }
+
+    #[test]
+    fn long_items_are_the_same_bytes_in_a_store() {
+        check(&text(1000), false);
+        check(&text(MOST_HELD - 100), false);
+        check(&text(2 * MOST_HELD), true);
+        check(&(1_u8, vec![7_u8; 3 * MOST_HELD], Some(2_u8)), true);
+        check(&(1_u8, vec![Some(vec![0.5; MOST_HELD]); 3], None::<u8>), true);
+        check(&vec![(1_u32, text(90)); 50_000], true);
+        check(
+            &(0..500_000_u64)
+                .map(|at| (at % 7) as u16)
+                .collect::<std::collections::LinkedList<_>>(),
+            false,
+        );
+        check(
+            &BTreeMap::from([(text(2 * MOST_HELD), 1_u8), (text(MOST_HELD), 2)]),
+            true,
+        );
+    }
+
+    #[test]
+    fn what_is_changed_later_may_be_in_the_store() {
+        let flat = |len: usize| Flat {
+            first: 1,
+            rest: (0..len).map(|at| (at.to_string(), text(MOST_HELD / 2))).collect(),
+        };
+        // A header of one byte is written over; one that becomes longer is not.
+        check(&flat(10), true);
+        check(&flat(20), false);
+        let texts = |len| (0..len).map(|at| (at, text(MOST_HELD / 3))).collect();
+        check(&Unknown(vec![1, 2], texts(12)), true);
+        check(&Unknown(vec![1, 2], texts(17)), false);
+        check(&Unknown((0..300_000).collect(), texts(1)), false);
+    }
+
+    #[test]
+    fn an_item_that_fails_leaves_the_buffer_to_the_next() {
+        let mut buffer = BEFORE.to_vec();
+        let deep = (0..200).fold(serde_json::Value::Null, |inner, _| vec![inner].into());
+        let item = (text(2 * MOST_HELD), deep);
+        assert!(encode_through(Limit::NONE, &item, &mut buffer, Some(&mut Memory::default())).is_err());
+        assert!(buffer.starts_with(BEFORE));
     }
 }

@@ -5,6 +5,8 @@
 //! first items a handle sends are decoded here before they are sent, and each that is doubtful.
 
 use super::items::{Encoded, decode};
+#[cfg(feature = "process")]
+use super::output::Store;
 use super::reason::EncodingReason;
 use crate::primitive::{AtomicU64, Ordering};
 use serde::de::DeserializeOwned;
@@ -56,6 +58,21 @@ impl Trial {
             return self.decode::<T>(bytes);
         }
         Ok(())
+    }
+
+    /// As [`check`](Self::check), for one that a store has.
+    #[cfg(feature = "process")]
+    pub(crate) fn check_stored<T: DeserializeOwned>(
+        &self,
+        encoded: Encoded,
+        store: &dyn Store,
+    ) -> Result<(), EncodingReason> {
+        let mut outcome = Ok(());
+        if self.is_due(encoded) {
+            // What cannot be read here may yet be there; whoever takes the item says what is wrong with it.
+            let _ = store.read(encoded.stored, &mut |bytes| outcome = self.decode::<T>(bytes));
+        }
+        outcome
     }
 
     #[cold]

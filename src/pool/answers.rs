@@ -7,10 +7,15 @@
 //! | `flushed` moves on | results below it are in the file | as above; the window is written anew only afterwards |
 //! | the record is whole: `written` moves on | the record is published | its item has its result |
 //!
+//! A long result is written to the slot's extent first, then `long` moves on, then its record is written as any other. Bytes in
+//! the extent that no published record tells of are given back with it.
+//!
 //! The parent reads only after the job is done or the worker dead.
 
+use super::extent::{Place, Writer};
 use super::memory::{Memory, WINDOW};
 use super::records::{MOST_HEADER, Tag, Times, put_header, refusal};
+use super::worker::word;
 use crate::error::ErrorKind;
 use crate::primitive::{Ordering, crash_point};
 use crate::raw::board::RawSlot;
@@ -26,6 +31,7 @@ pub(super) struct Answers<'a> {
     at: u64,
     flushed: u64,
     failed: u64,
+    long: Writer<'a>,
 }
 
 /// Bytes with room for a header before them.
@@ -35,14 +41,32 @@ pub(super) fn with_room(bytes: &[u8]) -> Vec<u8> {
 
 impl<'a> Answers<'a> {
     pub(super) fn new(memory: &'a Memory, slot: usize) -> Self {
+        let words = memory.board().slot(slot);
+        // Relaxed: claiming the slot has ordered what its poster wrote.
+        let extent = words.job[word::RESULTS].load(Ordering::Relaxed);
         Answers {
             memory,
             slot,
-            words: memory.board().slot(slot),
+            words,
             at: 0,
             flushed: 0,
             failed: 0,
+            long: Writer::new(memory.extents(), extent),
         }
+    }
+
+    /// Where a result goes that is long.
+    #[inline]
+    pub(super) fn long(&mut self) -> &mut Writer<'a> {
+        &mut self.long
+    }
+
+    /// Keeps a result of so many bytes that went there.
+    pub(super) fn keep_long(&mut self, len: usize) -> Place {
+        let place = self.long.keep(len);
+        crash_point!("board.stored");
+        self.words.long.store(self.long.kept(), Ordering::Relaxed); // Relaxed: `written`, which follows, publishes it.
+        place
     }
 
     /// Writes and publishes the record of one item. The bytes of `result` begin after room for a header.
@@ -82,7 +106,7 @@ impl<'a> Answers<'a> {
             }
             return Err(error);
         }
-        if tag != Tag::Value {
+        if tag.is_failure() {
             self.failed += 1;
             self.words.failed.store(self.failed, Ordering::Relaxed); // Relaxed: read as `written` is.
         }

@@ -60,6 +60,7 @@ impl Engine {
             phase: Phase::Open,
             free: (0..slots).rev().collect(),
             posted: (0..slots).map(|_| None).collect(),
+            extents: (0..slots).map(|_| None).collect(),
             again: VecDeque::new(),
             backlog: BTreeMap::new(),
             next_in_backlog: 0,
@@ -211,7 +212,7 @@ impl Engine {
                 break;
             };
             let bytes = core::mem::take(&mut job.bytes);
-            if let Err(error) = self.write(slot, &job, &bytes) {
+            if let Err(error) = self.write(state, slot, &job, &bytes) {
                 state.free.push(slot);
                 self.memory.punch_job(slot);
                 let text = format!("arguments of {} bytes: {error}", bytes.len());
@@ -232,7 +233,7 @@ impl Engine {
     }
 
     /// Writes a job into a free slot.
-    fn write(&self, slot: usize, job: &Job, bytes: &[u8]) -> std::io::Result<()> {
+    fn write(&self, state: &mut State, slot: usize, job: &Job, bytes: &[u8]) -> std::io::Result<()> {
         let board = self.memory.board();
         let words = board.slot(slot);
         for (at, value) in [
@@ -240,10 +241,11 @@ impl Engine {
             (word::ITEMS, job.items as u64),
             (word::BYTES, bytes.len() as u64),
             (word::HEAD, job.head as u64),
+            (word::EXTENT, job.extent.as_ref().map_or(0, |extent| extent.number())),
         ] {
             words.job[at].store(value, Ordering::Relaxed); // Relaxed: posting the slot publishes it.
         }
-        self.reset(slot, job);
+        self.reset(state, slot, job);
         self.memory.write_job(slot, bytes)
     }
 

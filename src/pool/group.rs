@@ -1,5 +1,6 @@
 //! `Group`: the results of jobs that were submitted together, as they arrive.
 
+use super::extent::Extent;
 use super::job_error::JobError;
 use super::records::Records;
 use crate::primitive::{Deadline, Home};
@@ -16,6 +17,8 @@ pub(super) enum Part {
         first: usize,
         count: usize,
         bytes: Vec<u8>,
+        /// Has the long ones.
+        extent: Option<Extent>,
         timed: bool,
         worker: u32,
     },
@@ -46,6 +49,7 @@ impl Part {
             Part::Records {
                 count,
                 bytes,
+                extent,
                 timed,
                 worker,
                 ..
@@ -55,7 +59,7 @@ impl Part {
                     each(
                         records
                             .next()
-                            .map_or_else(|| Err(no_record()), |record| record.read(*worker)),
+                            .map_or_else(|| Err(no_record()), |record| record.read(*worker, extent.as_ref())),
                     );
                 }
             }

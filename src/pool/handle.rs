@@ -330,7 +330,14 @@ impl Pool {
             group.deliver(Part::Failure { first, count, error }, count, count);
             return count;
         }
-        let packed = job::pack(chunk, items, group, first, self.options.retries);
+        let packed = job::pack(
+            chunk,
+            items,
+            group,
+            first,
+            self.options.retries,
+            engine.memory.extents(),
+        );
         let count = packed.items();
         if count > 0 {
             group.expect(count);

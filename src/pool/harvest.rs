@@ -1,6 +1,7 @@
 //! What becomes of jobs whose worker is done with them, or dead.
 
 use super::engine::Engine;
+use super::extent::Extent;
 use super::group::Part;
 use super::job::Job;
 use super::job_error::JobError;
@@ -32,15 +33,20 @@ impl Engine {
     }
 
     /// Readies a slot's words for its job to be posted, perhaps once more.
-    pub(super) fn reset(&self, slot: usize, job: &Job) {
+    pub(super) fn reset(&self, state: &mut State, slot: usize, job: &Job) {
+        let extent = &mut state.extents[slot];
+        if extent.is_none() {
+            *extent = self.memory.extents().take();
+        }
         let board = self.memory.board();
         let words = board.slot(slot);
         let done = job.done as u64;
         // Relaxed, all: posting the slot publishes them.
         words.job[word::SKIP].store(done, Ordering::Relaxed);
         words.job[word::SETTLED].store(0, Ordering::Relaxed);
+        words.job[word::RESULTS].store(extent.as_ref().map_or(0, Extent::number), Ordering::Relaxed);
         words.begun.store(done, Ordering::Relaxed);
-        for word in [&words.written, &words.flushed, &words.failed] {
+        for word in [&words.written, &words.flushed, &words.failed, &words.long] {
             word.store(0, Ordering::Relaxed);
         }
     }
@@ -86,6 +92,9 @@ impl Engine {
         if flushed > 0 || !is_done {
             self.memory.punch_results(slot); // A dead worker may have written what it did not live to count.
         }
+        if let Some(extent) = state.extents[slot].as_ref().filter(|_| !is_done) {
+            extent.clear(); // As above.
+        }
         if let Some(ended) = status.filter(|_| !is_done && begun as usize > job.done && job.left() > 0) {
             self.lose_item(state, &mut job, slot, ended, deliveries);
         }
@@ -123,10 +132,13 @@ impl Engine {
                 state.bars.push(bar);
             }
         }
+        // Relaxed: as the other words of the slot.
+        let has_long = self.memory.board().slot(slot).long.load(Ordering::Relaxed) > 0;
         let part = Part::Records {
             first: job.next(),
             count: items,
             bytes,
+            extent: state.extents[slot].take_if(|_| has_long),
             timed: self.timed,
             worker,
         };
@@ -188,7 +200,7 @@ impl Engine {
             self.release(state, slot);
             return;
         }
-        self.reset(slot, &job);
+        self.reset(state, slot, &job);
         state.posted[slot] = Some(job);
         state.again.push_back(slot);
     }

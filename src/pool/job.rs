@@ -1,5 +1,6 @@
 //! `Job`: some items of one group, on their way to a worker.
 
+use super::extent::{Extent, Extents, Writer};
 use super::group::Group;
 use super::job_error::JobError;
 use super::records::put_varint;
@@ -22,6 +23,8 @@ pub(super) struct Job {
     pub(super) luggage: Arc<Luggage>,
     /// Keeps peers of the queues it brings along from finding themselves alone until its worker has joined them.
     pub(super) shares: Option<Arc<Luggage>>,
+    /// Has its long items.
+    pub(super) extent: Option<Arc<Extent>>,
     /// Where in the program its function begins.
     pub(super) function: u64,
     pub(super) group: Arc<Group>,
@@ -109,22 +112,25 @@ impl Run {
 
     /// Appends an item, its length before it, unless it cannot be encoded.
     #[inline]
-    fn push<Args: Serialize + DeserializeOwned>(&mut self, item: &Args, trial: &Trial) -> Result<()> {
+    fn push<Args>(&mut self, item: &Args, long: &mut Writer<'_>, trial: &Trial) -> Result<()>
+    where
+        Args: Serialize + DeserializeOwned,
+    {
         let start = self.bytes.len();
         self.bytes.push(0);
-        if let Err(error) = transfer::pack_one(item, &mut self.bytes, trial) {
-            self.bytes.truncate(start);
-            return Err(error);
-        }
+        let stored = transfer::pack_one(item, &mut self.bytes, long, trial);
+        let stored = stored.inspect_err(|_| self.bytes.truncate(start))?;
+        self.items += 1;
         let len = self.bytes.len() - start - 1;
-        if len < 0x80 {
+        if stored > 0 {
+            self.bytes.extend(long.keep(stored).to_bytes());
+        } else if len < 0x80 {
             self.bytes[start] = len as u8;
         } else {
             let mut varint = Vec::new();
             put_varint(len as u64, &mut varint);
             self.bytes.splice(start..=start, varint);
         }
-        self.items += 1;
         Ok(())
     }
 }
@@ -136,6 +142,7 @@ pub(super) fn pack<Args: Serialize + DeserializeOwned>(
     group: &Arc<Group>,
     first: usize,
     retries: u32,
+    extents: &Arc<Extents>,
 ) -> Packed {
     let function = match call::offset_of(chunk as *const ()) {
         Ok(function) => function,
@@ -146,6 +153,7 @@ pub(super) fn pack<Args: Serialize + DeserializeOwned>(
     };
     let mut runs: Vec<Run> = vec![];
     let trial = Trial::of_type::<Args>();
+    let mut long = Writer::taking(extents);
     let mut refused = vec![];
     let mut luggage = transfer::packing(|| {
         for (at, item) in items.into_iter().enumerate() {
@@ -153,7 +161,7 @@ pub(super) fn pack<Args: Serialize + DeserializeOwned>(
             if runs.last().is_none_or(|run| run.end() != place) {
                 runs.push(Run::at(place));
             }
-            if let Some(Err(error)) = runs.last_mut().map(|run| run.push(&item, trial)) {
+            if let Some(Err(error)) = runs.last_mut().map(|run| run.push(&item, &mut long, trial)) {
                 refused.push((place, JobError::refusal(error.kind(), error.to_string())));
             }
         }
@@ -166,6 +174,7 @@ pub(super) fn pack<Args: Serialize + DeserializeOwned>(
     }
     let shares = luggage.split_shares().map(Arc::new);
     let luggage = Arc::new(luggage);
+    let extent = long.into_extent().map(Arc::new);
     let job = |Run {
                    first,
                    items,
@@ -179,6 +188,7 @@ pub(super) fn pack<Args: Serialize + DeserializeOwned>(
             head: head.len(),
             luggage: luggage.clone(),
             shares: shares.clone(),
+            extent: extent.clone(),
             function,
             group: group.clone(),
             first,

@@ -2,8 +2,10 @@
 //!
 //! One segment holds the board (`raw::board`) and a page for each slot: the first bytes of its job, and a window through
 //! which its results are written. What is longer lies in a second memory file, whose offsets are so far apart that every
-//! slot has room for any job: a file without bytes takes no memory, and what was read is punched out again.
+//! slot has room for any job: a file without bytes takes no memory, and what was read is punched out again. Behind the slots'
+//! parts of that file are extents, for single items and results that are long (`extent`).
 
+use super::extent::Extents;
 use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, Spec, text_fingerprint};
@@ -22,9 +24,9 @@ pub(super) const WINDOW: usize = PAGE - JOB_BYTES;
 const PAGE: usize = 8192;
 
 /// How far the file's parts for two jobs, or results, lie apart, unless this process may not write files so long.
-const STRIDE: u64 = 1 << 40;
+pub(super) const STRIDE: u64 = 1 << 40;
 
-const SCHEMA: &str = "procshare pool 2";
+const SCHEMA: &str = "procshare pool 3";
 
 /// How many slots and workers a pool has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -78,6 +80,11 @@ impl Shape {
         self.pages_at() + self.slots as usize * PAGE
     }
 
+    /// The extents behind what each slot has of the file.
+    fn extents(self, file: Arc<OwnedFd>) -> Arc<Extents> {
+        Arc::new(Extents::new(file, 2 * u64::from(self.slots), self.stride))
+    }
+
     fn spec(self) -> Spec<'static> {
         Spec {
             kind: Kind::Pool,
@@ -93,7 +100,7 @@ impl Shape {
 pub(super) struct Memory {
     handle: Handle,
     shape: Shape,
-    spill: Arc<OwnedFd>,
+    extents: Arc<Extents>,
 }
 
 impl Memory {
@@ -105,7 +112,7 @@ impl Memory {
         Ok(Memory {
             handle,
             shape,
-            spill: Arc::new(spill),
+            extents: shape.extents(Arc::new(spill)),
         })
     }
 
@@ -121,7 +128,11 @@ impl Memory {
             );
             return Err(Error::new(ErrorKind::Corrupt, message).in_segment(segment.label()));
         }
-        Ok(Memory { handle, shape, spill })
+        Ok(Memory {
+            handle,
+            shape,
+            extents: shape.extents(spill),
+        })
     }
 
     pub(super) fn segment(&self) -> &Segment {
@@ -129,7 +140,11 @@ impl Memory {
     }
 
     pub(super) fn spill(&self) -> &Arc<OwnedFd> {
-        &self.spill
+        self.extents.file()
+    }
+
+    pub(super) fn extents(&self) -> &Arc<Extents> {
+        &self.extents
     }
 
     pub(super) fn shape(&self) -> Shape {
@@ -184,7 +199,7 @@ impl Memory {
             return Ok(());
         }
         self.check_room(0, rest.len())?;
-        map::write_at(self.spill.as_fd(), rest, self.job_offset(slot))
+        map::write_at(self.spill().as_fd(), rest, self.job_offset(slot))
     }
 
     /// Reads `len` bytes of a job that this process has claimed.
@@ -202,7 +217,7 @@ impl Memory {
         // that is taken.
         unsafe { into.as_mut_ptr().copy_from_nonoverlapping(self.page(slot, 0), first) };
         if len > JOB_BYTES {
-            map::append_at(self.spill.as_fd(), into, len - first, self.job_offset(slot))?;
+            map::append_at(self.spill().as_fd(), into, len - first, self.job_offset(slot))?;
         }
         Ok(())
     }
@@ -234,7 +249,7 @@ impl Memory {
     /// Writes results into the file directly.
     pub(super) fn write_results(&self, slot: usize, bytes: &[u8], at: u64) -> io::Result<()> {
         self.check_room(at, bytes.len())?;
-        map::write_at(self.spill.as_fd(), bytes, self.result_offset(slot) + at)
+        map::write_at(self.spill().as_fd(), bytes, self.result_offset(slot) + at)
     }
 
     fn read_window(&self, slot: usize, into: &mut [u8]) {
@@ -258,7 +273,7 @@ impl Memory {
         bytes.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
         if in_file > 0 {
             map::append_at(
-                self.spill.as_fd(),
+                self.spill().as_fd(),
                 &mut bytes,
                 in_file as usize,
                 self.result_offset(slot),
@@ -288,7 +303,7 @@ impl Memory {
     }
 
     fn check_spilled(&self, offset: u64, len: u64) -> io::Result<()> {
-        if len > 0 && (len > self.shape.stride || offset + len > map::stat(self.spill.as_fd())?.len) {
+        if len > 0 && (len > self.shape.stride || offset + len > map::stat(self.spill().as_fd())?.len) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(())
@@ -297,11 +312,11 @@ impl Memory {
     /// Gives the memory of a job's bytes in the file back.
     pub(super) fn punch_job(&self, slot: usize) {
         // What cannot be given back is written anew by the slot's next job.
-        let _ = map::punch(self.spill.as_fd(), self.job_offset(slot), self.shape.stride);
+        let _ = map::punch(self.spill().as_fd(), self.job_offset(slot), self.shape.stride);
     }
 
     /// Gives the memory of results in the file back.
     pub(super) fn punch_results(&self, slot: usize) {
-        let _ = map::punch(self.spill.as_fd(), self.result_offset(slot), self.shape.stride); // As above.
+        let _ = map::punch(self.spill().as_fd(), self.result_offset(slot), self.shape.stride); // As above.
     }
 }

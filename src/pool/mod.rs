@@ -19,6 +19,7 @@ mod answers;
 mod bar;
 mod builder;
 mod engine;
+mod extent;
 mod group;
 pub(crate) mod handle;
 mod handover;

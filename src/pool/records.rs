@@ -2,10 +2,14 @@
 //!
 //! ```text
 //! job:     table of what travels with it (`head` bytes of MessagePack, none if nothing does)
-//!          its items: length (varint), bytes
-//! results: records, one for each item: length and tag (varint: length * 8 + tag), times if the pool keeps them, bytes
+//!          its items: length (varint), bytes; of one that lies in the job's extent: 0, place
+//! results: records, one for each item: length and tag (varint: length * 8 + tag), times if the pool keeps them, bytes;
+//!          of one that lies in the slot's extent, the place for bytes
+//! place:   where it begins in the extent, length (varints)
 //! ```
 
+use super::extent::{Extent, Place};
+use super::group::no_record;
 use super::job_error::JobError;
 use crate::encoding::{EncodingReason, decode, encode};
 use crate::error::ErrorKind;
@@ -20,12 +24,18 @@ pub(super) enum Tag {
     Panicked = 1,
     /// Not run, or without a result that can travel: the kind of the error, and its words.
     Refused = 2,
+    /// A value that lies in the extent.
+    Long = 3,
 }
 
 impl Tag {
     fn of_bits(bits: u64) -> Option<Self> {
-        let all = [Tag::Value, Tag::Panicked, Tag::Refused];
+        let all = [Tag::Value, Tag::Panicked, Tag::Refused, Tag::Long];
         all.into_iter().find(|tag| *tag as u64 == bits)
+    }
+
+    pub(super) fn is_failure(self) -> bool {
+        matches!(self, Tag::Panicked | Tag::Refused)
     }
 }
 
@@ -73,6 +83,39 @@ pub(super) fn take<'a>(bytes: &mut &'a [u8], len: u64) -> Option<&'a [u8]> {
     Some(taken)
 }
 
+impl Place {
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put_varint(self.at, &mut bytes);
+        put_varint(self.len, &mut bytes);
+        bytes
+    }
+
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        let at = take_varint(bytes)?;
+        let len = take_varint(bytes)?;
+        Some(Place { at, len })
+    }
+}
+
+/// An item of a job. None has no bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Item<'a> {
+    Short(&'a [u8]),
+    Long(Place),
+}
+
+impl<'a> Item<'a> {
+    /// Takes one off the front.
+    #[inline]
+    pub(super) fn take(rest: &mut &'a [u8]) -> Option<Self> {
+        match take_varint(rest)? {
+            0 => Place::take(rest).map(Item::Long),
+            len => take(rest, len).map(Item::Short),
+        }
+    }
+}
+
 /// Room for a record's header.
 pub(super) const MOST_HEADER: usize = MOST_VARINT + TIMES_BYTES;
 
@@ -114,15 +157,26 @@ pub(super) struct Record<'a> {
 
 impl Record<'_> {
     pub(super) fn is_failure(&self) -> bool {
-        self.tag != Tag::Value
+        self.tag.is_failure()
     }
 
     #[inline]
-    pub(super) fn read<R: DeserializeOwned>(&self, worker: u32) -> Result<R, JobError> {
-        if self.is_failure() {
-            return Err(self.failure(worker));
+    pub(super) fn read<R: DeserializeOwned>(&self, worker: u32, extent: Option<&Extent>) -> Result<R, JobError> {
+        match self.tag {
+            Tag::Value => decode(self.bytes).map_err(not_decodable),
+            Tag::Long => self.read_long(extent),
+            Tag::Panicked | Tag::Refused => Err(self.failure(worker)),
         }
-        decode(self.bytes).map_err(not_decodable)
+    }
+
+    #[cold]
+    fn read_long<R: DeserializeOwned>(&self, extent: Option<&Extent>) -> Result<R, JobError> {
+        let mut bytes = self.bytes;
+        let (place, extent) = Place::take(&mut bytes).zip(extent).ok_or_else(no_record)?;
+        let bytes = extent
+            .bytes(place)
+            .map_err(|error| JobError::OutOfMemory(format!("reading a result of {} bytes: {error}", place.len)))?;
+        decode(&bytes).map_err(not_decodable)
     }
 
     #[cold]
@@ -212,7 +266,7 @@ mod tests {
                 location: None,
                 worker: 7,
             };
-            assert_eq!(record.read::<u8>(7), Err(panicked));
+            assert_eq!(record.read::<u8>(7, None), Err(panicked));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the parent of a pool remembers: jobs, slots, seats.
 
+use super::extent::Extent;
 use super::group::{Group, Part};
 use super::handover::Counter;
 use super::job::Job;
@@ -29,6 +30,8 @@ pub(super) struct State {
     pub(super) free: Vec<usize>,
     /// By slot.
     pub(super) posted: Vec<Option<Job>>,
+    /// By slot: where its long results go. Theirs, once some are taken.
+    pub(super) extents: Vec<Option<Extent>>,
     /// Slots whose job is to be posted again.
     pub(super) again: VecDeque<usize>,
     /// Jobs without a slot, by the order of their submission.

@@ -1,9 +1,10 @@
 //! What a worker does: claims jobs, runs them item by item, sleeps when there are none.
 
 use super::answers::{Answers, with_room};
+use super::extent::{Extents, Place};
 use super::handover::Asker;
 use super::memory::{Memory, Shape};
-use super::records::{MOST_HEADER, Tag, Times, refusal, take, take_varint};
+use super::records::{Item, MOST_HEADER, Tag, Times, refusal, take};
 use crate::encoding::decode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{Ordering, crash_point};
@@ -32,6 +33,9 @@ pub(super) mod word {
     /// arguments; the worker writes it.
     pub(in crate::pool) const SETTLED: usize = 5;
     pub(in crate::pool) const JOINED: u64 = 2;
+    /// The numbers of the extents for its long items, and for long results; 0 is none.
+    pub(in crate::pool) const EXTENT: usize = 6;
+    pub(in crate::pool) const RESULTS: usize = 7;
 }
 
 /// What a worker is told at its start.
@@ -61,6 +65,7 @@ pub(super) type Chunk = fn(&mut Run<'_>);
 pub(super) struct Run<'a> {
     answers: Answers<'a>,
     words: &'a crate::raw::board::RawSlot,
+    extents: &'a Extents,
     rest: &'a [u8],
     next: u64,
     items: u64,
@@ -72,7 +77,7 @@ pub(super) struct Run<'a> {
 impl<'a> Run<'a> {
     /// The next item, which thereby begins.
     #[inline]
-    fn begin(&mut self) -> Option<&'a [u8]> {
+    fn begin(&mut self) -> Option<Item<'a>> {
         if self.next == self.items || *self.budget == Some(0) {
             return None;
         }
@@ -87,7 +92,7 @@ impl<'a> Run<'a> {
         // Release: pairs as `written` does, see `Answers`.
         self.words.begun.store(self.next, Ordering::Release);
         crash_point!("board.begun");
-        Some(next_item(&mut self.rest).unwrap_or_default())
+        Some(Item::take(&mut self.rest).unwrap_or(Item::Short(&[])))
     }
 
     /// The arguments of the item in hand are here, queues among them joined.
@@ -97,6 +102,22 @@ impl<'a> Run<'a> {
             // Release: pairs with the Acquire in `let_shares_go`.
             self.words.job[word::SETTLED].store(word::JOINED, Ordering::Release);
         }
+    }
+
+    #[cold]
+    fn decode_long<Args: DeserializeOwned>(&self, place: Place) -> Result<Args> {
+        // Relaxed: claiming the slot has ordered what its poster wrote.
+        let number = self.words.job[word::EXTENT].load(Ordering::Relaxed);
+        let lost = |error| Error::new(ErrorKind::OutOfMemory, "reading the arguments").with_source(error);
+        let bytes = self.extents.bytes(number, place).map_err(lost)?;
+        transfer::unpack_next(&bytes)
+    }
+
+    /// The result in hand lies in the extent, and takes so many bytes.
+    #[cold]
+    fn answer_long(&mut self, stored: usize) {
+        let place = self.answers.keep_long(stored);
+        self.answer(Tag::Long, &mut with_room(&place.to_bytes()));
     }
 
     #[inline]
@@ -120,11 +141,6 @@ impl<'a> Run<'a> {
     }
 }
 
-fn next_item<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let len = take_varint(rest)?;
-    take(rest, len)
-}
-
 /// Runs a job whose function is `F`.
 pub(super) fn run_chunk<F, Args, R>(run: &mut Run<'_>)
 where
@@ -138,12 +154,16 @@ where
     while let Some(item) = run.begin() {
         result.truncate(MOST_HEADER);
         let work = || {
-            let arguments = transfer::unpack_next::<Args>(item)?;
+            let arguments = match item {
+                Item::Short(bytes) => transfer::unpack_next::<Args>(bytes)?,
+                Item::Long(place) => run.decode_long(place)?,
+            };
             run.note_arguments();
-            transfer::pack_next(&function.call(arguments), &mut result)
+            transfer::pack_next(&function.call(arguments), &mut result, run.answers.long())
         };
         match catch_unwind(AssertUnwindSafe(work)) {
-            Ok(Ok(())) => run.answer(Tag::Value, &mut result),
+            Ok(Ok(0)) => run.answer(Tag::Value, &mut result),
+            Ok(Ok(stored)) => run.answer_long(stored),
             Ok(Err(error)) => run.refuse(&error),
             Err(payload) => run.answer(Tag::Panicked, &mut with_room(&Panic::caught(payload).to_bytes())),
         }
@@ -210,6 +230,7 @@ impl Worker {
         let mut run = Run {
             answers: Answers::new(memory, slot),
             words,
+            extents: memory.extents(),
             rest: &[],
             next: skip,
             items,
@@ -231,7 +252,7 @@ impl Worker {
             Ok(job) => {
                 run.rest = job.items;
                 for _ in 0..skip {
-                    next_item(&mut run.rest);
+                    Item::take(&mut run.rest);
                 }
                 transfer::unpacking(kept.clone(), || (job.function)(&mut run));
             }

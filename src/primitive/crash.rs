@@ -79,6 +79,7 @@ pub const CRASH_POINTS: &[&str] = &[
     "board.received",
     "board.answering",
     "board.spilled",
+    "board.stored",
     "board.answered",
     "board.finishing",
     "board.finished",

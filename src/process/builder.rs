@@ -9,7 +9,7 @@ use super::mailbox::Mailbox;
 use super::method::StartMethod;
 use super::server::Server;
 use super::spawn::{self as launch, failure};
-use super::transfer::{self, Luggage};
+use super::transfer::{self, Encoded, Luggage};
 use super::{entry, fork, server};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{AtomicU64, Ordering, crash_point};
@@ -289,10 +289,10 @@ impl Builder {
             Route::Served(_) => {}
         }
         let plan = self.plan()?;
-        let (bytes, luggage) = transfer::pack::<D>(arguments)?;
+        let (arguments, luggage) = transfer::pack::<D>(arguments)?;
         let cargo = Cargo {
             function,
-            bytes,
+            arguments,
             luggage,
         };
         let started = match route {
@@ -373,7 +373,7 @@ pub(super) struct Plan {
 /// What the child is to call, and with what.
 pub(super) struct Cargo {
     pub(super) function: super::call::Trampoline,
-    pub(super) bytes: Vec<u8>,
+    pub(super) arguments: Encoded,
     pub(super) luggage: Luggage,
 }
 

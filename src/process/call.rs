@@ -1,7 +1,7 @@
 //! `Entry`: the functions a child can run, and how one is named in another process.
 
 use super::entry;
-use super::mailbox::Answer;
+use super::mailbox::{Answer, Arguments, Mailbox};
 use super::panic::Panic;
 use super::transfer::{self, Arrivals};
 use crate::error::{Error, ErrorKind, Result};
@@ -94,7 +94,7 @@ entries!(A B C D E G H I J K L);
 entries!(A B C D E G H I J K L M);
 
 /// What a child runs: decodes the arguments, calls one function with them, encodes what it returns.
-pub(crate) type Trampoline = fn(&[u8], Arrivals) -> Answer;
+pub(crate) type Trampoline = fn(&Mailbox, Arguments, Arrivals) -> Answer;
 
 /// The trampoline of a function.
 pub(crate) fn trampoline<F, Args, R>(_function: F) -> Trampoline
@@ -158,13 +158,13 @@ pub(super) unsafe fn trampoline_at(address: *const ()) -> Trampoline {
     unsafe { mem::transmute::<*const (), Trampoline>(address) }
 }
 
-fn run<F, Args, R>(arguments: &[u8], arrivals: Arrivals) -> Answer
+fn run<F, Args, R>(mailbox: &Mailbox, arguments: Arguments, arrivals: Arrivals) -> Answer
 where
     F: Entry<Args, Output = R>,
     Args: DeserializeOwned,
     R: Serialize,
 {
-    let arguments = match catch_unwind(AssertUnwindSafe(|| transfer::unpack::<Args>(arguments, arrivals))) {
+    let arguments = match catch_unwind(AssertUnwindSafe(|| decode::<Args>(mailbox, arguments, arrivals))) {
         Ok(Ok(arguments)) => arguments,
         Ok(Err(error)) => return refusal(&error),
         Err(payload) => return Answer::Panicked(Panic::caught(payload)),
@@ -172,13 +172,27 @@ where
     // SAFETY: the parent had a value of F when it took this function's address. A captured value without bytes is made
     // anew, which the documentation of `Process::spawn` says.
     let function = unsafe { summon::<F>() };
-    answer(|| function.call(arguments))
+    answer(mailbox, || function.call(arguments))
+}
+
+fn decode<Args: DeserializeOwned>(mailbox: &Mailbox, arguments: Arguments, arrivals: Arrivals) -> Result<Args> {
+    match arguments {
+        Arguments::Short(bytes) => transfer::unpack(&bytes, arrivals),
+        Arguments::Long(len) => {
+            let unreadable = |error| Error::new(ErrorKind::Spawn, "reading the arguments").with_source(error);
+            let bytes = mailbox.long(len).map_err(unreadable)?;
+            let arguments = transfer::unpack(&bytes, arrivals);
+            drop(bytes);
+            mailbox.give_back();
+            arguments
+        }
+    }
 }
 
 /// What comes of a call.
-pub(super) fn answer<R: Serialize>(call: impl FnOnce() -> R) -> Answer {
-    match catch_unwind(AssertUnwindSafe(|| transfer::pack_result(&call()))) {
-        Ok(Ok(bytes)) => Answer::Value(bytes),
+pub(super) fn answer<R: Serialize>(mailbox: &Mailbox, call: impl FnOnce() -> R) -> Answer {
+    match catch_unwind(AssertUnwindSafe(|| transfer::pack_result(&call(), mailbox))) {
+        Ok(Ok(answer)) => answer,
         Ok(Err(error)) => refusal(&error),
         Err(payload) => Answer::Panicked(Panic::caught(payload)),
     }

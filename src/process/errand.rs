@@ -5,7 +5,7 @@ use super::current;
 use super::end;
 use super::entry;
 use super::environment::Environment;
-use super::mailbox::{Answer, Mailbox};
+use super::mailbox::{Answer, Arguments, Mailbox};
 use super::passage::{Passage, Passed, PassedSegment};
 use super::transfer::Arrivals;
 use super::watch;
@@ -51,7 +51,7 @@ pub(super) enum Task {
 /// An errand read, and what came with it.
 pub(super) struct Taken {
     pub(super) errand: Errand,
-    pub(super) arguments: Vec<u8>,
+    pub(super) arguments: Arguments,
 }
 
 /// Reads the errand.
@@ -67,7 +67,7 @@ pub(super) fn take(mailbox: &Mailbox) -> Result<Taken> {
 /// Does what the errand asks for, leaves the answer in the mailbox, and returns the exit status.
 pub(super) fn carry_out(mailbox: &Mailbox, taken: Result<Taken>, passage: Passage) -> i32 {
     let answer = match taken.and_then(|taken| prepare(taken, passage)) {
-        Ok(work) => (work.function)(&work.arguments, work.arrivals),
+        Ok(work) => (work.function)(mailbox, work.arguments, work.arrivals),
         Err(error) => Answer::NotStarted(error.to_string()),
     };
     leave(mailbox, answer)
@@ -92,7 +92,7 @@ pub(super) fn leave(mailbox: &Mailbox, answer: Answer) -> i32 {
 
 struct Work {
     function: Trampoline,
-    arguments: Vec<u8>,
+    arguments: Arguments,
     arrivals: Arrivals,
 }
 

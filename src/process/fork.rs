@@ -5,7 +5,7 @@ use super::builder::{Cargo, Plan};
 use super::child::{self, Core};
 use super::errand::{self, leave, settle};
 use super::handle::Process;
-use super::mailbox::Mailbox;
+use super::mailbox::{Draft, Mailbox};
 use super::passage::Passage;
 use super::pause::{self, Pause};
 use super::spawn::{self as launch, describe, failure, proc_failure};
@@ -148,7 +148,7 @@ pub(super) fn start(plan: Plan, mut cargo: Cargo) -> Result<Arc<Core>> {
     errand.parent = describe(parent.as_ref())?;
     errand.folder = describe(plan.folder.as_ref())?;
     errand.environment = Some(plan.environment.clone());
-    let mailbox = launch::post(&errand, &cargo.bytes)?;
+    let mailbox = launch::post(&errand, cargo.arguments)?;
     match quiet.copy().map_err(|error| failure("fork", error))? {
         Some((pid, _)) => plan.started(pid, mailbox, &mut cargo.luggage),
         None => {
@@ -168,7 +168,7 @@ pub(super) fn run<R: Returned>(
 ) -> Result<Process<R>> {
     let quiet = Quiet::begin()?;
     let parent = plan.parent()?;
-    let mailbox = Mailbox::post(&[], &[]).map_err(|error| failure("making the mailbox", error))?;
+    let mailbox = Mailbox::post(&[], &[], Draft::default()).map_err(|error| failure("making the mailbox", error))?;
     let notes: Notes = Arc::new(fork::CommonWords::new().map_err(|error| failure("mapping a page", error))?);
     crash_point!("start.posted");
     match quiet.copy().map_err(|error| failure("fork", error))? {
@@ -198,7 +198,7 @@ pub(super) fn run<R: Returned>(
                     settle(parent, plan.folder)
                 });
             let answer = match begun {
-                Ok(()) => call::answer(closure),
+                Ok(()) => call::answer(&mailbox, closure),
                 Err(error) => super::mailbox::Answer::NotStarted(error.to_string()),
             };
             let code = leave(&mailbox, answer);

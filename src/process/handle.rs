@@ -291,18 +291,30 @@ impl<R: DeserializeOwned> Process<R> {
         let answer = mailbox
             .read_answer()
             .unwrap_or_else(|error| Mailbox::explain("read", &error));
-        drop(mailbox);
         orphans::reap();
-        let bytes = result_of(end, answer)?;
-        transfer::unpack_result(&bytes).map_err(|error| match error.kind() {
+        let result = match result_of(end, answer)? {
+            Value::Short(bytes) => transfer::unpack_result(&bytes),
+            Value::Long(len) => {
+                let unreadable = |error| JoinError::OutOfMemory(format!("the result could not be read: {error}"));
+                transfer::unpack_result(&mailbox.long(len).map_err(unreadable)?)
+            }
+        };
+        result.map_err(|error| match error.kind() {
             ErrorKind::NotTransferable => JoinError::NotTransferable(error.to_string()),
             _ => JoinError::Encoding(error.to_string()),
         })
     }
 }
 
+/// An encoded result.
+pub(super) enum Value {
+    Short(Vec<u8>),
+    /// It lies in the mailbox, and takes so many bytes.
+    Long(u64),
+}
+
 /// The encoded result, if that is how the child ended.
-pub(super) fn result_of(end: End, answer: Answer) -> Result<Vec<u8>, JoinError> {
+pub(super) fn result_of(end: End, answer: Answer) -> Result<Value, JoinError> {
     match end {
         End::Signaled(signal) => return Err(JoinError::Signaled(signal)),
         End::Exited(code) if answer == Answer::Unread => {
@@ -315,7 +327,8 @@ pub(super) fn result_of(end: End, answer: Answer) -> Result<Vec<u8>, JoinError> 
         End::Exited(_) | End::Unknown => {}
     }
     match answer {
-        Answer::Value(bytes) => Ok(bytes),
+        Answer::Value(bytes) => Ok(Value::Short(bytes)),
+        Answer::LongValue(len) => Ok(Value::Long(len)),
         Answer::Panicked(panic) => Err(JoinError::Panicked(panic.words)),
         Answer::Encoding(text) => Err(JoinError::Encoding(text)),
         Answer::NotTransferable(text) => Err(JoinError::NotTransferable(text)),

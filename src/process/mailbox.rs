@@ -2,15 +2,19 @@
 //!
 //! | state | bytes after the header | moved by | to | if that party dies there |
 //! |---|---|---|---|---|
-//! | posted | errand and arguments | the child, once it has read them | begun | the parent reads that it never began |
-//! | begun | none, then the answer | the child, when the answer is whole | one of the answers | the parent reads begun, and trusts the exit status |
+//! | posted | errand and arguments | the child, once it has read the errand | begun | the parent reads that it never began |
+//! | begun | long arguments until they are decoded, then the answer | the child, when the answer is whole | one of the answers | the parent reads begun, and trusts the exit status |
 //! | an answer | the answer | – | – | – |
 //!
 //! The state is written last, and read only after the child has ended.
 //!
+//! Long arguments and results are encoded straight into the file, and decoded from it as it is mapped.
+//!
 //! One word of the header is for a start by a server: the child's id, which the kernel writes while it makes the child.
 
 use super::panic::Panic;
+use crate::encoding::Store;
+use crate::segment::FileBytes;
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{descriptor, identity, liveness, map, memory};
 use std::borrow::Cow;
@@ -18,15 +22,21 @@ use std::fmt;
 use std::io;
 use std::str::FromStr;
 
-/// Words: state, length of the errand or answer, length of the arguments, id of a child made by a server.
-const HEADER_WORDS: usize = 4;
+/// Words: state, length of the errand or answer, length of the arguments, id of a child made by a server, where the errand
+/// begins, where the arguments do.
+const HEADER_WORDS: usize = 6;
 const HEADER: u64 = (HEADER_WORDS * 8) as u64;
 
 /// Byte offset of the child's id, an `i32` in the machine's own order.
 pub(super) const CHILD_AT: usize = 24;
 
+/// Where long arguments or a long result begin: with a page of their own, however large pages are.
+const LONG_AT: u64 = 1 << 16;
+
 /// So much is written without asking for what is left.
 const UNASKED: u64 = 1 << 20;
+/// Where much is written bit by bit, it is asked for after so many bytes.
+const ASKED_EACH: u64 = 1 << 22;
 
 const POSTED: u64 = 0;
 const BEGUN: u64 = 1;
@@ -36,6 +46,7 @@ const ENCODING: u64 = 4;
 const NOT_TRANSFERABLE: u64 = 5;
 const NOT_STARTED: u64 = 6;
 const OUT_OF_MEMORY: u64 = 7;
+const LONG_VALUE: u64 = 8;
 
 /// What a child leaves behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +57,8 @@ pub(crate) enum Answer {
     Begun,
     /// What the function returned, encoded.
     Value(Vec<u8>),
+    /// The same, which lies in the mailbox, and how many bytes it takes.
+    LongValue(u64),
     /// The function panicked.
     Panicked(Panic),
     /// Arguments could not be decoded, or the result not encoded.
@@ -73,6 +86,7 @@ impl Answer {
             Answer::Unread => POSTED,
             Answer::Begun => BEGUN,
             Answer::Value(_) => VALUE,
+            Answer::LongValue(_) => LONG_VALUE,
             Answer::Panicked(_) => PANICKED,
             Answer::Encoding(_) => ENCODING,
             Answer::NotTransferable(_) => NOT_TRANSFERABLE,
@@ -83,7 +97,7 @@ impl Answer {
 
     fn bytes(&self) -> Cow<'_, [u8]> {
         match self {
-            Answer::Unread | Answer::Begun => Cow::Borrowed(&[]),
+            Answer::Unread | Answer::Begun | Answer::LongValue(_) => Cow::Borrowed(&[]),
             Answer::Value(bytes) => bytes.into(),
             Answer::Panicked(message) => message.to_bytes().into(),
             Answer::Encoding(text)
@@ -115,6 +129,14 @@ pub(crate) fn check_memory(len: u64) -> io::Result<()> {
         return Err(io::ErrorKind::OutOfMemory.into());
     }
     Ok(())
+}
+
+/// The same where `len` bytes follow on `at` others.
+pub(crate) fn check_memory_for(at: u64, len: u64) -> io::Result<()> {
+    if at / ASKED_EACH == (at + len) / ASKED_EACH {
+        return Ok(());
+    }
+    check_memory(len.max(ASKED_EACH))
 }
 
 /// What the environment of a child says: which descriptor is its mailbox, and whose child it is.
@@ -170,9 +192,52 @@ impl FromStr for Marker {
     }
 }
 
+/// The file of a mailbox that is not posted yet: made for arguments that are long.
+#[derive(Default)]
+pub(super) struct Draft {
+    file: Option<Mailbox>,
+    /// How long they are.
+    pub(super) len: u64,
+}
+
+impl Store for Draft {
+    fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
+        let file = match &self.file {
+            Some(file) => file,
+            None => self.file.insert(Mailbox::new()?),
+        };
+        file.write_long(at, bytes)
+    }
+
+    fn read(&self, len: usize, look: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        look(&*file.long(len as u64)?);
+        Ok(())
+    }
+}
+
+/// Arguments as a child finds them.
+pub(crate) enum Arguments {
+    Short(Vec<u8>),
+    /// They lie in the mailbox, and take so many bytes.
+    Long(u64),
+}
+
 /// The memory file; of the child's or of the parent's side.
 #[derive(Debug)]
-pub(super) struct Mailbox(OwnedFd);
+pub(crate) struct Mailbox(OwnedFd);
+
+/// A mailbox as the place of a long result.
+impl Store for &Mailbox {
+    fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
+        self.write_long(at, bytes)
+    }
+
+    fn read(&self, len: usize, look: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        look(&*self.long(len as u64)?);
+        Ok(())
+    }
+}
 
 impl Mailbox {
     /// What is said instead of a result that cannot be handed over, or read.
@@ -186,17 +251,53 @@ impl Mailbox {
         }
     }
 
-    /// Makes a mailbox with a child's errand and arguments in it.
-    pub(super) fn post(errand: &[u8], arguments: &[u8]) -> io::Result<Self> {
-        check_memory(arguments.len() as u64)?;
-        let fd = map::memfd(c"procshare-mailbox")?;
-        let lengths = [POSTED, errand.len() as u64, arguments.len() as u64, 0];
-        let mut first = Vec::with_capacity(HEADER as usize + errand.len());
-        first.extend(lengths.iter().flat_map(|word| word.to_le_bytes()));
-        first.extend(errand);
-        map::write_at(fd.as_fd(), &first, 0)?;
-        map::write_at(fd.as_fd(), arguments, first.len() as u64)?;
-        Ok(Mailbox(fd))
+    fn new() -> io::Result<Self> {
+        map::memfd(c"procshare-mailbox").map(Mailbox)
+    }
+
+    /// Makes a mailbox with a child's errand and arguments in it; long ones are in the draft.
+    pub(super) fn post(errand: &[u8], arguments: &[u8], draft: Draft) -> io::Result<Self> {
+        let Draft { file, len: long } = draft;
+        let (errand_len, short) = (errand.len() as u64, arguments.len() as u64);
+        let is_long = file.is_some() && long > 0;
+        let (len, arguments_at) = if is_long {
+            (long, LONG_AT)
+        } else {
+            (short, HEADER + errand_len)
+        };
+        let errand_at = if is_long && errand_len > LONG_AT - HEADER {
+            LONG_AT + long
+        } else {
+            HEADER
+        };
+        let mailbox = file.map_or_else(Mailbox::new, Ok)?;
+        let header = [POSTED, errand_len, len, 0, errand_at, arguments_at];
+        let header: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
+        map::write_at(mailbox.0.as_fd(), &header, 0)?;
+        map::write_at(mailbox.0.as_fd(), errand, errand_at)?;
+        if !is_long {
+            check_memory(short)?;
+            map::write_at(mailbox.0.as_fd(), arguments, arguments_at)?;
+        }
+        Ok(mailbox)
+    }
+
+    fn write_long(&self, at: usize, bytes: &[u8]) -> io::Result<()> {
+        check_memory_for(at as u64, bytes.len() as u64)?;
+        map::write_at(self.0.as_fd(), bytes, LONG_AT + at as u64)
+    }
+
+    /// The long arguments or the long result.
+    pub(super) fn long(&self, len: u64) -> io::Result<FileBytes> {
+        check_memory(len)?;
+        // SAFETY: the parent writes arguments before it posts them, and the child its result before it ends; arguments are
+        // given back when they have been decoded. Mailboxes are no longer than that, and only these two processes have one.
+        unsafe { FileBytes::map(self.0.as_fd(), LONG_AT, len) }
+    }
+
+    /// Gives the memory of long arguments back.
+    pub(super) fn give_back(&self) {
+        let _ = map::set_len(self.0.as_fd(), HEADER); // Else the file goes with the child.
     }
 
     /// The mailbox this process inherited, if it is the one the marker names.
@@ -241,12 +342,17 @@ impl Mailbox {
         &self.0
     }
 
-    /// Takes errand and arguments out, once: their memory is given back.
-    pub(super) fn take(&self) -> io::Result<(Vec<u8>, Vec<u8>)> {
-        let [_, errand_len, arguments_len, _] = self.header()?;
-        let errand = self.part(HEADER, errand_len)?;
-        let arguments = self.part(HEADER + errand_len, arguments_len)?;
-        map::set_len(self.0.as_fd(), HEADER)?;
+    /// Takes errand and arguments out, once: their memory is given back, that of long arguments by [`give_back`](Self::give_back).
+    pub(super) fn take(&self) -> io::Result<(Vec<u8>, Arguments)> {
+        let [_, errand_len, len, _, errand_at, arguments_at] = self.header()?;
+        let errand = self.part(errand_at, errand_len)?;
+        let arguments = if arguments_at == LONG_AT {
+            Arguments::Long(len)
+        } else {
+            let arguments = self.part(arguments_at, len)?;
+            self.give_back();
+            Arguments::Short(arguments)
+        };
         self.set_state(BEGUN)?;
         Ok((errand, arguments))
     }
@@ -259,19 +365,24 @@ impl Mailbox {
     /// Writes the answer, its state last.
     pub(super) fn answer(&self, answer: &Answer) -> io::Result<()> {
         let bytes = answer.bytes();
+        let len = match answer {
+            Answer::LongValue(len) => *len,
+            _ => bytes.len() as u64,
+        };
         check_memory(bytes.len() as u64)?;
         map::write_at(self.0.as_fd(), &bytes, HEADER)?;
-        map::write_at(self.0.as_fd(), &(bytes.len() as u64).to_le_bytes(), 8)?;
+        map::write_at(self.0.as_fd(), &len.to_le_bytes(), 8)?;
         self.set_state(answer.state())
     }
 
     /// Reads the answer of a child that has ended.
     pub(super) fn read_answer(&self) -> io::Result<Answer> {
         let [state, len, ..] = self.header()?;
-        if state == POSTED || state == BEGUN {
-            return Ok(Answer::read(state, Vec::new()));
+        match state {
+            POSTED | BEGUN => Ok(Answer::read(state, Vec::new())),
+            LONG_VALUE => Ok(Answer::LongValue(len)),
+            _ => Ok(Answer::read(state, self.part(HEADER, len)?)),
         }
-        Ok(Answer::read(state, self.part(HEADER, len)?))
     }
 
     /// As [`read_answer`](Self::read_answer), but without the bytes of a result.

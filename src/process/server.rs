@@ -19,9 +19,10 @@ use super::entry;
 use super::environment::Environment;
 use super::errand::{Errand, Task};
 use super::fork::{NoReturn, Quiet};
-use super::mailbox::{Answer, Mailbox};
+use super::mailbox::{Answer, Draft, Mailbox};
 use super::serve::{self, Leaving, Reply, Request};
 use super::spawn::{self as launch, describe, failure};
+use super::transfer::{Encoded, Luggage};
 use super::{orphans, passage::Passed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{Deadline, crash_point};
@@ -96,7 +97,8 @@ impl Server {
         serve::check_library()?;
         let (own, theirs) = socket::pair().map_err(|error| failure("socketpair", error))?;
         let parent = spawn::open_self().map_err(|error| failure("naming this process", error))?;
-        let mailbox = Mailbox::post(&[], &[]).map_err(|error| failure("making the mailbox", error))?;
+        let mailbox =
+            Mailbox::post(&[], &[], Draft::default()).map_err(|error| failure("making the mailbox", error))?;
         match quiet.copy().map_err(|error| failure("fork", error))? {
             Some((pid, _)) => Ok(Arc::new(Server::adopt(pid, own, mailbox)?)),
             None => {
@@ -125,7 +127,7 @@ impl Server {
             parent: None,
             environment: None,
         };
-        let mailbox = launch::post(&errand, &[])?;
+        let mailbox = launch::post(&errand, Encoded::default())?;
         let keep = vec![theirs.as_fd(), parent.as_fd()];
         let pid = launch::launch(way, &mailbox, &Environment::default(), keep)?;
         Server::adopt(pid, own, mailbox)
@@ -261,7 +263,7 @@ fn is_late(deadline: Deadline) -> bool {
 /// A child to be made, as a server is told of it.
 struct Order {
     mailbox: Mailbox,
-    luggage: super::transfer::Luggage,
+    luggage: Luggage,
     streams: [Option<OwnedFd>; 3],
     folder: Option<OwnedFd>,
     parent: Option<OwnedFd>,
@@ -283,7 +285,7 @@ impl Order {
         errand.folder = describe(folder.as_ref())?;
         errand.environment = Some(plan.environment.whole());
         Ok(Order {
-            mailbox: launch::post(&errand, &cargo.bytes)?,
+            mailbox: launch::post(&errand, cargo.arguments)?,
             luggage: cargo.luggage,
             // What is not there is not handed on.
             streams: surroundings::STREAMS.map(|stream| surroundings::copy(stream).ok()),

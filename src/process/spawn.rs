@@ -11,7 +11,7 @@ use super::errand::{Errand, Task};
 use super::mailbox::Mailbox;
 use super::orphans;
 use super::passage::Passed;
-use super::transfer::Luggage;
+use super::transfer::{Encoded, Luggage};
 use crate::encoding::encode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
@@ -35,7 +35,7 @@ pub(super) fn start(plan: Plan, mut cargo: Cargo) -> Result<Arc<Core>> {
     errand.stdout = describe(stdout.as_ref())?;
     errand.parent = describe(parent.as_ref())?;
     errand.folder = describe(plan.folder.as_ref())?;
-    let mailbox = post(&errand, &cargo.bytes)?;
+    let mailbox = post(&errand, cargo.arguments)?;
     let own = [stdout.as_ref(), parent.as_ref(), plan.folder.as_ref()];
     let own = own.into_iter().flatten().map(AsFd::as_fd);
     let keep: Vec<_> = own.chain(cargo.luggage.descriptors()).collect();
@@ -66,11 +66,12 @@ pub(super) fn describe(fd: Option<&OwnedFd>) -> Result<Option<Passed>> {
 }
 
 /// Puts an errand and arguments into a new mailbox.
-pub(super) fn post(errand: &Errand, arguments: &[u8]) -> Result<Mailbox> {
+pub(super) fn post(errand: &Errand, arguments: Encoded) -> Result<Mailbox> {
     let mut bytes = Vec::new();
     encode(errand, &mut bytes)
         .map_err(|unfit| Error::new(ErrorKind::Encoding, format!("the errand: {}", unfit.reason::<Errand>())))?;
-    let mailbox = Mailbox::post(&bytes, arguments).map_err(|error| failure("handing the arguments over", error))?;
+    let mailbox = Mailbox::post(&bytes, &arguments.bytes, arguments.draft)
+        .map_err(|error| failure("handing the arguments over", error))?;
     crash_point!("start.posted");
     Ok(mailbox)
 }

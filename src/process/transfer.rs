@@ -5,13 +5,13 @@
 //! to one, one descriptor travels, and the child attaches once. At any other time a handle refuses to be serialised,
 //! since its bytes would mean nothing to whoever read them.
 
-use super::mailbox::check_memory;
+use super::mailbox::{Answer, Draft, Mailbox, check_memory};
 use super::passage::{Passed, PassedSegment, file_of};
 use crate::collections::{
     AtomicInteger, FrozenArray, Handle, Object, SharedArray, SharedAtomic, SharedAtomicArray, SharedCounter, SharedMap,
     SharedValue,
 };
-use crate::encoding::{EncodingReason, Limit, Trial, Unfit, decode, encode_within};
+use crate::encoding::{EncodingReason, Limit, Store, Trial, Unfit, decode, encode_through};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, Shareable};
 use crate::messages::{
@@ -226,19 +226,24 @@ const BY_MEMORY: Limit<'static> = Limit {
     has_memory: &|len| check_memory(len as u64).is_ok(),
 };
 
-/// Encodes an item, which is tried if nothing travels with it: what does arrives once only.
+/// Encodes an item, which is tried if nothing travels with it: what does arrives once only. Returns how many bytes the store
+/// has: all of them, or none.
 #[inline]
 fn encode_tried<D: DeserializeOwned>(
     item: &impl Serialize,
     buffer: &mut Vec<u8>,
+    store: &mut dyn Store,
     trial: &Trial,
-) -> Result<(), EncodingReason> {
+) -> Result<usize, EncodingReason> {
     let start = buffer.len();
-    let encoded = encode_within(BY_MEMORY, item, buffer).map_err(Unfit::reason::<D>)?;
+    let encoded = encode_through(BY_MEMORY, item, buffer, Some(store)).map_err(Unfit::reason::<D>)?;
     if trial.is_due(encoded) && has_no_luggage() {
-        trial.check::<D>(encoded, &buffer[start..])?;
+        match encoded.stored {
+            0 => trial.check::<D>(encoded, &buffer[start..])?,
+            _ => trial.check_stored::<D>(encoded, store)?,
+        }
     }
-    Ok(())
+    Ok(encoded.stored)
 }
 
 fn has_no_luggage() -> bool {
@@ -248,23 +253,31 @@ fn has_no_luggage() -> bool {
     })
 }
 
+/// Arguments of a child: in the draft if they are long.
+#[derive(Default)]
+pub(super) struct Encoded {
+    pub(super) bytes: Vec<u8>,
+    pub(super) draft: Draft,
+}
+
 /// Encodes a child's arguments, which it decodes as a `D`.
-pub(super) fn pack<D: DeserializeOwned>(arguments: &impl Serialize) -> Result<(Vec<u8>, Luggage)> {
+pub(super) fn pack<D: DeserializeOwned>(arguments: &impl Serialize) -> Result<(Encoded, Luggage)> {
     let direction = Direction::Out(Luggage::default());
     let work = || {
-        let mut bytes = Vec::new();
-        encode_tried::<D>(arguments, &mut bytes, Trial::of_type::<D>())?;
-        Ok(bytes)
+        let mut encoded = Encoded::default();
+        let Encoded { bytes, draft } = &mut encoded;
+        draft.len = encode_tried::<D>(arguments, bytes, draft, Trial::of_type::<D>())? as u64;
+        Ok(encoded)
     };
     match transfer(direction, work) {
         (
-            Ok(bytes),
+            Ok(encoded),
             Some(Transfer {
                 direction: Direction::Out(luggage),
                 ..
             }),
-        ) => Ok((bytes, luggage)),
-        (Ok(bytes), _) => Ok((bytes, Luggage::default())),
+        ) => Ok((encoded, luggage)),
+        (Ok(encoded), _) => Ok((encoded, Luggage::default())),
         (Err(reason), end) => Err(explain("the arguments cannot be encoded", &reason, end)),
     }
 }
@@ -307,14 +320,17 @@ pub(crate) fn packing(work: impl FnOnce()) -> Luggage {
     }
 }
 
-/// Appends the arguments of one job to `buffer`; what it appended before a failure is none.
+/// Appends the arguments of one job to `buffer`, or puts them into the store if they are long, and returns how many bytes that
+/// has. What was appended before a failure is none.
 #[inline]
 pub(crate) fn pack_one<T: Serialize + DeserializeOwned>(
     arguments: &T,
     buffer: &mut Vec<u8>,
+    store: &mut dyn Store,
     trial: &Trial,
-) -> Result<()> {
-    encode_tried::<T>(arguments, buffer, trial).map_err(|reason| why_not("the arguments cannot be encoded", &reason))
+) -> Result<usize> {
+    encode_tried::<T>(arguments, buffer, store, trial)
+        .map_err(|reason| why_not("the arguments cannot be encoded", &reason))
 }
 
 /// What went wrong in the transfer under way, so that it can go on.
@@ -367,9 +383,9 @@ pub(crate) fn unpack_next<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     decode(bytes).map_err(|reason| why_not("the arguments cannot be decoded", &reason))
 }
 
-/// Encodes the result of one job.
-pub(crate) fn pack_next<T: Serialize>(result: &T, buffer: &mut Vec<u8>) -> Result<()> {
-    let outcome = encode_within(BY_MEMORY, result, buffer).map(drop);
+/// Encodes the result of one job, as [`pack_one`] does arguments.
+pub(crate) fn pack_next<T: Serialize>(result: &T, buffer: &mut Vec<u8>, store: &mut dyn Store) -> Result<usize> {
+    let outcome = encode_through(BY_MEMORY, result, buffer, Some(store)).map(|encoded| encoded.stored);
     outcome.map_err(|unfit| why_not("the result cannot be encoded", &unfit.reason::<T>()))
 }
 
@@ -380,11 +396,14 @@ pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8], arrivals: Arrivals) -> R
 }
 
 /// Encodes the result of this process, which may hold no handle: it will have ended when somebody reads it.
-pub(super) fn pack_result<T: Serialize>(result: &T) -> Result<Vec<u8>> {
+pub(super) fn pack_result<T: Serialize>(result: &T, mut mailbox: &Mailbox) -> Result<Answer> {
     let (outcome, end) = transfer(Direction::Back, || {
         let mut bytes = Vec::new();
-        encode_within(BY_MEMORY, result, &mut bytes).map_err(Unfit::reason::<T>)?;
-        Ok(bytes)
+        let outcome = encode_through(BY_MEMORY, result, &mut bytes, Some(&mut mailbox));
+        Ok(match outcome.map_err(Unfit::reason::<T>)?.stored {
+            0 => Answer::Value(bytes),
+            stored => Answer::LongValue(stored as u64),
+        })
     });
     outcome.map_err(|reason| explain("the result cannot be encoded", &reason, end))
 }

@@ -67,7 +67,7 @@ pub(crate) struct RawSlot {
     /// `[ position:40 | worker:16 | phase:8 ]`; zero is free.
     pub(super) state: AtomicU64,
     /// What the poster says of the job: written while the slot is free.
-    pub(crate) job: [AtomicU64; 6],
+    pub(crate) job: [AtomicU64; 8],
     /// How far the worker is: how many items it has begun, and two words for the bytes of its results.
     pub(crate) begun: AtomicU64,
     pub(crate) written: AtomicU64,
@@ -76,6 +76,8 @@ pub(crate) struct RawSlot {
     pub(crate) begun_at: AtomicU64,
     /// How many of its results are failures.
     pub(crate) failed: AtomicU64,
+    /// How many bytes long results take elsewhere.
+    pub(crate) long: AtomicU64,
 }
 
 #[cfg(not(procshare_loom))]
@@ -452,6 +454,7 @@ impl RawSlot {
             flushed: word(),
             begun_at: word(),
             failed: word(),
+            long: word(),
         }
     }
 }

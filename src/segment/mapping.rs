@@ -2,6 +2,10 @@
 
 use crate::primitive::AtomicU64;
 use crate::sys::map::{self, OwnedFd};
+#[cfg(feature = "process")]
+use crate::sys::map::{AsFd, BorrowedFd};
+#[cfg(feature = "process")]
+use memmap2::Mmap;
 use memmap2::{MmapOptions, MmapRaw};
 use std::io;
 
@@ -50,6 +54,42 @@ impl Mapping {
         // too; the elements of objects are never touched through it. Only memory files can be sealed and so mapped for
         // reading; of those callers load header and directory alone, relaxed.
         unsafe { core::slice::from_raw_parts(self.base().cast::<AtomicU64>(), self.map.len() / 8) }
+    }
+}
+
+/// Some bytes of a file, mapped for reading, unmapped on drop.
+#[cfg(feature = "process")]
+pub(crate) struct FileBytes(Mmap);
+
+#[cfg(feature = "process")]
+impl FileBytes {
+    /// Maps `len` bytes from `offset` on.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEof` if the file ends before; what `mmap` reports.
+    ///
+    /// # Safety
+    ///
+    /// While they are mapped, nobody changes these bytes or makes the file shorter.
+    pub(crate) unsafe fn map(fd: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<Self> {
+        // A length may be a peer's word; the file's is the kernel's.
+        if offset.saturating_add(len) > map::stat(fd)?.len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut options = options(len)?;
+        // SAFETY: the bytes are all in the file, and stay there and as they are, says the caller.
+        let map = unsafe { options.offset(offset).populate().map(&fd.as_fd()) };
+        Ok(FileBytes(map.map_err(explain)?))
+    }
+}
+
+#[cfg(feature = "process")]
+impl core::ops::Deref for FileBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
     }
 }
 

@@ -11,8 +11,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub(crate) const CRASH: &str = "PROCSHARE_CRASH_AT";
-/// Lengths of results: what lies in the window, what does not, alone and behind others.
-const LENGTHS: [usize; 6] = [10, 3000, 8000, 40, 7000, 20_000];
+/// Lengths of results: what lies in the window, what does not, alone and behind others, and what has a place elsewhere.
+const LENGTHS: [usize; 7] = [10, 3000, 8000, 40, 7000, 20_000, 1_200_000];
 
 /// The maps of a run, one after the other: their items, and how many travel together. The last is of a closed pool.
 const MAPS: [(std::ops::Range<usize>, usize); 3] = [(0..12, 5), (12..16, 1), (16..22, 3)];

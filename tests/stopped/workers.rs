@@ -26,6 +26,7 @@ pub(crate) const SCENES: &[Scene] = &[
             "board.begun",
             "board.answering",
             "board.spilled",
+            "board.stored",
             "board.answered",
             "board.finishing",
             "board.finished",
@@ -53,14 +54,19 @@ pub(crate) const SCENES: &[Scene] = &[
 
 type Result = (u64, Vec<u8>);
 
-/// Some results are longer than what a slot has room for.
 /// A job that brings a handle along.
 fn count(counter: SharedCounter) -> i64 {
     counter.increment().unwrap()
 }
 
+/// Some results are longer than what a slot has room for, and some so long that they lie elsewhere.
 fn work(number: u64) -> Result {
-    (number, vec![number as u8; if number % 2 == 0 { 20_000 } else { 10 }])
+    let len = match number % 4 {
+        0 => 20_000,
+        2 => 1_200_000,
+        _ => 10,
+    };
+    (number, vec![number as u8; len])
 }
 
 fn is_right((number, bytes): &Result) -> bool {

@@ -1,0 +1,203 @@
+//! `Extent`: a stretch of the pool's file for what is long: arguments of a job, or results of a slot.
+//!
+//! What is long is encoded straight into the file, and decoded from it as it is mapped.
+//!
+//! | an extent is | moved by | to | if that party dies there |
+//! |---|---|---|---|
+//! | free | the parent, when an item of a job is long | the job's | the workers end with the parent, and the file goes with them |
+//! | free | the parent, when it first posts a slot | the slot's | as above |
+//! | a job's | the parent, when the job has ended | free, its memory given back | as above |
+//! | a slot's | the parent, when it takes results that are there | theirs, and the slot gets another | as above |
+//! | a slot's | a worker, which writes a long result and publishes its record | the same | the parent takes what was published, or gives the memory back |
+//! | that of results | whoever drops them | free, its memory given back | as above |
+
+use super::memory::STRIDE;
+use crate::encoding::Store;
+use crate::primitive::Home;
+use crate::process::mailbox::check_memory_for;
+use crate::segment::FileBytes;
+use crate::sys::map::{self, AsFd, OwnedFd};
+use parking_lot::Mutex;
+use std::io;
+use std::sync::Arc;
+
+/// What is long begins with a page of its own, however large pages are.
+const PAGE: u64 = 1 << 16;
+
+/// The file of a pool, as a row of extents.
+pub(super) struct Extents {
+    file: Arc<OwnedFd>,
+    home: Option<Home>,
+    unused: Mutex<Unused>,
+}
+
+/// The numbers of free extents.
+struct Unused {
+    given_back: Vec<u64>,
+    /// From this one on, none was ever taken.
+    next: u64,
+    end: u64,
+}
+
+impl Extents {
+    /// Those from the number `first` on, as far as files can reach. Where they may not be so long, there are none.
+    pub(super) fn new(file: Arc<OwnedFd>, first: u64, stride: u64) -> Self {
+        let end = if stride == STRIDE { i64::MAX as u64 / STRIDE } else { 0 };
+        Extents {
+            file,
+            home: Home::of_caller().ok(),
+            unused: Mutex::new(Unused {
+                given_back: Vec::new(),
+                next: first,
+                end,
+            }),
+        }
+    }
+
+    pub(super) fn file(&self) -> &Arc<OwnedFd> {
+        &self.file
+    }
+
+    /// An extent of the caller's own; `None` if there is none.
+    pub(super) fn take(self: &Arc<Self>) -> Option<Extent> {
+        let mut unused = self.unused.lock();
+        let number = unused.given_back.pop().or_else(|| {
+            let next = unused.next;
+            unused.next += 1;
+            (next < unused.end).then_some(next)
+        })?;
+        Some(Extent {
+            of: self.clone(),
+            number,
+        })
+    }
+
+    /// Writes into an extent; `len` bytes there are written already.
+    fn write(&self, number: u64, at: u64, bytes: &[u8]) -> io::Result<()> {
+        if number == 0 || at + bytes.len() as u64 > STRIDE {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        check_memory_for(at, bytes.len() as u64)?;
+        map::write_at(self.file.as_fd(), bytes, number * STRIDE + at)
+    }
+
+    /// The bytes of something long.
+    pub(super) fn bytes(&self, number: u64, place: Place) -> io::Result<FileBytes> {
+        let Place { at, len } = place;
+        if number == 0 || at.saturating_add(len) > STRIDE {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        check_memory_for(0, len)?;
+        // SAFETY: what is long is whole before its place is told, and its extent is given to nobody else before whoever
+        // reads it is done: a job's while the job is posted, that of results while they are there. The file never shrinks.
+        unsafe { FileBytes::map(self.file.as_fd(), number * STRIDE + at, len) }
+    }
+
+    fn punch(&self, number: u64) {
+        let _ = map::punch(self.file.as_fd(), number * STRIDE, STRIDE); // What stays is written anew by whoever is next.
+    }
+}
+
+/// Where in its extent something long lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) at: u64,
+    pub(super) len: u64,
+}
+
+/// One extent, given back on drop.
+pub(super) struct Extent {
+    of: Arc<Extents>,
+    number: u64,
+}
+
+impl Extent {
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(super) fn bytes(&self, place: Place) -> io::Result<FileBytes> {
+        self.of.bytes(self.number, place)
+    }
+
+    /// Gives the memory of all it holds back.
+    pub(super) fn clear(&self) {
+        self.of.punch(self.number);
+    }
+}
+
+impl Drop for Extent {
+    fn drop(&mut self) {
+        // A copy of the pool's process has no part in its file.
+        if self.of.home.is_none_or(Home::is_here) {
+            self.clear();
+            self.of.unused.lock().given_back.push(self.number);
+        }
+    }
+}
+
+/// Writes one long thing after the other into an extent.
+pub(super) struct Writer<'a> {
+    extents: &'a Arc<Extents>,
+    /// That of the extent; 0 is none.
+    number: u64,
+    /// Whether one may be taken if there is none.
+    may_take: bool,
+    taken: Option<Extent>,
+    /// Where the next one begins.
+    next: u64,
+}
+
+impl<'a> Writer<'a> {
+    /// For the extent of that number; 0 is none.
+    pub(super) fn new(extents: &'a Arc<Extents>, number: u64) -> Self {
+        Writer {
+            extents,
+            number,
+            may_take: false,
+            taken: None,
+            next: 0,
+        }
+    }
+
+    /// For an extent that is taken with the first bytes.
+    pub(super) fn taking(extents: &'a Arc<Extents>) -> Self {
+        Writer {
+            may_take: true,
+            ..Writer::new(extents, 0)
+        }
+    }
+
+    /// Keeps the `len` bytes that were written.
+    pub(super) fn keep(&mut self, len: usize) -> Place {
+        let (at, len) = (self.next, len as u64);
+        self.next = (at + len).next_multiple_of(PAGE);
+        Place { at, len }
+    }
+
+    /// How many bytes are kept.
+    pub(super) fn kept(&self) -> u64 {
+        self.next
+    }
+
+    /// The extent it has taken.
+    pub(super) fn into_extent(self) -> Option<Extent> {
+        self.taken
+    }
+}
+
+impl Store for Writer<'_> {
+    fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
+        if self.may_take && self.taken.is_none() {
+            self.taken = self.extents.take();
+            self.number = self.taken.as_ref().map_or(0, Extent::number);
+        }
+        self.extents.write(self.number, self.next + at as u64, bytes)
+    }
+
+    fn read(&self, len: usize, look: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        let (at, len) = (self.next, len as u64);
+        look(&*self.extents.bytes(self.number, Place { at, len })?);
+        Ok(())
+    }
+}
