@@ -364,6 +364,25 @@ fn an_end_goes_with_its_job() {
 }
 
 #[procshare::test]
+fn an_end_comes_back_from_a_pool_that_is_just_ending() {
+    let _watchdog = watchdog(60);
+    for round in 0..60 {
+        let pool = Pool::new(1).unwrap();
+        let end_of = |(ours, theirs): (Connection<u32>, Connection<u32>)| {
+            drop(pool.submit(|_: Connection<u32>| (), (theirs,)));
+            ours
+        };
+        drop(pool.submit(|| -> u8 { for_ever() }, ()));
+        let waits = end_of(pipe().unwrap());
+        pool.terminate();
+        assert_eq!(waits.recv_timeout(PATIENCE), Err(RecvError::Disconnected), "round {round}");
+        // The pool's thread has let go of that one, and does little more.
+        let refused = end_of(pipe().unwrap());
+        assert_eq!(refused.recv_timeout(PATIENCE), Err(RecvError::Disconnected), "round {round}");
+    }
+}
+
+#[procshare::test]
 fn results_hold_no_handles() {
     let _watchdog = watchdog(60);
     let pool = Pool::new(1).unwrap();

@@ -70,9 +70,18 @@ impl Engine {
         self.terminate(JobError::Terminated);
         let mut state = self.state.lock();
         state.seats.iter_mut().for_each(|seat| drop(seat.take()));
-        state.is_gone = true;
         drop(state);
         drop(self.hire.lock().take());
+        self.go();
+    }
+
+    /// The thread has done its work. What is thrown away from now on, whoever does so drops; what was before, is dropped here.
+    fn go(&self) {
+        let mut state = self.state.lock();
+        state.is_gone = true;
+        let trash = core::mem::take(&mut state.trash);
+        drop(state);
+        self.let_go_of(trash);
         self.empty.notify_all();
     }
 
@@ -123,8 +132,7 @@ impl Engine {
                 // It may hold a handle of the pool.
                 let last = (self.watch.lock().take(), self.hire.lock().take());
                 drop(last); // Unlocked, as above.
-                self.state.lock().is_gone = true;
-                self.empty.notify_all();
+                self.go();
                 return;
             }
             let nothing_new = is_idle && !news && !left_over && is_complete;
