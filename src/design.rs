@@ -29,7 +29,7 @@
 //!
 //! # Bytes of a segment
 //!
-//! Everything is 64-bit words in the machine's byte order. Layout version 3.
+//! Everything is 64-bit words in the machine's byte order. Layout version 4.
 //!
 //! | word | content |
 //! |---|---|
@@ -82,7 +82,7 @@
 //!
 //! The file of a segment in memory becomes longer than what is mapped when a queue comes that is bounded by its items alone,
 //! and an anonymous one is so from the beginning: by a lane for each 4096 bytes of the mapping, all of the same length, the
-//! largest power of two up to 2^40 with which the file is not longer than 2^62. A queue has the lane of the place where it
+//! largest power of two up to 2^41 with which the file is not longer than 2^62. A queue has the lane of the place where it
 //! begins. Lanes take no memory where nothing was written, and are never mapped.
 //!
 //! | map | words |
@@ -121,6 +121,7 @@
 //! | R1–R4 | `raw/mod.rs` | atomics only, zero is initial, `primitive` only, states first |
 //! | B1–B3 | `raw/doorbell.rs` | sleeper and waker see each other; whoever lowers the flag wakes one; whoever slept wakes the next |
 //! | M1–M5 | `raw/mutex.rs` | only the owner changes the word of a held lock; sleepers raise the bell; take-over follows proof and compares the whole word |
+//! | E1, E2 | `raw/extent.rs` | only the holder of its lock writes an extent, and nobody once it is queued; nobody waits for that lock |
 //! | Q1–Q7 | `raw/queue.rs` | one lock and one word for each side; whole before tail passes, copied before head does; nobody waits with a lock |
 //! | F1–F2 | `raw/trail.rs` | bytes outside the ring belong to a queued item or to the holder of the producers' lock; given back once head has passed |
 //! | N1–N3 | `raw/ring.rs` | each end stores its own word only |
@@ -275,6 +276,12 @@
 //! | queued | a record in `head .. tail` refers to them | holder of the consumers' lock, by one store to `head` | taken | it is still there |
 //! | taken | before `aside`; `head` is the `mark` | the same, by a hole and a store to its `at` | free | its heir does both |
 //!
+//! A long item, of more than a mebibyte, that is no plain vector of numbers is not copied twice: it is encoded into an *extent* of the
+//! lane's second half, put as a reference, and decoded where it lies. Encoding and decoding are a user's code and take
+//! their time, so neither of the queue's locks is held, but a lock of the extent's own that nobody waits for. Whoever gets no
+//! extent copies. An extent says how many items had been put before the one it holds: so whoever locks it after a death can tell from
+//! `head` whether that is queued (`raw/extent.rs`).
+//!
 //! # Waiting for messages
 //!
 //! Who finds nothing looks again for some tens of microseconds, less if that has not paid lately and not at all on a
@@ -394,6 +401,9 @@
 //! | `queue.get.copied` | the consumers' lock | the item is still there |
 //! | `queue.get.taken`, `queue.get.unlocked` | the lock, or nothing | the item is gone with its taker; its room is free, its memory outside the ring once the lock has an heir |
 //! | `queue.get.returned` | the consumers' lock, a word that says what was given back | the same; the heir gives it back again |
+//! | `queue.extent.locked` | an extent's lock | no such item, or the item is still there |
+//! | `queue.extent.written`, `queue.extent.placed` | an extent's lock, the bytes of a long item | no such item; who next puts a long item gives their memory back |
+//! | `queue.extent.taken`, `queue.extent.cleared` | an extent's lock | the item is gone with its taker; who next puts a long item, or waits, gives its memory back |
 //! | `queue.close.stored` | nothing, or one side's lock | closed; sleepers look when their slice ends |
 //! | `ring.used` | a slot written, or read | it was not delivered, or is still there |
 //! | `ring.advanced` | nothing; a wake-up not sent | it was delivered, or is gone |

@@ -33,6 +33,9 @@ const MIB: usize = 1 << 20;
 const RING: usize = 32 << 10;
 /// Where the ring of a queue with 1024 seats begins: behind its words, and its seats.
 const RING_AT: u64 = 384 + 64 + 1024 * 16;
+/// The words of its extents, and how many bytes these are: eight times a lock, a mark, and nothing.
+const EXTENTS_AT: u64 = RING_AT + RING as u64;
+const EXTENTS: u64 = 8 * 32;
 
 /// A queue in a file whose memory can be looked at.
 struct Stage {
@@ -600,7 +603,7 @@ fn forged_places_of_items_are_an_error_at_most() {
             let queue = stage.segment.queue::<Blob>("queue", 100).unwrap();
             (0..2).for_each(|number| queue.put(Blob::new(number, 100_000)).unwrap());
             let object = &stage.segment.objects().unwrap()[0];
-            assert_eq!(object.bytes, RING_AT + RING as u64);
+            assert_eq!(object.bytes, EXTENTS_AT + EXTENTS);
             role::write_at(&stage.file(), object.offset + at, &u64::to_ne_bytes(forged));
             for _ in 0..3 {
                 let _ = queue.try_put(Blob::new(2, 100_000));
@@ -610,6 +613,34 @@ fn forged_places_of_items_are_an_error_at_most() {
                         matches!(got, Err(RecvError::Invalid(_)))
                     }
                 );
+            }
+        }
+    }
+}
+
+/// The same of items that lie in extents, and of what their words say.
+#[procshare::test]
+fn forged_extents_are_an_error_at_most() {
+    let _watchdog = watchdog(120);
+    let item = |number: u8| (number, vec![number; MIB + 4096]);
+    for at in [0, 8, 16, 24, 40, 48]
+        .map(|word| EXTENTS_AT + word)
+        .into_iter()
+        .chain([RING_AT, RING_AT + 8])
+    {
+        for forged in [0, 1, 3, 7, 8, 1 << 32 | 5, 1 << 47, u64::MAX] {
+            let stage = Stage::new();
+            let queue = stage.segment.queue::<(u8, Vec<u8>)>("queue", 100).unwrap();
+            (0..2).for_each(|number| queue.put(item(number)).unwrap());
+            let object = &stage.segment.objects().unwrap()[0];
+            role::write_at(&stage.file(), object.offset + at, &u64::to_ne_bytes(forged));
+            for _ in 0..3 {
+                let _ = queue.try_put(item(2));
+                match queue.try_get() {
+                    Ok((number, bytes)) => assert!(bytes.len() == MIB + 4096 && bytes[0] == number),
+                    Err(RecvError::Corrupt | RecvError::Empty | RecvError::Invalid(_)) => {}
+                    Err(error) => panic!("{at}, {forged}: {error}"),
+                }
             }
         }
     }

@@ -140,11 +140,11 @@ const FAULTS: &[Fault] = &[
         what: "another layout version",
         make: |path| words(path, &[(VERSION, 1 << 32 | 1)]),
         kind: ErrorKind::LayoutVersion,
-        words: &["expected layout version 3", "found 1"],
+        words: &["expected layout version 4", "found 1"],
     },
     Fault {
         what: "unknown flags",
-        make: |path| words(path, &[(VERSION, 1 << 40 | 3)]),
+        make: |path| words(path, &[(VERSION, 1 << 40 | 4)]),
         kind: ErrorKind::Corrupt,
         words: &["flags 0x100"],
     },

@@ -4,74 +4,22 @@
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 mod common;
+#[path = "common/counting.rs"]
+mod counting;
+#[path = "common/frame.rs"]
+mod frame;
 
 use common::{alone, kill, limit, wait_until, watchdog};
+use counting::{MOST, most_taken};
+use frame::{Frame, MIB};
 use procshare::process::StartMethod;
 use procshare::{JobError, JoinError, Pool, Process, SharedCounter};
 use serde::{Deserialize, Serialize};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
-const MIB: usize = 1 << 20;
 /// Copies come first, for which there may be one thread only.
 const METHODS: [StartMethod; 3] = [StartMethod::Fork, StartMethod::Spawn, StartMethod::ForkServer];
-
-/// The system's allocator, which remembers how much was taken at a time.
-struct Counting;
-
-static TAKEN: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: all is left to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // Relaxed: one count, of which nothing else depends.
-        let taken = TAKEN.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        MOST.fetch_max(taken, Ordering::Relaxed);
-        // SAFETY: the caller's word is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
-        TAKEN.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's word is passed on.
-        unsafe { System.dealloc(address, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// How much more memory than before `work` takes at a time.
-fn most_taken<T>(work: impl FnOnce() -> T) -> (T, usize) {
-    let before = TAKEN.load(Ordering::Relaxed);
-    MOST.store(before, Ordering::Relaxed);
-    let outcome = work();
-    (outcome, MOST.load(Ordering::Relaxed) - before)
-}
-
-/// What is long about it lies deep inside.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Frame {
-    number: u32,
-    #[serde(flatten)]
-    labels: BTreeMap<String, String>,
-    planes: (Option<Vec<u8>>, Vec<f64>),
-    names: Vec<String>,
-}
-
-impl Frame {
-    fn new(number: u32, bytes: usize) -> Self {
-        Frame {
-            number,
-            labels: [("label".to_owned(), "x".repeat(bytes / 8))].into(),
-            planes: (Some(vec![number as u8; bytes / 4]), vec![number.into(); bytes / 16]),
-            names: (0..bytes / 64).map(|at| format!("{at:>13}")).collect(),
-        }
-    }
-}
 
 fn invert(mut frame: Frame) -> Frame {
     frame.planes.0.iter_mut().flatten().for_each(|byte| *byte = !*byte);

@@ -375,10 +375,18 @@ fn an_end_comes_back_from_a_pool_that_is_just_ending() {
         drop(pool.submit(|| -> u8 { for_ever() }, ()));
         let waits = end_of(pipe().unwrap());
         pool.terminate();
-        assert_eq!(waits.recv_timeout(PATIENCE), Err(RecvError::Disconnected), "round {round}");
+        assert_eq!(
+            waits.recv_timeout(PATIENCE),
+            Err(RecvError::Disconnected),
+            "round {round}"
+        );
         // The pool's thread has let go of that one, and does little more.
         let refused = end_of(pipe().unwrap());
-        assert_eq!(refused.recv_timeout(PATIENCE), Err(RecvError::Disconnected), "round {round}");
+        assert_eq!(
+            refused.recv_timeout(PATIENCE),
+            Err(RecvError::Disconnected),
+            "round {round}"
+        );
     }
 }
 

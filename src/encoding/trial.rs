@@ -5,7 +5,7 @@
 //! first items a handle sends are decoded here before they are sent, and each that is doubtful.
 
 use super::items::{Encoded, decode};
-#[cfg(feature = "process")]
+#[cfg(feature = "messages")]
 use super::output::Store;
 use super::reason::EncodingReason;
 use crate::primitive::{AtomicU64, Ordering};
@@ -61,7 +61,7 @@ impl Trial {
     }
 
     /// As [`check`](Self::check), for one that a store has.
-    #[cfg(feature = "process")]
+    #[cfg(feature = "messages")]
     pub(crate) fn check_stored<T: DeserializeOwned>(
         &self,
         encoded: Encoded,

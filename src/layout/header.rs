@@ -8,7 +8,7 @@ use crate::primitive::{AtomicU64, Ordering};
 /// The first eight bytes of every segment: `procshr\0` on a little-endian machine.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"procshr\0");
 /// Changes whenever a byte of the layout gets another meaning.
-pub(crate) const LAYOUT_VERSION: u32 = 3;
+pub(crate) const LAYOUT_VERSION: u32 = 4;
 
 /// The segment outlives its last user.
 pub(crate) const PERSISTENT: u32 = 1;
@@ -74,7 +74,7 @@ pub(crate) const LANES: u64 = 2;
 /// An object so large, or larger, has a lane to itself.
 pub(crate) const LANE_EACH: u64 = 4096;
 /// No lane is longer: memory ends before.
-const LONGEST_LANE: u64 = 1 << 40;
+const LONGEST_LANE: u64 = 1 << 41;
 const SHORTEST_LANE: u64 = 1 << 20;
 /// No file is longer.
 const LONGEST_FILE: u64 = 1 << 62;

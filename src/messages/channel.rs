@@ -1,157 +1,29 @@
 //! `Channel`: records from many to many in one direction; what queues are made of, and pipes twice.
 
-use super::capacity::Capacity;
 use super::codec::{self, REFERENCE, Reference, SMALL, Small, UNIT};
+use super::extent::LongItem;
 use super::seat::Seats;
+use super::shape::{QUEUE_AT, SEATS_AT, Shape};
 use crate::collections::Handle;
 use crate::encoding::{HEAD, Whole, receive};
-use crate::error::{Error, ErrorKind, Result};
-use crate::layout::{Kind, QUEUE_FORGETS, QUEUE_SEATS, Spec, text_fingerprint};
-use crate::primitive::{AtomicU64, Deadline, Ordering};
-use crate::raw::{Bounds, Company, MOST_SEATS, Moved, RawQueue, Stop, Stretch, Waiting, bytes_of_seats};
-use crate::segment::{Lane, Segment, SegmentBuilder};
-use std::fmt::Display;
+use crate::error::Result;
+use crate::primitive::Deadline;
+use crate::raw::{Bounds, Company, EXTENTS, Moved, RawExtent, RawQueue, Stop, Stretch, Waiting};
+use crate::segment::Lane;
 use std::mem::MaybeUninit;
 
-/// A channel's flag: items that do not fit into its ring go elsewhere, if there is such a place.
-const UNBOUNDED: u64 = 1;
-
-/// The first line of a channel, which its creator writes, in words; the rest of the line is zero.
-#[repr(C, align(64))]
-struct RawShape {
-    units: AtomicU64,
-    seats: AtomicU64,
-    flags: AtomicU64,
-}
-
-/// Where a channel's words are, and its seats; the ring follows them.
-const QUEUE_AT: usize = size_of::<RawShape>();
-const SEATS_AT: usize = QUEUE_AT + size_of::<RawQueue>();
-
-const _: () = {
-    let [producers, consumers, bells] = &QUEUE_FORGETS;
-    assert!(producers.start * 8 == QUEUE_AT && consumers.start * 8 == QUEUE_AT + 128);
-    assert!(bells.start * 8 == QUEUE_AT + 256);
-    let (count, seats, fixed) = QUEUE_SEATS;
-    assert!(count * 8 == core::mem::offset_of!(RawShape, seats));
-    assert!(seats * 8 == SEATS_AT && fixed as u64 * 8 == bytes_of_seats(0));
-};
-
-/// How much a channel holds, and how many processes may take part: what its first line says.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Shape {
-    capacity: Capacity,
-    seats: u64,
-}
-
-impl Shape {
-    /// The shape of a new channel; the capacity is rounded, unless it does not matter.
-    pub(super) fn new(capacity: Capacity, seats: u64) -> Self {
-        Shape { capacity, seats }
-    }
-
-    fn ring_at(&self) -> u64 {
-        SEATS_AT as u64 + bytes_of_seats(self.seats)
-    }
-
-    /// The spec of an object made of channels for items of a type that is known by its name. Who opens one need not know
-    /// its shape.
-    pub(super) fn spec<N: AsRef<str> + Display>(self, kind: Kind, type_name: &N) -> Spec<'_> {
-        let channels = if kind == Kind::Pipe { 2 } else { 1 };
-        Spec {
-            kind,
-            fingerprint: text_fingerprint(type_name.as_ref()),
-            schema: type_name,
-            len: self.capacity.items,
-            bytes: self
-                .ring_at()
-                .saturating_add(self.capacity.bytes)
-                .saturating_mul(channels),
-        }
-    }
-
-    /// The builder of a segment for such channels alone.
-    pub(super) fn builder(self, spec: &Spec<'_>) -> Result<SegmentBuilder> {
-        Ok(SegmentBuilder::for_object(spec)?.with_lanes(self.capacity.in_items))
-    }
-
-    /// Makes sure that items of such channels have a place outside their rings, if there can be one.
-    pub(super) fn prepare(self, segment: &Segment) {
-        if self.capacity.in_items {
-            segment.decide_lanes();
-        }
-    }
-
-    /// Writes an empty channel: zeros but for its first line, and what its ring holds does not matter.
-    fn write(self, address: *mut u8, memory_is_zero: bool) {
-        if !memory_is_zero {
-            // SAFETY: the object has so many bytes before its ring (`spec`), and nobody else has its address yet.
-            unsafe { address.write_bytes(0, self.ring_at() as usize) };
-        }
-        let line = RawShape {
-            units: AtomicU64::new(self.capacity.bytes / UNIT as u64),
-            seats: AtomicU64::new(self.seats),
-            flags: AtomicU64::new(if self.capacity.in_items { UNBOUNDED } else { 0 }),
-        };
-        // SAFETY: as above; the channel begins with its first line, on a cache line.
-        unsafe { address.cast::<RawShape>().write(line) };
-    }
-
-    /// Writes a new queue.
-    pub(super) fn write_queue(self) -> impl Fn(*mut u8, bool) {
-        move |address, memory_is_zero| self.write(address, memory_is_zero)
-    }
-
-    /// Writes a new pipe.
-    pub(super) fn write_pipe(self) -> impl Fn(*mut u8, bool) {
-        let bytes = (self.ring_at() + self.capacity.bytes) as usize;
-        move |address, memory_is_zero| {
-            self.write(address, memory_is_zero);
-            self.write(address.wrapping_add(bytes), memory_is_zero);
-        }
-    }
-
-    /// What stands at `at` in an object whose channels have `bytes` bytes each, if there can be such a channel.
-    fn read(handle: &Handle, at: usize, bytes: u64) -> Result<Self> {
-        let found = Self::found(handle, at, bytes).filter(|shape| {
-            let sum = shape.ring_at().checked_add(shape.capacity.bytes);
-            (1..=MOST_SEATS as u64).contains(&shape.seats)
-                && sum == Some(bytes)
-                && shape.capacity.rounded().is_ok_and(|rounded| rounded == shape.capacity)
-        });
-        found.ok_or_else(|| {
-            let message = format!("no channel of {} items takes {bytes} bytes and begins so", handle.len());
-            Error::new(ErrorKind::Corrupt, message).in_segment(handle.segment().label())
-        })
-    }
-
-    /// The words of the first line, if there is one.
-    fn found(handle: &Handle, at: usize, bytes: u64) -> Option<Self> {
-        if bytes % 64 != 0 || bytes <= SEATS_AT as u64 {
-            return None;
-        }
-        // SAFETY: the object has so many bytes from there on, on a cache line: it is made of channels of `bytes` bytes. The
-        // line is made of atomics.
-        let line = unsafe { &*handle.address().wrapping_add(at).cast::<RawShape>() };
-        // Relaxed: written before the object was found, and not since.
-        let [units, seats, flags] = [&line.units, &line.seats, &line.flags].map(|word| word.load(Ordering::Relaxed));
-        let capacity = Capacity {
-            items: handle.len(),
-            bytes: units.checked_mul(UNIT as u64)?,
-            in_items: flags == UNBOUNDED,
-        };
-        (flags <= UNBOUNDED && seats <= MOST_SEATS as u64).then_some(Shape { capacity, seats })
-    }
-}
-
 /// One item that was taken out.
-pub(super) enum Taken<T> {
+pub(super) enum Taken<'a, T> {
     /// Its record is small, and lies where that was asked for.
     Small,
     /// Its record.
     Large(Vec<u8>),
     /// Itself.
     Whole(T),
+    /// Its bytes, where they lie.
+    Long(LongItem<'a>),
+    /// A copy of such.
+    Copied(Vec<u8>),
 }
 
 /// One direction: where its words lie, and how much it holds.
@@ -163,6 +35,8 @@ pub(super) struct Channel {
     /// Bytes from the start of the object to its words, and to its ring.
     at: usize,
     ring_at: usize,
+    /// Bytes from the start of the object to the words of its extents.
+    extents_at: usize,
     bounds: Bounds,
     /// Where items are that do not lie in the ring, if any do.
     lane: Option<Lane>,
@@ -188,6 +62,7 @@ impl Channel {
                 number: number as u8,
                 at: at + QUEUE_AT,
                 ring_at: at + shape.ring_at() as usize,
+                extents_at: at + (shape.ring_at() + shape.capacity.bytes) as usize,
                 bounds: Bounds {
                     items: shape.capacity.items as u32,
                     units: (shape.capacity.bytes / UNIT as u64) as u32,
@@ -231,6 +106,17 @@ impl Channel {
         // SAFETY: the object holds a RawQueue there: `Shape::read` compared the bytes. It is aligned to a cache line, stays
         // mapped while the handle lives, and is made of atomics alone.
         unsafe { &*self.handle().address().wrapping_add(self.at).cast::<RawQueue>() }
+    }
+
+    /// The words of an extent, if there can be such a one.
+    pub(super) fn raw_extent(&self, number: usize) -> Option<&RawExtent> {
+        if self.lane.is_none() || number >= EXTENTS {
+            return None;
+        }
+        let at = self.extents_at + number * size_of::<RawExtent>();
+        // SAFETY: a channel with a lane has so many extents there: `Shape::read` compared the bytes. They are aligned as the
+        // ring's end is, stay mapped while the handle lives, and are made of atomics alone.
+        Some(unsafe { &*self.handle().address().wrapping_add(at).cast::<RawExtent>() })
     }
 
     /// The first byte of the ring, which has `bounds.units` units.
@@ -322,6 +208,7 @@ impl Channel {
         deadline: Deadline,
         company: Company<'_>,
     ) -> Result<(), Stop> {
+        let mut has_copied = false;
         let read = |queued: Stretch| {
             let wanted = most.min(queued.items);
             // Copied before it is measured: a copy fetches many lines at once, a walk over headers one after the other. It is
@@ -346,12 +233,15 @@ impl Channel {
             }
             buffer.truncate(moved.units as usize * UNIT);
             if refers {
-                moved = self.take_referred(buffer, moved)?;
+                moved = self.take_referred(buffer, moved, &mut has_copied)?;
             }
             fills(queued, moved).then_some(moved).ok_or(Stop::Corrupt)
         };
         let waiting = Waiting::new(deadline, company);
         self.raw().take(self.bounds, most, self, waiting, read)?;
+        if has_copied {
+            self.sweep();
+        }
         Ok(())
     }
 
@@ -362,7 +252,7 @@ impl Channel {
         small: &mut Small,
         deadline: Deadline,
         company: Company<'_>,
-    ) -> Result<Taken<T>, Stop> {
+    ) -> Result<Taken<'_, T>, Stop> {
         let mut taken = Taken::Small;
         let read = |queued: Stretch| {
             let short = |header| codec::short_length_in(header).map(codec::units_of);
@@ -379,12 +269,15 @@ impl Channel {
         };
         let waiting = Waiting::new(deadline, company);
         self.raw().take(self.bounds, 1, self, waiting, read)?;
+        if matches!(taken, Taken::Copied(_)) {
+            self.sweep();
+        }
         Ok(taken)
     }
 
     /// Copies one record of the ring that is longer than `Small`s are.
     #[cold]
-    fn take_long<T>(&self, start: u32, moved: Moved) -> Result<Taken<T>, Stop> {
+    fn take_long<T>(&self, start: u32, moved: Moved) -> Result<Taken<'_, T>, Stop> {
         let mut head = [0u8; UNIT + HEAD];
         self.read(start, head.len(), head.as_mut_ptr());
         let header = u64::from_ne_bytes(*head.first_chunk().ok_or(Stop::Corrupt)?);

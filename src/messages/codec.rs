@@ -7,7 +7,7 @@
 //! to an item that lies elsewhere: then a word with its place follows.
 
 pub(super) use crate::encoding::decode;
-use crate::encoding::{self, Limit, Trial, Unfit};
+use crate::encoding::{self, Limit, Store, Trial, Unfit};
 use crate::primitive::{AtomicU64, Ordering};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,6 +21,8 @@ const KEPT: usize = 1 << 16;
 const MARK: u32 = 0x7265_6331;
 /// Tells the headers of references from these and from others.
 const REFERENCE_MARK: u32 = 0x7265_6632;
+/// Tells the headers of references to extents from all others.
+const EXTENT_MARK: u32 = 0x7265_6633;
 /// Units of a reference.
 pub(super) const REFERENCE: usize = 2;
 
@@ -89,30 +91,42 @@ impl Records {
         };
         match len {
             Some(len) => self.finish(len),
-            None => self.append_large(item, limit, trial)?,
+            None => drop(self.append_large(item, limit, trial, None)?),
         }
         Ok(())
     }
 
-    /// As [`append`](Self::append), for what there may be too little room for.
+    /// As [`append`](Self::append), for what there may be too little room for; a long item goes to the store, and no record is
+    /// appended. Returns how many bytes the store has.
     pub(super) fn append_large<T: Serialize + DeserializeOwned>(
         &mut self,
         item: &T,
         limit: Limit<'_>,
         trial: &Trial,
-    ) -> Result<(), Unfit> {
+        mut store: Option<&mut dyn Store>,
+    ) -> Result<usize, Unfit> {
         let start = self.end + UNIT;
         self.bytes.resize(start, 0);
-        let encoded = encoding::encode_within(limit, item, &mut self.bytes);
+        // Not `as_deref_mut`: that would borrow it for as long as the store lives.
+        let lent: Option<&mut dyn Store> = match &mut store {
+            Some(store) => Some(&mut **store),
+            None => None,
+        };
+        let encoded = encoding::encode_through(limit, item, &mut self.bytes, lent);
         let tried = encoded.and_then(|encoded| {
-            let bytes = &self.bytes[start..];
-            trial.check::<T>(encoded, bytes).map_err(Unfit::NotEncodable)
+            let tried = match store {
+                Some(store) if encoded.stored > 0 => trial.check_stored::<T>(encoded, store),
+                _ => trial.check::<T>(encoded, &self.bytes[start..]),
+            };
+            tried.map(|()| encoded.stored).map_err(Unfit::NotEncodable)
         });
         let len = self.bytes.len() - start;
         self.bytes.resize(self.bytes.len().next_multiple_of(UNIT), 0);
-        tried?;
-        self.finish(len);
-        Ok(())
+        let stored = tried?;
+        if stored == 0 {
+            self.finish(len);
+        }
+        Ok(stored)
     }
 
     /// Makes the `len` bytes behind a header's room a record.
@@ -205,20 +219,36 @@ impl Reference {
         core::array::from_fn(|at| words[at / UNIT][at % UNIT])
     }
 
+    /// Its record where it leads to an extent, of which the position is the number.
+    pub(super) fn record_in_extent(self) -> [u8; REFERENCE * UNIT] {
+        let mut record = self.record();
+        let marks = REFERENCE_MARK ^ EXTENT_MARK;
+        let mark = marks.to_ne_bytes();
+        let upper = if cfg!(target_endian = "little") { 4 } else { 0 };
+        record[upper..]
+            .iter_mut()
+            .zip(mark)
+            .for_each(|(byte, mark)| *byte ^= mark);
+        record
+    }
+
     /// Whether a word is the header of one.
     #[inline]
     pub(super) fn is_header(header: u64) -> bool {
-        (header >> 32) as u32 == header as u32 ^ REFERENCE_MARK
+        let mark = (header >> 32) as u32 ^ header as u32;
+        mark == REFERENCE_MARK || mark == EXTENT_MARK
     }
 
-    /// What a record refers to, if it is a reference.
-    pub(super) fn in_record(record: &[u8; REFERENCE * UNIT]) -> Option<Self> {
+    /// What a record refers to, if it is a reference, and whether to an extent.
+    pub(super) fn in_record(record: &[u8; REFERENCE * UNIT]) -> Option<(Self, bool)> {
         let word = |at: usize| u64::from_ne_bytes(core::array::from_fn(|byte| record[at * UNIT + byte]));
         let (header, rest) = (word(0), word(1));
-        Self::is_header(header).then_some(Reference {
+        let is_in_extent = (header >> 32) as u32 ^ header as u32 == EXTENT_MARK;
+        let reference = Reference {
             position: rest & (u64::MAX >> 16),
             len: rest >> 48 << 32 | header & u64::from(u32::MAX),
-        })
+        };
+        Self::is_header(header).then_some((reference, is_in_extent))
     }
 }
 

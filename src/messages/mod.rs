@@ -15,6 +15,8 @@ mod codec;
 mod consumer;
 mod error;
 #[cfg(feature = "messages")]
+mod extent;
+#[cfg(feature = "messages")]
 mod getting;
 #[cfg(feature = "process")]
 mod inheritance;
@@ -35,6 +37,8 @@ mod ring;
 mod ring_chunk;
 mod ring_end;
 mod seat;
+#[cfg(feature = "messages")]
+mod shape;
 mod travel;
 
 pub use consumer::Consumer;

@@ -5,8 +5,9 @@
 
 use super::channel::{Channel, Taken, fills};
 use super::codec::{self, REFERENCE, Reference, UNIT};
+use super::extent::stop_of;
 use crate::encoding::{HEAD, receive};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::primitive::{Peers, crash_point};
 use crate::raw::{End, Keeper, Moved, POSITIONS, Stop, Stretch, distance};
 use crate::segment::Lane;
@@ -21,14 +22,6 @@ const ONE: Moved = Moved {
     items: 1,
     units: REFERENCE as u32,
 };
-
-fn stop_of(error: &Error) -> Stop {
-    match error.kind() {
-        ErrorKind::OutOfMemory => Stop::OutOfMemory,
-        ErrorKind::Corrupt => Stop::Corrupt,
-        _ => Stop::Io,
-    }
-}
 
 impl Keeper for Channel {
     #[inline]
@@ -91,12 +84,16 @@ impl Channel {
     /// Copies the item to which the first of the records `queued` refers, as a record, and notes that it is taken. The caller
     /// holds the consumers' lock.
     #[cold]
-    pub(super) fn take_outside<T>(&self, queued: Stretch, into: &mut Taken<T>) -> Result<Moved, Stop> {
+    pub(super) fn take_outside<'a, T>(&'a self, queued: Stretch, into: &mut Taken<'a, T>) -> Result<Moved, Stop> {
         let mut record = [0; REFERENCE * UNIT];
         if queued.units < ONE.units || !fills(queued, ONE) {
             return Err(Stop::Corrupt);
         }
         self.read(queued.start, record.len(), record.as_mut_ptr());
+        if let Some((reference, true)) = Reference::in_record(&record) {
+            *into = self.take_extent(reference, self.raw().count_taken())?;
+            return Ok(ONE);
+        }
         let end = match self.fetch_whole(&record)? {
             Some((item, end)) => {
                 *into = Taken::Whole(item);
@@ -104,7 +101,7 @@ impl Channel {
             }
             None => {
                 let mut record_of_item = Vec::new();
-                let end = self.fetch(&record, &mut record_of_item)?;
+                let end = self.fetch(&record, &mut record_of_item)?.ok_or(Stop::Corrupt)?;
                 *into = Taken::Large(record_of_item);
                 end
             }
@@ -116,14 +113,20 @@ impl Channel {
     /// Puts items in the place of the references among `records`, which are `moved`, and notes that they are taken. If the
     /// memory for one is lacking, those before it are all that is taken.
     #[cold]
-    pub(super) fn take_referred(&self, records: &mut Vec<u8>, moved: Moved) -> Result<Moved, Stop> {
+    pub(super) fn take_referred(
+        &self,
+        records: &mut Vec<u8>,
+        moved: Moved,
+        has_copied: &mut bool,
+    ) -> Result<Moved, Stop> {
         let mut rest = &core::mem::take(records)[..];
         let (mut taken, mut end) = (Moved { items: 0, units: 0 }, None);
         while taken.items < moved.items {
             let units = match rest.first_chunk() {
                 Some(record) if Reference::in_record(record).is_some() => {
                     match self.fetch(record, records) {
-                        Ok(position) => end = Some(position),
+                        Ok(Some(position)) => end = Some(position),
+                        Ok(None) => *has_copied = true,
                         Err(Stop::OutOfMemory | Stop::Io) if taken.items > 0 => break,
                         Err(stop) => return Err(stop),
                     }
@@ -147,7 +150,9 @@ impl Channel {
 
     /// Where the item lies that a record refers to, and where its bytes end.
     fn find(&self, record: &[u8; REFERENCE * UNIT]) -> Result<(&Lane, Reference, u64), Stop> {
-        let reference = Reference::in_record(record).ok_or(Stop::Corrupt)?;
+        let (reference, _) = Reference::in_record(record)
+            .filter(|(_, is_in_extent)| !is_in_extent)
+            .ok_or(Stop::Corrupt)?;
         let Reference { position, len } = reference;
         let lane = self.lane().ok_or(Stop::Corrupt)?;
         let freed = self.raw().freed().at();
@@ -179,15 +184,22 @@ impl Channel {
         }
     }
 
-    /// Appends the item that a record refers to, as a record, and tells where its bytes end.
-    fn fetch(&self, record: &[u8; REFERENCE * UNIT], into: &mut Vec<u8>) -> Result<u64, Stop> {
-        let (lane, Reference { position, len }, end) = self.find(record)?;
+    /// Appends the item that a record refers to, as a record, and tells where its bytes end; `None` of one in an extent.
+    fn fetch(&self, record: &[u8; REFERENCE * UNIT], into: &mut Vec<u8>) -> Result<Option<u64>, Stop> {
         let start = into.len();
-        into.extend_from_slice(&codec::header_of(len).to_ne_bytes());
-        lane.read(position, len, into).map_err(|error| {
-            into.truncate(start);
-            stop_of(&error)
-        })?;
+        let mut fetch = || match Reference::in_record(record) {
+            Some((reference, true)) => {
+                into.extend_from_slice(&codec::header_of(reference.len).to_ne_bytes());
+                self.copy_extent(reference, into).map(|()| None)
+            }
+            _ => {
+                let (lane, Reference { position, len }, end) = self.find(record)?;
+                into.extend_from_slice(&codec::header_of(len).to_ne_bytes());
+                let read = lane.read(position, len, into).map_err(|error| stop_of(&error));
+                read.map(|()| Some(end))
+            }
+        };
+        let end = fetch().inspect_err(|_| into.truncate(start))?;
         into.resize(into.len().next_multiple_of(UNIT), 0);
         Ok(end)
     }

@@ -1,11 +1,12 @@
 //! `pipe`: a duplex connection between two ends, each of which one process has.
 
 use super::capacity::Capacity;
-use super::channel::{Channel, Shape};
+use super::channel::Channel;
 use super::error::{RecvError, SendError, no_seat};
 use super::pipe_half::{Receiver, Sender};
 use super::port::Port;
 use super::seat::{Reservation, Seat};
+use super::shape::Shape;
 use super::travel::{Parcel, Travel};
 use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};

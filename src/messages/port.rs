@@ -3,9 +3,10 @@
 use super::channel::{Channel, Taken};
 use super::codec::{self, Records, Small, UNIT};
 use super::error::{RecvError, SendError, no_seat};
+use super::extent::LongStore;
 use super::seat::{Reservation, Seat};
 use super::travel::Parcel;
-use crate::encoding::{EncodingReason, Limit, Trial, Unfit, Whole};
+use crate::encoding::{EncodingReason, Limit, Store, Trial, Unfit, Whole};
 use crate::error::Result;
 use crate::primitive::Deadline;
 use crate::raw::{NoSeat, Role, Stop};
@@ -158,10 +159,23 @@ impl Port {
         }
         codec::with_records(|records| {
             let largest = self.channel.largest();
-            let encoded = records.append_large(item, limit_of(largest), &self.trial);
-            encoded.map_err(|unfit| Refusal::of(unfit, largest))?;
-            self.put_one(records.bytes(), deadline)
+            let mut store = self.channel.lane().map(|_| LongStore::new(&self.channel));
+            let store_of = store.as_mut().map(|store| store as &mut dyn Store);
+            let encoded = records.append_large(item, limit_of(largest), &self.trial, store_of);
+            let stored = encoded.map_err(|unfit| Refusal::of(unfit, largest))?;
+            match store {
+                Some(mut store) if stored > 0 => self.put_long(&mut store, stored, deadline),
+                _ => self.put_one(records.bytes(), deadline),
+            }
         })
+    }
+
+    fn put_long(&self, store: &mut LongStore<'_>, len: usize, deadline: Deadline) -> Result<(), Refusal> {
+        let turns = self.check(UNIT + len.next_multiple_of(UNIT), deadline)?;
+        self.channel
+            .put_long(store, len, deadline, &|| self.has_consumers(deadline))?;
+        self.turn_if(turns, Role::Producer);
+        Ok(())
     }
 
     pub(super) fn send_all<T: Serialize + DeserializeOwned>(&self, mut items: Vec<T>) -> Result<(), SendError<Vec<T>>> {
@@ -277,6 +291,8 @@ impl Port {
             Taken::Small => decode_record(small.bytes()),
             Taken::Large(record) => decode_record(&record),
             Taken::Whole(item) => Ok(item),
+            Taken::Long(item) => item.decode().map_err(RecvError::Invalid),
+            Taken::Copied(bytes) => codec::decode(&bytes).map_err(RecvError::Invalid),
         }
     }
 
@@ -309,6 +325,9 @@ impl Port {
     fn has_company(&self, role: Role, deadline: Deadline) -> bool {
         let seats = &self.channel.seats;
         let may_come = deadline != Deadline::Never || !seats.are_private();
+        if deadline != Deadline::Now {
+            self.channel.sweep();
+        }
         self.seat.has_company(seats, role, may_come)
     }
 }

@@ -1,8 +1,8 @@
 //! `QueueBuilder<T>`: capacity and schema of a queue, and the doors to one.
 
 use super::capacity::Capacity;
-use super::channel::Shape;
 use super::queue::SharedQueue;
+use super::shape::Shape;
 use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, Spec};

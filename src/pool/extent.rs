@@ -197,7 +197,7 @@ impl Store for Writer<'_> {
 
     fn read(&self, len: usize, look: &mut dyn FnMut(&[u8])) -> io::Result<()> {
         let (at, len) = (self.next, len as u64);
-        look(&*self.extents.bytes(self.number, Place { at, len })?);
+        look(&self.extents.bytes(self.number, Place { at, len })?);
         Ok(())
     }
 }

@@ -211,7 +211,7 @@ impl Store for Draft {
 
     fn read(&self, len: usize, look: &mut dyn FnMut(&[u8])) -> io::Result<()> {
         let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        look(&*file.long(len as u64)?);
+        look(&file.long(len as u64)?);
         Ok(())
     }
 }
@@ -234,7 +234,7 @@ impl Store for &Mailbox {
     }
 
     fn read(&self, len: usize, look: &mut dyn FnMut(&[u8])) -> io::Result<()> {
-        look(&*self.long(len as u64)?);
+        look(&self.long(len as u64)?);
         Ok(())
     }
 }

@@ -10,6 +10,8 @@
 #[cfg(any(feature = "process", procshare_loom))]
 pub(crate) mod board;
 mod doorbell;
+#[cfg(any(feature = "messages", procshare_loom))]
+mod extent;
 mod inheritance;
 mod latch;
 #[cfg(any(feature = "map", procshare_loom))]
@@ -26,6 +28,8 @@ mod trail;
 mod waiting;
 
 pub(crate) use doorbell::Doorbell;
+#[cfg(all(feature = "messages", not(procshare_loom)))]
+pub(crate) use extent::{Content, EXTENTS, RawExtent};
 pub(crate) use latch::RawLatch;
 #[cfg(not(procshare_loom))]
 pub(crate) use latch::words_for;

@@ -161,6 +161,12 @@ impl RawMutex {
         is_current_process(owner)
     }
 
+    /// Whether nobody seems to hold it, nor to have died with it.
+    #[cfg(feature = "messages")]
+    pub(crate) fn seems_free(&self) -> bool {
+        self.word.load(Ordering::Relaxed) == 0 // Relaxed: a hint.
+    }
+
     /// Declares the data whole again. The caller holds the lock.
     pub(crate) fn mark_consistent(&self) {
         // Relaxed: the unlock that follows publishes it.

@@ -471,6 +471,19 @@ impl RawQueue {
         Mark(tail & !CLOSED)
     }
 
+    /// How many items have been put; the caller holds the producers' lock.
+    #[cfg(not(procshare_loom))]
+    pub(crate) fn count_put(&self) -> u32 {
+        Mark(self.tail.mark.load(Ordering::Relaxed)).items()
+    }
+
+    /// How many items have been taken.
+    #[cfg(not(procshare_loom))]
+    pub(crate) fn count_taken(&self) -> u32 {
+        // Acquire: pairs with the Release in `take_now`; what was there has been copied.
+        Mark(self.head.load(Ordering::Acquire)).items()
+    }
+
     /// Where the producers stand outside the ring; the caller holds their lock.
     #[cfg(not(procshare_loom))]
     pub(crate) fn written(&self) -> &Trail {

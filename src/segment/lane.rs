@@ -2,15 +2,17 @@
 //!
 //! Bytes that were never written take no memory, nor do those that were given back. They are not mapped but written and read
 //! by calls, so that a full file system or used-up memory is an error and no signal. Each 4096 bytes of the mapping have a lane
-//! of the same length, so that an object of that size or more has one to itself. What it holds is for the object to say
-//! (`raw/trail.rs`).
+//! of the same length, so that an object of that size or more has one to itself. What it holds is for the object to say: items
+//! one behind the other (`raw/trail.rs`) in its first half, single long ones (`raw/extent.rs`) in its second.
 
 use super::Segment;
 use super::build::add_lanes;
+use super::mapping::FileBytes;
 use super::refused::os_error;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::header;
 use crate::primitive::Ordering;
+use crate::raw::EXTENTS;
 use crate::sys::map::{self, AsFd, BorrowedFd};
 use crate::sys::memory;
 use std::mem::MaybeUninit;
@@ -23,6 +25,7 @@ const ASKED_EACH: u64 = 1 << 20;
 pub(crate) struct Lane {
     segment: Segment,
     base: u64,
+    /// Of one half.
     size: u64,
 }
 
@@ -56,7 +59,7 @@ impl Segment {
         has_lanes.then(|| Lane {
             segment: self.clone(),
             base: length + offset / header::LANE_EACH * size,
-            size,
+            size: size / 2,
         })
     }
 }
@@ -136,6 +139,58 @@ impl Lane {
                 let _ = map::punch(fd, offset, len);
             }
         }
+    }
+
+    /// Writes into an extent, behind the first `at` bytes of it.
+    pub(crate) fn write_extent(&self, number: usize, at: u64, bytes: &[u8]) -> Result<()> {
+        let (fd, len) = (self.file()?.0, bytes.len() as u64);
+        let (start, room) = self.extent(number);
+        if at + len > room {
+            let message = format!("an item of {} bytes or more has no room in {room}", at + len);
+            return Err(Error::new(ErrorKind::OutOfMemory, message));
+        }
+        if at / ASKED_EACH != (at + len) / ASKED_EACH {
+            check_memory(len.max(ASKED_EACH))?;
+        }
+        map::write_at(fd, bytes, start + at).map_err(|error| os_error("writing an item", error))
+    }
+
+    /// Appends the first `len` bytes of an extent to `buffer`, as [`read`](Self::read) does.
+    pub(crate) fn read_extent(&self, number: usize, len: u64, buffer: &mut Vec<u8>) -> Result<()> {
+        let fd = self.file_with(len)?;
+        buffer
+            .try_reserve(len as usize + 8)
+            .map_err(|_| Error::new(ErrorKind::OutOfMemory, format!("no memory for an item of {len} bytes")))?;
+        map::append_at(fd, buffer, len as usize, self.extent(number).0)
+            .map_err(|error| os_error("reading an item", error))
+    }
+
+    /// Maps the first `len` bytes of an extent.
+    ///
+    /// # Safety
+    ///
+    /// While they are mapped, nobody changes them.
+    pub(crate) unsafe fn map_extent(&self, number: usize, len: u64) -> Result<FileBytes> {
+        let fd = self.file_with(len)?;
+        // SAFETY: nobody changes the bytes, says the caller; the file of a segment never becomes shorter.
+        let bytes = unsafe { FileBytes::map(fd, self.extent(number).0, len) };
+        bytes.map_err(|error| os_error("mapping an item", error))
+    }
+
+    /// Gives the memory of an extent back.
+    pub(crate) fn clear_extent(&self, number: usize) {
+        let (start, room) = self.extent(number);
+        if let Ok((fd, _)) = self.file() {
+            let _ = map::punch(fd, start, room); // What cannot be given back is written anew some day.
+        }
+    }
+
+    /// Where in the file an extent begins, and how long it may be.
+    fn extent(&self, number: usize) -> (u64, u64) {
+        let page = map::page_size() as u64;
+        let room = self.size / EXTENTS as u64 / page * page;
+        let first = (self.base + self.size).next_multiple_of(page);
+        (first + number as u64 * room, room - page)
     }
 
     fn offset(&self, position: u64) -> u64 {

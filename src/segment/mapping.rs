@@ -2,9 +2,9 @@
 
 use crate::primitive::AtomicU64;
 use crate::sys::map::{self, OwnedFd};
-#[cfg(feature = "process")]
+#[cfg(feature = "messages")]
 use crate::sys::map::{AsFd, BorrowedFd};
-#[cfg(feature = "process")]
+#[cfg(feature = "messages")]
 use memmap2::Mmap;
 use memmap2::{MmapOptions, MmapRaw};
 use std::io;
@@ -58,10 +58,10 @@ impl Mapping {
 }
 
 /// Some bytes of a file, mapped for reading, unmapped on drop.
-#[cfg(feature = "process")]
+#[cfg(feature = "messages")]
 pub(crate) struct FileBytes(Mmap);
 
-#[cfg(feature = "process")]
+#[cfg(feature = "messages")]
 impl FileBytes {
     /// Maps `len` bytes from `offset` on.
     ///
@@ -84,7 +84,7 @@ impl FileBytes {
     }
 }
 
-#[cfg(feature = "process")]
+#[cfg(feature = "messages")]
 impl core::ops::Deref for FileBytes {
     type Target = [u8];
 

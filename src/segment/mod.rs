@@ -23,7 +23,7 @@ pub use inspect::inspect;
 pub(crate) use lane::{Lane, check_memory};
 pub use lifetime::{clean, clean_folder};
 #[cfg(feature = "process")]
-#[cfg(feature = "process")]
+#[cfg(feature = "messages")]
 pub(crate) use mapping::FileBytes;
 pub(crate) use names::{UsedName, give_names_up, names_of_others};
 pub(crate) use objects::Located;

@@ -9,6 +9,7 @@
 mod role;
 
 mod ends;
+mod long;
 mod outside;
 mod queue;
 mod seats;
@@ -34,19 +35,29 @@ fn scenario(point: &'static str) -> Option<()> {
         "queue.put.copied" => {
             queue::putting(point, false);
             outside::putting(point, false);
+            long::putting(point, false);
         }
         "queue.put.published" | "queue.put.unlocked" => {
             queue::putting(point, true);
             outside::putting(point, true);
+            long::putting(point, true);
         }
         "queue.get.copied" => {
             queue::getting(point, false);
             outside::getting(point, false);
+            long::getting(point, false);
         }
         "queue.get.taken" | "queue.get.unlocked" => {
             queue::getting(point, true);
             outside::getting(point, true);
+            long::getting(point, true);
         }
+        "queue.extent.locked" => {
+            long::putting(point, false);
+            long::getting(point, false);
+        }
+        "queue.extent.written" | "queue.extent.placed" => long::putting(point, false),
+        "queue.extent.taken" | "queue.extent.cleared" => long::getting(point, true),
         "queue.get.returned" => outside::getting(point, true),
         "queue.close.stored" => queue::closing(point),
         "seat.counted" | "seat.taken" | "seat.freed" => seats::coming_and_going(point),
@@ -61,7 +72,7 @@ fn scenario(point: &'static str) -> Option<()> {
 
 #[procshare::test]
 fn plays_a_role() {
-    let roles: Vec<_> = [queue::ROLES, outside::ROLES, seats::ROLES, ends::ROLES].concat();
+    let roles: Vec<_> = [queue::ROLES, outside::ROLES, long::ROLES, seats::ROLES, ends::ROLES].concat();
     role::play(&roles);
 }
 

@@ -13,9 +13,15 @@ use std::time::{Duration, Instant};
 /// A number, and bytes of it: as many as no queue has room for in its ring, if the number is large.
 type Item = (u64, Vec<u8>);
 const LARGE: u64 = 1000;
+/// So large that it has an extent to itself.
+const LONG: u64 = 2000;
 
 fn item(number: u64) -> Item {
-    let length = if number >= LARGE { 100_000 } else { number % 30 };
+    let length = match number {
+        LONG.. => 1_200_000,
+        LARGE.. => 100_000,
+        _ => number % 30,
+    };
     (number, vec![number as u8; length as usize])
 }
 
@@ -63,14 +69,22 @@ pub(crate) const SCENES: &[Scene] = &[
         points: &["queue.get.returned", "queue.get.taken"],
         play: |at| {
             beside_each(at, |stage| {
-                while stage
-                    .queue
-                    .try_get()
-                    .map(|found| stage.got.push(number_of(found)))
-                    .is_ok()
-                {}
-                stage.queue.put(item(LARGE)).unwrap();
-                stage.put.push(LARGE);
+                stage.holds_only(LARGE);
+                stage.peer("get one", at)
+            })
+        },
+    },
+    Scene {
+        name: "putter of a long item",
+        points: &["queue.extent.locked", "queue.extent.written", "queue.extent.placed"],
+        play: |at| beside_each(at, |stage| stage.peer("put a long one", at)),
+    },
+    Scene {
+        name: "getter of a long item",
+        points: &["queue.extent.locked", "queue.extent.taken", "queue.extent.cleared"],
+        play: |at| {
+            beside_each(at, |stage| {
+                stage.holds_only(LONG);
                 stage.peer("get one", at)
             })
         },
@@ -130,6 +144,7 @@ pub(crate) const SCENES: &[Scene] = &[
 pub(crate) const ROLES: &[(&str, Role)] = &[
     ("put one", |arguments| put_one(open(arguments))),
     ("put a large one", |arguments| put(open(arguments), LARGE)),
+    ("put a long one", |arguments| put(open(arguments), LONG)),
     ("get one", |arguments| {
         let queue = open(arguments);
         let _company = queue.clone();
@@ -224,6 +239,15 @@ impl Stage {
 
     fn peer(&self, role: &str, at: &str) -> Peer {
         Peer::start(role, at, &[self.folder.path()])
+    }
+
+    /// Has that number in the queue, and nothing else.
+    fn holds_only(&mut self, number: u64) {
+        while let Ok(found) = self.queue.try_get() {
+            self.got.push(number_of(found));
+        }
+        self.queue.put(item(number)).unwrap();
+        self.put.push(number);
     }
 
     /// A peer that sleeps until something comes, or there is room; it stops as it falls asleep, or as it is woken.

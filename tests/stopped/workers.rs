@@ -84,9 +84,9 @@ fn stopped_workers(at: &str) -> (Pool, Vec<Pending<Result>>) {
     let (ids, mut jobs) = (pool.worker_ids(), vec![]);
     while !ids.iter().all(|id| is_stopped(*id)) {
         // Few enough for the other worker to fall asleep now and then.
-        if pool.progress().left() < 5 {
+        if pool.progress().left() < 8 {
             // Of a chunk the second result that is long is the first that fills the window to its end.
-            drop(pool.with_chunk_size(4).map_async(work, 0..4));
+            drop(pool.with_chunk_size(6).map_async(work, 0..6));
             drop(pool.submit(count, (SharedCounter::new(0).unwrap(),)));
             jobs.push(calls.at_once("Pool::submit", || pool.submit(work, (jobs.len() as u64,))));
         }

@@ -1,0 +1,238 @@
+//! Long items: encoded into an extent of the channel's lane, and decoded where they lie.
+//!
+//! They are put as references, as other items outside the ring are. `raw/extent.rs` has the states.
+
+use super::channel::{Channel, Taken};
+use super::codec::{REFERENCE, Reference};
+use crate::encoding::{EncodingReason, Store, decode};
+use crate::error::Error;
+use crate::primitive::{Deadline, OwnerId, crash_point};
+use crate::raw::{Company, Content, EXTENTS, Moved, RawExtent, RawMutex, Stop, Stretch, Waiting};
+use crate::segment::{FileBytes, Lane, check_memory};
+use serde::de::DeserializeOwned;
+use std::io;
+
+/// An extent whose lock the caller has; given back on drop.
+pub(super) struct Extent<'a> {
+    channel: &'a Channel,
+    lane: &'a Lane,
+    number: usize,
+    owner: OwnerId,
+    /// There may be bytes in it that are nothing.
+    is_dirty: bool,
+}
+
+impl Channel {
+    /// Those extents that hold nothing somebody may yet take, if the channel has a lane for them, and nobody has them.
+    fn extents(&self) -> impl Iterator<Item = Extent<'_>> {
+        let taken = self.raw().count_taken();
+        let is_queued = move |number| {
+            self.raw_extent(number)
+                .is_some_and(|raw| raw.content(taken) == Content::Queued)
+        };
+        let lanes = self.lane().into_iter();
+        let numbers = move |lane| {
+            (0..EXTENTS)
+                .filter(move |number| !is_queued(*number))
+                .map(move |number| (lane, number))
+        };
+        let extents = lanes.flat_map(numbers);
+        extents.filter_map(move |(lane, number)| self.lock_extent(lane, number))
+    }
+
+    /// The extent of that number, if nobody has it.
+    fn lock_extent<'a>(&'a self, lane: &'a Lane, number: usize) -> Option<Extent<'a>> {
+        let held = self.raw_extent(number)?.try_lock(|| self.seats.peers())?;
+        crash_point!("queue.extent.locked");
+        Some(Extent {
+            channel: self,
+            lane,
+            number,
+            owner: held.owner,
+            is_dirty: held.inconsistent,
+        })
+    }
+
+    /// Gives back what those left behind in extents who died, or could only copy it.
+    #[cold]
+    pub(super) fn sweep(&self) {
+        let is_free = |raw: &RawExtent| raw.content(0) == Content::Nothing && raw.seems_unlocked();
+        if (0..EXTENTS).any(|number| self.raw_extent(number).is_some_and(|raw| !is_free(raw))) {
+            self.extents().for_each(drop);
+        }
+    }
+
+    /// Takes the item that lies in an extent, and is the one after `taken` others; a copy of it if somebody has the extent. The
+    /// caller holds the consumers' lock.
+    pub(super) fn take_extent<'a, T>(&'a self, reference: Reference, taken: u32) -> Result<Taken<'a, T>, Stop> {
+        let (lane, number) = self.find_extent(reference)?;
+        if let Some(extent) = self.lock_extent(lane, number) {
+            if !extent.raw().is_some_and(|raw| raw.holds(taken)) {
+                return Err(Stop::Corrupt);
+            }
+            check_memory(reference.len).map_err(|error| stop_of(&error))?;
+            // SAFETY: nobody else changes an extent's bytes while it is locked (E1), and the mapping goes before the lock.
+            let bytes = unsafe { lane.map_extent(number, reference.len) };
+            let bytes = bytes.map_err(|error| stop_of(&error))?;
+            return Ok(Taken::Long(LongItem { bytes, _extent: extent }));
+        }
+        let mut bytes = Vec::new();
+        self.copy_extent(reference, &mut bytes)?;
+        Ok(Taken::Copied(bytes))
+    }
+
+    /// Where the item lies to which a record refers.
+    fn find_extent(&self, reference: Reference) -> Result<(&Lane, usize), Stop> {
+        let number = usize::try_from(reference.position)
+            .ok()
+            .filter(|number| *number < EXTENTS);
+        self.lane().zip(number).ok_or(Stop::Corrupt)
+    }
+
+    /// Appends the bytes of an item that lies in an extent.
+    pub(super) fn copy_extent(&self, reference: Reference, into: &mut Vec<u8>) -> Result<(), Stop> {
+        let (lane, number) = self.find_extent(reference)?;
+        lane.read_extent(number, reference.len, into)
+            .map_err(|error| stop_of(&error))
+    }
+
+    /// Puts the item that lies in an extent.
+    pub(super) fn put_long(
+        &self,
+        store: &mut LongStore<'_>,
+        len: usize,
+        deadline: Deadline,
+        company: Company<'_>,
+    ) -> Result<(), Stop> {
+        crash_point!("queue.extent.written");
+        let write = |room: Stretch| {
+            let extent = store
+                .0
+                .take()
+                .filter(|_| room.units >= REFERENCE as u32)
+                .ok_or(Stop::Corrupt)?;
+            let reference = Reference {
+                position: extent.number as u64,
+                len: len as u64,
+            };
+            self.write(room.start, &reference.record_in_extent());
+            extent.place();
+            Ok(Moved {
+                items: 1,
+                units: REFERENCE as u32,
+            })
+        };
+        let waiting = Waiting::new(deadline, company);
+        self.raw().put(self.bounds(), u32::MAX, self, waiting, write)?;
+        Ok(())
+    }
+}
+
+pub(super) fn stop_of(error: &Error) -> Stop {
+    use crate::error::ErrorKind;
+    match error.kind() {
+        ErrorKind::OutOfMemory => Stop::OutOfMemory,
+        ErrorKind::Corrupt => Stop::Corrupt,
+        _ => Stop::Io,
+    }
+}
+
+impl Extent<'_> {
+    fn raw(&self) -> Option<&RawExtent> {
+        self.channel.raw_extent(self.number)
+    }
+
+    fn content(&self) -> Content {
+        let taken = self.channel.raw().count_taken();
+        self.raw().map_or(Content::Queued, |raw| raw.content(taken))
+    }
+
+    /// It is the next item's: gives the lock away without its memory. The caller holds the producers' lock.
+    fn place(self) {
+        if let Some(raw) = self.raw() {
+            raw.place(self.channel.raw().count_put());
+        }
+        crash_point!("queue.extent.placed");
+        // It is dropped, and holds what is queued.
+    }
+
+    /// Gives its memory back, if there may be any.
+    fn clear(&mut self) {
+        let content = self.content();
+        if let Some(raw) = self.raw().filter(|_| content == Content::Taken || self.is_dirty) {
+            self.lane.clear_extent(self.number);
+            crash_point!("queue.extent.cleared");
+            raw.empty();
+        }
+        self.is_dirty = false;
+    }
+}
+
+impl Drop for Extent<'_> {
+    fn drop(&mut self) {
+        // A copy of the process has no part in what its parent holds.
+        if !RawMutex::is_caller(self.owner) {
+            return;
+        }
+        if self.content() != Content::Queued {
+            self.clear();
+        }
+        if let Some(raw) = self.raw() {
+            raw.unlock(self.owner);
+        }
+    }
+}
+
+/// A channel's extents as the place of one long item: one is locked with the first bytes.
+pub(super) struct LongStore<'a>(Option<Extent<'a>>, &'a Channel);
+
+impl<'a> LongStore<'a> {
+    pub(super) fn new(channel: &'a Channel) -> Self {
+        LongStore(None, channel)
+    }
+
+    fn extent(&mut self) -> io::Result<&mut Extent<'a>> {
+        if self.0.is_none() {
+            // All are looked at: somebody may have died with the memory of one.
+            for mut extent in self.1.extents() {
+                if self.0.is_none() && extent.content() != Content::Queued {
+                    extent.clear();
+                    extent.is_dirty = true;
+                    self.0 = Some(extent);
+                }
+            }
+        }
+        let ours = self.0.as_mut().filter(|extent| RawMutex::is_caller(extent.owner));
+        ours.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+    }
+}
+
+impl Store for LongStore<'_> {
+    fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
+        let extent = self.extent()?;
+        let written = extent.lane.write_extent(extent.number, at as u64, bytes);
+        written.map_err(io::Error::other)
+    }
+
+    fn read(&self, len: usize, look: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        let extent = self.0.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        // SAFETY: nobody else changes the bytes of a locked extent (E1), nor does this one, which is borrowed, meanwhile.
+        let bytes = unsafe { extent.lane.map_extent(extent.number, len as u64) };
+        look(&bytes.map_err(io::Error::other)?);
+        Ok(())
+    }
+}
+
+/// A long item that was taken out, where it lies.
+pub(super) struct LongItem<'a> {
+    // Dropped in this order.
+    bytes: FileBytes,
+    _extent: Extent<'a>,
+}
+
+impl LongItem<'_> {
+    pub(super) fn decode<T: DeserializeOwned>(self) -> Result<T, EncodingReason> {
+        crash_point!("queue.extent.taken");
+        decode(&self.bytes)
+    }
+}
