@@ -39,8 +39,6 @@ mod write;
 
 #[cfg(any(feature = "map", feature = "messages"))]
 pub use bare::{decode as decode_bare, encode as encode_bare, encode_to as encode_bare_to};
-#[cfg(feature = "messages")]
-pub(crate) use items::fill;
 #[cfg(feature = "map")]
 pub(crate) use items::{Encoded, encode};
 pub use reason::EncodingReason;
@@ -48,7 +46,7 @@ pub use reason::EncodingReason;
 pub(crate) use whole::{HEAD, Whole, receive};
 #[cfg(any(feature = "map", feature = "messages"))]
 pub(crate) use {
-    items::{Unfit, decode, encode_within},
+    items::{Unfit, decode, encode_within, fill},
     output::Limit,
     trial::Trial,
 };

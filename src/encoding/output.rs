@@ -137,14 +137,12 @@ impl Output for Append<'_> {
 }
 
 /// A piece of memory that does not grow.
-#[cfg(feature = "messages")]
 pub(crate) struct Fill<'a> {
     room: &'a mut [u8],
     at: usize,
     is_refused: bool,
 }
 
-#[cfg(feature = "messages")]
 impl<'a> Fill<'a> {
     pub(crate) fn new(room: &'a mut [u8]) -> Self {
         Fill {
@@ -155,7 +153,6 @@ impl<'a> Fill<'a> {
     }
 }
 
-#[cfg(feature = "messages")]
 impl Output for Fill<'_> {
     #[inline(always)]
     fn len(&self) -> usize {
