@@ -86,7 +86,7 @@ impl<'de> de::EnumAccess<'de> for Variant<'_, 'de> {
     fn variant_seed<V: DeserializeSeed<'de>>(mut self, seed: V) -> Result<(V::Value, Self), Fault> {
         let mut copy = Decoder::new(self.decoder.rest);
         let variant = seed.deserialize(&mut *self.decoder)?;
-        self.name = copy.short_text().ok().flatten().unwrap_or("(variant)");
+        self.name = copy.next_text().unwrap_or("(variant)");
         Ok((variant, self))
     }
 }

@@ -8,6 +8,15 @@ use super::numbers::Number;
 use super::output::Output;
 use serde::{Serialize, ser};
 
+/// The fault from one step further out, if there is a variant around it.
+#[cold]
+fn locate(variant: Option<&'static str>, fault: Fault) -> Fault {
+    match variant {
+        Some(variant) => fault.in_field(variant),
+        None => fault,
+    }
+}
+
 /// A sequence under way.
 pub(super) struct Elements<'a, 'b, O> {
     encoder: &'a mut Encoder<'b, O>,
@@ -62,7 +71,7 @@ impl<'a, 'b, O: Output> Elements<'a, 'b, O> {
         }
         let count = self.count;
         let outcome = value.serialize(&mut *self.encoder);
-        outcome.map_err(|fault| self.locate(fault.at_index(count)))?;
+        outcome.map_err(|fault| locate(self.variant, fault.at_index(count)))?;
         self.count += 1;
         Ok(())
     }
@@ -92,14 +101,6 @@ impl<'a, 'b, O: Output> Elements<'a, 'b, O> {
             .replace_header(self.start, self.header, Header::array(self.declared))?;
         self.header = Header::array(self.declared).bytes().len();
         Ok(())
-    }
-
-    #[cold]
-    fn locate(&self, fault: Fault) -> Fault {
-        match self.variant {
-            Some(variant) => fault.in_field(variant),
-            None => fault,
-        }
     }
 
     #[inline(always)]
@@ -186,15 +187,7 @@ impl<'a, 'b, O: Output> Entries<'a, 'b, O> {
         self.count += 1;
         self.encoder.name(name)?;
         let outcome = value.serialize(&mut *self.encoder);
-        outcome.map_err(|fault| self.locate(fault.in_field(name)))
-    }
-
-    #[cold]
-    fn locate(&self, fault: Fault) -> Fault {
-        match self.variant {
-            Some(variant) => fault.in_field(variant),
-            None => fault,
-        }
+        outcome.map_err(|fault| locate(self.variant, fault.in_field(name)))
     }
 
     #[inline(always)]

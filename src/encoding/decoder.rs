@@ -8,6 +8,7 @@ use super::fault::Fault;
 use super::format::{DEEPEST, Kind, LONGEST, extension, long, marker};
 use super::numbers::Number;
 use super::runs::{Run, visit_wide};
+use core::str::Utf8Error;
 use serde::de::Visitor;
 
 /// Decodes one value after another.
@@ -171,29 +172,27 @@ impl<'de> Decoder<'de> {
 
     #[inline(always)]
     pub(super) fn text(&mut self, len: usize) -> Result<&'de str, Fault> {
-        let bytes = self.take(len)?;
-        let is_plain = if len <= 16 { is_ascii(bytes) } else { bytes.is_ascii() };
-        if is_plain {
-            // SAFETY: ASCII is UTF-8.
-            return Ok(unsafe { core::str::from_utf8_unchecked(bytes) });
-        }
-        core::str::from_utf8(bytes).map_err(|_| Fault::new("a text is not UTF-8"))
+        text_of(self.take(len)?).map_err(|_| Fault::new("a text is not UTF-8"))
     }
 
-    /// The text that comes next, if one does that is shorter than 256 bytes.
+    /// Takes a text shorter than 256 bytes, if one comes next.
     #[inline(always)]
-    pub(super) fn short_text(&mut self) -> Result<Option<&'de str>, Fault> {
-        match self.rest {
-            [marker @ marker::FIX_STR..marker::NIL, rest @ ..] => {
-                self.rest = rest;
-                self.text((marker & 0x1f).into()).map(Some)
-            }
-            [marker::STR_8, len, rest @ ..] => {
-                self.rest = rest;
-                self.text((*len).into()).map(Some)
-            }
-            _ => Ok(None),
-        }
+    pub(super) fn short_text(&mut self) -> Option<&'de str> {
+        let (len, rest) = match self.rest {
+            [marker @ marker::FIX_STR..marker::NIL, rest @ ..] => (marker & 0x1f, rest),
+            [marker::STR_8, len, rest @ ..] => (*len, rest),
+            _ => return None,
+        };
+        let (text, rest) = rest.split_at_checked(len.into())?;
+        let text = text_of(text).ok()?;
+        self.rest = rest;
+        Some(text)
+    }
+
+    /// As `short_text`, but a call, so that the functions around it are small enough to be inlined.
+    #[inline(never)]
+    pub(super) fn next_text(&mut self) -> Option<&'de str> {
+        self.short_text()
     }
 
     #[inline(always)]
@@ -345,10 +344,16 @@ impl<'de> Decoder<'de> {
         Some(number)
     }
 
-    /// Passes on what was not expected.
+    /// Passes on what was not expected. Its value is moved here from a place of its own, so that others can stay in registers.
+    #[inline(always)]
+    pub(super) fn visit_other<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
+        let value = self.visit_cold(visitor)?;
+        Ok(value)
+    }
+
     #[cold]
     #[inline(never)]
-    pub(super) fn visit_other<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
+    fn visit_cold<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
         self.visit(visitor)
     }
 
@@ -375,6 +380,21 @@ impl<'de> Decoder<'de> {
     }
 }
 
+/// The text that these bytes are.
+#[inline(always)]
+fn text_of(bytes: &[u8]) -> Result<&str, Utf8Error> {
+    let is_plain = if bytes.len() <= 16 {
+        is_ascii(bytes)
+    } else {
+        is_ascii_long(bytes)
+    };
+    if is_plain {
+        // SAFETY: ASCII is UTF-8.
+        return Ok(unsafe { core::str::from_utf8_unchecked(bytes) });
+    }
+    core::str::from_utf8(bytes)
+}
+
 /// Whether all bytes, sixteen at most, are ASCII. They are looked at as two pieces that may overlap.
 #[inline(always)]
 fn is_ascii(bytes: &[u8]) -> bool {
@@ -385,6 +405,17 @@ fn is_ascii(bytes: &[u8]) -> bool {
     } else {
         bytes.iter().fold(0, |all, byte| all | byte) < 0x80
     }
+}
+
+/// As [`is_ascii`], of sixteen bytes at least. All are looked at, whatever the first are: to stop early costs more.
+#[inline(never)]
+fn is_ascii_long(bytes: &[u8]) -> bool {
+    let Some(last) = bytes.last_chunk::<16>() else {
+        return false;
+    };
+    let words = bytes.chunks_exact(16).filter_map(|word| word.first_chunk::<16>());
+    let all = words.fold(u128::from_ne_bytes(*last), |all, word| all | u128::from_ne_bytes(*word));
+    all & u128::from_ne_bytes([0x80; 16]) == 0
 }
 
 #[cold]

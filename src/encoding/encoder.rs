@@ -45,12 +45,11 @@ impl<'a, O: Output> Encoder<'a, O> {
             .put_word(number << 8 | u64::from(marker), 1 + bytes as usize)
     }
 
-    /// As `marked`, of eight bytes.
+    /// As `marked`, of eight bytes. They are one word, as for whoever reads them.
     #[inline(always)]
     pub(super) fn marked_long(&mut self, marker: u8, number: u64) -> Result<(), Fault> {
-        let number = number.swap_bytes();
-        self.output.put_word(number << 8 | u64::from(marker), WORD)?;
-        self.output.put_word(number >> 56, 1)
+        self.byte(marker)?;
+        self.output.put_word(number.swap_bytes(), WORD)
     }
 
     #[inline(always)]

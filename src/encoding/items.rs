@@ -3,9 +3,7 @@
 use super::decoder::Decoder;
 use super::encoder::Encoder;
 use super::fault::Fault;
-#[cfg(feature = "messages")]
-use super::output::Fill;
-use super::output::{Append, Limit, Output, Refusal, Store};
+use super::output::{Append, Fill, Limit, Output, Refusal, Store};
 use super::reason::EncodingReason;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -90,7 +88,6 @@ fn unfit<T: ?Sized>(refused: Option<Refusal>, fault: Fault) -> Unfit {
 
 /// Encodes an item into a piece of memory, and tells how many bytes it takes; `None` if that is too small, or it cannot be
 /// encoded, or there is doubt about it.
-#[cfg(feature = "messages")]
 #[inline]
 pub(crate) fn fill<T: Serialize + ?Sized>(item: &T, room: &mut [u8]) -> Option<usize> {
     let mut output = Fill::new(room);

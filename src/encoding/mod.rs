@@ -39,20 +39,18 @@ mod write;
 
 #[cfg(any(feature = "map", feature = "messages"))]
 pub use bare::{decode as decode_bare, encode as encode_bare, encode_to as encode_bare_to};
-#[cfg(feature = "process")]
-pub(crate) use items::encode_through;
 #[cfg(feature = "messages")]
-pub(crate) use items::fill;
+pub(crate) use items::encode_through;
 #[cfg(feature = "map")]
-pub(crate) use items::{Encoded, encode};
-#[cfg(feature = "process")]
+pub(crate) use items::{Encoded, encode, encode_within};
+#[cfg(feature = "messages")]
 pub(crate) use output::Store;
 pub use reason::EncodingReason;
 #[cfg(feature = "messages")]
 pub(crate) use whole::{HEAD, Whole, receive};
 #[cfg(any(feature = "map", feature = "messages"))]
 pub(crate) use {
-    items::{Unfit, decode, encode_within},
+    items::{Unfit, decode, fill},
     output::Limit,
     trial::Trial,
 };

@@ -53,6 +53,7 @@ pub(crate) trait Store {
     fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()>;
 
     /// Shows all `len` bytes of the item.
+    #[cfg(feature = "messages")]
     fn read(&self, len: usize, look: &mut dyn FnMut(&[u8])) -> io::Result<()>;
 }
 
@@ -248,14 +249,12 @@ impl Output for Append<'_, '_> {
 }
 
 /// A piece of memory that does not grow.
-#[cfg(feature = "messages")]
 pub(crate) struct Fill<'a> {
     room: &'a mut [u8],
     at: usize,
     is_refused: bool,
 }
 
-#[cfg(feature = "messages")]
 impl<'a> Fill<'a> {
     pub(crate) fn new(room: &'a mut [u8]) -> Self {
         Fill {
@@ -266,7 +265,6 @@ impl<'a> Fill<'a> {
     }
 }
 
-#[cfg(feature = "messages")]
 impl Output for Fill<'_> {
     #[inline(always)]
     fn len(&self) -> usize {

@@ -20,10 +20,10 @@ macro_rules! numbers {
 }
 
 macro_rules! texts {
-    ($($method:ident),*) => {$(
+    ($($method:ident $next:ident),*) => {$(
         #[inline]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-            match self.short_text()? {
+            match self.$next() {
                 Some(text) => visitor.visit_borrowed_str(text),
                 None => self.visit_other(visitor),
             }
@@ -51,10 +51,10 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
         deserialize_u128
     );
     texts!(
-        deserialize_char,
-        deserialize_str,
-        deserialize_string,
-        deserialize_identifier
+        deserialize_char next_text,
+        deserialize_str next_text,
+        deserialize_string next_text,
+        deserialize_identifier short_text
     );
 
     #[inline]

@@ -22,9 +22,9 @@ pub use inspect::inspect;
 #[cfg(feature = "messages")]
 pub(crate) use lane::{Lane, check_memory};
 pub use lifetime::{clean, clean_folder};
-#[cfg(feature = "process")]
 #[cfg(feature = "messages")]
 pub(crate) use mapping::FileBytes;
+#[cfg(feature = "process")]
 pub(crate) use names::{UsedName, give_names_up, names_of_others};
 pub(crate) use objects::Located;
 pub use objects::ObjectInfo;

@@ -232,7 +232,7 @@ where
         with_key::<K, Q, _>(self.core.shape(), Some(&self.keys), key, |key| {
             self.core
                 .update(self.core.key(key), Copied::<V>::new(), |before, turn| {
-                    let after = change(before.map(Copied::decode).transpose()?);
+                    let after = change(before.map(|mut before| before.decode()).transpose()?);
                     match &after {
                         Some(value) => {
                             with_value(self.core.shape(), &self.values, value, |value| turn.into(Some(value)))?

@@ -5,7 +5,7 @@
 
 use super::error::MapError;
 use crate::encoding::{self, Encoded, EncodingReason, Limit, Trial};
-use crate::primitive::AtomicU64;
+use crate::primitive::{AtomicU64, Ordering};
 use crate::raw::map::{Output, Shape, Short};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -115,10 +115,10 @@ pub(super) fn with_value<V: Serialize + DeserializeOwned + 'static, R>(
 ) -> Result<R, MapError> {
     match plain(value) {
         Some(bytes) => work(bytes),
-        None => with_encoded(shape, false, value, |encoded, bytes| {
-            trial.check::<V>(encoded, bytes).map_err(MapError::NotEncodable)?;
-            work(bytes)
-        }),
+        None => {
+            let check = |encoded, bytes: &[u8]| trial.check::<V>(encoded, bytes).map_err(MapError::NotEncodable);
+            with_encoded(shape, false, !trial.is_on(), value, check, work)
+        }
     }
 }
 
@@ -133,14 +133,13 @@ pub(super) fn with_key<K: Serialize + DeserializeOwned + 'static, Q: Serialize +
     if is_plain::<K>() {
         return work(plain(key).ok_or_else(other_type::<Q>)?);
     }
-    with_encoded(shape, true, key, |encoded, bytes| {
-        if !is::<K, Q>() {
-            check_borrowed::<K, Q>(bytes)?;
-        } else if let Some(trial) = trial {
-            trial.check::<K>(encoded, bytes).map_err(MapError::NotEncodable)?;
-        }
-        work(bytes)
-    })
+    let is_sure = is::<K, Q>() && trial.is_none_or(|trial| !trial.is_on());
+    let check = |encoded, bytes: &[u8]| match trial {
+        _ if !is::<K, Q>() => check_borrowed::<K, Q>(bytes),
+        Some(trial) => trial.check::<K>(encoded, bytes).map_err(MapError::NotEncodable),
+        None => Ok(()),
+    };
+    with_encoded(shape, true, is_sure, key, check, work)
 }
 
 /// What is borrowed from a key may be encoded otherwise, and would then find nothing.
@@ -159,25 +158,50 @@ fn other_type<Q: ?Sized>() -> MapError {
     MapError::NotEncodable(EncodingReason::new::<Q>(why, String::new()))
 }
 
+/// Runs `work` with the encoded item. That of a short one lies on the stack, and needs no check if the type `is_sure`.
 fn with_encoded<T: Serialize + ?Sized, R>(
     shape: &Shape,
     is_key: bool,
+    is_sure: bool,
     item: &T,
-    work: impl FnOnce(Encoded, &[u8]) -> Result<R, MapError>,
+    check: impl FnOnce(Encoded, &[u8]) -> Result<(), MapError>,
+    work: impl FnOnce(&[u8]) -> Result<R, MapError>,
 ) -> Result<R, MapError> {
-    let mut scratch = Scratch::new();
-    let limit = Limit {
-        most: shape.capacity() as usize,
-        ..Limit::NONE
+    let most = shape.capacity() as usize;
+    let (mut few, mut scratch) = (Few([[0; 8]; FEW]), None);
+    let few = few.0.as_flattened_mut();
+    let room = most.min(few.len());
+    let filled = if is_sure {
+        encoding::fill(item, &mut few[..room])
+    } else {
+        None
     };
-    let encoded = encoding::encode_within(limit, item, &mut scratch.0);
-    let encoded = encoded.map_err(|unfit| MapError::unfit::<T>(unfit, limit.most, is_key))?;
-    work(encoded, &scratch.0)
+    let bytes = match filled {
+        Some(len) => &few[..len],
+        None => {
+            let buffer = &mut scratch.insert(Scratch::new()).0;
+            let encoded = encoding::encode_within(Limit { most, ..Limit::NONE }, item, buffer);
+            let encoded = encoded.map_err(|unfit| MapError::unfit::<T>(unfit, most, is_key))?;
+            check(encoded, buffer)?;
+            buffer
+        }
+    };
+    work(bytes)
 }
 
-/// What is copied out of a map for an item of type `T`: a scalar, the very bytes of the item, or their encoding.
+/// Words of what is encoded on the stack, or copied there.
+const FEW: usize = 16;
+
+/// Bytes of words, aligned as words are.
+#[repr(align(8))]
+struct Few([[u8; 8]; FEW]);
+
+/// What is copied out of a map for an item of type `T`: a scalar, the very bytes of the item, or their encoding, which lies on
+/// the stack if it is short and in one piece.
 pub(super) struct Copied<T: 'static> {
     short: Short,
+    few: Option<Few>,
+    few_len: usize,
     long: Vec<u8>,
     item: PhantomData<fn() -> T>,
 }
@@ -187,23 +211,46 @@ impl<T: 'static> Copied<T> {
     pub(super) fn new() -> Self {
         Copied {
             short: Short::default(),
-            long: if is_plain::<T>() { Vec::new() } else { scratch() },
+            few: None,
+            few_len: 0,
+            long: Vec::new(),
             item: PhantomData,
         }
+    }
+
+    /// The encoding.
+    #[inline(always)]
+    fn encoded(&self) -> &[u8] {
+        match &self.few {
+            Some(few) => &few.0.as_flattened()[..self.few_len],
+            None => &self.long,
+        }
+    }
+
+    /// Appends what is long, or not the first piece.
+    #[cold]
+    fn append_long(&mut self, words: &[AtomicU64], len: usize) {
+        if self.long.capacity() == 0 {
+            self.long = scratch();
+        }
+        if let Some(few) = self.few.take() {
+            self.long.extend_from_slice(&few.0.as_flattened()[..self.few_len]);
+        }
+        Output::append(&mut self.long, words, len);
     }
 }
 
 impl<T: DeserializeOwned + 'static> Copied<T> {
-    /// The item.
+    /// The item; what was copied is then gone.
     #[inline(always)]
-    pub(super) fn decode(mut self) -> Result<T, MapError> {
+    pub(super) fn decode(&mut self) -> Result<T, MapError> {
         let item = if is_scalar::<T>() {
             let bytes = self.short.bytes();
             bytes.and_then(|bytes| scalar(bytes.get(..self.short.len())?))
         } else if is_plain::<T>() {
             owned(core::mem::take(&mut self.long))
         } else {
-            return encoding::decode(&self.long).map_err(MapError::NotDecodable);
+            return encoding::decode(self.encoded()).map_err(MapError::NotDecodable);
         };
         item.ok_or_else(|| MapError::NotDecodable(EncodingReason::no_value::<T>()))
     }
@@ -213,7 +260,7 @@ impl<T: DeserializeOwned + 'static> Copied<T> {
 impl<T> Drop for Copied<T> {
     #[inline(always)]
     fn drop(&mut self) {
-        if !is_plain::<T>() {
+        if !is_plain::<T>() && self.long.capacity() > 0 {
             keep(core::mem::take(&mut self.long));
         }
     }
@@ -223,6 +270,7 @@ impl<T> Output for Copied<T> {
     #[inline(always)]
     fn clear(&mut self) {
         self.short.clear();
+        self.few = None;
         self.long.clear();
     }
 
@@ -230,8 +278,16 @@ impl<T> Output for Copied<T> {
     fn append(&mut self, words: &[AtomicU64], len: usize) {
         if is_scalar::<T>() {
             self.short.append(words, len);
-        } else {
+        } else if is_plain::<T>() {
             Output::append(&mut self.long, words, len);
+        } else if words.len() <= FEW && self.few.is_none() && self.long.is_empty() {
+            let few = self.few.insert(Few([[0; 8]; FEW]));
+            for (bytes, word) in few.0.iter_mut().zip(words) {
+                *bytes = word.load(Ordering::Relaxed).to_ne_bytes(); // Relaxed: whoever reads looks whether it was changed.
+            }
+            self.few_len = len;
+        } else {
+            self.append_long(words, len);
         }
     }
 }
@@ -308,6 +364,30 @@ mod tests {
         there_and_back(vec![1u8, 2, 3]);
         there_and_back((1u8, "text".to_owned(), Some(vec![1.5f64])));
         there_and_back(());
+    }
+
+    #[test]
+    fn what_is_copied_in_pieces_is_whole() {
+        for len in [0, 1, 60, 120, 125, 126, 127, 300] {
+            let item = "x".repeat(len).into_boxed_str();
+            let mut bytes = encoding::encode_bare(&item).unwrap();
+            let whole = bytes.len();
+            bytes.resize(whole.next_multiple_of(8), 0);
+            let words = bytes
+                .chunks_exact(8)
+                .map(|word| u64::from_ne_bytes(word.try_into().unwrap()));
+            let words: Vec<_> = words.map(AtomicU64::new).collect();
+            let mut copied = Copied::<Box<str>>::new();
+            for first in (0..=whole / 8).chain([0, whole / 8]) {
+                copied.clear();
+                copied.append(&words[..first], 8 * first);
+                copied.append(&words[first..], whole - 8 * first);
+                assert_eq!(copied.decode(), Ok(item.clone()), "{first} of {whole}");
+                copied.clear();
+                copied.append(&words, whole);
+                assert_eq!(copied.decode(), Ok(item.clone()), "{whole}");
+            }
+        }
     }
 
     #[test]
