@@ -4,6 +4,7 @@
 
 mod board;
 mod doorbell;
+mod extent;
 mod inheritance;
 mod journal;
 mod latch;
