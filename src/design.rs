@@ -291,6 +291,9 @@
 //! away from the other side. So when it has seen news it lets more gather, up to 64 pauses, as long as that brings more
 //! than one item. Both rules are in `primitive/polls.rs`.
 //!
+//! A vector that takes long to copy wakes a sleeper before its last quarter of a mebibyte is copied, so that the copying and the waking
+//! go on at the same time. Who is woken and finds nothing yet looks again for as long as it ever does.
+//!
 //! # Entries of a map
 //!
 //! A map is made of shards, each with a lock, a journal, and memory of its own. A change notes what a word holds, counts the

@@ -12,6 +12,9 @@ use crate::raw::{Bounds, Company, EXTENTS, Moved, RawExtent, RawQueue, Stop, Str
 use crate::segment::Lane;
 use std::mem::MaybeUninit;
 
+/// So much of a long item is copied while a sleeper wakes up that is to take it.
+pub(super) const COPIED_MEANWHILE: usize = 1 << 18;
+
 /// One item that was taken out.
 pub(super) enum Taken<'a, T> {
     /// Its record is small, and lies where that was asked for.
@@ -191,7 +194,12 @@ impl Channel {
             let [head, piece] = whole.parts();
             self.write_bytes(room.start, 0, &header);
             self.write_bytes(room.start, UNIT, head);
-            self.write_bytes(room.start, UNIT + head.len(), piece);
+            let (first, last) = piece.split_at(piece.len().saturating_sub(COPIED_MEANWHILE));
+            self.write_bytes(room.start, UNIT + head.len(), first);
+            if !first.is_empty() {
+                self.raw().announce();
+            }
+            self.write_bytes(room.start, UNIT + head.len() + first.len(), last);
             Ok(Moved { items: 1, units })
         };
         let waiting = Waiting::new(deadline, company);

@@ -3,7 +3,7 @@
 //! The ring of a channel that is bounded by the number of its items alone always has room for a reference to each of them
 //! (Q7). An item goes into the ring as long as that stays so, else into the lane. `raw/trail.rs` has the states.
 
-use super::channel::{Channel, Taken, fills};
+use super::channel::{COPIED_MEANWHILE, Channel, Taken, fills};
 use super::codec::{self, REFERENCE, Reference, UNIT};
 use super::extent::stop_of;
 use crate::encoding::{HEAD, receive};
@@ -69,7 +69,12 @@ impl Channel {
             return Err(Stop::OutOfMemory);
         }
         let written = lane.write(start, head);
-        let written = written.and_then(|()| lane.write(start + head.len() as u64, rest));
+        let (first, last) = rest.split_at(rest.len().saturating_sub(COPIED_MEANWHILE));
+        let written = written.and_then(|()| lane.write(start + head.len() as u64, first));
+        if !first.is_empty() {
+            raw.announce();
+        }
+        let written = written.and_then(|()| lane.write(start + (head.len() + first.len()) as u64, last));
         written.map_err(|error| {
             lane.clear(start, len);
             stop_of(&error)

@@ -92,6 +92,10 @@ impl Polls {
         Polls
     }
 
+    pub(crate) fn before_news() -> Self {
+        Polls
+    }
+
     pub(crate) fn spin(&mut self) -> bool {
         false
     }

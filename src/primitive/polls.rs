@@ -43,6 +43,12 @@ impl Polls {
         Polls { left, gathered: false }
     }
 
+    /// For one who was woken before there is news, which will come soon.
+    pub(crate) fn before_news() -> Self {
+        let left = if runs_alone() { 0 } else { MOST };
+        Polls { left, gathered: false }
+    }
+
     /// Pauses before the next look; returns false once sleeping is the better idea.
     #[inline]
     pub(crate) fn spin(&mut self) -> bool {

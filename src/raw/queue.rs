@@ -471,6 +471,12 @@ impl RawQueue {
         Mark(tail & !CLOSED)
     }
 
+    /// Wakes one who waits for an item that is still being copied: by the time it runs, the item may be there.
+    #[cfg(not(procshare_loom))]
+    pub(crate) fn announce(&self) {
+        self.bells.items.ring();
+    }
+
     /// How many items have been put; the caller holds the producers' lock.
     #[cfg(not(procshare_loom))]
     pub(crate) fn count_put(&self) -> u32 {

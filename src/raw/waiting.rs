@@ -138,8 +138,11 @@ impl Watch<'_> {
             self.slice = FIRST_SLICE;
             return Ok(());
         }
-        if ending == Wait::TimedOut {
-            self.slice = (self.slice * 2).min(LAST_SLICE);
+        match ending {
+            Wait::TimedOut => self.slice = (self.slice * 2).min(LAST_SLICE),
+            // Whoever has much to copy wakes it before that is done.
+            Wait::Woken => self.polls = Some(Polls::before_news()),
+            _ => {}
         }
         self.alone = !(self.waiting.company)();
         Ok(())
