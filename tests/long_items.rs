@@ -13,8 +13,9 @@ use common::{alone, kill, limit, wait_until, watchdog};
 use counting::{MOST, most_taken};
 use frame::{Frame, MIB};
 use procshare::process::StartMethod;
-use procshare::{JobError, JoinError, Pool, Process, SharedCounter};
+use procshare::{Connection, JobError, JoinError, Pool, Process, RecvError, SharedCounter, SharedQueue, pipe};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::Ordering;
 
@@ -233,5 +234,65 @@ fn where_files_may_not_be_long_items_take_the_usual_way() {
         let frame = Frame::new(5, 3 * MIB);
         assert!(pool.submit(invert, (frame.clone(),)).get().unwrap() == invert(frame.clone()));
         assert!(Process::spawn(invert, (frame.clone(),)).unwrap().join().unwrap() == invert(frame));
+    });
+}
+
+/// More entries than a header of one byte can tell, which is known once they are encoded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Flat {
+    #[serde(flatten)]
+    texts: BTreeMap<String, String>,
+}
+
+fn flat() -> Flat {
+    Flat {
+        texts: (0..20).map(|at| (at.to_string(), "x".repeat(MIB / 5))).collect(),
+    }
+}
+
+#[procshare::test]
+fn a_handle_beside_what_comes_back_from_the_store_is_sent_once() {
+    let _watchdog = watchdog(120);
+    let answer = |theirs: Connection<usize>, flat: Flat| theirs.send(flat.texts.len()).unwrap();
+    let (ours, theirs) = pipe().unwrap();
+    Process::spawn(answer, (theirs, flat())).unwrap().join().unwrap();
+    assert_eq!((ours.recv(), ours.recv()), (Ok(20), Err(RecvError::Disconnected)));
+    let pool = Pool::new(1).unwrap();
+    let (ours, theirs) = pipe().unwrap();
+    pool.submit(answer, (theirs, flat())).get().unwrap();
+    assert_eq!((ours.recv(), ours.recv()), (Ok(20), Err(RecvError::Disconnected)));
+    let queue = SharedQueue::<usize>::new(4).unwrap();
+    let put = |queue: SharedQueue<usize>, flat: Flat| queue.put(flat.texts.len()).unwrap();
+    Process::spawn(put, (queue.clone(), flat())).unwrap().join().unwrap();
+    assert_eq!((queue.get(), queue.try_get()), (Ok(20), Err(RecvError::Disconnected)));
+}
+
+#[procshare::test]
+fn results_that_fail_or_go_the_short_way_leave_no_memory() {
+    let _watchdog = watchdog(120);
+    let pool = Pool::new(1).unwrap();
+    for at in 0..40 {
+        let fails = pool.submit(|at: usize| Late(vec![at as u8; 4 * MIB], false), (at,));
+        assert!(matches!(fails.get(), Err(JobError::Encoding(_))));
+        assert!(pool.submit(flat, ()).get().unwrap() == flat());
+    }
+    wait_until(|| memory_of_files() < 2 * MIB as u64);
+}
+
+#[procshare::test]
+fn many_small_pieces_take_no_more_memory_than_one_large() {
+    let _watchdog = watchdog(120);
+    alone(|| {
+        let pool = Pool::new(1).unwrap();
+        let texts = || vec!["some letters".to_owned(); 2_000_000];
+        let own = most_taken(texts).1;
+        for _ in 0..17 {
+            pool.submit(|texts: Vec<String>| texts.len(), (texts()[..200_000].to_vec(),))
+                .get()
+                .unwrap();
+        }
+        let (pending, taken) = most_taken(|| pool.submit(|texts: Vec<String>| texts.len(), (texts(),)));
+        assert_eq!(pending.get(), Ok(2_000_000));
+        assert!(taken < own + 4 * MIB, "{taken} beside {own}");
     });
 }

@@ -61,7 +61,6 @@ pub(crate) fn encode_through<T: Serialize + ?Sized>(
     buffer: &mut Vec<u8>,
     store: Option<&mut dyn Store>,
 ) -> Result<Encoded, Unfit> {
-    let start = buffer.len();
     let mut output = Append::new(buffer, limit, store);
     let outcome = encode_into(item, &mut output).and_then(|encoded| {
         let stored = output.finish()?;
@@ -69,10 +68,6 @@ pub(crate) fn encode_through<T: Serialize + ?Sized>(
     });
     match outcome {
         Ok(encoded) => Ok(encoded),
-        Err(_) if matches!(output.refused, Some(Refusal::Store)) => {
-            buffer.truncate(start);
-            encode_through(limit, item, buffer, None)
-        }
         Err(fault) => Err(unfit::<T>(output.refused, fault)),
     }
 }
@@ -81,7 +76,7 @@ pub(crate) fn encode_through<T: Serialize + ?Sized>(
 fn unfit<T: ?Sized>(refused: Option<Refusal>, fault: Fault) -> Unfit {
     match refused {
         Some(Refusal::TooLarge(len)) => Unfit::TooLarge(len),
-        Some(Refusal::OutOfMemory | Refusal::Store) => Unfit::OutOfMemory,
+        Some(Refusal::OutOfMemory) => Unfit::OutOfMemory,
         None => Unfit::NotEncodable(fault.reason::<T>()),
     }
 }

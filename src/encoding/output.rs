@@ -20,7 +20,7 @@ pub(crate) trait Output {
     /// The byte at `start`; `None` if it has gone to a store.
     fn byte_at(&self, start: usize) -> Option<u8>;
 
-    /// The bytes from `start` on. If some have gone to a store, the output is refused.
+    /// The bytes from `start` on; those that have gone to a store are read back.
     fn tail(&mut self, start: usize) -> Result<&mut [u8], Fault>;
 
     /// Writes over bytes that are there.
@@ -62,8 +62,6 @@ pub(super) enum Refusal {
     /// So many bytes, at least, are more than there may be.
     TooLarge(usize),
     OutOfMemory,
-    /// The store failed, or has bytes that have to be changed.
-    Store,
 }
 
 /// The end of a buffer, from `start` on. What is long goes on to a store, if there is one.
@@ -85,6 +83,8 @@ const UNASKED: usize = 1 << 20;
 const MOST_HELD: usize = 1 << 20;
 /// A piece of this size is not copied to the buffer first.
 const LONG_PIECE: usize = MOST_HELD / 4;
+/// So much stays in the buffer, for what is asked about what was put last.
+const KEPT: usize = 4096;
 
 impl<'a, 's> Append<'a, 's> {
     pub(super) fn new(buffer: &'a mut Vec<u8>, limit: Limit<'a>, store: Option<&'s mut (dyn Store + 's)>) -> Self {
@@ -102,22 +102,50 @@ impl<'a, 's> Append<'a, 's> {
     /// Ends an item of which the store has a part: it gets the rest. Returns how many bytes it has.
     pub(super) fn finish(&mut self) -> Result<usize, Fault> {
         if self.stored > 0 {
-            self.hand_on()?;
+            self.hand_on(0)?;
         }
         Ok(self.stored)
     }
 
-    /// Gives the store what the buffer holds.
-    fn hand_on(&mut self) -> Result<(), Fault> {
-        if let Some(store) = &mut self.store {
-            let held = &self.buffer[self.start..];
-            if store.write(self.stored, held).is_err() {
-                return self.refuse(Refusal::Store);
-            }
-            self.stored += held.len();
-            self.buffer.truncate(self.start);
+    /// Gives the store what the buffer holds, but for the last bytes. If it fails, it is done without.
+    fn hand_on(&mut self, kept: usize) -> Result<(), Fault> {
+        let end = self.buffer.len().saturating_sub(kept).max(self.start);
+        let handed = match &mut self.store {
+            Some(store) => store.write(self.stored, &self.buffer[self.start..end]).is_ok(),
+            None => return Ok(()),
+        };
+        if !handed {
+            return self.take_back();
         }
+        self.stored += end - self.start;
+        self.buffer.drain(self.start..end);
         Ok(())
+    }
+
+    /// Goes on without the store: what it has comes back to the buffer. Serialising the item again would not do, as it may hold
+    /// what is given away as it is serialised.
+    #[cold]
+    fn take_back(&mut self) -> Result<(), Fault> {
+        let Some(store) = self.store.take() else {
+            return Ok(());
+        };
+        let stored = core::mem::take(&mut self.stored);
+        if stored == 0 {
+            return Ok(());
+        }
+        let (start, mut is_back) = (self.start, false);
+        if self.fits(self.buffer.len() + stored) {
+            let read = store.read(stored, &mut |bytes| {
+                is_back = true;
+                self.buffer.splice(start..start, bytes.iter().copied());
+            });
+            is_back &= read.is_ok();
+        }
+        if is_back {
+            Ok(())
+        } else {
+            self.refuse(Refusal::OutOfMemory)
+        }
     }
 
     #[cold]
@@ -130,18 +158,18 @@ impl<'a, 's> Append<'a, 's> {
     #[cold]
     fn put_beyond(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         let is_long = bytes.len() >= LONG_PIECE && self.buffer.len() - self.start + bytes.len() > MOST_HELD;
-        if self.store.is_none() || !is_long {
-            self.grow(bytes.len())?;
-            self.buffer.extend_from_slice(bytes);
-            return Ok(());
-        }
-        self.hand_on()?;
-        if let Some(store) = &mut self.store {
-            if store.write(self.stored, bytes).is_err() {
-                return self.refuse(Refusal::Store);
+        if is_long {
+            self.hand_on(0)?;
+            if let Some(store) = &mut self.store {
+                if store.write(self.stored, bytes).is_ok() {
+                    self.stored += bytes.len();
+                    return Ok(());
+                }
+                self.take_back()?;
             }
         }
-        self.stored += bytes.len();
+        self.grow(bytes.len())?;
+        self.buffer.extend_from_slice(bytes);
         Ok(())
     }
 
@@ -156,10 +184,18 @@ impl<'a, 's> Append<'a, 's> {
     #[cold]
     fn grow(&mut self, more: usize) -> Result<(), Fault> {
         if self.store.is_some() && self.buffer.len() - self.start + more > MOST_HELD {
-            self.hand_on()?;
+            self.hand_on(KEPT)?;
         }
         let needed = self.buffer.len().saturating_add(more);
-        let wanted = needed.max(2 * self.buffer.capacity()).max(8 * WORD);
+        if needed.saturating_add(WORD) <= self.buffer.capacity() {
+            return Ok(());
+        }
+        let most = if self.store.is_some() {
+            self.start + MOST_HELD
+        } else {
+            usize::MAX
+        };
+        let wanted = needed.max((2 * self.buffer.capacity()).min(most)).max(8 * WORD);
         let refusal = if needed > self.most {
             Refusal::TooLarge(needed - self.start)
         } else if self.fits(wanted.min(self.most)) || self.fits((needed + needed / 8).min(self.most)) {
@@ -212,10 +248,10 @@ impl Output for Append<'_, '_> {
     }
 
     fn tail(&mut self, start: usize) -> Result<&mut [u8], Fault> {
-        match self.in_buffer(start) {
-            Some(start) => Ok(&mut self.buffer[start..]),
-            None => self.refuse(Refusal::Store),
+        if self.in_buffer(start).is_none() {
+            self.take_back()?;
         }
+        Ok(&mut self.buffer[start - self.stored..])
     }
 
     fn overwrite(&mut self, start: usize, bytes: &[u8]) -> Result<(), Fault> {
@@ -225,15 +261,12 @@ impl Output for Append<'_, '_> {
         }
         let at = start - self.start;
         let is_there = at + bytes.len() <= self.stored;
-        match self
-            .store
-            .as_mut()
-            .filter(|_| is_there)
-            .map(|store| store.write(at, bytes))
-        {
-            Some(Ok(())) => Ok(()),
-            _ => self.refuse(Refusal::Store),
+        let store = self.store.as_mut().filter(|_| is_there);
+        if !store.is_some_and(|store| store.write(at, bytes).is_ok()) {
+            self.take_back()?;
+            self.buffer[start..start + bytes.len()].copy_from_slice(bytes);
         }
+        Ok(())
     }
 
     fn is_refused(&self) -> bool {
@@ -241,10 +274,10 @@ impl Output for Append<'_, '_> {
     }
 
     fn truncate(&mut self, len: usize) {
-        match self.in_buffer(len) {
-            Some(len) => self.buffer.truncate(len),
-            None => self.refused = Some(Refusal::Store),
+        if self.in_buffer(len).is_none() && self.take_back().is_err() {
+            return; // Which is refused.
         }
+        self.buffer.truncate(len - self.stored);
     }
 }
 
@@ -456,7 +489,7 @@ mod tests {
             first: 1,
             rest: (0..len).map(|at| (at.to_string(), text(MOST_HELD / 2))).collect(),
         };
-        // A header of one byte is written over; one that becomes longer is not.
+        // A header of one byte is written over; for one that becomes longer all comes back.
         check(&flat(10), true);
         check(&flat(20), false);
         let texts = |len| (0..len).map(|at| (at, text(MOST_HELD / 3))).collect();

@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_file_is_as_long_as_what_is_mapped_or_longer_by_lanes() {
-        assert_eq!(length_with_lanes(4096), Some(4096 + (1 << 40)));
+        assert_eq!(length_with_lanes(4096), Some(4096 + (1 << 41)));
         assert_eq!(lane_size(1 << 40), Some(1 << 33));
         assert_eq!(lane_size(u64::MAX), None);
         let with = |lanes: u64, length: u64| {
@@ -239,7 +239,7 @@ mod tests {
             Header::parse(&words, length).is_ok()
         };
         assert!(with(0, 4096) && with(NO_LANES, 4096) && !with(LANES, 4096));
-        let longer = 4096 + (1 << 40);
+        let longer = 4096 + (1 << 41);
         assert!(with(0, longer) && with(NO_LANES, longer) && with(LANES, longer));
     }
 
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn golden_bytes() {
         let words = good();
-        let expected = [MAGIC, 1 << 32 | 3, 4096, 1000, 11, 12, 1, 2, 0, 0, 704, 8, 0, 0, 0, 0];
+        let expected = [MAGIC, 1 << 32 | 4, 4096, 1000, 11, 12, 1, 2, 0, 0, 704, 8, 0, 0, 0, 0];
         assert_eq!(words, expected);
         assert_eq!((word::DIRECTORY_LOCK, word::ATTACHED, word::END), (8, 16, 80));
         assert_eq!(&MAGIC.to_le_bytes(), b"procshr\0");
@@ -259,7 +259,7 @@ mod tests {
             (word::MAGIC, 0, 4096, ErrorKind::NotASegment),
             (word::MAGIC, MAGIC.swap_bytes(), 4096, ErrorKind::NotASegment),
             (word::VERSION, 2, 4096, ErrorKind::LayoutVersion),
-            (word::VERSION, 8 << 32 | 3, 4096, ErrorKind::Corrupt),
+            (word::VERSION, 8 << 32 | 4, 4096, ErrorKind::Corrupt),
             (word::LENGTH, 8192, 4096, ErrorKind::Truncated),
             (word::LENGTH, 2048, 4096, ErrorKind::LengthMismatch),
             (word::LANES, LANES, 4096, ErrorKind::Truncated),

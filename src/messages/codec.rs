@@ -340,7 +340,7 @@ mod tests {
                 .append(&"hello".to_owned(), Limit::NONE, &Trial::default())
                 .is_ok()
         );
-        assert!(records.append_large(&(), Limit::NONE, &Trial::default()).is_ok());
+        assert!(records.append_large(&(), Limit::NONE, &Trial::default(), None).is_ok());
         let buffer = records.bytes();
         let len = 6u32;
         assert_eq!(&buffer[..4], &len.to_ne_bytes()[..]);
@@ -374,7 +374,7 @@ mod tests {
         for (position, len) in [(0, 0), (7 << 40, 5), ((1 << 48) - 1, (1 << 48) - 1), (9, 3 << 32)] {
             let reference = Reference { position, len };
             let record = reference.record();
-            assert_eq!(Reference::in_record(&record), Some(reference));
+            assert_eq!(Reference::in_record(&record), Some((reference, false)));
             let header = u64::from_ne_bytes(*record.first_chunk().unwrap());
             assert!(Reference::is_header(header) && short_length_in(header).is_none());
         }

@@ -56,9 +56,27 @@ impl Channel {
     /// Gives back what those left behind in extents who died, or could only copy it.
     #[cold]
     pub(super) fn sweep(&self) {
+        let put = self.raw().count_put();
+        if (0..EXTENTS).any(|number| self.raw_extent(number).is_some_and(|raw| raw.holds(put))) {
+            // Somebody is just putting it, or died doing so, which the lock's heir finds.
+            self.raw().look_after_producers(self);
+        }
         let is_free = |raw: &RawExtent| raw.content(0) == Content::Nothing && raw.seems_unlocked();
         if (0..EXTENTS).any(|number| self.raw_extent(number).is_some_and(|raw| !is_free(raw))) {
             self.extents().for_each(drop);
+        }
+    }
+
+    /// Gives back what a producer has left behind that died before it published it. The caller has taken its lock over.
+    #[cold]
+    pub(super) fn revoke(&self, lane: &Lane) {
+        let put = self.raw().count_put();
+        for number in 0..EXTENTS {
+            if self.raw_extent(number).is_some_and(|raw| raw.holds(put)) {
+                if let Some(mut extent) = self.lock_extent(lane, number) {
+                    extent.empty();
+                }
+            }
         }
     }
 
@@ -106,11 +124,12 @@ impl Channel {
     ) -> Result<(), Stop> {
         crash_point!("queue.extent.written");
         let write = |room: Stretch| {
-            let extent = store
-                .0
-                .take()
-                .filter(|_| room.units >= REFERENCE as u32)
-                .ok_or(Stop::Corrupt)?;
+            // A copy of the process, made while the item was encoded, has no part in it.
+            let ours = store.0.take().filter(|extent| RawMutex::is_caller(extent.owner));
+            let extent = ours.ok_or(Stop::Io)?;
+            if room.units < REFERENCE as u32 {
+                return Err(Stop::Corrupt);
+            }
             let reference = Reference {
                 position: extent.number as u64,
                 len: len as u64,
@@ -158,11 +177,19 @@ impl Extent<'_> {
 
     /// Gives its memory back, if there may be any.
     fn clear(&mut self) {
-        let content = self.content();
-        if let Some(raw) = self.raw().filter(|_| content == Content::Taken || self.is_dirty) {
-            self.lane.clear_extent(self.number);
+        if self.is_dirty || self.content() == Content::Taken {
+            self.empty();
+        }
+    }
+
+    /// Gives its memory back; if that fails, the next to lock it tries again.
+    fn empty(&mut self) {
+        let Some(raw) = self.raw() else { return };
+        if self.lane.clear_extent(self.number).is_ok() {
             crash_point!("queue.extent.cleared");
             raw.empty();
+        } else {
+            raw.leave_dirty();
         }
         self.is_dirty = false;
     }

@@ -35,6 +35,7 @@ impl Keeper for Channel {
         match end {
             End::Producer => {
                 self.raw().roll_back();
+                self.revoke(lane);
                 let at = self.raw().written().at();
                 let used = distance(self.raw().freed().at(), at);
                 lane.clear(at, lane.size().saturating_sub(used));

@@ -165,7 +165,10 @@ impl Port {
             let stored = encoded.map_err(|unfit| Refusal::of(unfit, largest))?;
             match store {
                 Some(mut store) if stored > 0 => self.put_long(&mut store, stored, deadline),
-                _ => self.put_one(records.bytes(), deadline),
+                store => {
+                    drop(store);
+                    self.put_one(records.bytes(), deadline)
+                }
             }
         })
     }

@@ -89,6 +89,9 @@ impl<'a> Answers<'a> {
 
     #[inline]
     fn try_put(&mut self, tag: Tag, result: &mut [u8], times: Option<Times>) -> io::Result<()> {
+        if tag != Tag::Long {
+            self.long.discard();
+        }
         let start = self.at;
         let (room, bytes) = result
             .split_first_chunk_mut::<MOST_HEADER>()

@@ -61,6 +61,7 @@ impl Engine {
             free: (0..slots).rev().collect(),
             posted: (0..slots).map(|_| None).collect(),
             extents: (0..slots).map(|_| None).collect(),
+            doomed: Vec::new(),
             again: VecDeque::new(),
             backlog: BTreeMap::new(),
             next_in_backlog: 0,
@@ -375,6 +376,8 @@ impl Engine {
         let backlog = core::mem::take(&mut state.backlog);
         let posted: Vec<Job> = state.posted.iter_mut().filter_map(Option::take).collect();
         state.again.clear();
+        let extents = posted.iter().filter_map(|job| job.extent.clone());
+        state.doomed.extend(extents);
         for job in backlog.into_values().chain(posted) {
             give_up(state, job, reason.clone(), deliveries);
         }

@@ -77,6 +77,9 @@ impl Extents {
         if number == 0 || at + bytes.len() as u64 > STRIDE {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
+        if self.home.is_some_and(|home| !home.is_here()) {
+            return Err(io::Error::other("the process was copied while an item was encoded"));
+        }
         check_memory_for(at, bytes.len() as u64)?;
         map::write_at(self.file.as_fd(), bytes, number * STRIDE + at)
     }
@@ -93,8 +96,10 @@ impl Extents {
         unsafe { FileBytes::map(self.file.as_fd(), number * STRIDE + at, len) }
     }
 
-    fn punch(&self, number: u64) {
-        let _ = map::punch(self.file.as_fd(), number * STRIDE, STRIDE); // What stays is written anew by whoever is next.
+    /// Gives the memory behind the first `from` bytes of an extent back.
+    fn punch(&self, number: u64, from: u64) {
+        // What stays is written anew by whoever is next.
+        let _ = map::punch(self.file.as_fd(), number * STRIDE + from, STRIDE - from);
     }
 }
 
@@ -122,7 +127,7 @@ impl Extent {
 
     /// Gives the memory of all it holds back.
     pub(super) fn clear(&self) {
-        self.of.punch(self.number);
+        self.of.punch(self.number, 0);
     }
 }
 
@@ -146,6 +151,8 @@ pub(super) struct Writer<'a> {
     taken: Option<Extent>,
     /// Where the next one begins.
     next: u64,
+    /// Bytes were written behind what is kept.
+    is_dirty: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -157,6 +164,7 @@ impl<'a> Writer<'a> {
             may_take: false,
             taken: None,
             next: 0,
+            is_dirty: false,
         }
     }
 
@@ -172,7 +180,17 @@ impl<'a> Writer<'a> {
     pub(super) fn keep(&mut self, len: usize) -> Place {
         let (at, len) = (self.next, len as u64);
         self.next = (at + len).next_multiple_of(PAGE);
+        self.is_dirty = false;
         Place { at, len }
+    }
+
+    /// Gives the memory of what was written and is not kept back.
+    #[inline]
+    pub(super) fn discard(&mut self) {
+        if self.is_dirty {
+            self.extents.punch(self.number, self.next);
+            self.is_dirty = false;
+        }
     }
 
     /// How many bytes are kept.
@@ -192,6 +210,7 @@ impl Store for Writer<'_> {
             self.taken = self.extents.take();
             self.number = self.taken.as_ref().map_or(0, Extent::number);
         }
+        self.is_dirty = true;
         self.extents.write(self.number, self.next + at as u64, bytes)
     }
 

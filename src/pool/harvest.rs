@@ -80,6 +80,7 @@ impl Engine {
             Err(_) => begun_now.saturating_sub(1),
         };
         let answered = answered.min(job.left());
+        let is_unreadable = bytes.is_err();
         match bytes {
             Ok(bytes) if answered > 0 => deliveries.push(self.take_records(state, &mut job, slot, answered, bytes)),
             Err(error) if answered > 0 => {
@@ -92,7 +93,7 @@ impl Engine {
         if flushed > 0 || !is_done {
             self.memory.punch_results(slot); // A dead worker may have written what it did not live to count.
         }
-        if let Some(extent) = state.extents[slot].as_ref().filter(|_| !is_done) {
+        if let Some(extent) = state.extents[slot].as_ref().filter(|_| !is_done || is_unreadable) {
             extent.clear(); // As above.
         }
         if let Some(ended) = status.filter(|_| !is_done && begun as usize > job.done && job.left() > 0) {

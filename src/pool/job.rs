@@ -119,6 +119,9 @@ impl Run {
         let start = self.bytes.len();
         self.bytes.push(0);
         let stored = transfer::pack_one(item, &mut self.bytes, long, trial);
+        if !matches!(stored, Ok(1..)) {
+            long.discard();
+        }
         let stored = stored.inspect_err(|_| self.bytes.truncate(start))?;
         self.items += 1;
         let len = self.bytes.len() - start - 1;

@@ -32,6 +32,8 @@ pub(super) struct State {
     pub(super) posted: Vec<Option<Job>>,
     /// By slot: where its long results go. Theirs, once some are taken.
     pub(super) extents: Vec<Option<Extent>>,
+    /// Those of jobs that were given up while workers may still read them: until these have ended.
+    pub(super) doomed: Vec<Arc<Extent>>,
     /// Slots whose job is to be posted again.
     pub(super) again: VecDeque<usize>,
     /// Jobs without a slot, by the order of their submission.

@@ -79,8 +79,9 @@ impl Engine {
     fn go(&self) {
         let mut state = self.state.lock();
         state.is_gone = true;
-        let trash = core::mem::take(&mut state.trash);
+        let (trash, doomed) = (core::mem::take(&mut state.trash), core::mem::take(&mut state.doomed));
         drop(state);
+        drop(doomed);
         self.let_go_of(trash);
         self.empty.notify_all();
     }

@@ -180,12 +180,19 @@ fn decode<Args: DeserializeOwned>(mailbox: &Mailbox, arguments: Arguments, arriv
         Arguments::Short(bytes) => transfer::unpack(&bytes, arrivals),
         Arguments::Long(len) => {
             let unreadable = |error| Error::new(ErrorKind::Spawn, "reading the arguments").with_source(error);
+            let _given_back = GivenBack(mailbox);
             let bytes = mailbox.long(len).map_err(unreadable)?;
-            let arguments = transfer::unpack(&bytes, arrivals);
-            drop(bytes);
-            mailbox.give_back();
-            arguments
+            transfer::unpack(&bytes, arrivals)
         }
+    }
+}
+
+/// The memory of long arguments is given back once they are decoded, or cannot be.
+struct GivenBack<'a>(&'a Mailbox);
+
+impl Drop for GivenBack<'_> {
+    fn drop(&mut self) {
+        self.0.give_back();
     }
 }
 

@@ -196,6 +196,8 @@ impl FromStr for Marker {
 #[derive(Default)]
 pub(super) struct Draft {
     file: Option<Mailbox>,
+    /// The process that made it: a copy of that, made while the arguments were encoded, has no part in it.
+    home: u32,
     /// How long they are.
     pub(super) len: u64,
 }
@@ -204,8 +206,14 @@ impl Store for Draft {
     fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
         let file = match &self.file {
             Some(file) => file,
-            None => self.file.insert(Mailbox::new()?),
+            None => {
+                self.home = std::process::id();
+                self.file.insert(Mailbox::new()?)
+            }
         };
+        if self.home != std::process::id() {
+            return Err(copied());
+        }
         file.write_long(at, bytes)
     }
 
@@ -214,6 +222,10 @@ impl Store for Draft {
         look(&file.long(len as u64)?);
         Ok(())
     }
+}
+
+fn copied() -> io::Error {
+    io::Error::other("the process was copied while it encoded arguments")
 }
 
 /// Arguments as a child finds them.
@@ -257,7 +269,10 @@ impl Mailbox {
 
     /// Makes a mailbox with a child's errand and arguments in it; long ones are in the draft.
     pub(super) fn post(errand: &[u8], arguments: &[u8], draft: Draft) -> io::Result<Self> {
-        let Draft { file, len: long } = draft;
+        let Draft { file, len: long, home } = draft;
+        if long > 0 && home != std::process::id() {
+            return Err(copied());
+        }
         let (errand_len, short) = (errand.len() as u64, arguments.len() as u64);
         let is_long = file.is_some() && long > 0;
         let (len, arguments_at) = if is_long {

@@ -7,7 +7,7 @@
 //! |---|---|---|---|---|---|
 //! | free | free | 0 | a producer, which locks it | written | – |
 //! | written | held | 0 | the same: gives its memory back, then unlocks | free | the next to lock it gives its memory back |
-//! | | | | the same, with the producers' lock: the mark, then the unlocking, then one store to `tail` | queued | no record tells of it: it counts as queued until `head` has passed the mark, then as taken |
+//! | | | | the same, with the producers' lock: the mark, then the unlocking, then one store to `tail` | queued | the mark is `tail`, which the heir of the producers' lock sees: it gives its memory back |
 //! | queued | free | not passed | a consumer, with the consumers' lock: locks it, then one store to `head` | being read | queued, or taken if `head` was stored |
 //! | | | | a consumer that found it locked: copies it, then one store to `head` | taken | queued |
 //! | being read, taken | held, free | passed by `head` | who has its lock: gives its memory back, then the mark, then the lock | free | the next to lock it does the same |
@@ -92,6 +92,11 @@ impl RawExtent {
     pub(crate) fn empty(&self) {
         self.mark.store(0, Ordering::Release); // Release: as above.
         self.lock.mark_consistent();
+    }
+
+    /// Its memory could not be given back. The caller has the lock.
+    pub(crate) fn leave_dirty(&self) {
+        self.lock.mark_inconsistent();
     }
 
     pub(crate) fn unlock(&self, owner: OwnerId) {

@@ -477,7 +477,13 @@ impl RawQueue {
         self.bells.items.ring();
     }
 
-    /// How many items have been put; the caller holds the producers' lock.
+    /// Has what a producer left behind that died put in order, if the lock of one who did can be had.
+    #[cfg(not(procshare_loom))]
+    pub(crate) fn look_after_producers(&self, keeper: &impl Keeper) {
+        drop(self.producers.lock(End::Producer, keeper, Deadline::Now));
+    }
+
+    /// How many items have been put: a hint, unless the caller holds the producers' lock.
     #[cfg(not(procshare_loom))]
     pub(crate) fn count_put(&self) -> u32 {
         Mark(self.tail.mark.load(Ordering::Relaxed)).items()

@@ -178,11 +178,9 @@ impl Lane {
     }
 
     /// Gives the memory of an extent back.
-    pub(crate) fn clear_extent(&self, number: usize) {
+    pub(crate) fn clear_extent(&self, number: usize) -> Result<()> {
         let (start, room) = self.extent(number);
-        if let Ok((fd, _)) = self.file() {
-            let _ = map::punch(fd, start, room); // What cannot be given back is written anew some day.
-        }
+        map::punch(self.file()?.0, start, room).map_err(|error| os_error("giving memory back", error))
     }
 
     /// Where in the file an extent begins, and how long it may be.

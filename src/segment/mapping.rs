@@ -80,7 +80,11 @@ impl FileBytes {
         let mut options = options(len)?;
         // SAFETY: the bytes are all in the file, and stay there and as they are, says the caller.
         let map = unsafe { options.offset(offset).populate().map(&fd.as_fd()) };
-        Ok(FileBytes(map.map_err(explain)?))
+        let map = map.map_err(explain)?;
+        // A copy of this process does not have them: they may change as soon as this one is done.
+        #[cfg(target_os = "linux")]
+        map.advise(memmap2::Advice::DontFork)?;
+        Ok(FileBytes(map))
     }
 }
 
