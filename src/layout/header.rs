@@ -263,8 +263,8 @@ mod tests {
             (word::LENGTH, 8192, 4096, ErrorKind::Truncated),
             (word::LENGTH, 2048, 4096, ErrorKind::LengthMismatch),
             (word::LANES, LANES, 4096, ErrorKind::Truncated),
-            (word::LANES, LANES, 4097 + (1 << 40), ErrorKind::LengthMismatch),
-            (word::LANES, NO_LANES, 4095 + (1 << 40), ErrorKind::LengthMismatch),
+            (word::LANES, LANES, 4097 + (1 << 41), ErrorKind::LengthMismatch),
+            (word::LANES, NO_LANES, 4095 + (1 << 41), ErrorKind::LengthMismatch),
             (word::BUCKETS, 3, 4096, ErrorKind::Corrupt),
             (word::BUCKETS, 1 << 40, 4096, ErrorKind::Corrupt),
         ];

@@ -593,9 +593,8 @@ fn is_enough(room: Option<Stretch>, least: u32) -> bool {
 const _: () = {
     assert!(size_of::<RawQueue>() == 5 * 64);
     // What a restart of the machine makes void is cleared by place: `layout::directory::QUEUE_FORGETS`.
-    assert!(core::mem::offset_of!(RawQueue, producers) == 0);
-    assert!(core::mem::offset_of!(RawQueue, tail) == 64);
-    assert!(core::mem::offset_of!(RawQueue, consumers) == 128);
-    assert!(core::mem::offset_of!(RawQueue, head) == 192);
-    assert!(core::mem::offset_of!(RawQueue, bells) == 256);
+    use core::mem::offset_of;
+    assert!(offset_of!(RawQueue, producers) == 0 && offset_of!(RawQueue, tail) == 64);
+    assert!(offset_of!(RawQueue, consumers) == 128 && offset_of!(RawQueue, head) == 192);
+    assert!(offset_of!(RawQueue, bells) == 256);
 };
