@@ -61,7 +61,7 @@ mod only_through_the_library {
 fn a_renamed_crate_is_found_out() {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let run = Command::new(cargo)
-        .args(["run", "--quiet", "--offline", "--package", "renamed"])
+        .args(["run", "--quiet", "--offline", "--all-features", "--bin", "renamed"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();

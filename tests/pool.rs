@@ -6,9 +6,12 @@
 #[path = "common/blob.rs"]
 mod blob;
 mod common;
+#[path = "common/effort.rs"]
+mod effort;
 
 use blob::Blob;
 use common::{Flag, alone, for_ever, other_program, output_of, wait_until, watchdog};
+use effort::thorough;
 use procshare::pool::{Ending, Pending};
 use procshare::{ErrorKind, JobError, Pool, SharedAtomicArray, SharedCounter};
 use serde::{Deserialize, Serialize};
@@ -438,7 +441,7 @@ fn a_million_jobs_take_constant_memory() {
         for chunk in [200, 1] {
             let (pool, count) = (
                 pool.with_chunk_size(chunk),
-                if chunk == 1 { 100_000 } else { 1_000_000 },
+                thorough(1_000_000, 100_000) / if chunk == 1 { 10 } else { 1 },
             );
             assert_eq!(pool.imap(same, 0..10_000).count(), 10_000);
             let before = resident();
@@ -810,7 +813,7 @@ fn arguments_of_every_length_come_whole() {
 fn large_arguments_and_results_travel() {
     let _watchdog = watchdog(120);
     let pool = Pool::new(2).unwrap();
-    let large = Blob::new(1, 100 << 20);
+    let large = Blob::new(1, thorough(100, 10) << 20);
     let result = pool.apply(|blob: Blob| blob, (large.clone(),));
     assert!(result == Ok(large));
     let items = (0..6).map(|number| (Blob::new(number, 5 << 20), 5 << 20));
