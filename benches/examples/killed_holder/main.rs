@@ -2,51 +2,20 @@
 //!
 //! Try `cargo run --release --package benches --example killed_holder`.
 
+mod counter;
 mod ours;
 mod theirs;
 
+use counter::{Counter, hold, increment};
 use procshare::{Process, SharedAtomic};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::error::Error;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
-use std::thread::{park, yield_now};
+use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
 const INCREMENTS: u64 = 100_000;
 /// How long the survivor tries to get the lock of a process that was killed.
 const LIMIT: Duration = Duration::from_secs(2);
-
-/// A number in shared memory, under a lock.
-trait Counter: Sized + 'static {
-    /// What another process needs to find it.
-    type Address: Serialize + DeserializeOwned + 'static;
-
-    fn create() -> Result<Self, Box<dyn Error>>;
-    fn address(&self) -> Self::Address;
-    fn open(address: Self::Address) -> Result<Self, Box<dyn Error>>;
-    /// Adds one, and returns the sum; an error if the lock cannot be had in time.
-    fn increment(&self, limit: Duration) -> Result<u64, Box<dyn Error>>;
-    /// Calls that while it holds the lock.
-    fn hold(&self, then: impl FnOnce());
-}
-
-fn increment<C: Counter>(address: C::Address) {
-    let counter = C::open(address).expect("it exists");
-    for _ in 0..INCREMENTS {
-        counter.increment(LIMIT).expect("nobody keeps the lock");
-    }
-}
-
-fn hold<C: Counter>(address: C::Address, held: SharedAtomic<AtomicU32>) {
-    let counter = C::open(address).expect("it exists");
-    counter.hold(|| {
-        held.store(1, SeqCst);
-        loop {
-            park();
-        }
-    });
-}
 
 fn show<C: Counter>(name: &str) -> Result<(), Box<dyn Error>> {
     println!("{name}");

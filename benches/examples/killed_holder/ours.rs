@@ -1,6 +1,6 @@
 //! The number as a value of procshare.
 
-use crate::Counter;
+use crate::counter::Counter;
 use procshare::SharedValue;
 use std::error::Error;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! The number in a mapping of `shared_memory`, behind a mutex of `raw_sync`.
 
-use crate::Counter;
+use crate::counter::Counter;
 use raw_sync::Timeout;
 use raw_sync::locks::{LockImpl, LockInit, Mutex};
 use shared_memory::{Shmem, ShmemConf};
