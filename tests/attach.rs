@@ -1,8 +1,11 @@
 //! Nothing is attached to before it is proved; each fault has its own kind, and says what was expected and found.
 
+#[path = "common/good.rs"]
+mod good;
 #[path = "common/role.rs"]
 mod role;
 
+use good::good_bytes;
 use procshare::{Error, ErrorKind, Segment, SegmentBuilder};
 use role::{Folder, file_of, is_root, say, start, watchdog, write_at};
 use std::ffi::CString;
@@ -10,8 +13,6 @@ use std::fs;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, AtomicU64};
 
 /// Byte offsets of the header's words; `src/layout/header.rs` pins them.
 const MAGIC: u64 = 0;
@@ -35,29 +36,6 @@ fn plays_a_role() {
         ("moved to a namespace", moved_to_a_namespace),
         ("inheritor", inheritor),
     ]);
-}
-
-/// The bytes of a good segment that holds one object of each kind.
-fn good_bytes() -> Vec<u8> {
-    static GOOD: OnceLock<Vec<u8>> = OnceLock::new();
-    GOOD.get_or_init(|| make_good_bytes(&Folder::new())).clone()
-}
-
-fn make_good_bytes(folder: &Folder) -> Vec<u8> {
-    let make = || {
-        let segment = folder.builder().capacity(8192).persistent(true).create("good")?;
-        segment.value("value", [1u64, 2, 3])?;
-        segment.array::<u32>("array", 40)?;
-        segment.counter("counter", 4)?;
-        segment.atomic::<AtomicU64>("atomic", 5)?;
-        segment.atomic_array::<AtomicI32>("atomics", 6)?;
-        segment.value("another value", 'x')
-    };
-    drop(make().expect("the folder is ours"));
-    let path = file_of(&folder.0, "good");
-    let bytes = fs::read(&path).expect("it persists");
-    fs::remove_file(path).expect("it is ours");
-    bytes
 }
 
 /// A fault, how to make it, and what must be said of it.

@@ -9,6 +9,8 @@ mod blob;
 mod common;
 #[path = "../../../wire_format/decoding.rs"]
 mod decoding;
+#[path = "../../../common/good.rs"]
+mod good;
 #[path = "../../../wire_format/memory.rs"]
 mod memory;
 #[path = "../../../common/role.rs"]
