@@ -163,7 +163,3 @@ pub mod __private {
         map.verify()
     }
 }
-
-#[cfg(all(doctest, feature = "process"))]
-#[doc = include_str!("../README.md")]
-struct Readme;

@@ -4,8 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 mod common;
+#[path = "common/effort.rs"]
+mod effort;
 
 use common::{for_ever, has_ended, limit, wait_until, watchdog};
+use effort::thorough;
 use procshare::process::{self, Entry, StartMethod};
 use procshare::{Process, SharedAtomic};
 use std::sync::Barrier;
@@ -183,7 +186,7 @@ fn the_crates_own_threads_are_no_hindrance_on_a_busy_machine() {
         let begun = Instant::now();
         let mut refused = 0;
         let mut all = 0;
-        while begun.elapsed() < Duration::from_secs(10) {
+        while begun.elapsed() < Duration::from_secs(thorough(10, 3)) {
             drop(
                 Process::builder()
                     .daemon(true)

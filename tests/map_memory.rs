@@ -6,8 +6,11 @@
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 mod common;
+#[path = "common/effort.rs"]
+mod effort;
 
 use common::{verify, watchdog};
+use effort::thorough;
 use procshare::{MapBuilder, MapError, Segment, SharedMap};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -116,7 +119,7 @@ fn builders() -> [(&'static str, MapBuilder<u32, Vec<u8>>); 3] {
 /// How often the run at 80 % changes an entry.
 fn changes() -> usize {
     let changes = std::env::var("PROCSHARE_MAP_CHANGES");
-    changes.map_or(50_000, |changes| changes.parse().unwrap())
+    changes.map_or(thorough(50_000, 10_000), |changes| changes.parse().unwrap())
 }
 
 /// Replaces entries of a map that is four fifths full, and tells how often it was refused.

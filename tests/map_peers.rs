@@ -4,8 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 mod common;
+#[path = "common/effort.rs"]
+mod effort;
 
 use common::{Flag, child, kill, state_of, verify, wait_until, watchdog};
+use effort::thorough;
 use procshare::{MapError, Process, SharedAtomic, SharedMap};
 use serde::de::DeserializeOwned;
 use std::collections::{HashMap, HashSet};
@@ -90,10 +93,10 @@ fn a_million_changes_of_four_processes_add_up() {
     let _watchdog = watchdog(100);
     let map = SharedMap::<u64, u64>::with_capacity(1 << 20).unwrap();
     let began = Instant::now();
-    let each = 1_000_000 / PEERS;
+    let each = thorough(1_000_000, 100_000) / PEERS;
     let peers = (0..PEERS).map(|peer| child(count, (map.clone(), peer, each))).collect();
     let sum: u64 = join_all(peers).iter().sum();
-    println!("a million changes by {PEERS} processes: {:?}", began.elapsed());
+    println!("{each} changes by each of {PEERS} processes: {:?}", began.elapsed());
     assert_eq!(map.values().map(Result::unwrap).sum::<u64>(), sum, "a change was lost");
     assert!(map.len() as u64 <= KEYS);
     verify(&map);
@@ -219,7 +222,7 @@ fn values_are_never_torn() {
     let _watchdog = watchdog(100);
     // Few keys in small regions, so that blocks are used again at once, and large values lie in parts.
     let map = SharedMap::builder().capacity(1 << 18).shards(2).anonymous().unwrap();
-    read_while_replacing(&map, 16, 10_000);
+    read_while_replacing(&map, 16, thorough(10_000, 2_000));
 }
 
 #[procshare::test]
@@ -260,7 +263,7 @@ fn changes_of_single_words_are_seen_in_their_order() {
     let writer = child(change_words_in_turn, (map.clone(), stop.clone()));
     let word = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().unwrap());
     let (mut torn, began) = (0, Instant::now());
-    for round in 0..10_000 {
+    for round in 0..thorough(10_000, 2_000) {
         if round >= 1_000 && began.elapsed() > Duration::from_secs(20) {
             break; // Where the writer is always in the way, each look takes a while.
         }
@@ -294,7 +297,7 @@ fn a_shard_is_shown_as_at_one_moment() {
     let stop = Stop::new(0).unwrap();
     let writer = child(change_entries_in_turn, (map.clone(), KEYS, stop.clone()));
     let mut wrong = 0;
-    for _ in 0..500 {
+    for _ in 0..thorough(500, 100) {
         let entries = map.to_map().unwrap();
         // Those that come first are one ahead, or none.
         let numbers: Vec<_> = (0..KEYS).map(|key| entries[&key]).collect();
@@ -377,7 +380,7 @@ fn entries_that_stay_are_shown_once_while_others_come_and_go() {
         .map(|peer| child(come_and_go, (map.clone(), peer, stop.clone())))
         .collect();
     let mut most = 0;
-    for _ in 0..100 {
+    for _ in 0..thorough(100, 20) {
         let mut shown = HashMap::new();
         for entry in &map {
             let (key, value) = entry.unwrap();

@@ -1,13 +1,16 @@
 //! Kill storms: workers are killed at random moments and replaced, while the others must carry on and nothing may break.
 //!
-//! Two seconds each, or as many as `PROCSHARE_STORM_SECONDS` says.
+//! One second each, two where tests are thorough, or as many as `PROCSHARE_STORM_SECONDS` says.
 
 #![cfg(feature = "derive")]
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+#[path = "common/effort.rs"]
+mod effort;
 #[path = "common/forked.rs"]
 mod forked;
 
+use effort::thorough;
 use forked::{Child, End, Others, Pipe, frame_for, now, unique, until};
 use procshare::{LockError, Shareable, SharedArray, SharedAtomicArray, SharedValue};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -47,7 +50,7 @@ impl Totals {
 
 fn length() -> Duration {
     let seconds = std::env::var("PROCSHARE_STORM_SECONDS").map(|text| text.parse().unwrap());
-    Duration::from_secs(seconds.unwrap_or(2))
+    Duration::from_secs(seconds.unwrap_or(thorough(2, 1)))
 }
 
 fn limit() -> Duration {

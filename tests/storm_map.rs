@@ -1,10 +1,13 @@
 //! Kill storms over maps: no update is lost or doubled, every entry is one that was stored, and no bytes are lost.
 //!
-//! Three seconds for a map of counters and entries and one for one that evicts, or as many as `PROCSHARE_STORM_SECONDS` says.
+//! One second for a map of counters and entries, three where tests are thorough, and one for a map that evicts, or as many
+//! as `PROCSHARE_STORM_SECONDS` says.
 
 #![cfg(all(feature = "crash-points", feature = "map"))]
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+#[path = "common/effort.rs"]
+mod effort;
 #[path = "common/forked.rs"]
 mod forked;
 #[path = "common/storm.rs"]

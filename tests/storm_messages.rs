@@ -1,10 +1,13 @@
 //! Kill storms over queues, pipes and rings: no item is doubled or out of order, and only the dead take items with them.
 //!
-//! Three seconds for queues and one for pipes and rings each, or as many as `PROCSHARE_STORM_SECONDS` says.
+//! One second for queues, three where tests are thorough, and one for pipes and rings each, or as many as
+//! `PROCSHARE_STORM_SECONDS` says.
 
 #![cfg(all(feature = "derive", feature = "messages"))]
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+#[path = "common/effort.rs"]
+mod effort;
 #[path = "common/forked.rs"]
 mod forked;
 #[path = "common/storm.rs"]

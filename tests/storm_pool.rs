@@ -1,6 +1,6 @@
 //! A kill storm over a pool: every job ends once, whoever is killed or stopped, and nothing is left.
 //!
-//! Three seconds, or as many as `PROCSHARE_STORM_SECONDS` says.
+//! One second, three where tests are thorough, or as many as `PROCSHARE_STORM_SECONDS` says.
 
 #![cfg(feature = "process")]
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
@@ -8,6 +8,8 @@
 #[path = "common/blob.rs"]
 mod blob;
 mod common;
+#[path = "common/effort.rs"]
+mod effort;
 #[path = "common/forked.rs"]
 mod forked;
 #[path = "common/storm.rs"]

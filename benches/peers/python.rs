@@ -10,7 +10,7 @@ use crate::trips::EchoProcess;
 use procshare::process::{Argument, Returned};
 use std::process::{Command, Stdio};
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/python_multiprocessing.py");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python_multiprocessing.py");
 const PROCESSES: u32 = 4;
 
 /// Nanoseconds an operation takes there, or why that cannot be told.

@@ -15,7 +15,7 @@ pub(crate) fn refuse(ty: &Type, generics: &Generics) -> Option<Error> {
             "a reference means nothing to another process: store the value itself, or an index".to_owned()
         }
         Type::Ptr(_) => "a pointer means nothing to another process: store an index or an offset".to_owned(),
-        Type::BareFn(_) => {
+        Type::FnPtr(_) => {
             "the address of a function differs between processes: store an enum that selects the function".to_owned()
         }
         Type::Slice(_) => "a slice has no fixed length: use an array `[T; N]`".to_owned(),

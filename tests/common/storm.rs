@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+use crate::effort::thorough;
 use std::time::Duration;
 
-/// How long a storm lasts: `usual` seconds, or as many as the environment says.
+/// How long a storm lasts: one second, `usual` seconds where tests are thorough, or as many as the environment says.
 pub(crate) fn length(usual: u64) -> Duration {
     let seconds = std::env::var("PROCSHARE_STORM_SECONDS").map(|text| text.parse().unwrap());
-    Duration::from_secs(seconds.unwrap_or(usual))
+    Duration::from_secs(seconds.unwrap_or(thorough(usual, 1)))
 }
 
 /// When a storm that has not ended counts as hung.

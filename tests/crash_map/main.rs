@@ -1,10 +1,13 @@
 //! A real process is killed at every passage of every named point of a map; survivors find all or nothing of what it did.
 //!
 //! As in `tests/crash.rs`, the child gets `PROCSHARE_CRASH_AT` and must die of SIGKILL. Each scenario is one call on a map,
-//! and the child is killed in it at the first, second … passage of each point, until it outlives them all.
+//! and the child is killed in it at the first, second … passage of each point, until it outlives them all; at the first,
+//! fourth … where tests are not thorough.
 
 #![cfg(all(feature = "crash-points", feature = "process"))]
 
+#[path = "../common/effort.rs"]
+mod effort;
 #[path = "../common/forked.rs"]
 mod forked;
 #[path = "../common/role.rs"]
@@ -16,6 +19,7 @@ mod scenarios;
 mod stage;
 mod stopped;
 
+use effort::thorough;
 use forked::Others;
 use procshare::__private::CRASH_POINTS;
 use role::{Role, watchdog};
@@ -46,9 +50,9 @@ fn points_of_the_map() -> impl Iterator<Item = &'static str> {
     CRASH_POINTS.iter().copied().filter(|point| point.starts_with("map."))
 }
 
-/// Kills a child at each passage of a point, and tells how many there are.
+/// Kills a child at each passage of a point, or at every third, and tells how many there may be.
 fn sweep(scenario: &'static Scenario, point: &'static str, tally: &mut Tally) -> usize {
-    for passage in 1.. {
+    for passage in (1..).step_by(thorough(1, 3)) {
         assert!(passage < 1000, "{point}: without end");
         let at = format!("{}, {point}:{passage}", scenario.name);
         let stage = Stage::new(scenario);

@@ -2,6 +2,7 @@
 
 use super::{METHODS, by, children, with_each};
 use crate::common::{Flag, Stubborn, descriptors};
+use crate::effort::thorough;
 use procshare::process::{self, StartMethod};
 use procshare::{ErrorKind, JoinError, Segment, SharedCounter};
 use serde::{Deserialize, Serialize};
@@ -34,7 +35,7 @@ fn arguments_and_results_arrive() {
 #[procshare::test]
 fn a_hundred_mebibytes_travel_both_ways() {
     with_each(|method: String| {
-        let large: Vec<u64> = (0..100 << 17).collect();
+        let large: Vec<u64> = (0..thorough(100, 10) << 17).collect();
         let back = |mut large: Vec<u64>| {
             large.reverse();
             large
@@ -42,7 +43,11 @@ fn a_hundred_mebibytes_travel_both_ways() {
         let back = by(&method).spawn(back, (large,)).unwrap().join().unwrap();
         assert_eq!(
             (back.len(), back[0], back[100]),
-            (100 << 17, (100 << 17) - 1, (100 << 17) - 101)
+            (
+                thorough(100, 10) << 17,
+                (thorough(100, 10) << 17) - 1,
+                (thorough(100, 10) << 17) - 101
+            )
         );
     });
 }

@@ -8,6 +8,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/effort.rs"]
+mod effort;
 
 mod conformance;
 mod endings;

@@ -1,74 +1,11 @@
 //! Bytes that nobody should have sent: they are refused, without a panic and without much memory.
 
-use crate::decoded_types;
-use crate::memory::most_during;
-use crate::round_trip::trees;
+use crate::decoding::decode_as_all;
 use crate::types::*;
 use procshare::__private::{decode, encode};
-use proptest::collection::vec;
-use proptest::prelude::*;
 use serde::Serialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
-use std::any::type_name;
+use serde::de::DeserializeOwned;
 use std::fmt::Debug;
-
-/// Bytes of memory for each byte of the input: entries of maps are the largest, of two bytes each. And what any fault takes.
-const PER_BYTE: usize = 256;
-const FAULT: usize = 32 << 10;
-
-fn decode_within<T: DeserializeOwned>(bytes: &[u8]) {
-    let most = most_during(|| decode::<T>(bytes));
-    let allowed = PER_BYTE * bytes.len() + FAULT;
-    assert!(
-        most <= allowed,
-        "{most} bytes for {} of a {}",
-        bytes.len(),
-        type_name::<T>()
-    );
-}
-
-fn decode_as_all(bytes: &[u8]) {
-    macro_rules! each {
-        ($($type:ty),*) => { $(decode_within::<$type>(bytes);)* };
-    }
-    decoded_types!(each);
-    decode_within::<IgnoredAny>(bytes);
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
-    #[test]
-    fn any_bytes_are_survived(bytes in vec(any::<u8>(), 0..300)) {
-        decode_as_all(&bytes);
-    }
-
-    #[test]
-    fn markers_are_survived(bytes in vec(prop_oneof![0x80..=0x9fu8, 0xc0..=0xdfu8, 0..4u8, 16..28u8], 0..200)) {
-        decode_as_all(&bytes);
-    }
-
-    #[test]
-    fn changed_values_are_survived(
-        tree in trees(),
-        changes in vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>()), 1..8),
-        end in any::<prop::sample::Index>(),
-    ) {
-        let whole = encode(&tree).unwrap();
-        let mut bytes = whole.clone();
-        for (at, byte, is_inserted) in changes {
-            let at = at.index(bytes.len());
-            if is_inserted {
-                bytes.insert(at, byte);
-            } else {
-                bytes[at] = byte;
-            }
-        }
-        decode_as_all(&bytes);
-        decode_as_all(&whole[..end.index(whole.len())]);
-        prop_assert!(decode::<Tree>(&whole[..end.index(whole.len())]).is_err());
-    }
-}
 
 /// Headers that say there is more than there is, of all kinds.
 fn long_headers() -> Vec<Vec<u8>> {

@@ -2,8 +2,6 @@
 //!
 //! After a change of a message: `TRYBUILD=overwrite cargo test --test ui`, and read what changed.
 
-#![cfg(all(feature = "derive", feature = "process"))]
-
 use std::process::Command;
 
 /// The compiler whose words the `.stderr` files hold; others put the same refusal differently.
