@@ -262,7 +262,7 @@ impl Output for Append<'_, '_> {
         let at = start - self.start;
         let is_there = at + bytes.len() <= self.stored;
         let store = self.store.as_mut().filter(|_| is_there);
-        if !store.is_some_and(|store| store.write(at, bytes).is_ok()) {
+        if store.is_none_or(|store| store.write(at, bytes).is_err()) {
             self.take_back()?;
             self.buffer[start..start + bytes.len()].copy_from_slice(bytes);
         }
@@ -356,7 +356,8 @@ impl Output for Fill<'_> {
     }
 }
 
-#[cfg(all(test, feature = "process"))]
+#[cfg(test)]
+#[cfg(feature = "process")]
 mod tests {
     use super::*;
     use crate::encoding::{decode, encode_bare, encode_through};
