@@ -126,7 +126,7 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         what: "frozen without seals",
-        make: |path| words(path, &[(VERSION, FROZEN | 3)]),
+        make: |path| words(path, &[(VERSION, FROZEN | 4)]),
         kind: ErrorKind::Seals,
         words: &["frozen", "not sealed"],
     },
@@ -560,7 +560,7 @@ fn seals_and_what_the_header_says_must_agree() {
     let _watchdog = watchdog();
     let open = good_bytes();
     let mut frozen = open.clone();
-    frozen[8..16].copy_from_slice(&(FROZEN | 3).to_ne_bytes());
+    frozen[8..16].copy_from_slice(&(FROZEN | 4).to_ne_bytes());
     let size = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
     let all = size | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
     let refusal = "Seals Some(\"(anonymous)\")";

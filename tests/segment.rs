@@ -813,7 +813,7 @@ fn a_named_segment_of_an_earlier_start_is_refused_and_replaced() -> procshare::R
         drop(segment);
         let path = file_of(&folder.0, name);
         // No longer persistent: an orphan like any other.
-        write_at(&path, 8, &3u64.to_ne_bytes());
+        write_at(&path, 8, &4u64.to_ne_bytes());
         age(&path);
         Ok(())
     };
