@@ -111,7 +111,7 @@ impl Engine {
         bytes: Vec<u8>,
     ) -> Delivery {
         let seat = self.memory.board().worker_of(slot);
-        let worker = seat.map_or(0, |seat| state.pid_of(seat));
+        let worker = seat.map_or(0, |seat| self.pid_of(state, seat));
         // Relaxed: as the other words of the slot.
         let counted = self.memory.board().slot(slot).failed.load(Ordering::Relaxed) as usize;
         let failed = match self.memory.board().is_done(slot) {
@@ -154,6 +154,13 @@ impl Engine {
         }
     }
 
+    /// The process id of a seat's worker. One that has just been started may be done with a job before it is known here.
+    fn pid_of(&self, state: &State, seat: usize) -> u32 {
+        // Acquire: pairs with the Release in `work`.
+        let told = || self.memory.came()[seat].load(Ordering::Acquire) as u32;
+        state.seats[seat].as_ref().map_or_else(told, Process::id)
+    }
+
     /// The item a dead worker held: it is begun anew if that is allowed, or lost.
     pub(super) fn lose_item(
         &self,
@@ -165,7 +172,7 @@ impl Engine {
     ) {
         let board = self.memory.board();
         let seat = board.worker_of(slot).unwrap_or_default();
-        let worker = state.pid_of(seat);
+        let worker = self.pid_of(state, seat);
         if self.timed {
             let begun = board.slot(slot).begun_at.load(Ordering::Relaxed);
             let times = super::records::Times {
@@ -226,7 +233,7 @@ impl Engine {
                 continue;
             }
             let ended = Ended::of(outcome);
-            event!(debug, seat, worker = state.pid_of(seat), %ended, "worker ended");
+            event!(debug, seat, worker = self.pid_of(state, seat), %ended, "worker ended");
             for slot in 0..state.posted.len() {
                 if board.worker_of(slot) == Some(seat) {
                     self.harvest(state, slot, Some(&ended), deliveries);

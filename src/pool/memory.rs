@@ -172,7 +172,7 @@ impl Memory {
         )
     }
 
-    /// A word for each worker, not zero once it is ready for jobs.
+    /// A word for each worker: its process id, once it is ready for jobs.
     pub(super) fn came(&self) -> &[AtomicU64] {
         self.array(self.shape.came_at(), self.shape.workers)
     }

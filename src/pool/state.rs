@@ -88,10 +88,6 @@ pub(super) struct Delivery {
 }
 
 impl State {
-    pub(super) fn pid_of(&self, seat: usize) -> u32 {
-        self.seats[seat].as_ref().map_or(0, Process::id)
-    }
-
     /// Items have come to their end.
     pub(super) fn ended(&mut self, group: &Group, items: usize, failed: usize) {
         self.progress.finished += items as u64;

@@ -188,7 +188,8 @@ pub(super) fn work(setup: Setup) -> Result<()> {
     let seat = setup.seat as usize;
     let came = memory.came().get(seat);
     let came = came.ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("a pool without a seat {seat}")))?;
-    came.store(1, Ordering::Release); // Release: pairs with the Acquire of the parent, which only counts it.
+    // Release: pairs with the Acquire of the parent.
+    came.store(u64::from(std::process::id()), Ordering::Release);
     let mut worker = Worker {
         memory,
         setup,
