@@ -231,6 +231,10 @@ fn where_files_may_not_be_long_items_take_the_usual_way() {
     alone(|| {
         limit(libc::RLIMIT_FSIZE, 1 << 30);
         let pool = Pool::new(1).unwrap();
+        let hold = |bytes: Vec<u8>| bytes.iter().all(|byte| *byte == bytes[0]) && bytes[0] > 0;
+        // Those that wait lie in the same file.
+        let waiting: Vec<_> = (1..9_u8).map(|at| pool.submit(hold, (vec![at; 3 * MIB],))).collect();
+        assert!(waiting.into_iter().all(|pending| pending.get().unwrap()));
         let frame = Frame::new(5, 3 * MIB);
         assert!(pool.submit(invert, (frame.clone(),)).get().unwrap() == invert(frame.clone()));
         assert!(Process::spawn(invert, (frame.clone(),)).unwrap().join().unwrap() == invert(frame));

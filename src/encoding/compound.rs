@@ -223,9 +223,9 @@ impl<O: Output> ser::SerializeMap for Entries<'_, '_, O> {
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
         let end = self.encoder.output.len();
         let outcome = value.serialize(&mut *self.encoder);
-        outcome.map_err(|fault| match self.encoder.output.tail(self.key) {
-            Ok(entry) => fault.in_field(&key_text(&entry[..end - self.key])),
-            Err(refused) => refused,
+        outcome.map_err(|fault| match self.encoder.output.look(self.key, end) {
+            Some(key) => fault.in_field(&key_text(key)),
+            None => fault,
         })?;
         self.count += 1;
         Ok(())

@@ -23,6 +23,9 @@ pub(crate) trait Output {
     /// The bytes from `start` on; those that have gone to a store are read back.
     fn tail(&mut self, start: usize) -> Result<&mut [u8], Fault>;
 
+    /// The bytes from `start` to `end`, unless some have gone to a store.
+    fn look(&self, start: usize, end: usize) -> Option<&[u8]>;
+
     /// Writes over bytes that are there.
     fn overwrite(&mut self, start: usize, bytes: &[u8]) -> Result<(), Fault>;
 
@@ -53,7 +56,6 @@ pub(crate) trait Store {
     fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()>;
 
     /// Shows all `len` bytes of the item.
-    #[cfg(feature = "messages")]
     fn read(&self, len: usize, look: &mut dyn FnMut(&[u8])) -> io::Result<()>;
 }
 
@@ -100,10 +102,12 @@ impl<'a, 's> Append<'a, 's> {
     }
 
     /// Ends an item of which the store has a part: it gets the rest. Returns how many bytes it has.
+    #[inline(always)]
     pub(super) fn finish(&mut self) -> Result<usize, Fault> {
-        if self.stored > 0 {
-            self.hand_on(0)?;
+        if self.stored == 0 {
+            return Ok(0);
         }
+        self.hand_on(0)?;
         Ok(self.stored)
     }
 
@@ -129,22 +133,31 @@ impl<'a, 's> Append<'a, 's> {
         let Some(store) = self.store.take() else {
             return Ok(());
         };
-        let stored = core::mem::take(&mut self.stored);
+        let stored = self.stored;
         if stored == 0 {
             return Ok(());
         }
         let (start, mut is_back) = (self.start, false);
         if self.fits(self.buffer.len() + stored) {
             let read = store.read(stored, &mut |bytes| {
-                is_back = true;
+                is_back = bytes.len() == stored;
                 self.buffer.splice(start..start, bytes.iter().copied());
             });
             is_back &= read.is_ok();
         }
-        if is_back {
-            Ok(())
+        if !is_back {
+            return self.refuse(Refusal::OutOfMemory);
+        }
+        self.stored = 0;
+        Ok(())
+    }
+
+    /// Whether it may be looked back at: once something had no room, not all that was put is there.
+    fn check(&self) -> Result<(), Fault> {
+        if self.refused.is_some() {
+            Err(Fault::NO_ROOM)
         } else {
-            self.refuse(Refusal::OutOfMemory)
+            Ok(())
         }
     }
 
@@ -248,13 +261,20 @@ impl Output for Append<'_, '_> {
     }
 
     fn tail(&mut self, start: usize) -> Result<&mut [u8], Fault> {
+        self.check()?;
         if self.in_buffer(start).is_none() {
             self.take_back()?;
         }
         Ok(&mut self.buffer[start - self.stored..])
     }
 
+    fn look(&self, start: usize, end: usize) -> Option<&[u8]> {
+        let (start, end) = self.in_buffer(start).zip(self.in_buffer(end))?;
+        self.buffer.get(start..end)
+    }
+
     fn overwrite(&mut self, start: usize, bytes: &[u8]) -> Result<(), Fault> {
+        self.check()?;
         if let Some(start) = self.in_buffer(start) {
             self.buffer[start..start + bytes.len()].copy_from_slice(bytes);
             return Ok(());
@@ -274,8 +294,8 @@ impl Output for Append<'_, '_> {
     }
 
     fn truncate(&mut self, len: usize) {
-        if self.in_buffer(len).is_none() && self.take_back().is_err() {
-            return; // Which is refused.
+        if self.check().is_err() || self.in_buffer(len).is_none() && self.take_back().is_err() {
+            return; // It is refused.
         }
         self.buffer.truncate(len - self.stored);
     }
@@ -340,6 +360,10 @@ impl Output for Fill<'_> {
 
     fn tail(&mut self, start: usize) -> Result<&mut [u8], Fault> {
         Ok(&mut self.room[start..self.at])
+    }
+
+    fn look(&self, start: usize, end: usize) -> Option<&[u8]> {
+        self.room.get(start..end)
     }
 
     fn overwrite(&mut self, start: usize, bytes: &[u8]) -> Result<(), Fault> {
@@ -497,6 +521,24 @@ mod tests {
         check(&Unknown(vec![1, 2], texts(12)), true);
         check(&Unknown(vec![1, 2], texts(17)), false);
         check(&Unknown((0..300_000).collect(), texts(1)), false);
+    }
+
+    #[test]
+    fn a_store_that_fails_where_memory_is_lacking_is_an_error() {
+        let map: BTreeMap<u32, String> = (0..20).map(|at| (at, text(MOST_HELD / 3))).collect();
+        for most in 1..6 {
+            let (mut buffer, mut store) = (BEFORE.to_vec(), Memory::default());
+            store.most_writes = Some(most);
+            let limit = Limit {
+                most: usize::MAX,
+                has_memory: &|_| false,
+            };
+            let outcome = encode_through(limit, &(1_u8, &map, &map), &mut buffer, Some(&mut store));
+            assert!(
+                matches!(outcome, Err(crate::encoding::Unfit::OutOfMemory)),
+                "{most} writes"
+            );
+        }
     }
 
     #[test]

@@ -207,6 +207,10 @@ impl Drop for Extent<'_> {
         if let Some(raw) = self.raw() {
             raw.unlock(self.owner);
         }
+        // Who took it meanwhile found it locked, and could only copy it.
+        if self.content() == Content::Taken {
+            drop(self.channel.lock_extent(self.lane, self.number));
+        }
     }
 }
 
@@ -242,7 +246,8 @@ impl Store for LongStore<'_> {
     }
 
     fn read(&self, len: usize, look: &mut dyn FnMut(&[u8])) -> io::Result<()> {
-        let extent = self.0.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let ours = self.0.as_ref().filter(|extent| RawMutex::is_caller(extent.owner));
+        let extent = ours.ok_or(io::ErrorKind::NotFound)?;
         // SAFETY: nobody else changes the bytes of a locked extent (E1), nor does this one, which is borrowed, meanwhile.
         let bytes = unsafe { extent.lane.map_extent(extent.number, len as u64) };
         look(&bytes.map_err(io::Error::other)?);

@@ -77,9 +77,7 @@ impl Extents {
         if number == 0 || at + bytes.len() as u64 > STRIDE {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        if self.home.is_some_and(|home| !home.is_here()) {
-            return Err(io::Error::other("the process was copied while an item was encoded"));
-        }
+        self.check_ours()?;
         check_memory_for(at, bytes.len() as u64)?;
         map::write_at(self.file.as_fd(), bytes, number * STRIDE + at)
     }
@@ -90,14 +88,33 @@ impl Extents {
         if number == 0 || at.saturating_add(len) > STRIDE {
             return Err(io::ErrorKind::InvalidData.into());
         }
+        self.check_ours()?;
         check_memory_for(0, len)?;
         // SAFETY: what is long is whole before its place is told, and its extent is given to nobody else before whoever
         // reads it is done: a job's while the job is posted, that of results while they are there. The file never shrinks.
         unsafe { FileBytes::map(self.file.as_fd(), number * STRIDE + at, len) }
     }
 
+    /// Whether this is the process that made it, not a copy.
+    fn is_ours(&self) -> bool {
+        self.home.is_none_or(Home::is_here)
+    }
+
+    fn check_ours(&self) -> io::Result<()> {
+        if self.is_ours() {
+            return Ok(());
+        }
+        Err(io::Error::other(
+            "the process was copied while an item was encoded or decoded",
+        ))
+    }
+
     /// Gives the memory behind the first `from` bytes of an extent back.
     fn punch(&self, number: u64, from: u64) {
+        // The file's first parts are those of slots, and a copy of this process has none.
+        if number == 0 || !self.is_ours() {
+            return;
+        }
         // What stays is written anew by whoever is next.
         let _ = map::punch(self.file.as_fd(), number * STRIDE + from, STRIDE - from);
     }
@@ -134,7 +151,7 @@ impl Extent {
 impl Drop for Extent {
     fn drop(&mut self) {
         // A copy of the pool's process has no part in its file.
-        if self.of.home.is_none_or(Home::is_here) {
+        if self.of.is_ours() {
             self.clear();
             self.of.unused.lock().given_back.push(self.number);
         }
@@ -209,6 +226,9 @@ impl Store for Writer<'_> {
         if self.may_take && self.taken.is_none() {
             self.taken = self.extents.take();
             self.number = self.taken.as_ref().map_or(0, Extent::number);
+        }
+        if self.number == 0 {
+            return Err(io::ErrorKind::FileTooLarge.into());
         }
         self.is_dirty = true;
         self.extents.write(self.number, self.next + at as u64, bytes)

@@ -44,6 +44,7 @@ impl Part {
     }
 
     /// Reads the results of its items, in their order.
+    #[inline]
     pub(super) fn read<R: DeserializeOwned>(&self, mut each: impl FnMut(Result<R, JobError>)) {
         match self {
             Part::Records {

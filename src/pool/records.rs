@@ -162,15 +162,17 @@ impl Record<'_> {
 
     #[inline]
     pub(super) fn read<R: DeserializeOwned>(&self, worker: u32, extent: Option<&Extent>) -> Result<R, JobError> {
-        match self.tag {
-            Tag::Value => decode(self.bytes).map_err(not_decodable),
-            Tag::Long => self.read_long(extent),
-            Tag::Panicked | Tag::Refused => Err(self.failure(worker)),
+        if self.tag != Tag::Value {
+            return self.read_other(worker, extent);
         }
+        decode(self.bytes).map_err(not_decodable)
     }
 
     #[cold]
-    fn read_long<R: DeserializeOwned>(&self, extent: Option<&Extent>) -> Result<R, JobError> {
+    fn read_other<R: DeserializeOwned>(&self, worker: u32, extent: Option<&Extent>) -> Result<R, JobError> {
+        if self.is_failure() {
+            return Err(self.failure(worker));
+        }
         let mut bytes = self.bytes;
         let (place, extent) = Place::take(&mut bytes).zip(extent).ok_or_else(no_record)?;
         let bytes = extent

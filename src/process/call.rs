@@ -180,7 +180,7 @@ fn decode<Args: DeserializeOwned>(mailbox: &Mailbox, arguments: Arguments, arriv
         Arguments::Short(bytes) => transfer::unpack(&bytes, arrivals),
         Arguments::Long(len) => {
             let unreadable = |error| Error::new(ErrorKind::Spawn, "reading the arguments").with_source(error);
-            let _given_back = GivenBack(mailbox);
+            let _given_back = GivenBack(mailbox, std::process::id());
             let bytes = mailbox.long(len).map_err(unreadable)?;
             transfer::unpack(&bytes, arrivals)
         }
@@ -188,11 +188,14 @@ fn decode<Args: DeserializeOwned>(mailbox: &Mailbox, arguments: Arguments, arriv
 }
 
 /// The memory of long arguments is given back once they are decoded, or cannot be.
-struct GivenBack<'a>(&'a Mailbox);
+struct GivenBack<'a>(&'a Mailbox, u32);
 
 impl Drop for GivenBack<'_> {
     fn drop(&mut self) {
-        self.0.give_back();
+        // A copy of this process has no part in it.
+        if self.1 == std::process::id() {
+            self.0.give_back();
+        }
     }
 }
 

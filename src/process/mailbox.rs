@@ -219,6 +219,9 @@ impl Store for Draft {
 
     fn read(&self, len: usize, look: &mut dyn FnMut(&[u8])) -> io::Result<()> {
         let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        if self.home != std::process::id() {
+            return Err(copied());
+        }
         look(&file.long(len as u64)?);
         Ok(())
     }
@@ -273,6 +276,8 @@ impl Mailbox {
         if long > 0 && home != std::process::id() {
             return Err(copied());
         }
+        // What came back from it needs none.
+        let file = file.filter(|_| long > 0);
         let (errand_len, short) = (errand.len() as u64, arguments.len() as u64);
         let is_long = file.is_some() && long > 0;
         let (len, arguments_at) = if is_long {
@@ -382,7 +387,13 @@ impl Mailbox {
         let bytes = answer.bytes();
         let len = match answer {
             Answer::LongValue(len) => *len,
-            _ => bytes.len() as u64,
+            _ => {
+                // A result may have been written there that was taken back, or failed.
+                if map::stat(self.0.as_fd())?.len > LONG_AT {
+                    self.give_back();
+                }
+                bytes.len() as u64
+            }
         };
         check_memory(bytes.len() as u64)?;
         map::write_at(self.0.as_fd(), &bytes, HEADER)?;

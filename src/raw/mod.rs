@@ -13,6 +13,8 @@ mod doorbell;
 #[cfg(any(feature = "messages", procshare_loom))]
 mod extent;
 mod inheritance;
+#[cfg(any(feature = "messages", procshare_loom))]
+mod keeper;
 mod latch;
 #[cfg(any(feature = "map", procshare_loom))]
 pub(crate) mod map;
@@ -30,14 +32,16 @@ mod waiting;
 pub(crate) use doorbell::Doorbell;
 #[cfg(all(feature = "messages", not(procshare_loom)))]
 pub(crate) use extent::{Content, EXTENTS, RawExtent};
+#[cfg(all(feature = "messages", not(procshare_loom)))]
+pub(crate) use keeper::Keeper;
 pub(crate) use latch::RawLatch;
 #[cfg(not(procshare_loom))]
 pub(crate) use latch::words_for;
 pub(crate) use mutex::{Held, RawMutex, Refused};
+#[cfg(all(feature = "messages", not(procshare_loom)))]
+pub(crate) use queue::RawQueue;
 #[cfg(any(feature = "messages", procshare_loom))]
 pub(crate) use queue::{Bounds, Moved, Stretch};
-#[cfg(all(feature = "messages", not(procshare_loom)))]
-pub(crate) use queue::{Keeper, RawQueue};
 pub(crate) use ring::{End, Place, RawRing};
 pub(crate) use seat::Role;
 #[cfg(all(feature = "messages", not(procshare_loom)))]

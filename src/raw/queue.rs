@@ -24,9 +24,10 @@
 //! - Q6. A producer that was woken for room it cannot use wakes the next, once for each `head`: others may want less.
 //! - Q7. Where items may lie outside the ring, `reserve` units of it are free for each further item.
 
+use super::keeper::Keeper;
 use super::trail::Trail;
 use super::waiting::Watch;
-use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Padded, Peers, crash_point};
+use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Padded, crash_point};
 use crate::raw::{Doorbell, End, RawMutex, Stop, Waiting};
 
 /// In `tail` and `head`: no further record will come.
@@ -41,27 +42,6 @@ pub(crate) struct Bounds {
     pub(crate) units: u32,
     /// Units of a reference to an item outside the ring; 0 where all lie in it.
     pub(crate) reserve: u32,
-}
-
-/// What a queue asks of whoever knows where it lies.
-pub(crate) trait Keeper {
-    /// Where to look when a lock's owner is to be judged.
-    fn peers(&self) -> Peers;
-
-    /// Puts in order what a holder of that end's lock left behind who died. The caller holds it.
-    fn inherit(&self, _end: End) {}
-
-    /// Records were taken, which is published. The caller holds the consumers' lock.
-    #[inline]
-    fn taken(&self) {}
-}
-
-/// A queue all of whose items lie in its ring.
-impl<F: Fn() -> Peers> Keeper for F {
-    #[inline]
-    fn peers(&self) -> Peers {
-        self()
-    }
 }
 
 /// Records side by side: where the first begins, in units not yet reduced to the ring, and how much there is.
@@ -477,10 +457,14 @@ impl RawQueue {
         self.bells.items.ring();
     }
 
-    /// Has what a producer left behind that died put in order, if the lock of one who did can be had.
+    /// Has what a producer left behind that died put in order, if the lock can be had at once.
     #[cfg(not(procshare_loom))]
     pub(crate) fn look_after_producers(&self, keeper: &impl Keeper) {
-        drop(self.producers.lock(End::Producer, keeper, Deadline::Now));
+        if let Ok(held) = self.producers.lock.lock(|| keeper.peers(), Deadline::Now) {
+            keeper.inherit(End::Producer);
+            self.producers.lock.mark_consistent();
+            self.producers.lock.unlock(held.owner);
+        }
     }
 
     /// How many items have been put: a hint, unless the caller holds the producers' lock.

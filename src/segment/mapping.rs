@@ -8,6 +8,8 @@ use crate::sys::map::{AsFd, BorrowedFd};
 use memmap2::Mmap;
 use memmap2::{MmapOptions, MmapRaw};
 use std::io;
+#[cfg(feature = "messages")]
+use std::mem::ManuallyDrop;
 
 /// Small segments are mapped with their pages, which saves a fault each.
 const POPULATE_BELOW: u64 = 64 * 1024;
@@ -59,7 +61,11 @@ impl Mapping {
 
 /// Some bytes of a file, mapped for reading, unmapped on drop.
 #[cfg(feature = "messages")]
-pub(crate) struct FileBytes(Mmap);
+pub(crate) struct FileBytes {
+    map: ManuallyDrop<Mmap>,
+    /// The process that has them: its copies do not.
+    home: u32,
+}
 
 #[cfg(feature = "messages")]
 impl FileBytes {
@@ -84,7 +90,10 @@ impl FileBytes {
         // A copy of this process does not have them: they may change as soon as this one is done.
         #[cfg(target_os = "linux")]
         map.advise(memmap2::Advice::DontFork)?;
-        Ok(FileBytes(map))
+        Ok(FileBytes {
+            map: ManuallyDrop::new(map),
+            home: std::process::id(),
+        })
     }
 }
 
@@ -93,7 +102,17 @@ impl core::ops::Deref for FileBytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        &self.map
+    }
+}
+
+#[cfg(feature = "messages")]
+impl Drop for FileBytes {
+    fn drop(&mut self) {
+        if self.home == std::process::id() {
+            // SAFETY: it is dropped here, once.
+            unsafe { ManuallyDrop::drop(&mut self.map) };
+        }
     }
 }
 
