@@ -44,7 +44,7 @@ impl Part {
     }
 
     /// Reads the results of its items, in their order.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read<R: DeserializeOwned>(&self, mut each: impl FnMut(Result<R, JobError>)) {
         match self {
             Part::Records {
