@@ -23,9 +23,9 @@
 //!
 //! What is absent: no pointer, reference or process-local address is ever stored in a segment. No Rust reference ever
 //! leads to plain bytes a peer may write meanwhile. No death is ever concluded from elapsed time. No process runs
-//! but those a program starts, and the one that makes its children where it asks for `ForkServer`. No thread runs but that
-//! of a daemon child, which watches its parent, that of a pool's parent, and one that reaps children whose handles were
-//! dropped, until they have ended.
+//! but those a program starts, and the one that makes its children where it asks for `ForkServer`. The only threads are
+//! one in a daemon child, which watches its parent; one in the parent of a pool, and for a moment one that starts workers and one that
+//! gives up seats of jobs that have ended; and one that reaps children whose handles were dropped, until they have ended.
 //!
 //! # Bytes of a segment
 //!
@@ -375,7 +375,8 @@
 //!
 //! # Crash table
 //!
-//! Each line is a named point in the sources; `tests/crash.rs` kills a real child at every one of them.
+//! Each line is a named point in the sources; a test kills a real process at every one of them: `tests/crash.rs` at those of
+//! locks, values and segments, `crash_messages`, `crash_map`, `crash_process` and `crash_pool` at the others.
 //!
 //! | point | what it held or had begun | what survivors find |
 //! |---|---|---|

@@ -3,7 +3,7 @@
 //! | you want | take |
 //! |---|---|
 //! | jobs for many, results from many | [`SharedQueue`] |
-//! | a talk between two | [`pipe`](fn@pipe) |
+//! | a conversation between two processes | [`pipe`](fn@pipe) |
 //! | a stream of plain values from one to one, as fast as memory allows | [`ring`](fn@ring) |
 
 #[cfg(feature = "messages")]

@@ -38,7 +38,7 @@ pub(super) struct Job {
     /// How often the item after those may yet be begun anew, of how many times.
     pub(super) retries_left: u32,
     pub(super) retries: u32,
-    /// What is to be told of the next item if it is not begun anew after all.
+    /// The error of the next item, in case it is not retried.
     pub(super) lost: Option<JobError>,
 }
 

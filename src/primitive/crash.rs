@@ -4,7 +4,8 @@
 //! `PROCSHARE_CRASH_AT=name` (or `name:3` for the third passage) makes the process send itself SIGKILL there, and
 //! `PROCSHARE_STOP_AT` SIGSTOP: it goes on from there when it is continued.
 
-/// Every crash point of the crate; `tests/crash.rs` kills a child at each and compares the list with the sources.
+/// Every crash point of the crate. `tests/crash.rs` compares the list with the sources, and kills a process at those of locks,
+/// values and segments; `crash_messages`, `crash_map`, `crash_process` and `crash_pool` at the others.
 #[cfg(feature = "crash-points")]
 pub const CRASH_POINTS: &[&str] = &[
     "lock.acquired",

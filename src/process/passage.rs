@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// A descriptor that a child gets, as it is told of it.
+/// Describes a descriptor to the child that receives it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Passed {
     /// Its number in the process that passes it.

@@ -49,7 +49,7 @@ pub(super) const ASLEEP: u64 = 1;
 pub(crate) struct BoardWords {
     pub(super) front: Padded<Front>,
     pub(super) head: Padded<AtomicU64>,
-    /// 0 while the poster is awake; else one more than how few ready jobs are worth waking it for.
+    /// 0 while the poster is awake; otherwise n + 1, and it is woken once no more than n jobs are ready.
     pub(super) alarm: Padded<AtomicU64>,
     pub(super) done: Padded<[AtomicU64; DONE_WORDS]>,
 }

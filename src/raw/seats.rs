@@ -413,8 +413,8 @@ impl Session<'_> {
         Ok(Ticket { at: at as u32, number })
     }
 
-    /// Gives the calling process the role its ticket was issued for. A ticket lost with its spawner, or issued for something
-    /// else, is no ticket: then the role is had only if it may be had without (S3).
+    /// Gives the calling process the role its ticket was issued for. A ticket that was lost with its spawner, or
+    /// issued for another role, counts for nothing: the role is then given only if it needs no ticket (S3).
     pub(crate) fn redeem(&self, ticket: Ticket, role: Role, sole: bool) -> Result<usize, NoSeat> {
         let ticket = self.find(ticket).filter(|(_, _, counts)| counts.of(role) > 0);
         if ticket.is_none() && sole {

@@ -319,8 +319,8 @@ impl Segment {
     /// Where to look when a lock's owner is to be judged.
     pub(crate) fn peers(&self) -> Peers {
         let table = &self.words()[header::word::ATTACHED..header::word::END];
-        // SAFETY: the table lies in the mapping, which outlives the call of `RawMutex::lock` that asks for the Peers: values,
-        // arrays and the directory, the only callers, borrow this segment meanwhile, and `lock` keeps no Peers.
+        // SAFETY: the table lies in the mapping, which outlives the call that asks for the Peers: every caller keeps this
+        // segment, or a handle in it, alive for as long as that call runs, and locks and seats keep no Peers.
         unsafe { Peers::new(self.base(), table.as_ptr(), table.len()) }
     }
 }

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct ObjectInfo {
     /// Its name; empty where the segment was made for it.
     pub name: String,
-    /// What it is: value, array, counter, atomic, atomic array, frozen array, queue, map.
+    /// What it is: value, array, counter, atomic, atomic array, frozen array, queue, pipe, ring, map or pool.
     pub kind: &'static str,
     /// The structure of its element type, like `{total:u64,per_worker:[u64;8]}`.
     pub schema: String,

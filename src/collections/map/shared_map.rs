@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 ///
 /// Keys and values are anything `serde` can encode: strings, vectors, structs, enums, maps in maps. What is stored are
 /// copies: calls take references and return values. Two keys are the same if their encodings are. The map has a fixed
-/// capacity in bytes, for all entries together. A value may be nearly as large as what is free: each shard but the value's
-/// own may keep back what does not fill a region, some 4 KiB in maps of up to 8 MiB; a map of one shard keeps back nothing.
+/// capacity in bytes, for all entries together. A value may be nearly as large as the free space: every other shard
+/// may hold on to less than a region, about 4 KiB in maps of up to 8 MiB; a map of one shard can use all of it.
 /// A key takes up to about 4,000 bytes, less in maps of less than 64 KiB a shard.
 ///
 /// Entries are spread over shards by the hash of their keys (rapidhash, seeded for each map). Whoever changes an entry

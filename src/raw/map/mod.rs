@@ -25,8 +25,8 @@
 //! | rest of an entry | the entry's `more`, or another rest's | the change that removes the entry | garbage |
 //! | garbage | the shard's `GARBAGE`, or another rest's `more` | a change for each | free, or the entry's rest |
 //!
-//! Every change is one of the journal's, but that of a value of one word, which is one store: whoever dies has made it or not, and the next holder of that shard's lock has
-//! it undone in as many steps as it had. No two shards share a word but those of owners and header, and no change covers
+//! Every change goes through the journal, except that a value of one word is overwritten by one store. If the changing process dies,
+//! the next holder of the shard's lock undoes the change, in as many steps as were taken. No two shards share a word but those of owners and header, and no change covers
 //! those of others; so a death holds up its own shard only.
 //!
 //! # Invariants

@@ -198,7 +198,7 @@ impl<'a> RawMap<'a> {
         self.words[at as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Words of a shard's own as they were at one moment, if somebody dead left them half changed made good.
+    /// Reads words of a shard as they were at one moment, after undoing what a dead holder left half changed.
     fn settled<const COUNT: usize>(
         &self,
         shard: u32,
