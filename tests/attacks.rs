@@ -658,7 +658,7 @@ fn orphan_of_another_layout(folder: &Folder, name: &str, persistent: bool) {
         unsafe { libc::raise(libc::SIGKILL) };
     });
     assert_eq!(child.end(), End::Killed(libc::SIGKILL));
-    write_at(&file_of(&folder.0, name), VERSION, &4u32.to_ne_bytes());
+    write_at(&file_of(&folder.0, name), VERSION, &u32::MAX.to_ne_bytes());
 }
 
 #[test]
@@ -672,7 +672,7 @@ fn orphans_of_another_layout_make_room() {
     orphan_of_another_layout(&folder, "orphan", false);
     orphan_of_another_layout(&folder, "kept", true);
     let used = builder.create("used").unwrap();
-    write_at(&file_of(&folder.0, "used"), VERSION, &4u32.to_ne_bytes());
+    write_at(&file_of(&folder.0, "used"), VERSION, &u32::MAX.to_ne_bytes());
     assert_eq!(kind(builder.create("kept")), Some(ErrorKind::AlreadyExists));
     assert_eq!(kind(builder.create("used")), Some(ErrorKind::AlreadyExists));
     assert_eq!(clean_folder(&folder.0).unwrap(), ["orphan"]);
