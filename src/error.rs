@@ -60,13 +60,13 @@ struct Inner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "process", derive(serde::Serialize, serde::Deserialize))]
 pub enum ErrorKind {
-    /// A segment of that name exists and somebody uses it.
+    /// A segment of that name exists and is in use.
     AlreadyExists,
     /// No segment, object or passed key has that name, or its folder is missing.
     NotFound,
     /// The name is empty, too long, or holds a character a name may not hold.
     InvalidName,
-    /// What stands under the name is no regular file (a link, a FIFO, a folder …).
+    /// The name refers to something other than a regular file (a link, a FIFO, a folder …).
     NotARegularFile,
     /// The bytes do not begin with the mark of a procshare segment of this byte order.
     NotASegment,
@@ -74,15 +74,15 @@ pub enum ErrorKind {
     Truncated,
     /// The segment was laid out by another version of the byte format.
     LayoutVersion,
-    /// The header or directory holds values no version of this crate writes.
+    /// The header or directory holds values that no version of this crate writes.
     Corrupt,
-    /// The object has another kind or type than the one asked for.
+    /// The object is of another kind or type than requested.
     TypeMismatch,
-    /// The object or segment has another length than the one asked for.
+    /// The object or segment has another length than requested.
     LengthMismatch,
     /// The segment belongs to another user.
     ForeignUser,
-    /// The segment belongs to another PID or time namespace, or ours cannot be told.
+    /// The segment belongs to another PID or time namespace, or this process's own cannot be determined.
     ForeignNamespace,
     /// The segment was made before the machine was last started.
     ForeignBoot,
@@ -90,7 +90,7 @@ pub enum ErrorKind {
     Seals,
     /// The capacity is zero where it may not be, or larger than can be addressed.
     InvalidCapacity,
-    /// Memory, shared-memory folder or disk cannot hold that many bytes, or a limit of this process forbids them.
+    /// The memory, shared-memory folder or disk cannot hold that many bytes, or a limit of this process forbids it.
     OutOfMemory,
     /// The segment has no room left for another object of that size.
     Full,
@@ -98,9 +98,9 @@ pub enum ErrorKind {
     TooManyDescriptors,
     /// The operating system denies access to the file or its folder.
     PermissionDenied,
-    /// Somebody holds the segment's own lock for too long.
+    /// The segment's own lock has been held for too long.
     Busy,
-    /// A lock's owner died or panicked, and nobody has called `recover` yet.
+    /// A lock's owner died or panicked, and `recover` has not been called since.
     OwnerDied,
     /// The lock is held and the call may not wait.
     WouldBlock,
@@ -114,13 +114,13 @@ pub enum ErrorKind {
     Disconnected,
     /// An item is larger than the whole queue or pipe.
     TooLarge,
-    /// Another living process is at this end of the pipe or ring, where only one may be.
+    /// Another living process has this end of the pipe or ring, which only one may have.
     Claimed,
     /// An integer result does not fit.
     Overflow,
     /// A child was to be spawned, but the program never called `procshare::init`.
     NotInitialized,
-    /// A handle was serialised elsewhere than in the arguments of a child.
+    /// A handle was serialised somewhere other than in the arguments of a child or a job.
     NotTransferable,
     /// Arguments or results could not be encoded or decoded.
     Encoding,
@@ -151,7 +151,7 @@ impl Error {
         self
     }
 
-    /// Names the segment, unless a deeper place has done so.
+    /// Names the segment, unless the error names one already.
     pub(crate) fn in_segment(mut self, name: impl fmt::Display) -> Self {
         if self.0.segment.is_none() {
             self.0.segment = Some(name.to_string());
@@ -159,7 +159,7 @@ impl Error {
         self
     }
 
-    /// Returns what kind of failure this is.
+    /// Returns the kind of failure.
     ///
     /// # Examples
     ///

@@ -28,29 +28,29 @@
 //! }
 //! ```
 //!
-//! | you want | take | on the death of a process inside |
+//! | you want | use | if a process dies inside |
 //! |---|---|---|
-//! | a value of several fields, read often, changed as a whole | [`SharedValue`] | its whole change, or none of it |
+//! | a value of several fields, read often, changed as a whole | [`SharedValue`] | its whole change is there, or none of it |
 //! | a number to count with | [`SharedCounter`] | it has counted or not |
 //! | a number without a lock | [`SharedAtomic`], [`SharedAtomicArray`] | nothing to notice |
-//! | much data, changed in place | [`SharedArray`] | everybody is told until somebody recovers |
+//! | much data, changed in place | [`SharedArray`] | every access reports it until somebody recovers the array |
 //! | much data that never changes again | [`FrozenArray`] | nothing to notice |
 //! | values under keys; a cache | [`SharedMap`] | an entry is stored, changed or removed as a whole, or not |
 //! | many objects under names in one place | [`Segment`] | an object is there whole, or not at all |
-//! | messages from many to many | [`SharedQueue`] | an item is delivered or not; nobody left is `Disconnected` |
+//! | messages from many to many | [`SharedQueue`] | an item is delivered or not; with no peers left, calls return `Disconnected` |
 //! | a conversation between two processes | [`pipe`](fn@pipe) | the same |
 //! | a stream of plain values from one to one | [`ring`](fn@ring) | the same |
-//! | a function in a process of its own | `Process` | its end is a value |
-//! | a function for many items, in a few processes | `Pool` | the item it held is an error, all others are done |
+//! | a function in a process of its own | `Process` | how it ended is returned as a value |
+//! | a function for many items, in a few processes | `Pool` | the item it held becomes an error; all others are done |
 //!
 //! Dictionaries come with the feature `map`, queues and pipes with `messages`, child processes and pools with `process`; all
 //! are on by default.
 //!
-//! Limits: Linux, 64-bit; peers share one user id (or name the one they trust), one PID namespace and one time
-//! namespace; sizes are fixed at creation. Peers must cooperate: they may crash, be killed, be old builds, but whoever may
-//! write to a segment can write nonsense, which gives errors, panics that say so, or wrong numbers.
+//! Limits: Linux, 64-bit; peers share one user id (or name the one they trust), one PID namespace and one time namespace; sizes
+//! are fixed at creation. Peers must cooperate: they may crash, be killed or be old builds, but any process that may write to a
+//! segment can write nonsense, which leads to errors, panics that say so, or wrong numbers.
 //!
-//! How it works, byte by byte and crash by crash: [`design`]. What items are as bytes: [`wire_format`].
+//! How it works, byte by byte and crash by crash: [`design`]. How items are encoded as bytes: [`wire_format`].
 
 #[cfg(all(feature = "process", not(procshare_loom)))]
 #[macro_use]
@@ -102,7 +102,7 @@ pub use collections::{MapBuilder, MapEntries, MapError, MapStats, SharedMap};
 #[cfg(all(feature = "messages", not(procshare_loom)))]
 pub use messages::{Batch, Capacity, Connection, Items, QueueBuilder, Receiver, Sender, SharedQueue, pipe};
 
-/// The structure of types in a segment, as programs compare and print it.
+/// Describes the structure of types in a segment, as programs compare and print it.
 #[cfg(not(procshare_loom))]
 pub mod schema {
     pub use crate::layout::{Field, Schema, Variant};
@@ -117,7 +117,7 @@ pub use {
     procshare_derive::{main, test},
 };
 
-/// For the macros and this crate's own tests and benches: no part of the interface, may change at any time.
+/// Serves the macros and this crate's own tests and benches; not part of the interface, and may change at any time.
 #[cfg(not(procshare_loom))]
 #[doc(hidden)]
 pub mod __private {
@@ -132,13 +132,13 @@ pub mod __private {
     #[cfg(any(fuzzing, feature = "crash-points"))]
     pub use crate::segment::inspect;
 
-    /// A builder whose children are made by a server that is a copy of this process.
+    /// Returns a builder whose children are made by a server that is a copy of this process.
     #[cfg(feature = "process")]
     pub fn template() -> crate::Result<crate::process::Builder> {
         crate::process::Server::forked().map(|server| crate::Process::builder().served_by(server))
     }
 
-    /// Has a map tell the time by `clock`, in milliseconds.
+    /// Makes a map tell the time by `clock`, in milliseconds.
     #[cfg(feature = "map")]
     pub fn map_with_clock<K, V>(
         map: crate::SharedMap<K, V>,
@@ -147,7 +147,7 @@ pub mod __private {
         map.with_clock(clock)
     }
 
-    /// Has a map's keys be hashed in another way.
+    /// Makes a map hash its keys in another way.
     #[cfg(feature = "map")]
     pub fn map_with_hasher<K: 'static, V: 'static>(
         builder: crate::MapBuilder<K, V>,
@@ -157,7 +157,7 @@ pub mod __private {
         builder.hasher(crate::collections::NamedHasher { name, hash: Some(hash) })
     }
 
-    /// Checks that no word of a map is lost. Nobody may be using it.
+    /// Checks that no word of a map is lost. The map must not be in use.
     #[cfg(all(feature = "map", any(fuzzing, feature = "crash-points")))]
     pub fn verify_map<K, V>(map: &crate::SharedMap<K, V>) -> Result<(), String> {
         map.verify()

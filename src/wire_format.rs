@@ -1,8 +1,8 @@
-//! Wire format: what items, keys, values, arguments and results are as bytes.
+//! Wire format: how items, keys, values, arguments and results are encoded as bytes.
 //!
 //! Every type that implements `serde`'s `Serialize` and `Deserialize` is encoded as [MessagePack](https://msgpack.org), with
-//! the names of fields and variants. Long sequences of numbers are the one addition: they are extension types whose content
-//! is copied as a whole. Any MessagePack library that is told of the extension types can read the bytes, see
+//! the names of fields and variants. The main addition is for long sequences of numbers: they are extension types whose content
+//! is copied as a whole. Any MessagePack library that can be taught the extension types can read the bytes, see
 //! [below](#reading-it-from-python).
 //!
 //! ```
@@ -41,8 +41,8 @@
 //!   point as a `u32`, and a `String` or `Vec<u8>` its content. `usize`, `isize` and structs around any of these are
 //!   encoded.
 //! - Arguments of child processes and of jobs: one value, the tuple of the arguments; it is a unit if there are none. A handle
-//!   of a shared object is the number of a segment that travels along, with what finds the object in it: only that receiver
-//!   can use it.
+//!   of a shared object is encoded as the number of a segment that travels with the arguments, and what is needed to find the
+//!   object in it: only that receiver can use it.
 //! - Results of child processes and of jobs: one value each.
 //!
 //! Shared values, arrays, counters, atomics and rings hold their values as they lie in memory, not in this format.
@@ -53,7 +53,7 @@
 //! |---|---|
 //! | unit, unit struct | nil |
 //! | `bool` | true, false |
-//! | integers | the shortest that holds the number, whatever the type: fixint, uint 8 to 64 if it is not negative, int 8 to 64 if it is |
+//! | integers | the shortest form, whatever the type: fixint, uint 8 to 64 if not negative, int 8 to 64 if negative |
 //! | `u128` beyond 64 bits | ext 2, 16 bytes, little-endian |
 //! | `i128` beyond 64 bits | ext 3, 16 bytes, little-endian, two's complement |
 //! | `f32`, `f64` | float 32, float 64, bit by bit |
@@ -69,24 +69,26 @@
 //! | `None` | nil |
 //! | `Some` | its content; around a nil, ext 1 with one byte, the number of `Some`s |
 //!
-//! So `Some(7)` and `7` are alike; `None` is nil, `Some(None)` and `Some(())` are ext 1 with a 1, `Some(Some(None))` is ext
-//! 1 with a 2.
+//! So `Some(7)` and `7` are encoded alike; `None` is nil, `Some(None)` and `Some(())` are ext 1 with a 1, `Some(Some(None))` is
+//! ext 1 with a 2.
 //!
-//! Headers have the shortest form that holds the length, with two exceptions: extension types other than 1 to 4 always use
-//! ext 8, ext 16 or ext 32, and what is longer than 32 bits begins with ext 4, 8 bytes, big-endian. Their high byte tells
-//! what follows (0 str, 1 bin, 2 array, 3 map, or the type of a run), the other seven bytes are its length; the content
-//! comes after the extension. A library that does not know ext 4 cannot read such a value; there is none below 4 GiB.
+//! Headers have the shortest form that holds the length, with two exceptions: extension types other than 1 to 4 always use ext
+//! 8, ext 16 or ext 32, and a value whose length exceeds 32 bits begins with ext 4, whose content is 8 bytes, big-endian. The
+//! high byte says what follows (0 str, 1 bin, 2 array, 3 map, or the type of a run), and the other seven bytes hold its length;
+//! the content comes after the extension. A library that does not know ext 4 cannot read such a value; values below 4 GiB never
+//! need it.
 //!
-//! Sequences, maps, structs and variants with content may be nested 128 levels deep, and so may `Some` around a nil. A
-//! variant with fields is two levels. What is deeper is refused, by writers and by readers.
+//! Sequences, maps, structs and variants with content may be nested 128 levels deep, and so may `Some` around a nil. A variant
+//! with fields counts as two levels. Writers and readers refuse deeper nesting.
 //!
-//! `is_human_readable` is true, so an IP address, say, is a text. What `serde` buffers, for untagged and internally tagged
-//! enums and flattened fields, always behaves as human-readable; with any other answer it would not read what was written.
+//! `is_human_readable` is true, so an IP address, for example, is encoded as text. What `serde` buffers, for untagged and
+//! internally tagged enums and flattened fields, always behaves as human-readable; with any other answer, what was written
+//! could not be read back.
 //!
 //! # Runs of numbers
 //!
-//! A sequence or tuple of 16 or more elements that are all of one numeric type is an extension whose type tells the type of
-//! the elements. Its content is the elements, each little-endian, without anything between them.
+//! A sequence or tuple of 16 or more elements that are all of one numeric type is an extension whose type gives the type of the
+//! elements. Its content is the elements, each little-endian, with nothing between them.
 //!
 //! | elements | ext | elements | ext | elements | ext |
 //! |---|---|---|---|---|---|
@@ -95,7 +97,7 @@
 //! | `u32` | 18 | `i16` | 22 | `f32` | 26 |
 //! | `u64` | 19 | `i32` | 23 | `f64` | 27 |
 //!
-//! `usize` and `isize` are as `u64` and `i64`. The elements have to be the numbers themselves, or references to them: a
+//! `usize` and `isize` are encoded as `u64` and `i64`. The elements must be the numbers themselves, or references to them: a
 //! sequence of newtype structs is an array. So is one of fewer than 16 elements, and one whose `Serialize` does not know its
 //! length in advance. A `Vec<u8>` is a sequence: an array or a run, not bin.
 //!
@@ -104,9 +106,9 @@
 //! Readers accept more than writers write:
 //!
 //! - integers of any width that the type can hold, and integers of a run likewise; integers and either float for a float;
-//! - headers that are longer than they need be, also ext 4 and fixext, but for ext 1, which is always fixext 1;
+//! - headers longer than necessary, including ext 4 and fixext, except for ext 1, which is always fixext 1;
 //! - bin for a sequence of bytes, and for a str if it is UTF-8;
-//! - a run of bytes for bytes, and an array for them if the type takes it;
+//! - a run of bytes for bytes, and also an array if the type accepts one;
 //! - an array for a run, and a run of any length or other numeric type;
 //! - an array for a struct or the content of a struct variant, with the fields in the order of declaration, unless some are
 //!   flattened;
@@ -115,50 +117,48 @@
 //!
 //! Inside what `serde` buffers, bin is accepted for bytes and texts only.
 //!
-//! Nothing else is guessed. Text that is not UTF-8, an unknown extension type, a length beyond the end, or bytes left over
-//! are errors, which name the place. Whatever the bytes are, decoding neither panics nor reserves more memory than a
-//! multiple of their number. What a type does in its own `Deserialize` is its own affair: `serde` copies what it buffers
-//! again for each untagged enum inside another one.
+//! Nothing else is guessed. Text that is not UTF-8, an unknown extension type, a length beyond the end, and bytes left over are
+//! errors, which name the place. Whatever the bytes are, decoding neither panics nor reserves more memory than a multiple of
+//! their number. This does not cover what a type does in its own `Deserialize`: `serde` copies what it buffers again for each
+//! untagged enum inside another one.
 //!
 //! # Keys
 //!
-//! A map finds a key by its bytes. Equal keys have equal bytes because every integer and every length is as short as it can
-//! be, and because all sequences of the same numbers are alike: a `Vec`, a slice, an array and a `VecDeque`. Some keys need
-//! care:
+//! A map finds a key by its bytes. Equal keys have equal bytes because every integer and every length is as short as it can be, and
+//! because all sequences of the same numbers are encoded alike: a `Vec`, a slice, an array and a `VecDeque`. Some keys need care:
 //!
-//! - A hash map or hash set has no fixed order, so equal ones may have different bytes. Take `BTreeMap` and `BTreeSet`.
-//! - Floats are compared bit by bit: 0.0 and -0.0 are two keys, and a NaN finds itself if its bits are the same.
-//! - Keys that `PartialEq` takes for equal but `Serialize` writes differently are different keys.
+//! - A hash map or hash set has no fixed order, so equal ones may have different bytes. Use `BTreeMap` and `BTreeSet`.
+//! - Floats are compared bit by bit: 0.0 and -0.0 are two keys, and a NaN is found if its bits are the same.
+//! - Keys that are equal by `PartialEq` but that `Serialize` writes differently are different keys.
 //!
-//! A program that writes keys with another library has to write exactly these bytes: sequences of 16 or more numbers as
-//! runs, and these by ext 8 to ext 32, not fixext.
+//! A program that writes keys with another library must write exactly these bytes: sequences of 16 or more numbers as runs,
+//! with ext 8 to ext 32 headers, not fixext.
 //!
 //! # What is tried before it is sent
 //!
-//! A type's `Serialize` and `Deserialize` may disagree: attributes can be set for one direction alone. Therefore the first
-//! 16 items of each handle are decoded before they are sent, and so are the first 16 keys and the first 16 values that each
-//! handle of a map stores, and the first 16 arguments of each type. However many have been sent before, each one is decoded
-//! as well that holds 128-bit integers, which `serde` cannot buffer, a `Some` around a nil, or a map whose keys have parts.
-//! What does not come back is refused at once, as [`SendError::NotEncodable`](crate::SendError::NotEncodable) for example.
+//! A type's `Serialize` and `Deserialize` may disagree: attributes can be set for one direction alone. Therefore the first 16
+//! items of each handle are decoded before they are sent, and so are the first 16 keys and the first 16 values that each handle
+//! of a map stores, and the first 16 arguments of each type. Later ones are still decoded first if they hold 128-bit integers,
+//! which `serde` cannot buffer, a `Some` around a nil, or a map with compound keys. Anything that cannot be read back is
+//! refused at once, for example as [`SendError::NotEncodable`](crate::SendError::NotEncodable).
 //!
-//! A function by which a field reads an `Option<Option<T>>` as a `T`, as is usual with JSON to tell a field that is missing
-//! from one that is null, reads one `Some` too many here. Leave it out: both come back without it.
+//! JSON users often give a field of type `Option<Option<T>>` a function that reads it as a `T`, to tell a missing field from a
+//! null one. Here such a function reads one `Some` too many. Leave it out: both cases survive the round trip without it.
 //!
-//! Arguments with handles of shared
-//! objects and results are not tried; what is wrong with them, the receiver is told.
+//! Arguments that contain handles of shared objects are not tried, nor are results; if they cannot be decoded, the receiver
+//! gets the error.
 //!
 //! # Versions
 //!
 //! The format belongs to the layout of a segment, whose version is 3. It changes only together with that number, and
 //! segments of another version are refused with [`ErrorKind::LayoutVersion`](crate::ErrorKind::LayoutVersion).
 //!
-//! A type may change within one version: added fields need `#[serde(default)]`, removed ones are unknown fields that are
-//! ignored, and integers in values may become wider. The `schema` of the builders tells changes apart that old readers
-//! cannot take.
+//! A type may change within one version: added fields need `#[serde(default)]`, removed ones are unknown fields that are ignored,
+//! and integers in values may become wider. Use the `schema` of the builders to mark changes that old readers cannot handle.
 //!
 //! # Reading it from Python
 //!
-//! With the package `msgpack`, which needs to know the extension types:
+//! With the package `msgpack`, which has to be told about the extension types:
 //!
 //! ```python
 //! import sys
@@ -183,6 +183,6 @@
 //! value = msgpack.unpackb(data, ext_hook=from_extension, strict_map_key=False)
 //! ```
 //!
-//! What Python packs is read in turn: lists, integers, floats, `bytes` and `dict`s with the names of the fields.
+//! What Python packs can be read here too: lists, integers, floats, `bytes` and `dict`s with the names of the fields.
 //!
 //! `tests/wire_format/vectors.json` has the bytes of about 60 values, for tests of other readers and writers.

@@ -6,7 +6,7 @@ use syn::{Error, ItemFn, Result, parse_quote};
 
 use crate::krate::CrateArgument;
 
-/// Puts before the body of `fn main` what lets children begin there, and sees to its end.
+/// Puts a statement before the body of `fn main` that lets children begin there, and handles the end of `main`.
 pub(crate) fn main(args: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let (krate, mut function) = parse("#[procshare::main]", args, item)?;
     if function.sig.ident != "main" {

@@ -1,10 +1,10 @@
-//! Refuses field types that can be seen not to be shareable, with advice made for each.
+//! Refuses field types that are visibly not shareable, with specific advice for each.
 //!
-//! The trait bound refuses them as well, and everything that hides behind an alias; only its advice must suit all types.
+//! The trait bound refuses them as well, and also types hidden by an alias; but its advice has to suit all types.
 
 use syn::{Error, Generics, Ident, PathArguments, Type, TypePath};
 
-/// Returns why a field of this type cannot be shared, if that can be seen from its spelling.
+/// Returns why a field of this type cannot be shared, if its spelling shows that.
 pub(crate) fn refuse(ty: &Type, generics: &Generics) -> Option<Error> {
     let advice = match ty {
         Type::Array(array) => return refuse(&array.elem, generics),
@@ -63,9 +63,9 @@ fn named(ty: &TypePath, generics: &Generics) -> Option<String> {
     Some(advice)
 }
 
-/// Returns the last part of a path that may be one of the standard library's.
+/// Returns the last part of a path that may refer to the standard library.
 ///
-/// A path through another module, a type parameter, and a name without the expected parameters are somebody's own.
+/// A path through another module, a type parameter, and a name without the expected parameters belong to the user's own code.
 fn standard_name<'a>(ty: &'a TypePath, generics: &Generics) -> Option<&'a Ident> {
     let segments = &ty.path.segments;
     let last = segments.last()?;

@@ -30,7 +30,7 @@ impl CrateArgument {
         input.call(syn::Path::parse_mod_style).map(Self)
     }
 
-    /// The path to the crate: the one given, or else the one that can be found out.
+    /// The path to the crate: the given one, otherwise the one that can be detected.
     pub(crate) fn path(given: Option<Self>) -> TokenStream {
         match given {
             Some(Self(path)) => path.into_token_stream(),
@@ -43,10 +43,10 @@ impl CrateArgument {
     }
 }
 
-/// Returns the other name the program's manifest gives the crate, if it has no dependency of the usual name.
+/// Returns the other name that the program's manifest gives the crate, if no dependency has the usual name.
 ///
-/// Macros run inside the compiler, whose command line names every dependency and the file it lies in:
-/// `--extern shm=/…/libprocshare-0123.rmeta`. Elsewhere, as in an editor's server, nothing is found.
+/// Macros run inside the compiler, whose command line names every dependency and its file: `--extern
+/// shm=/…/libprocshare-0123.rmeta`. Elsewhere, as in a language server, nothing is found.
 fn renamed(arguments: impl Iterator<Item = String>) -> Option<String> {
     let mut found = None;
     let mut follows = false;

@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, TokenStream};
 use syn::{Attribute, Result, parenthesized, token};
 
-/// Integers that an enum may be represented by.
+/// Integers that may represent an enum.
 ///
 /// Not `usize` and `isize`, which differ in width between builds.
 const INTEGERS: [&str; 8] = ["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64"];
@@ -44,7 +44,7 @@ impl Repr {
             .find(|hint| INTEGERS.iter().any(|integer| hint == integer))
     }
 
-    /// Returns an integer hint that is not the same in every build.
+    /// Returns an integer hint whose width differs between builds.
     pub(crate) fn pointer_sized(&self) -> Option<&Ident> {
         self.0.iter().find(|hint| *hint == "usize" || *hint == "isize")
     }

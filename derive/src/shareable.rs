@@ -1,7 +1,7 @@
 //! Writes the implementation of `Shareable`.
 //!
-//! What the compiler knows is asked of the compiler: sizes and offsets are measured in the code written here, not guessed
-//! from the attributes.
+//! What the compiler knows is left to the compiler: sizes and offsets are measured in the generated code, not guessed from the
+//! attributes.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
@@ -63,7 +63,7 @@ fn given_crate(attributes: &[Attribute]) -> Result<Option<CrateArgument>> {
 
 /// What differs between structs and enums.
 struct Body {
-    /// Takes a value apart as the type is written here, exhaustively and with every part's type.
+    /// Destructures a value according to the type as written here, exhaustively and with the type of every part.
     parts: TokenStream,
     /// Assertions that no byte of the type is padding.
     checks: TokenStream,
@@ -86,17 +86,17 @@ fn implementation(input: &DeriveInput, body: &Body) -> TokenStream {
         parameter.bounds.push(parse_quote!(__procshare::Shareable));
     }
     let (impl_generics, ty_generics, where_clause) = generics.split_for_impl();
-    // A generic type has no layout yet: its check runs wherever it is used, and no way to a value leads past `SCHEMA`.
+    // A generic type has no layout yet: its check runs where it is used, and every path to a value goes through `SCHEMA`.
     let now = generics.params.is_empty().then(|| {
         quote! { #[allow(deprecated)] const _: () = { let _ = <#ident as __procshare::Shareable>::SCHEMA; }; }
     });
     quote! {
         #now
 
-        // SAFETY: every field is `Shareable`, the representation fixes their order, and the checks do not compile if a
-        // byte lies outside all of them; `SCHEMA` and `is_valid` use the same measured offsets. Of an enum the
-        // representation fixes the integer, and `is_valid` compares it with every variant. Nothing of this compiles if
-        // another macro has given the type other fields, types of fields or variants since (`parts`).
+        // SAFETY: every field is `Shareable`, the representation fixes their order, and the checks do not compile if a byte lies
+        // outside all of them; `SCHEMA` and `is_valid` use the same measured offsets. For an enum the representation fixes the
+        // integer, and `is_valid` compares it with every variant. None of this compiles if another macro has since given the type
+        // other fields, field types or variants (`parts`).
         #[automatically_derived]
         #[allow(deprecated)]
         unsafe impl #impl_generics __procshare::Shareable for #ident #ty_generics #where_clause {
@@ -105,7 +105,7 @@ fn implementation(input: &DeriveInput, body: &Body) -> TokenStream {
                 #schema
             };
             const ANY_BITS: ::core::primitive::bool = {
-                // Whoever asks whether all bits are a value has the padding checked as well.
+                // Checking that all bits are a value checks the padding as well.
                 let _ = <Self as __procshare::Shareable>::SCHEMA;
                 #any_bits
             };
@@ -173,7 +173,7 @@ fn struct_body(input: &DeriveInput, data: &DataStruct, repr: &Repr) -> Result<Bo
     })
 }
 
-/// Reports every field that can be seen to be wrong, not only the first.
+/// Reports every field that is visibly wrong, not only the first.
 fn refuse_fields(fields: &Fields, generics: &Generics) -> Result<()> {
     let refused = fields
         .iter()
@@ -187,7 +187,7 @@ fn refuse_fields(fields: &Fields, generics: &Generics) -> Result<()> {
     }
 }
 
-/// A field, and how to name it: `total`, or `0` in a tuple struct.
+/// A field, and its name: `total`, or `0` in a tuple struct.
 struct StructField<'a> {
     field: &'a Field,
     ty: &'a Type,
@@ -216,7 +216,7 @@ fn members(fields: &Fields) -> Vec<StructField<'_>> {
 
 fn describe(field: &StructField<'_>) -> TokenStream {
     let StructField { ty, member, name, .. } = field;
-    // The span puts the compiler's word about a type that is not `Shareable` where that type stands.
+    // The span makes the compiler report a type that is not `Shareable` at that type.
     let schema = quote_spanned! {ty.span()=> <#ty as __procshare::Shareable>::SCHEMA };
     quote! {
         __procshare::schema::Field {
@@ -227,9 +227,9 @@ fn describe(field: &StructField<'_>) -> TokenStream {
     }
 }
 
-/// Takes a struct apart, naming every field with its type.
+/// Destructures a struct, naming every field with its type.
 ///
-/// A raw pointer takes no coercion but to a pointer of just that type: a reference would also be made of a box.
+/// A raw pointer coerces only to a pointer of exactly that type: a reference would also accept a box.
 fn field_types(fields: &[StructField<'_>]) -> TokenStream {
     let members = fields.iter().map(|field| &field.member);
     let parts: Vec<Ident> = (0..fields.len()).map(|i| format_ident!("__part{i}")).collect();
@@ -242,7 +242,7 @@ fn field_types(fields: &[StructField<'_>]) -> TokenStream {
     }
 }
 
-/// Writes the assertion that a struct has the layout of its one field, beside fields without bytes.
+/// Writes the assertion that a struct has the layout of its one field, apart from fields without bytes.
 fn transparency_check(name: &str, fields: &[StructField<'_>]) -> TokenStream {
     let sizes = fields
         .iter()
@@ -258,7 +258,7 @@ fn transparency_check(name: &str, fields: &[StructField<'_>]) -> TokenStream {
     }
 }
 
-/// Writes one assertion per place where padding can be: before each field, and after the last.
+/// Writes one assertion for each place where padding can occur: before each field, and after the last.
 fn layout_checks(name: &str, fields: &[StructField<'_>]) -> TokenStream {
     let mut checks = TokenStream::new();
     let mut end = quote! { 0 };

@@ -19,16 +19,15 @@ const ELEMENTS: u64 = OBJECT_ALIGN;
 
 /// Holds a fixed number of elements that several processes change in place.
 ///
-/// All access goes through one lock: [`get_lock`](Self::get_lock) gives a guard that dereferences to `[T]`, and the
-/// short forms ([`get`](Self::get), [`set`](Self::set) …) take the lock for one step. `T` is any
-/// [`Shareable`](trait@Shareable) type that every bit pattern is a value of: integers, floats, and structs and arrays
-/// of them, but no `bool`, `char` or enum.
+/// All access goes through one lock: [`get_lock`](Self::get_lock) gives a guard that dereferences to `[T]`, and the short forms
+/// ([`get`](Self::get), [`set`](Self::set) …) take the lock for one step. `T` is any [`Shareable`](trait@Shareable) type for
+/// which every bit pattern is a valid value: integers, floats, and structs and arrays of them, but no `bool`, `char` or enum.
 ///
 /// # What happens on death
 ///
-/// A process killed (or a panic) inside a guard may leave the array half-changed. Nobody is kept waiting, and nobody is
-/// left in the dark: from then on every access returns [`OwnerDied`](LockError::OwnerDied), until somebody calls
-/// [`recover`](ArrayGuard::recover) on the guard in it.
+/// A process that is killed (or panics) while it holds a guard may leave the array half-changed. No other process is kept
+/// waiting, and none is left unaware: from then on every access returns [`OwnerDied`](LockError::OwnerDied), until
+/// [`recover`](ArrayGuard::recover) is called on the guard it contains.
 ///
 /// # Examples
 ///
@@ -67,8 +66,8 @@ impl<T: Shareable> Object for SharedArray<T> {
     }
 }
 
-/// Refuses element types a reference to a peer's bytes could be wrong for. Who makes an array for a caller evaluates this in
-/// a constant of its own, so that the compiler names the caller's line.
+/// Refuses element types for which a reference to a peer's bytes could be unsound. Code that makes an array for a caller
+/// evaluates this in a constant of its own, so that the compiler names the caller's line.
 pub(super) const fn assert_element<T: Shareable>() {
     assert!(
         T::ANY_BITS,
@@ -80,7 +79,7 @@ pub(super) const fn assert_element<T: Shareable>() {
     );
 }
 
-/// Writes lock and elements of a new array; `elements` writes the latter, or leaves zeros.
+/// Writes the lock and elements of a new array; `elements` writes the latter, or leaves zeros.
 pub(super) fn write_new<T: Shareable>(len: usize, elements: Option<&[T]>) -> impl Fn(*mut u8, bool) {
     move |address, zeroed| {
         let first = address.wrapping_add(ELEMENTS as usize);
@@ -271,7 +270,7 @@ impl<T: Shareable> SharedArray<T> {
         self.handle.len() as usize
     }
 
-    /// Returns whether there is no element.
+    /// Returns whether the array has no elements.
     ///
     /// # Examples
     ///
@@ -293,8 +292,8 @@ impl<T: Shareable> SharedArray<T> {
     ///
     /// # Panics
     ///
-    /// If the calling thread holds the lock already, or the process was moved to another PID or time namespace. The
-    /// twins return these as errors.
+    /// If the calling thread holds the lock already, or the process was moved to another PID or time namespace. The `try_`,
+    /// `_timeout` and `_deadline` forms return these as errors.
     ///
     /// # Examples
     ///
@@ -317,7 +316,7 @@ impl<T: Shareable> SharedArray<T> {
 
     /// Locks the array if nobody else holds it.
     ///
-    /// A holder that died is noticed: then the array is locked, and the guard comes in
+    /// A holder that died is noticed: the array is then locked, and the guard is returned inside
     /// [`OwnerDied`](LockError::OwnerDied).
     ///
     /// # Errors
@@ -494,7 +493,7 @@ impl<T: Shareable> SharedArray<T> {
         Ok(self.whole()?.to_vec())
     }
 
-    /// Replaces all elements by those of a slice.
+    /// Replaces all elements with those of a slice.
     ///
     /// # Errors
     ///
@@ -552,14 +551,14 @@ impl<T: Shareable> SharedArray<T> {
         }
     }
 
-    /// The guard, for calls that give none: it is let go where the array may be half-changed.
+    /// Locks for calls that return no guard: the guard is dropped if the array may be half-changed.
     #[inline]
     #[track_caller]
     pub(super) fn whole(&self) -> Result<ArrayGuard<'_, T>, LockError> {
         self.get_lock().map_err(|error| error.map(drop))
     }
 
-    /// Panics before the lock is taken: a panic inside would count as a half-change.
+    /// Panics before the lock is taken: a panic while holding it would count as a half-change.
     #[inline]
     #[track_caller]
     fn check_index(&self, index: usize) {

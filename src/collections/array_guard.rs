@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 /// Holds the lock of a [`SharedArray`]; dereferences to its elements in place.
 ///
-/// Other processes see changes when they lock after the guard has dropped. A guard leaked with [`std::mem::forget`]
-/// keeps the array locked until the process ends, and counts as a death inside then.
+/// Other processes see changes when they lock after the guard has dropped. A guard leaked with [`std::mem::forget`] keeps the
+/// array locked until the process ends, which then counts as a death while holding the lock.
 ///
-/// A guard may move to another thread, also inside an error that is passed on. Until it drops, the lock still counts as held
-/// by the thread that took it: only that thread is refused with [`WouldDeadlock`](crate::LockError::WouldDeadlock). Any other
-/// waits, even the one that has the guard now.
+/// A guard may move to another thread, even inside an error that is passed on. Until it drops, the lock still counts as held by
+/// the thread that took it: only that thread is refused with [`WouldDeadlock`](crate::LockError::WouldDeadlock). Any other
+/// thread waits, even the one that has the guard now.
 ///
 /// # Examples
 ///
@@ -31,11 +31,11 @@ use std::sync::Arc;
 pub struct ArrayGuard<'a, T: Shareable> {
     array: &'a SharedArray<T>,
     held: Held,
-    /// Whether the thread was panicking when it locked: then a panic at the drop is no news.
+    /// Whether the thread was already panicking when it took the lock: a panic at the drop then means nothing new.
     panicking: bool,
     #[cfg(feature = "process")]
     _loan: Loan,
-    /// What `array` leads to, in a guard that outlives its caller's handle.
+    /// The handle that `array` refers to, in a guard that outlives its caller's handle.
     own: Option<Arc<SharedArray<T>>>,
 }
 
@@ -51,7 +51,7 @@ impl<'a, T: Shareable> ArrayGuard<'a, T> {
         }
     }
 
-    /// The same with a handle of its own: an error with a guard in it can be passed on by `?` to whoever is there.
+    /// The same with a handle of its own, so that `?` can pass on an error with a guard in it to any caller.
     #[cold]
     pub(super) fn owning(array: &SharedArray<T>, held: Held) -> ArrayGuard<'static, T> {
         let own = Arc::new(array.clone());
@@ -65,7 +65,7 @@ impl<'a, T: Shareable> ArrayGuard<'a, T> {
 
     /// Declares the array whole again after an earlier holder's death or panic.
     ///
-    /// Call it once you have checked or rewritten the elements.
+    /// Call it after checking or rewriting the elements.
     ///
     /// # Examples
     ///

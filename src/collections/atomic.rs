@@ -16,7 +16,7 @@ mod sealed {
 
 /// Marks the standard library's integer atomics of fixed width.
 ///
-/// `AtomicBool` is not among them (a corrupted byte behind one would be undefined), nor are `AtomicUsize` and
+/// `AtomicBool` is not among them (a corrupted byte behind one would be undefined behaviour), nor are `AtomicUsize` and
 /// `AtomicIsize`, whose width differs between builds.
 ///
 /// # Examples
@@ -70,8 +70,8 @@ pub(super) fn write_all<I: Shareable>(len: u64, value: I) -> impl Fn(*mut u8, bo
 
 /// Holds one atomic integer that several processes use without a lock.
 ///
-/// Dereferences to the standard library's atomic type, with its whole interface and its orderings, which hold between
-/// processes as between threads.
+/// Dereferences to the standard library's atomic type, with its whole interface and its orderings, which hold between processes
+/// just as between threads.
 ///
 /// # What happens on death
 ///

@@ -10,7 +10,7 @@ use std::fmt;
 
 /// Counts in an `i64` that several processes increment under a lock.
 ///
-/// Increments that do not fit are errors; who wants to wrap says so by name. Reading takes no lock.
+/// Increments that do not fit are errors; wrapping must be asked for by name. Reading takes no lock.
 ///
 /// # What happens on death
 ///
@@ -204,7 +204,7 @@ impl SharedCounter {
         self.0.get()
     }
 
-    /// Locks the counter, for a step of several increments.
+    /// Locks the counter, for several increments in one step.
     ///
     /// # Panics
     ///
@@ -226,7 +226,7 @@ impl SharedCounter {
         self.0.get_lock()
     }
 
-    /// Returns the counter as a value, with the twins of its lock.
+    /// Returns the counter as a value, with all its ways to lock.
     ///
     /// # Examples
     ///

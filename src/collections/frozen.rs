@@ -1,4 +1,4 @@
-//! `FrozenArray<T>`: elements nobody can change any more, read without a lock.
+//! `FrozenArray<T>`: elements that can no longer change, read without a lock.
 
 use super::array::{SharedArray, assert_element};
 use super::handle::{Handle, Object};
@@ -12,9 +12,9 @@ use std::ops::Deref;
 
 /// Holds elements in sealed memory; dereferences to `[T]` without a lock.
 ///
-/// The memory is sealed by the kernel against writing, growing and shrinking, for every process, for ever: that is why
-/// a plain slice of it may be handed out. A `FrozenArray` is made by [`SharedArray::freeze`](crate::SharedArray::freeze)
-/// or from a slice, and travels to children as an argument.
+/// The kernel seals the memory against writing, growing and shrinking, for every process, for ever: that is why it can be
+/// handed out as a plain slice. A `FrozenArray` is made by [`SharedArray::freeze`](crate::SharedArray::freeze) or from a slice,
+/// and travels to children as an argument.
 ///
 /// # What happens on death
 ///
@@ -88,7 +88,7 @@ impl<T: Shareable> FrozenArray<T> {
 }
 
 impl<T: Shareable> SharedArray<T> {
-    /// Copies the elements into a sealed array nobody can change.
+    /// Copies the elements into a sealed array that cannot change.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What all handles share: a segment held, an object found in it, and the four doors.
+//! What all handles share: a segment held, an object found in it, and the four ways to get one.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Entry, Kind, Spec};
@@ -6,14 +6,14 @@ use crate::raw::Refused;
 use crate::segment::{Located, Segment, SegmentBuilder};
 use std::ffi::OsStr;
 
-/// The name of the one object of a segment made for it.
+/// The name of the only object in a segment made for it.
 const SOLE: &str = "";
 
-/// Writes a new object's bytes at its address; told whether they are zero already.
+/// Writes a new object's bytes at its address; the flag says whether they are zero already.
 pub(crate) type Init<'a> = &'a dyn Fn(*mut u8, bool);
 
-/// Compares the bytes the directory gives an object with those its type and length take, and the segment's seals with
-/// what is done to such objects: only a frozen array can be used without writing.
+/// Compares the bytes the directory gives an object with those its type and length take, and checks that the segment's seals
+/// allow what is done to such objects: only a frozen array can be used without writing.
 fn check_object<O: Object>(handle: &Handle) -> Result<()> {
     let (segment, entry) = (&handle.segment, &handle.entry);
     let spec = O::spec(entry.len);
@@ -41,18 +41,18 @@ pub(crate) trait Object: Sized {
     /// Kind and type, with `len` elements.
     fn spec(len: u64) -> Spec<'static>;
 
-    /// The handle for an object found or placed.
+    /// The handle for an object that was found or placed.
     fn from_handle(handle: Handle) -> Self;
 
     fn handle(&self) -> &Handle;
 
-    /// Makes this type of a handle, once the object is proved to be usable as such.
+    /// Makes this type from a handle, once the object is proved to be usable as such.
     fn adopt(handle: Handle) -> Result<Self> {
         check_object::<Self>(&handle)?;
         Ok(Self::from_handle(handle))
     }
 
-    /// Finds the object `name` in `segment`; `len` where the caller knows it.
+    /// Finds the object `name` in `segment`; `len` if the caller knows it.
     fn open_in(segment: &Segment, name: &str, len: Option<u64>) -> Result<Self> {
         Self::adopt(Handle::open_in(segment, name, &Self::spec(len.unwrap_or(1)), len)?)
     }
@@ -72,7 +72,7 @@ pub(crate) trait Object: Sized {
         Self::adopt(Handle::create_alone(name, &Self::spec(len), init)?)
     }
 
-    /// `open`: the one object of a named segment.
+    /// `open`: the only object of a named segment.
     fn open_alone(name: impl AsRef<OsStr>) -> Result<Self> {
         Self::adopt(Handle::open_alone(name, &Self::spec(1))?)
     }
@@ -83,7 +83,7 @@ pub(crate) trait Object: Sized {
     }
 }
 
-/// A segment, and where in it the object stands.
+/// A segment, and where in it the object lies.
 #[derive(Clone)]
 pub(crate) struct Handle {
     segment: Segment,
@@ -91,9 +91,8 @@ pub(crate) struct Handle {
     address: *mut u8,
 }
 
-// SAFETY: the address leads into a mapping that `segment`, itself Send and Sync, keeps alive. The containers read and
-// write there by atomics, or while a lock that excludes other threads as well as processes is held, or only read what is
-// sealed.
+// SAFETY: the address leads into a mapping that `segment`, itself Send and Sync, keeps alive. The containers read and write
+// there by atomics, or while they hold a lock that excludes other threads as well as processes, or only read what is sealed.
 unsafe impl Send for Handle {}
 // SAFETY: as above; the handle itself never changes.
 unsafe impl Sync for Handle {}
@@ -107,7 +106,7 @@ impl Handle {
         }
     }
 
-    /// Finds the object `name` in `segment`; `len` where the caller knows it.
+    /// Finds the object `name` in `segment`; `len` if the caller knows it.
     pub(crate) fn open_in(segment: &Segment, name: &str, spec: &Spec<'_>, len: Option<u64>) -> Result<Self> {
         Ok(Self::new(segment, segment.locate_existing(name, spec, len)?))
     }
@@ -127,7 +126,7 @@ impl Handle {
         Self::new_in(&SegmentBuilder::for_object(spec)?, spec, init)
     }
 
-    /// As [`new_alone`](Self::new_alone), in a segment built so.
+    /// As [`new_alone`](Self::new_alone), in a segment made by `builder`.
     pub(crate) fn new_in(builder: &SegmentBuilder, spec: &Spec<'_>, init: Init<'_>) -> Result<Self> {
         let segment = builder.anonymous_with(&|segment| segment.place(SOLE, spec, init).map(drop))?;
         Self::open_in(&segment, SOLE, spec, Some(spec.len))
@@ -138,7 +137,7 @@ impl Handle {
         Self::create_in(&SegmentBuilder::for_object(spec)?, name, spec, init)
     }
 
-    /// As [`create_alone`](Self::create_alone), in a segment built so.
+    /// As [`create_alone`](Self::create_alone), in a segment made by `builder`.
     pub(crate) fn create_in(
         builder: &SegmentBuilder,
         name: impl AsRef<OsStr>,
@@ -149,7 +148,7 @@ impl Handle {
         Self::open_in(&segment, SOLE, spec, Some(spec.len))
     }
 
-    /// The one object of a named segment.
+    /// The only object of a named segment.
     pub(crate) fn open_alone(name: impl AsRef<OsStr>, spec: &Spec<'_>) -> Result<Self> {
         Self::open_in(&Segment::open(name)?, SOLE, spec, None)
     }
@@ -159,7 +158,7 @@ impl Handle {
         Self::open_or_create_in(&SegmentBuilder::for_object(spec)?, name, spec, init)
     }
 
-    /// As [`open_or_create_alone`](Self::open_or_create_alone), in a segment built so.
+    /// As [`open_or_create_alone`](Self::open_or_create_alone), in a segment made by `builder`.
     pub(crate) fn open_or_create_in(
         builder: &SegmentBuilder,
         name: impl AsRef<OsStr>,
@@ -188,7 +187,7 @@ impl Handle {
         Err(Error::new(ErrorKind::Seals, message).in_segment(self.segment.label()))
     }
 
-    /// All its bytes, as the directory says.
+    /// The size of the object in bytes, as the directory says.
     pub(crate) fn bytes(&self) -> u64 {
         self.entry.bytes
     }
@@ -199,7 +198,7 @@ impl Handle {
         self.entry.offset
     }
 
-    /// Elements, as the directory says.
+    /// The number of elements, as the directory says.
     pub(crate) fn len(&self) -> u64 {
         self.entry.len
     }
@@ -217,7 +216,7 @@ impl Handle {
         }
     }
 
-    /// Panics for a caller of a call that cannot return an error.
+    /// Panics on behalf of a call that cannot return an error.
     #[cold]
     #[track_caller]
     pub(crate) fn refuse(&self, refused: Refused) -> ! {
@@ -235,7 +234,7 @@ impl Handle {
         }
     }
 
-    /// Panics for a caller that read bytes which are no value.
+    /// Panics on behalf of a call that read bytes which are no valid value.
     #[cold]
     #[track_caller]
     pub(crate) fn invalid(&self) -> ! {

@@ -203,7 +203,7 @@ impl Segment {
     }
 }
 
-/// Objects among others need a name; the empty one is that of an object that lives alone.
+/// An object that shares its segment needs a name; the empty name belongs to an object that lives alone.
 fn check_name(segment: &Segment, name: &str) -> Result<()> {
     if name.is_empty() {
         return Err(Error::new(ErrorKind::InvalidName, "an object's name is empty").in_segment(segment.label()));

@@ -6,9 +6,9 @@ use std::fmt;
 
 /// Tells why a lock, or the data behind it, was refused.
 ///
-/// `G` is the guard that [`OwnerDied`](LockError::OwnerDied) gives back with the lock held; `()` for calls that give
-/// no guard. That guard keeps the array attached by itself, so `?` also works in functions that return any error. The lock
-/// is held until that error is dropped.
+/// `G` is the guard that [`OwnerDied`](LockError::OwnerDied) gives back with the lock held; `()` for calls that give no guard.
+/// That guard keeps the array attached by itself, so `?` also works in functions that return any error. The lock is then held
+/// until that error is dropped.
 ///
 /// # Examples
 ///
@@ -31,11 +31,11 @@ pub enum LockError<G = ()> {
     TimedOut,
     /// The calling thread holds the lock already.
     WouldDeadlock,
-    /// The last holder died or panicked inside, and nobody has called `recover` yet. Holds the guard.
+    /// The last holder died or panicked while holding it, and `recover` has not been called since. Holds the guard.
     OwnerDied(G),
     /// This process was moved to another PID or time namespace, where its locks would mean nothing.
     ForeignNamespace,
-    /// The bytes are no value of the type.
+    /// The bytes are no valid value of the type.
     Invalid,
 }
 

@@ -1,6 +1,6 @@
-//! Typed containers: layout finds the place, raw says what happens there, these know the `T`.
+//! Typed containers: `layout` finds the place, `raw` says what happens there, and these know the `T`.
 //!
-//! | you want | take |
+//! | you want | use |
 //! |---|---|
 //! | one value of several fields, read often, changed as a whole | [`SharedValue`] |
 //! | a number to count with, overflow never silent | [`SharedCounter`] |

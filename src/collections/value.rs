@@ -13,16 +13,16 @@ use std::marker::PhantomData;
 use std::mem::{MaybeUninit, size_of};
 use std::time::{Duration, Instant};
 
-/// The largest `T`; larger things are arrays.
+/// The largest `T`; larger data belongs in arrays.
 const LARGEST: usize = 64 * 1024;
 /// How often a read is tried without the lock before it takes the lock.
 const READ_ATTEMPTS: u32 = 32;
 
 /// Holds one value that several processes read and change as a whole.
 ///
-/// Reading takes no lock. Changing goes through a guard that holds a private copy, published by one store when the
-/// guard drops: nobody ever sees half a change. A `SharedValue` is a handle; cloning it is cheap, and it travels to
-/// child processes as an argument.
+/// Reading takes no lock. Changing goes through a guard that holds a private copy, published by one store when the guard drops:
+/// no reader ever sees half a change. A `SharedValue` is a handle; cloning it is cheap, and it travels to child processes as an
+/// argument.
 ///
 /// `T` is any [`Shareable`](trait@Shareable) type up to 64 KiB.
 ///
@@ -63,7 +63,7 @@ impl<T: Shareable> Unchecked<T> {
     #[inline]
     fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: size_of::<T>() bytes, all initialised: they began as zeros, only bytes are written to them, and moves
-        // keep them, a T having no padding.
+        // preserve them, since a T has no padding.
         unsafe { core::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast::<u8>(), size_of::<T>()) }
     }
 
@@ -95,7 +95,7 @@ impl<T: Shareable> Object for SharedValue<T> {
     }
 }
 
-/// Refuses types that are too large. Who makes a value for a caller evaluates this in a constant of its own, so that the
+/// Refuses types that are too large. Code that makes a value for a caller evaluates this in a constant of its own, so that the
 /// compiler names the caller's line.
 pub(super) const fn assert_size<T: Shareable>() {
     assert!(
@@ -210,11 +210,11 @@ impl<T: Shareable> SharedValue<T> {
 
     /// Returns a copy of the value, without a lock.
     ///
-    /// A read that meets writers again and again takes the lock in the end, so that every read ends.
+    /// A read that keeps meeting writers takes the lock in the end, so every read completes.
     ///
     /// # Panics
     ///
-    /// If the bytes are no `T`, which only a broken peer brings about; or if writers forced the read to lock, and the
+    /// If the bytes are no valid `T`, which only a broken peer can cause; or if writers forced the read to lock, and the
     /// process was moved to another namespace. [`try_get`](Self::try_get) returns these as errors.
     ///
     /// # Examples
@@ -241,13 +241,13 @@ impl<T: Shareable> SharedValue<T> {
         }
     }
 
-    /// Returns a copy of the value, never waiting or panicking.
+    /// Returns a copy of the value without ever waiting or panicking.
     ///
     /// # Errors
     ///
     /// [`WouldBlock`](LockError::WouldBlock) if writers were in the way again and again,
     /// [`ForeignNamespace`](LockError::ForeignNamespace) if they were and this process was moved to another namespace,
-    /// [`Invalid`](LockError::Invalid) if the bytes are no `T`.
+    /// [`Invalid`](LockError::Invalid) if the bytes are no valid `T`.
     ///
     /// # Examples
     ///
@@ -265,7 +265,7 @@ impl<T: Shareable> SharedValue<T> {
 
     /// Replaces the value.
     ///
-    /// Waits for the lock as [`get_lock`](Self::get_lock) does; to bound the wait, use that one's twins.
+    /// Waits for the lock as [`get_lock`](Self::get_lock) does; to bound the wait, lock with a timeout or deadline instead.
     ///
     /// # Panics
     ///
@@ -292,15 +292,15 @@ impl<T: Shareable> SharedValue<T> {
 
     /// Locks the value and returns a guard with a private copy.
     ///
-    /// Changes to the copy are published, as one, when the guard drops. A guard that was not changed publishes
-    /// nothing, nor does one that drops in a panic, or in a fork child that inherited it. (A panic counts that began after
-    /// the lock was taken: destructors that run in a panic may lock and publish. As with `std`'s mutexes, a further panic
-    /// that such a destructor catches itself goes unnoticed.)
+    /// Changes to the copy are published together when the guard drops. A guard that was not changed publishes nothing, nor
+    /// does one that drops during a panic, or in a fork child that inherited it. (Only a panic that began after the lock was
+    /// taken counts: destructors that run during a panic may lock and publish. As with `std`'s mutexes, a further panic that
+    /// such a destructor catches itself goes unnoticed.)
     ///
     /// # Panics
     ///
-    /// If the calling thread holds the lock already; if the process was moved to another PID or time namespace; if the
-    /// bytes are no `T`. [`try_get_lock`](Self::try_get_lock) and the other twins return these as errors.
+    /// If the calling thread holds the lock already; if the process was moved to another PID or time namespace; if the bytes
+    /// are no valid `T`. [`try_get_lock`](Self::try_get_lock) and the forms with a time limit return these as errors.
     ///
     /// # Examples
     ///
@@ -328,7 +328,7 @@ impl<T: Shareable> SharedValue<T> {
 
     /// Locks the value if nobody else holds it.
     ///
-    /// A holder that died is noticed and does not count.
+    /// A holder that died is noticed and does not count as holding it.
     ///
     /// # Errors
     ///
@@ -404,7 +404,7 @@ impl<T: Shareable> SharedValue<T> {
     ///
     /// # Errors
     ///
-    /// The value found, if it is another.
+    /// The value found, if it differs.
     ///
     /// # Panics
     ///
@@ -447,7 +447,7 @@ impl<T: Shareable> SharedValue<T> {
             .address()
             .wrapping_add(size_of::<RawLatch>())
             .cast::<AtomicU64>();
-        // SAFETY: two slots of so many atomics each follow the latch (`value_spec`); see `latch`.
+        // SAFETY: two slots of that many atomics each follow the latch (`value_spec`); see `latch`.
         unsafe { core::slice::from_raw_parts(first, 2 * words_for(size_of::<T>())) }
     }
 
@@ -456,7 +456,7 @@ impl<T: Shareable> SharedValue<T> {
         let latch = self.latch();
         let held = latch.lock(|| self.handle.segment().peers(), deadline)?;
         if held.inconsistent {
-            // Whoever died here had published its change or not: there is no half.
+            // A holder that died here had published its change or not: there is no half.
             latch.mutex.mark_consistent();
         }
         Ok(held.owner)
@@ -477,7 +477,7 @@ impl<T: Shareable> SharedValue<T> {
         self.latch().try_read(self.slots(), copy.bytes_mut()).then_some(copy)
     }
 
-    /// Reads on after a first attempt that met a writer: some times without the lock, then with it.
+    /// Continues a read whose first attempt met a writer: some more attempts without the lock, then with it.
     #[cold]
     fn read_on(&self, deadline: Deadline) -> Result<Unchecked<T>, Refused> {
         if let Some(copy) = (1..READ_ATTEMPTS).find_map(|_| self.read_once()) {
@@ -491,7 +491,7 @@ impl<T: Shareable> SharedValue<T> {
     }
 }
 
-/// Locks and unlocks a value that it does not touch: the robust lock alone, for benches.
+/// Locks and unlocks a value without touching it: the robust lock alone, for benches.
 #[inline]
 pub fn lock_and_unlock<T: Shareable>(value: &SharedValue<T>) {
     if let Ok(owner) = value.lock(Deadline::Never) {

@@ -29,7 +29,7 @@ pub struct ValueGuard<'a, T: Shareable> {
     copy: T,
     changed: bool,
     owner: OwnerId,
-    /// Whether the thread was panicking when it locked: then a panic at the drop is no news.
+    /// Whether the thread was already panicking when it took the lock: a panic at the drop then means nothing new.
     panicking: bool,
     /// The lock belongs to the thread that took it.
     not_send: PhantomData<*const ()>,

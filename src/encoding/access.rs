@@ -1,10 +1,10 @@
-//! What is inside of sequences, maps and variants, one after the other.
+//! The contents of sequences, maps and variants, one after the other.
 
 use super::decoder::{Decoder, key_text};
 use super::fault::Fault;
 use serde::de::{self, DeserializeSeed, Deserializer, Visitor};
 
-/// A sequence under way.
+/// A sequence being read.
 pub(super) struct Items<'a, 'de> {
     pub(super) decoder: &'a mut Decoder<'de>,
     pub(super) len: usize,
@@ -32,7 +32,7 @@ impl<'de> de::SeqAccess<'de> for &mut Items<'_, 'de> {
     }
 }
 
-/// A map or struct under way.
+/// A map or struct being read.
 pub(super) struct Pairs<'a, 'de> {
     pub(super) decoder: &'a mut Decoder<'de>,
     pub(super) len: usize,
@@ -71,7 +71,7 @@ impl<'de> de::MapAccess<'de> for &mut Pairs<'_, 'de> {
     }
 }
 
-/// A variant: its name, and its content behind that if it has one.
+/// A variant: its name, followed by its content if it has any.
 pub(super) struct Variant<'a, 'de> {
     pub(super) decoder: &'a mut Decoder<'de>,
     pub(super) name: &'de str,
@@ -92,7 +92,7 @@ impl<'de> de::EnumAccess<'de> for Variant<'_, 'de> {
 }
 
 impl<'de> Variant<'_, 'de> {
-    /// The content that a variant of another shape has.
+    /// The content of a variant of another shape.
     #[cold]
     fn without_content(&self, shape: &str) -> Fault {
         Fault::new(format!(

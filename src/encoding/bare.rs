@@ -5,7 +5,7 @@ use super::reason::EncodingReason;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// An item as bytes, as all doors have it.
+/// An item as bytes, encoded as everywhere in this crate.
 ///
 /// # Errors
 ///
@@ -16,7 +16,7 @@ pub fn encode<T: Serialize + ?Sized>(item: &T) -> Result<Vec<u8>, EncodingReason
     Ok(bytes)
 }
 
-/// The same at the end of a buffer.
+/// The same, appended to a buffer.
 ///
 /// # Errors
 ///
@@ -30,7 +30,7 @@ pub fn encode_to<T: Serialize + ?Sized>(item: &T, bytes: &mut Vec<u8>) -> Result
 ///
 /// # Errors
 ///
-/// Why they are none.
+/// Why they hold no such item.
 #[inline]
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EncodingReason> {
     items::decode(bytes)

@@ -1,4 +1,4 @@
-//! Sequences, maps and structs under way.
+//! Sequences, maps and structs being written.
 
 use super::decoder::key_text;
 use super::encoder::Encoder;
@@ -8,7 +8,7 @@ use super::numbers::Number;
 use super::output::Output;
 use serde::{Serialize, ser};
 
-/// The fault from one step further out, if there is a variant around it.
+/// The fault as seen one step further out, if there is a variant around it.
 #[cold]
 fn locate(variant: Option<&'static str>, fault: Fault) -> Fault {
     match variant {
@@ -17,7 +17,7 @@ fn locate(variant: Option<&'static str>, fault: Fault) -> Fault {
     }
 }
 
-/// A sequence under way.
+/// A sequence being written.
 pub(super) struct Elements<'a, 'b, O> {
     encoder: &'a mut Encoder<'b, O>,
     start: usize,
@@ -53,7 +53,7 @@ impl<'a, 'b, O: Output> Elements<'a, 'b, O> {
 
     #[inline(always)]
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-        // What the compiler knows not to be a number needs none of this, and short sequences none either.
+        // A type that the compiler knows to be no number needs none of this, nor do short sequences.
         if self.declared >= SHORTEST_RUN {
             let number = Number::of(value);
             if self.count == 0 {
@@ -91,7 +91,7 @@ impl<'a, 'b, O: Output> Elements<'a, 'b, O> {
         Ok(())
     }
 
-    /// The elements so far become an array: there is one of another type, or not as many as were declared.
+    /// Makes the elements so far an array: one has another type, or there are fewer or more than declared.
     #[cold]
     fn end_run(&mut self, kind: Kind) -> Result<(), Fault> {
         self.run = None;
@@ -115,7 +115,7 @@ impl<'a, 'b, O: Output> Elements<'a, 'b, O> {
         Ok(())
     }
 
-    /// What was declared was not so, or not known.
+    /// The declared length was wrong or unknown.
     #[cold]
     fn correct(&mut self) -> Result<(), Fault> {
         if let Some(kind) = self.run {
@@ -151,7 +151,7 @@ sequences!(
     SerializeTupleVariant serialize_field
 );
 
-/// A map or struct under way.
+/// A map or struct being written.
 pub(super) struct Entries<'a, 'b, O> {
     encoder: &'a mut Encoder<'b, O>,
     start: usize,

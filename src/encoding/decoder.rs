@@ -1,7 +1,7 @@
 //! `Decoder`: values from MessagePack.
 //!
-//! Nothing is believed of the bytes: each length is compared with what is left before anything is taken or reserved, and the
-//! depth is limited. What a marker says is passed on as it is; whether it fits is for the type to say.
+//! The bytes are not trusted: each length is compared with what is left before anything is taken or reserved, and the depth is
+//! limited. What a marker says is passed on as it is; the type decides whether it fits.
 
 use super::access::{Items, Pairs};
 use super::fault::Fault;
@@ -14,13 +14,13 @@ use serde::de::Visitor;
 /// Decodes one value after another.
 pub(super) struct Decoder<'de> {
     pub(super) rest: &'de [u8],
-    /// How many levels more may be nested.
+    /// How many more levels may be nested.
     pub(super) levels: u8,
-    /// How many elements and entries more there can be: each takes a byte.
+    /// How many more elements and entries there can be: each takes a byte.
     unclaimed: usize,
-    /// How many of the `Some` around the nil that comes next have been told.
+    /// How many of the `Some`s around the next nil have been reported.
     told: u8,
-    /// How much was left when an option was last told, and how many have been since then.
+    /// How much was left when an option was last reported, and how many have been reported there since.
     option_at: usize,
     options: u8,
 }
@@ -83,11 +83,11 @@ impl<'de> Decoder<'de> {
     fn length<const N: usize>(&mut self) -> Result<usize, Fault> {
         let mut bytes = [0; 8];
         bytes[8 - N..].copy_from_slice(&self.array_of::<N>()?);
-        // What is longer than an address is longer than what is left.
+        // A length that does not fit an address exceeds what is left.
         Ok(usize::try_from(u64::from_be_bytes(bytes)).unwrap_or(usize::MAX))
     }
 
-    /// Takes what comes before a value's content, or the whole of a short one.
+    /// Takes what precedes a value's content, or the whole of a short value.
     pub(super) fn head(&mut self) -> Result<Head, Fault> {
         let marker = self.byte()?;
         Ok(match marker {
@@ -159,7 +159,7 @@ impl<'de> Decoder<'de> {
         })
     }
 
-    /// The elements of a run of so many bytes.
+    /// The elements of a run of that many bytes.
     pub(super) fn run(&mut self, kind: Kind, len: usize) -> Result<Run<'de>, Fault> {
         let bytes = self.take(len)?;
         if len % kind.size() != 0 {
@@ -189,7 +189,7 @@ impl<'de> Decoder<'de> {
         Some(text)
     }
 
-    /// As `short_text`, but a call, so that the functions around it are small enough to be inlined.
+    /// As `short_text`, but as a call, so that the functions around it are small enough to be inlined.
     #[inline(never)]
     pub(super) fn next_text(&mut self) -> Option<&'de str> {
         self.short_text()
@@ -201,8 +201,8 @@ impl<'de> Decoder<'de> {
         Ok(())
     }
 
-    /// So many elements, or entries, of so many bytes at least, can only be there if the bytes are; those of sequences in
-    /// sequences too, or the memory that is reserved for each of them would be a multiple of the bytes.
+    /// Checks that the remaining bytes can hold that many elements or entries of at least that many bytes each; for sequences
+    /// in sequences too, since otherwise the memory reserved for each of them would add up to a multiple of the bytes.
     #[inline(always)]
     fn claim(&mut self, count: usize, least: usize) -> Result<(), Fault> {
         if count > self.rest.len() / least {
@@ -258,7 +258,7 @@ impl<'de> Decoder<'de> {
         Ok(value)
     }
 
-    /// It takes nothing: an option in an option in an option must end all the same, whatever the bytes.
+    /// Takes no bytes, so options nested in options must be cut off here, whatever the bytes.
     #[inline(always)]
     pub(super) fn visit_some<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
         if self.rest.len() != self.option_at {
@@ -271,7 +271,7 @@ impl<'de> Decoder<'de> {
         visitor.visit_some(self)
     }
 
-    /// A nil in `Some`s: tells the next one, or the nil.
+    /// A nil in `Some`s: reports the next one, or the nil.
     #[cold]
     pub(super) fn visit_wrapped<V: Visitor<'de>>(
         &mut self,
@@ -344,7 +344,7 @@ impl<'de> Decoder<'de> {
         Some(number)
     }
 
-    /// Passes on what was not expected. Its value is moved here from a place of its own, so that others can stay in registers.
+    /// Reports an unexpected value. The value is moved to this function's frame, so that others can stay in registers.
     #[inline(always)]
     pub(super) fn visit_other<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
         let value = self.visit_cold(visitor)?;
@@ -380,7 +380,7 @@ impl<'de> Decoder<'de> {
     }
 }
 
-/// The text that these bytes are.
+/// These bytes as text.
 #[inline(always)]
 fn text_of(bytes: &[u8]) -> Result<&str, Utf8Error> {
     let is_plain = if bytes.len() <= 16 {
@@ -395,7 +395,7 @@ fn text_of(bytes: &[u8]) -> Result<&str, Utf8Error> {
     core::str::from_utf8(bytes)
 }
 
-/// Whether all bytes, sixteen at most, are ASCII. They are looked at as two pieces that may overlap.
+/// Whether all bytes, sixteen at most, are ASCII. They are read as two pieces that may overlap.
 #[inline(always)]
 fn is_ascii(bytes: &[u8]) -> bool {
     if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
@@ -407,7 +407,7 @@ fn is_ascii(bytes: &[u8]) -> bool {
     }
 }
 
-/// As [`is_ascii`], of sixteen bytes at least. All are looked at, whatever the first are: to stop early costs more.
+/// As [`is_ascii`], for sixteen bytes or more. All are looked at, whatever the first are: stopping early costs more.
 #[inline(never)]
 fn is_ascii_long(bytes: &[u8]) -> bool {
     let Some(last) = bytes.last_chunk::<16>() else {
@@ -423,7 +423,7 @@ fn left_over(left: usize, len: usize) -> Fault {
     Fault::new(format!("{left} of {len} elements are left over"))
 }
 
-/// An encoded key in words.
+/// Describes an encoded key in words.
 #[cold]
 pub(super) fn key_text(key: &[u8]) -> String {
     let mut decoder = Decoder::new(key);

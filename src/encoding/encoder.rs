@@ -1,7 +1,7 @@
 //! `Encoder`: values as MessagePack.
 //!
 //! Numbers are as short as they can be, so that equal keys have equal bytes. Sequences whose elements are numbers of one type
-//! become runs, which are copied as a whole where they lie side by side.
+//! become runs, which are copied as a whole if they lie side by side.
 
 use super::fault::Fault;
 use super::format::{DEEPEST, Header, Kind, extension, marker};
@@ -12,11 +12,11 @@ use serde::Serializer;
 /// Encodes one value after another into an output.
 pub(super) struct Encoder<'a, O> {
     pub(super) output: &'a mut O,
-    /// How many levels more may be nested.
+    /// How many more levels may be nested.
     levels: u8,
-    /// Whether there was something that its own `Deserialize` may not take back.
+    /// Whether something was written that its own `Deserialize` may not read back.
     pub(super) is_doubtful: bool,
-    /// Where an option was last begun, and how many have been since then.
+    /// Where an option was last begun, and how many have been begun there since.
     option_at: usize,
     options: u8,
 }
@@ -37,7 +37,7 @@ impl<'a, O: Output> Encoder<'a, O> {
         self.output.put_word(byte.into(), 1)
     }
 
-    /// A marker and a number of so many bytes, the high ones first.
+    /// A marker and a number of that many bytes, in big-endian order.
     #[inline(always)]
     pub(super) fn marked(&mut self, marker: u8, number: u64, bytes: u32) -> Result<(), Fault> {
         let number = number.swap_bytes() >> (64 - 8 * bytes);
@@ -45,7 +45,7 @@ impl<'a, O: Output> Encoder<'a, O> {
             .put_word(number << 8 | u64::from(marker), 1 + bytes as usize)
     }
 
-    /// As `marked`, of eight bytes. They are one word, as for whoever reads them.
+    /// As `marked`, of eight bytes. They are written as one word, as readers read them.
     #[inline(always)]
     pub(super) fn marked_long(&mut self, marker: u8, number: u64) -> Result<(), Fault> {
         self.byte(marker)?;
@@ -90,14 +90,14 @@ impl<'a, O: Output> Encoder<'a, O> {
         self.output.put(&bits.to_le_bytes())
     }
 
-    /// Where fields are flattened, `serde` takes no keys that have parts.
+    /// Where fields are flattened, `serde` accepts no compound keys.
     #[inline(always)]
     pub(super) fn doubt_key(&mut self, start: usize) {
         let has_parts = |first| matches!(first, marker::FIX_MAP..marker::FIX_STR | marker::EXT_8..=marker::EXT_32 | marker::ARRAY_16..=marker::MAP_32 | marker::FIX_EXT_1..=marker::FIX_EXT_16);
         self.is_doubtful |= self.output.byte_at(start).is_none_or(has_parts);
     }
 
-    /// What `serde` buffers, for an untagged enum say, can be no integer of 128 bits.
+    /// What `serde` buffers, for an untagged enum for example, cannot hold a 128-bit integer.
     #[inline(always)]
     pub(super) fn doubt(&mut self, kind: Kind) {
         self.is_doubtful |= matches!(kind, Kind::U128 | Kind::I128);
@@ -134,7 +134,7 @@ impl<'a, O: Output> Encoder<'a, O> {
         self.output.put(text.as_bytes())
     }
 
-    /// A text the compiler knows: it becomes words that are constants.
+    /// A text known at compile time: it becomes constant words.
     #[inline(always)]
     pub(super) fn name(&mut self, name: &'static str) -> Result<(), Fault> {
         if name.len() >= 2 * WORD {
@@ -193,7 +193,7 @@ impl<'a, O: Output> Encoder<'a, O> {
         self.levels += 1;
     }
 
-    /// Begins a `Some`: those in one another end by the depth, as they do for the reader.
+    /// Begins a `Some`: nesting is limited by the depth, as it is for the reader.
     #[inline(always)]
     pub(super) fn begin_some(&mut self) -> Result<usize, Fault> {
         let start = self.output.len();
@@ -207,7 +207,7 @@ impl<'a, O: Output> Encoder<'a, O> {
         Ok(start)
     }
 
-    /// Makes what begins at `start` a `Some`, which only what else would be read as `None` needs to be told of.
+    /// Makes what begins at `start` a `Some`; only what would otherwise be read as `None` needs a mark.
     #[inline(always)]
     pub(super) fn wrap(&mut self, start: usize) -> Result<(), Fault> {
         if self.output.len() - start > 3 {
@@ -215,7 +215,7 @@ impl<'a, O: Output> Encoder<'a, O> {
         }
         match *self.output.tail(start)? {
             [marker::NIL] => {
-                // Who reads an option by hand may read one level for two.
+                // A type that reads options by hand may take two levels for one.
                 self.is_doubtful = true;
                 self.output.truncate(start);
                 self.output.put(&[marker::FIX_EXT_1, extension::SOME, 1])
@@ -229,7 +229,7 @@ impl<'a, O: Output> Encoder<'a, O> {
         }
     }
 
-    /// Puts another header in the place of that at `start`, which is `len` bytes long.
+    /// Replaces the header at `start`, which is `len` bytes long.
     #[cold]
     pub(super) fn replace_header(&mut self, start: usize, len: usize, header: Header) -> Result<(), Fault> {
         let (header, end) = (header.bytes(), self.output.len());
@@ -246,7 +246,7 @@ impl<'a, O: Output> Encoder<'a, O> {
         Ok(())
     }
 
-    /// Makes the run at `start`, of `count` elements behind `header`, an array.
+    /// Turns the run at `start`, of `count` elements behind `header`, into an array.
     #[cold]
     pub(super) fn unmake_run(&mut self, start: usize, header: usize, kind: Kind, count: usize) -> Result<(), Fault> {
         let elements = self.output.tail(start)?[header..].to_vec();

@@ -5,10 +5,10 @@ use serde::{de, ser};
 use std::borrow::Cow;
 use std::fmt;
 
-/// A way longer than this is told by its beginning.
+/// A longer path is cut after its beginning.
 const MOST_STEPS: usize = 16;
 
-/// Why encoding or decoding stopped, and the way to the place. Empty: the output has no room.
+/// Why encoding or decoding stopped, and the path to the place. Empty: the output has no room.
 pub(crate) struct Fault(Option<Box<Details>>);
 
 struct Details {
@@ -17,14 +17,14 @@ struct Details {
     place: Vec<Step>,
 }
 
-/// A step of the way to a place.
+/// A step of the path to a place.
 pub(super) enum Step {
     Field(String),
     Index(usize),
 }
 
 impl Fault {
-    /// The output has no room, and says by itself why.
+    /// The output has no room, and itself says why.
     pub(super) const NO_ROOM: Fault = Fault(None);
 
     #[cold]
@@ -56,7 +56,7 @@ impl Fault {
         self.within(Step::Index(index))
     }
 
-    /// The same from one step further out.
+    /// The same fault as seen one step further out.
     fn within(mut self, step: Step) -> Self {
         if let Some(details) = &mut self.0 {
             details.place.push(step);
@@ -64,7 +64,7 @@ impl Fault {
         self
     }
 
-    /// As it is told of an item of type `T`.
+    /// The fault as reported for an item of type `T`.
     #[cold]
     pub(super) fn reason<T: ?Sized>(self) -> EncodingReason {
         let Some(details) = self.0 else {

@@ -1,6 +1,6 @@
-//! The bytes: MessagePack's markers, and the extension types that are this crate's.
+//! The bytes: MessagePack's markers, and this crate's extension types.
 
-/// MessagePack's markers; the small numbers, texts, arrays and maps have their value or length in them.
+/// MessagePack's markers; small numbers, texts, arrays and maps have their value or length in the marker.
 pub(super) mod marker {
     pub(in crate::encoding) const FIX_MAP: u8 = 0x80;
     pub(in crate::encoding) const FIX_ARRAY: u8 = 0x90;
@@ -37,20 +37,20 @@ pub(super) mod marker {
     pub(in crate::encoding) const NEGATIVE: u8 = 0xe0;
 }
 
-/// The extension types that are this crate's.
+/// This crate's extension types.
 pub(super) mod extension {
-    /// One byte: so many `Some` around a nil, which alone would be read as `None`.
+    /// One byte: the number of `Some`s around a nil, which would otherwise be read as `None`.
     pub(in crate::encoding) const SOME: u8 = 1;
-    /// Sixteen bytes, the low ones first: an integer beyond 64 bits.
+    /// Sixteen bytes, little-endian: an integer beyond 64 bits.
     pub(in crate::encoding) const U128: u8 = 2;
     pub(in crate::encoding) const I128: u8 = 3;
-    /// Eight bytes, `[ what:8 | length:56 ]`, the high ones first: what follows is longer than MessagePack can say.
+    /// Eight bytes, `[ what:8 | length:56 ]`, big-endian: what follows is longer than MessagePack can express.
     pub(in crate::encoding) const LONG: u8 = 4;
     /// The first of the types of runs, see [`Kind`](super::Kind).
     pub(in crate::encoding) const RUN: u8 = 16;
 }
 
-/// What is longer than MessagePack can say, besides runs, which go by their extension type.
+/// What is longer than MessagePack can express, besides runs, which are known by their extension type.
 pub(super) mod long {
     pub(in crate::encoding) const STR: u8 = 0;
     pub(in crate::encoding) const BIN: u8 = 1;
@@ -58,16 +58,16 @@ pub(super) mod long {
     pub(in crate::encoding) const MAP: u8 = 3;
 }
 
-/// The most bits of such a length.
+/// The largest such length.
 pub(super) const LONGEST: u64 = (1 << 56) - 1;
 
-/// So many elements of one numeric type, at least, are a run; fewer are an array.
+/// At least this many elements of one numeric type are a run; fewer are an array.
 pub(super) const SHORTEST_RUN: usize = 16;
 
 /// The deepest nesting of sequences, maps, structs, and variants with content.
 pub(super) const DEEPEST: u8 = 128;
 
-/// What a run consists of: its extension type is [`RUN`](extension::RUN) and this number.
+/// The element type of a run: its extension type is [`RUN`](extension::RUN) plus this number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Kind {
@@ -129,7 +129,7 @@ impl Header {
         &self.bytes[..self.len]
     }
 
-    /// Of what is `len` long: the markers for lengths of one byte (0 if there is none), two and four.
+    /// The header of something `len` long: the markers are for lengths of one byte (0 if there is none), two and four.
     fn sized([one, two, four]: [u8; 3], extension: &[u8], len: usize, what: u8) -> Self {
         if let (Ok(len), true) = (u8::try_from(len), one != 0) {
             Header::new([&[one], &[len], extension])
@@ -168,7 +168,7 @@ impl Header {
         Self::sized([marker::BIN_8, marker::BIN_16, marker::BIN_32], &[], len, long::BIN)
     }
 
-    /// Of a run of so many bytes.
+    /// The header of a run of that many bytes.
     pub(super) fn run(kind: Kind, len: usize) -> Self {
         let markers = [marker::EXT_8, marker::EXT_16, marker::EXT_32];
         Self::sized(markers, &[kind.extension()], len, kind.extension())

@@ -8,17 +8,17 @@ use super::reason::EncodingReason;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Why there are no bytes of an item.
+/// Why an item has no bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unfit {
     NotEncodable(EncodingReason),
-    /// So many bytes, at least, are more than there may be.
+    /// At least this many bytes, which is more than allowed.
     TooLarge(usize),
     OutOfMemory,
 }
 
 impl Unfit {
-    /// The reason, where nothing bounds the bytes of a `T`.
+    /// The reason, where nothing limits the size of a `T`.
     #[cold]
     pub(crate) fn reason<T: ?Sized>(self) -> EncodingReason {
         match self {
@@ -28,16 +28,16 @@ impl Unfit {
     }
 }
 
-/// What is to be known of an item that has been encoded.
+/// What is known of an item that has been encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Encoded {
-    /// It has something that its own `Deserialize` may not take back.
+    /// It contains something that its own `Deserialize` may not read back.
     pub(crate) is_doubtful: bool,
     /// How many bytes the store has: all of the item's, or none.
     pub(crate) stored: usize,
 }
 
-/// Appends an item to `buffer`; what it holds after a failure is no item.
+/// Appends an item to `buffer`; after a failure, the bytes appended are no item.
 #[inline]
 pub(crate) fn encode<T: Serialize + ?Sized>(item: &T, buffer: &mut Vec<u8>) -> Result<Encoded, Unfit> {
     encode_within(Limit::NONE, item, buffer)
@@ -81,8 +81,8 @@ fn unfit<T: ?Sized>(refused: Option<Refusal>, fault: Fault) -> Unfit {
     }
 }
 
-/// Encodes an item into a piece of memory, and tells how many bytes it takes; `None` if that is too small, or it cannot be
-/// encoded, or there is doubt about it.
+/// Encodes an item into a piece of memory, and returns how many bytes it takes; `None` if the memory is too small, the item
+/// cannot be encoded, or it is doubtful.
 #[inline]
 pub(crate) fn fill<T: Serialize + ?Sized>(item: &T, room: &mut [u8]) -> Option<usize> {
     let mut output = Fill::new(room);
@@ -97,7 +97,7 @@ fn encode_into<T: Serialize + ?Sized>(item: &T, output: &mut impl Output) -> Res
     let mut encoder = Encoder::new(output);
     item.serialize(&mut encoder)?;
     let is_doubtful = encoder.is_doubtful;
-    // A Serialize may have made nothing of that.
+    // A `Serialize` may have ignored the refusal.
     if output.is_refused() {
         return Err(Fault::NO_ROOM);
     }

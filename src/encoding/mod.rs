@@ -1,9 +1,9 @@
 //! Items as bytes: MessagePack with names, and runs of numbers that are copied as a whole.
 //!
-//! The page [`wire_format`](crate::wire_format) says what the bytes are.
+//! The page [`wire_format`](crate::wire_format) describes the bytes.
 //!
-//! Names rather than positions, since a `Serialize` may leave out what it likes: which fields are there can only be told by
-//! their names. Nothing here knows where the bytes lie or who reads them.
+//! Names are used rather than positions, since a `Serialize` may leave out any field: only names tell which fields are there.
+//! Nothing here knows where the bytes lie or which process reads them.
 
 #[cfg(any(feature = "map", feature = "messages"))]
 mod access;

@@ -1,7 +1,7 @@
-//! `Number`: what runs consist of, found in generic code by its type.
+//! `Number`: what runs consist of, recognised in generic code by its type.
 //!
-//! Equality of type ids is the only thing that what follows rests on: the numeric types have no lifetimes and no padding, so
-//! whatever has the id of one is that one.
+//! Everything here rests on the equality of type ids alone: the numeric types have no lifetimes and no padding, so a type that
+//! has the id of one is that one.
 
 use super::format::Kind;
 use core::any::TypeId;
@@ -41,13 +41,13 @@ macro_rules! each_number {
 }
 pub(super) use each_number;
 
-/// Whether two types are the same, but for lifetimes.
+/// Whether two types are the same, apart from lifetimes.
 #[inline(always)]
 pub(super) fn is<T: ?Sized, U: ?Sized>() -> bool {
     typeid::of::<T>() == typeid::of::<U>()
 }
 
-/// The id of a type, all its lifetimes taken for `'static`.
+/// The id of a type, with all its lifetimes taken as `'static`.
 #[inline(always)]
 pub(super) fn id<T: ?Sized>() -> TypeId {
     typeid::of::<T>()
@@ -104,7 +104,7 @@ impl Number {
         }
     }
 
-    /// Its bits, the rest being zero.
+    /// Its bits; the rest is zero.
     #[inline(always)]
     pub(super) fn bits(self) -> u128 {
         match self {
@@ -141,7 +141,7 @@ impl Number {
         }
     }
 
-    /// The number in an element of a run: as many bytes as the kind has.
+    /// The number in an element of a run, which has as many bytes as the kind says.
     #[inline(always)]
     pub(super) fn from_element(kind: Kind, element: &[u8]) -> Self {
         macro_rules! read {
@@ -181,14 +181,14 @@ pub(super) struct Pieces<'a> {
     pub(super) pieces: [&'a [u8]; 2],
 }
 
-/// The bytes of some numbers, the low ones first.
+/// The bytes of some numbers, in little-endian order.
 #[cfg(target_endian = "little")]
 fn bytes_of<T: Into<Number>>(numbers: &[T]) -> &[u8] {
     // SAFETY: only the numeric types become a Number: initialised bytes without padding.
     unsafe { core::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
 }
 
-/// The numbers of a collection that has them side by side; on hosts with another byte order they go one by one.
+/// The numbers of a collection that stores them side by side; on hosts with another byte order they are encoded one by one.
 #[cfg_attr(not(debug_assertions), inline(always))]
 pub(super) fn pieces_of<I>(collection: &I) -> Option<Pieces<'_>> {
     #[cfg(target_endian = "little")]

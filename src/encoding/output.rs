@@ -1,4 +1,4 @@
-//! `Output`: where encoded bytes go, and the buffer that is one.
+//! `Output`: where encoded bytes go, and the buffer that implements it.
 
 use super::fault::Fault;
 use std::io;
@@ -6,7 +6,7 @@ use std::io;
 /// Bytes of a word.
 pub(crate) const WORD: usize = 8;
 
-/// Where encoded bytes go: to the end of what is there already.
+/// Where encoded bytes go: after what is there already.
 pub(crate) trait Output {
     /// How many bytes are there.
     fn len(&self) -> usize;
@@ -14,7 +14,7 @@ pub(crate) trait Output {
     /// Appends bytes.
     fn put(&mut self, bytes: &[u8]) -> Result<(), Fault>;
 
-    /// Appends the first `len` bytes of a word, of which the low ones come first.
+    /// Appends the first `len` bytes of a word, in little-endian order.
     fn put_word(&mut self, word: u64, len: usize) -> Result<(), Fault>;
 
     /// The byte at `start`; `None` if it has gone to a store.
@@ -29,14 +29,14 @@ pub(crate) trait Output {
     /// Writes over bytes that are there.
     fn overwrite(&mut self, start: usize, bytes: &[u8]) -> Result<(), Fault>;
 
-    /// Whether there was no room for something.
+    /// Whether something was refused for lack of room.
     fn is_refused(&self) -> bool;
 
-    /// Takes back all but the first `len` bytes.
+    /// Removes all but the first `len` bytes.
     fn truncate(&mut self, len: usize);
 }
 
-/// How many bytes an item may take, and who is asked before more than a mebibyte of memory is taken for them.
+/// How many bytes an item may take, and what is asked before more than a mebibyte of memory is taken for them.
 #[derive(Clone, Copy)]
 pub(crate) struct Limit<'a> {
     pub(crate) most: usize,
@@ -50,9 +50,9 @@ impl Limit<'_> {
     };
 }
 
-/// A place outside of this process's own memory for the bytes of a long item.
+/// A place outside this process's own memory for the bytes of a long item.
 pub(crate) trait Store {
-    /// Writes bytes of the item, of which `at` come before.
+    /// Writes bytes of the item that follow its first `at` bytes.
     fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()>;
 
     /// Shows all `len` bytes of the item.
@@ -61,12 +61,12 @@ pub(crate) trait Store {
 
 /// Why a buffer has no room.
 pub(super) enum Refusal {
-    /// So many bytes, at least, are more than there may be.
+    /// At least this many bytes, which is more than allowed.
     TooLarge(usize),
     OutOfMemory,
 }
 
-/// The end of a buffer, from `start` on. What is long goes on to a store, if there is one.
+/// The end of a buffer, from `start` on. Long items go on to a store, if there is one.
 pub(super) struct Append<'a, 's> {
     buffer: &'a mut Vec<u8>,
     start: usize,
@@ -74,18 +74,18 @@ pub(super) struct Append<'a, 's> {
     most: usize,
     limit: Limit<'a>,
     store: Option<&'s mut (dyn Store + 's)>,
-    /// How many bytes the store has: those before what is in the buffer from `start` on.
+    /// How many bytes the store has: those that precede what is in the buffer from `start` on.
     stored: usize,
     pub(super) refused: Option<Refusal>,
 }
 
-/// Up to this size memory is taken without asking.
+/// Memory up to this size is taken without asking.
 const UNASKED: usize = 1 << 20;
-/// A store is given what is in the buffer once that would become longer than this.
+/// The buffer is handed to the store when it would become longer than this.
 const MOST_HELD: usize = 1 << 20;
 /// A piece of this size is not copied to the buffer first.
 const LONG_PIECE: usize = MOST_HELD / 4;
-/// So much stays in the buffer, for what is asked about what was put last.
+/// This much stays in the buffer, because the encoder may look back at what it put last.
 const KEPT: usize = 4096;
 
 impl<'a, 's> Append<'a, 's> {
@@ -101,7 +101,7 @@ impl<'a, 's> Append<'a, 's> {
         }
     }
 
-    /// Ends an item of which the store has a part: it gets the rest. Returns how many bytes it has.
+    /// Ends an item of which the store has a part, by giving it the rest. Returns how many bytes the store has.
     #[inline(always)]
     pub(super) fn finish(&mut self) -> Result<usize, Fault> {
         if self.stored == 0 {
@@ -111,7 +111,7 @@ impl<'a, 's> Append<'a, 's> {
         Ok(self.stored)
     }
 
-    /// Gives the store what the buffer holds, but for the last bytes. If it fails, it is done without.
+    /// Gives the store what the buffer holds, except the last bytes. If that fails, encoding goes on without the store.
     fn hand_on(&mut self, kept: usize) -> Result<(), Fault> {
         let end = self.buffer.len().saturating_sub(kept).max(self.start);
         let handed = match &mut self.store {
@@ -126,8 +126,8 @@ impl<'a, 's> Append<'a, 's> {
         Ok(())
     }
 
-    /// Goes on without the store: what it has comes back to the buffer. Serialising the item again would not do, as it may hold
-    /// what is given away as it is serialised.
+    /// Goes on without the store: its bytes come back to the buffer. Serialising the item again would not do, since it may give
+    /// away what it holds as it is serialised.
     #[cold]
     fn take_back(&mut self) -> Result<(), Fault> {
         let Some(store) = self.store.take() else {
@@ -152,7 +152,7 @@ impl<'a, 's> Append<'a, 's> {
         Ok(())
     }
 
-    /// Whether it may be looked back at: once something had no room, not all that was put is there.
+    /// Fails if something had no room: then not all that was put is there to look back at.
     fn check(&self) -> Result<(), Fault> {
         if self.refused.is_some() {
             Err(Fault::NO_ROOM)
@@ -186,7 +186,7 @@ impl<'a, 's> Append<'a, 's> {
         Ok(())
     }
 
-    /// Where in the buffer a byte of the output lies, if it does.
+    /// Where in the buffer a byte of the output lies, if it is there.
     #[inline(always)]
     fn in_buffer(&self, at: usize) -> Option<usize> {
         at.checked_sub(self.stored)
@@ -219,7 +219,7 @@ impl<'a, 's> Append<'a, 's> {
         self.refuse(refusal)
     }
 
-    /// Whether the buffer now has room for `len` bytes in all, and a word beyond.
+    /// Whether the buffer now has room for `len` bytes in all, plus one word.
     fn fits(&mut self, len: usize) -> bool {
         let more = len.saturating_add(WORD) - self.buffer.len();
         (len <= UNASKED || (self.limit.has_memory)(len)) && self.buffer.try_reserve_exact(more).is_ok()
@@ -341,7 +341,7 @@ impl Output for Fill<'_> {
         Ok(())
     }
 
-    /// A whole word at once, which is followed by what comes next.
+    /// Writes a whole word at once; what comes next overwrites its unused bytes.
     #[inline(always)]
     fn put_word(&mut self, word: u64, len: usize) -> Result<(), Fault> {
         let bytes = word.to_le_bytes();
@@ -390,7 +390,7 @@ mod tests {
     use serde::{Deserialize, Serialize};
     use std::collections::BTreeMap;
 
-    /// A store that fails once it was written to so often.
+    /// A store that fails after a given number of writes.
     #[derive(Default)]
     struct Memory {
         bytes: Vec<u8>,
@@ -434,7 +434,7 @@ mod tests {
         (store.bytes[..stored].to_vec(), stored)
     }
 
-    /// The bytes are the same wherever they go, however often the store can be written to.
+    /// The bytes are the same wherever they go, and however many writes the store allows.
     fn check<T: Serialize + DeserializeOwned + PartialEq>(item: &T, is_stored: bool) {
         let expected = encode_bare(item).unwrap();
         let (bytes, stored) = bytes_by(item, None);
@@ -460,7 +460,7 @@ mod tests {
         rest: BTreeMap<String, String>,
     }
 
-    /// Tells no length.
+    /// Reports no length.
     #[derive(Deserialize, PartialEq)]
     struct Unknown(Vec<u64>, BTreeMap<u64, String>);
 
@@ -514,7 +514,7 @@ mod tests {
             first: 1,
             rest: (0..len).map(|at| (at.to_string(), text(MOST_HELD / 2))).collect(),
         };
-        // A header of one byte is written over; for one that becomes longer all comes back.
+        // A header of one byte is overwritten in place; if it becomes longer, everything comes back.
         check(&flat(10), true);
         check(&flat(20), false);
         let texts = |len| (0..len).map(|at| (at, text(MOST_HELD / 3))).collect();

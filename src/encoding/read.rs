@@ -1,4 +1,4 @@
-//! What `serde` asks of a [`Decoder`]: short values are recognised here at once, all others by it.
+//! What `serde` asks of a [`Decoder`]: short values are recognised here, all others by the decoder.
 
 use super::access::Variant;
 use super::decoder::{Decoder, Head};
@@ -90,7 +90,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
         }
     }
 
-    /// A run of bytes and a sequence of them are as good.
+    /// A run of bytes and a sequence of them are accepted alike.
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         let before = self.rest;
         match self.head()? {
@@ -206,7 +206,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
 }
 
 impl<'de> Decoder<'de> {
-    /// A sequence that is longer, or a run, or none.
+    /// A longer sequence, or a run, or something else.
     fn visit_long_seq<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
         let before = self.rest;
         let run = match self.head()? {
@@ -238,7 +238,7 @@ impl<'de> Decoder<'de> {
         Ok(value)
     }
 
-    /// A variant that is a name alone.
+    /// A variant that consists of a name alone.
     #[inline(always)]
     fn visit_name<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_enum(Variant {
@@ -248,7 +248,7 @@ impl<'de> Decoder<'de> {
         })
     }
 
-    /// A variant whose header is longer than it need be, or none.
+    /// A variant whose header is longer than necessary, or something else.
     #[cold]
     fn visit_other_variant<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
         let before = self.rest;

@@ -1,4 +1,4 @@
-//! `EncodingReason`: why there are no bytes of an item, or no item of bytes.
+//! `EncodingReason`: why an item has no bytes, or bytes hold no item.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -75,13 +75,13 @@ impl EncodingReason {
         self.0.is_of_memory
     }
 
-    /// Bytes that are stored as they are, and no value of the type.
+    /// Bytes of a type that is stored as it is, which are no valid value of it.
     #[cold]
     pub(crate) fn no_value<T: ?Sized>() -> Self {
         Self::new::<T>("the bytes are no value of the type", String::new())
     }
 
-    /// As it is told to whoever was about to send what nobody could take.
+    /// The reason as reported to a sender whose item no receiver could read.
     #[cfg(any(feature = "map", feature = "messages"))]
     #[cold]
     pub(crate) fn not_taken_back(mut self) -> Self {
@@ -90,9 +90,9 @@ impl EncodingReason {
         self
     }
 
-    /// Returns the way to the place in the item, such as `orders[3].price`.
+    /// Returns the path to the place in the item, such as `orders[3].price`.
     ///
-    /// It is empty if the reason is one of the item as a whole.
+    /// It is empty if the reason concerns the item as a whole.
     #[must_use]
     pub fn place(&self) -> &str {
         &self.0.place

@@ -1,8 +1,8 @@
 //! `Run`: numbers of one type, one after the other, in the bytes of a message.
 //!
-//! Where the whole of a run becomes a `Vec`, it is copied at once. Whether it does is asked of `serde`'s own implementation
-//! for `Vec`: it shows its visitor to a deserializer that does nothing but look, and whoever brings the same visitor later is
-//! that same implementation.
+//! A run that becomes a `Vec` as a whole is copied at once. To find out whether it does, `serde`'s own implementation for `Vec`
+//! is asked: it shows its visitor to a deserializer that only looks, and code that brings the same visitor later is that same
+//! implementation.
 
 use super::fault::Fault;
 use super::format::{DEEPEST, Kind};
@@ -20,7 +20,7 @@ pub(super) struct Run<'de> {
 }
 
 impl<'de> Run<'de> {
-    /// The caller has seen to it that the bytes are whole elements.
+    /// The caller has made sure that the bytes are whole elements.
     pub(super) fn new(kind: Kind, bytes: &'de [u8]) -> Self {
         Run {
             kind,
@@ -65,7 +65,7 @@ impl<'de> de::SeqAccess<'de> for &mut Run<'de> {
     }
 }
 
-/// An element, and how many options around it have been told.
+/// An element, and how many options around it have been reported.
 struct Element {
     number: Number,
     options: u8,
@@ -91,7 +91,7 @@ impl<'de> Deserializer<'de> for Element {
         }
     }
 
-    /// It takes nothing: an option in an option in an option must end all the same.
+    /// Takes no bytes, so options nested in options must be cut off here.
     #[inline]
     fn deserialize_option<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Fault> {
         if self.options == DEEPEST {
@@ -112,7 +112,7 @@ impl<'de> Deserializer<'de> for Element {
     }
 }
 
-/// Passes on an integer of 128 bits, as a shorter one if it is: `serde` buffers no others.
+/// Passes on a 128-bit integer, as a shorter one if it fits: `serde` buffers no others.
 pub(super) fn visit_wide<'de, V: Visitor<'de>>(number: Number, visitor: V) -> Result<V::Value, Fault> {
     match number {
         Number::I128(number) => match (u64::try_from(number), i64::try_from(number)) {
@@ -127,11 +127,11 @@ pub(super) fn visit_wide<'de, V: Visitor<'de>>(number: Number, visitor: V) -> Re
     }
 }
 
-/// The run as the value of the visitor of a `Vec` or `VecDeque` of the same numbers; `None` of any other.
+/// The run as the value of the visitor of a `Vec` or `VecDeque` of the same numbers; `None` for any other visitor.
 #[cfg_attr(not(debug_assertions), inline(always))]
 pub(super) fn bulk<'de, V: Visitor<'de>>(run: &Run<'de>) -> Option<Result<V::Value, Fault>> {
     if cfg!(target_endian = "big") {
-        return None; // Element by element.
+        return None; // Decoded element by element.
     }
     macro_rules! find {
         ($($number:ident $kind:ident),*) => {$(
@@ -168,7 +168,7 @@ where
             .cast::<u8>()
             .copy_from_nonoverlapping(bytes.as_ptr(), len * size_of::<T>())
     };
-    // SAFETY: so many elements have just been written, and any bytes are a number.
+    // SAFETY: that many elements have just been written, and any bytes are a number.
     unsafe { values.set_len(len) };
     Ok(values)
 }
@@ -179,7 +179,7 @@ fn visitor_of<T: for<'de> Deserialize<'de>>() -> Option<TypeId> {
     T::deserialize(Probe).err().and_then(|Shown(visitor)| visitor)
 }
 
-/// Looks at the visitor that it is given, and gives it nothing.
+/// Looks at the visitor it is given, and gives it nothing.
 struct Probe;
 
 struct Shown(Option<TypeId>);

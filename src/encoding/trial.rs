@@ -1,8 +1,8 @@
 //! `Trial`: whether what a type's `Serialize` writes is what its `Deserialize` reads.
 //!
-//! The two may differ: attributes can be set for one direction only, and of what `serde` buffers it can take no integer
-//! beyond 64 bits. Who only sent such an item would be told that all is well, and the item be lost at the other end. So the
-//! first items a handle sends are decoded here before they are sent, and each that is doubtful.
+//! The two may differ: attributes can be set for one direction only, and `serde` cannot buffer integers beyond 64 bits. A
+//! sender of such an item would be told that all is well, and the item would be lost at the other end. So the first items a
+//! handle sends are decoded here before they are sent, and so is every item that is doubtful.
 
 use super::items::{Encoded, decode};
 #[cfg(feature = "messages")]
@@ -14,19 +14,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 #[cfg(feature = "process")]
 use {core::any::TypeId, parking_lot::Mutex};
 
-/// So many items are tried: variants of an enum may differ.
+/// How many items are tried: variants of an enum may differ.
 const TRIED: u64 = 16;
 
 /// How many items have been tried.
 #[derive(Debug, Default)]
 pub(crate) struct Trial(AtomicU64);
 
-/// The trials of arguments, for the life of the process: there are few types of those.
+/// The trials of arguments, for the life of the process: few types are used as arguments.
 #[cfg(feature = "process")]
 static OF_TYPES: Mutex<Vec<(TypeId, &Trial)>> = Mutex::new(Vec::new());
 
 impl Trial {
-    /// That of the arguments of type `T`.
+    /// The trial of the arguments of type `T`.
     #[cfg(feature = "process")]
     pub(crate) fn of_type<T: ?Sized>() -> &'static Trial {
         let (of, mut trials) = (typeid::of::<T>(), OF_TYPES.lock());
@@ -38,20 +38,20 @@ impl Trial {
         trial
     }
 
-    /// Whether the next item is to be tried, doubtful or not.
+    /// Whether the next item is due to be tried, doubtful or not.
     #[inline(always)]
     pub(crate) fn is_on(&self) -> bool {
-        // Relaxed: it counts, and nobody minds one more or less.
+        // Relaxed: it only counts, and one more or less does not matter.
         self.0.load(Ordering::Relaxed) < TRIED
     }
 
-    /// Whether an item that has been encoded is to be tried.
+    /// Whether an item that has been encoded is due to be tried.
     #[inline(always)]
     pub(crate) fn is_due(&self, encoded: Encoded) -> bool {
         encoded.is_doubtful || self.is_on()
     }
 
-    /// Tries the bytes of an item, if it is to be tried.
+    /// Tries the bytes of an item, if it is due to be tried.
     #[inline]
     pub(crate) fn check<T: DeserializeOwned>(&self, encoded: Encoded, bytes: &[u8]) -> Result<(), EncodingReason> {
         if self.is_due(encoded) {
@@ -60,7 +60,7 @@ impl Trial {
         Ok(())
     }
 
-    /// As [`check`](Self::check), for one that a store has.
+    /// As [`check`](Self::check), for an item that lies in a store.
     #[cfg(feature = "messages")]
     pub(crate) fn check_stored<T: DeserializeOwned>(
         &self,
@@ -69,7 +69,7 @@ impl Trial {
     ) -> Result<(), EncodingReason> {
         let mut outcome = Ok(());
         if self.is_due(encoded) {
-            // What cannot be read here may yet be there; whoever takes the item says what is wrong with it.
+            // An item that cannot be read here may still be intact; the receiver reports what is wrong with it.
             let _ = store.read(encoded.stored, &mut |bytes| outcome = self.decode::<T>(bytes));
         }
         outcome
@@ -79,7 +79,7 @@ impl Trial {
     fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<(), EncodingReason> {
         let tried = self.0.load(Ordering::Relaxed).saturating_add(1);
         self.0.store(tried.min(TRIED), Ordering::Relaxed);
-        // A Deserialize that panics does so where it is asked for the item, as ever.
+        // A `Deserialize` that panics will do so where the item is received, as always.
         let outcome = catch_unwind(AssertUnwindSafe(|| decode::<T>(bytes).map(drop)));
         outcome.unwrap_or(Ok(())).map_err(EncodingReason::not_taken_back)
     }

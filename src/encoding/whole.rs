@@ -1,16 +1,16 @@
-//! Items that are one long run: a vector of numbers, which needs no buffer on its way.
+//! Items that are one long run: a vector of numbers, which is sent without a buffer.
 //!
-//! Only the item itself can be such a piece. What is met while an item is being serialised may be gone when its `Serialize`
-//! returns, and what is inside of others is decoded by them.
+//! Only the item itself can be such a run. What is met while an item is being serialised may be gone when its `Serialize`
+//! returns, and what lies inside other values is decoded by them.
 
 use super::decoder::{Decoder, Head};
 use super::format::{Header, Kind};
 use super::numbers::{each_number, is, same};
 use core::mem::MaybeUninit;
 
-/// Fewer bytes than this go the usual way.
+/// Items of fewer bytes go the usual way.
 const LEAST: usize = 4096;
-/// So many bytes hold the header of any run.
+/// Enough bytes for the header of any run.
 pub(crate) const HEAD: usize = 16;
 
 /// The bytes of an item in two parts.
@@ -44,7 +44,7 @@ impl<'a> Whole<'a> {
     fn new<N>(kind: Kind, numbers: &'a [N]) -> Option<Self> {
         // SAFETY: the numeric types, of which N is one, are initialised bytes without padding.
         let piece = unsafe { core::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) };
-        // Those of 128 bits are in doubt, see `Encoder`.
+        // 128-bit numbers are doubtful, see `Encoder`.
         let fits = size_of_val(numbers) >= LEAST && size_of::<N>() <= 8;
         fits.then_some(Whole {
             header: Header::run(kind, size_of_val(numbers)),
@@ -61,9 +61,9 @@ impl<'a> Whole<'a> {
     }
 }
 
-/// Takes an item of `len` bytes that begins with `head` as a whole, if it is a run and `T` a vector of just such numbers:
-/// `copy` is told where the run begins, and fills it in. The outer `None` says that it is no such item, the inner one that
-/// there is no memory for it.
+/// Takes an item of `len` bytes that begins with `head` as a whole, if it is a run and `T` a vector of the same numbers: `copy`
+/// is told where the run begins, and fills it in. The outer `None` says that it is no such item, the inner one that there is no
+/// memory for it.
 ///
 /// # Safety
 ///
@@ -101,14 +101,14 @@ pub(crate) unsafe fn receive<T, E>(
     None
 }
 
-/// A vector of numbers that `copy` fills in, which writes all of its target where it succeeds.
+/// A vector of numbers filled in by `copy`, which writes all of its target if it succeeds.
 fn read<N, E>(bytes: usize, copy: impl FnOnce(&mut [MaybeUninit<u8>]) -> Result<(), E>) -> Result<Vec<N>, Option<E>> {
     let (mut numbers, len) = (Vec::<N>::new(), bytes / size_of::<N>());
     numbers.try_reserve_exact(len).map_err(|_| None)?;
     let target = numbers.spare_capacity_mut().as_mut_ptr().cast::<MaybeUninit<u8>>();
-    // SAFETY: the vector has room for so many bytes, of which nobody else knows.
+    // SAFETY: the vector has room for that many bytes, which nobody else knows of.
     copy(unsafe { core::slice::from_raw_parts_mut(target, bytes) }).map_err(Some)?;
-    // SAFETY: so many numbers have just been written: the caller of `receive` has seen to it, and any bytes are a number.
+    // SAFETY: that many numbers have just been written: the caller of `receive` has made sure of it, and any bytes are a number.
     unsafe { numbers.set_len(len) };
     Ok(numbers)
 }

@@ -209,7 +209,7 @@ impl<'a, 'b, O: Output> Serializer for &'a mut Encoder<'b, O> {
         Entries::begin(self, len, Some(variant))
     }
 
-    /// Collections come here as a whole: those of numbers side by side are copied.
+    /// Collections arrive here as a whole: numbers that lie side by side are copied.
     #[inline]
     fn collect_seq<I>(self, collection: I) -> Result<(), Fault>
     where

@@ -9,7 +9,7 @@
 //!
 //! | state | shown by | moved by | if that party dies there |
 //! |---|---|---|---|
-//! | absent | no chain leads to it | holder of the directory lock: writes object and entry beyond `used` | bytes are written anew by the next |
+//! | absent | no chain leads to it | holder of the directory lock: writes object and entry beyond `used` | the next holder overwrites the bytes |
 //! | present | its bucket, by one store | the same: stores `last`, `used` and count | the next holder computes them from the chains |
 //!
 //! # Invariants
@@ -30,15 +30,15 @@ const ENTRY_WORDS: usize = 8;
 const LONGEST_NAME: usize = 255;
 const LONGEST_SCHEMA: usize = 1 << 16;
 
-/// The words of a queue that say who holds its two locks, and who sleeps.
+/// The words of a queue that say which processes hold its two locks, and which sleep.
 pub(crate) const QUEUE_FORGETS: [Range<usize>; 3] = [8..10, 24..26, 40..42];
-/// Where a queue says how many seats it has, where those who take part are told, and how many words that is beside the
-/// two of each seat.
+/// Where a queue says how many seats it has, where its participants are recorded, and how many words that takes beside the two of
+/// each seat.
 pub(crate) const QUEUE_SEATS: (usize, usize, usize) = (1, 48, 8);
 
-/// The locks of a map, one for each of its elements: the first's word, and how many words lie from one to the next.
+/// The locks of a map, one for each of its elements: the word of the first, and how many words apart they are.
 pub(crate) const MAP_LOCKS: (usize, usize) = (136, 176);
-/// The word of a map's clock, which a restart of the machine puts back.
+/// The word of a map's clock, which a restart of the machine resets.
 pub(crate) const MAP_FORGETS: Range<usize> = 4..5;
 
 /// What an object is; stored in its entry.
@@ -77,7 +77,7 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| *kind as u64 == code)
     }
 
-    /// Words that mean nothing after a restart of the machine, wherever their number is known.
+    /// Words that mean nothing after a restart of the machine, where their position is known.
     fn forgets(self) -> &'static [Range<usize>] {
         match self {
             Kind::Queue => &QUEUE_FORGETS,
@@ -92,7 +92,7 @@ impl Kind {
             Kind::Value | Kind::Counter => 24,
             Kind::Array => OBJECT_ALIGN,
             Kind::Atomic | Kind::AtomicArray | Kind::FrozenArray => 0,
-            // Their locks and seats, which whoever opens one checks against its length.
+            // Their locks and seats, which a process that opens one checks against its length.
             Kind::Queue => 8 * (QUEUE_SEATS.1 + QUEUE_SEATS.2) as u64,
             Kind::Pipe | Kind::Ring | Kind::Pool => OBJECT_ALIGN,
             Kind::Map => 8 * MAP_LOCKS.0 as u64,
@@ -130,7 +130,7 @@ pub(crate) struct Spec<'a> {
 /// One object, as copied from the directory and checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Where the entry itself stands, in bytes.
+    /// Where the entry itself lies, in bytes.
     pub(crate) at: u64,
     next: u64,
     hash: u64,
@@ -144,7 +144,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Where its locks stand whose owners' deaths are told to those who lock them next, in bytes.
+    /// Where those of its locks lie, in bytes, whose next holder is told of an owner's death.
     pub(crate) fn locks(&self) -> impl Iterator<Item = u64> + use<> {
         let (first, step, count) = match self.kind {
             Kind::Value | Kind::Array | Kind::Counter => (0, 1, 1),
@@ -162,7 +162,7 @@ impl Entry {
         let end = ((self.offset + self.bytes) / 8) as usize;
         let (count, seats, fixed) = QUEUE_SEATS;
         let seats = (self.kind == Kind::Queue).then(|| {
-            // Relaxed: written once, before the object was found. A forged number forgets no more than the object.
+            // Relaxed: written once, before the object was found. A forged number clears no more than the object.
             let count = words[first + count].load(Ordering::Relaxed) as usize;
             let after = fixed
                 .saturating_add(count.saturating_mul(2))
@@ -180,7 +180,7 @@ impl Entry {
     }
 }
 
-/// Where a new object and its entry will stand.
+/// Where a new object and its entry will go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) object: u64,
@@ -222,7 +222,7 @@ pub(crate) fn length_for(name: &str, spec: &Spec<'_>, buckets: u64) -> Option<u6
     Place::after(first_used(buckets), spec.bytes, name, &spec.schema.to_string()).map(|place| place.end)
 }
 
-/// Says why an object may not be called `name`, if so. The empty name is the one object of a segment made for it.
+/// Says why an object may not be called `name`, if it may not. The empty name is that of the one object of a segment made for it.
 pub(crate) fn check_name(name: &str) -> Result<()> {
     if name.len() > LONGEST_NAME {
         let message = format!(
@@ -328,8 +328,8 @@ impl<'a> Directory<'a> {
             schema_len: (lengths >> 32) as usize,
         };
         let fits = entry.name_len <= LONGEST_NAME && entry.schema_len <= LONGEST_SCHEMA && entry.end() <= self.length();
-        // An entry follows its object, and a chain leads to older, and so lower, entries: it has an end, and one word
-        // changed in an entry is noticed.
+        // An entry follows its object, and a chain leads to older, and so lower, entries: so it has an end, and a change of one
+        // word in an entry is noticed.
         let object_fits = offset % OBJECT_ALIGN == 0
             && offset >= first_used(self.buckets)
             && bytes >= entry.kind.least_bytes()

@@ -1,6 +1,6 @@
-//! The first bytes of a segment: what it is, whose it is, who is attached.
+//! The first bytes of a segment: what it is, who owns it, who is attached.
 //!
-//! A segment is read as 64-bit words of the machine's own byte order; a segment of the other order has another magic.
+//! A segment is read as 64-bit words of the machine's own byte order; a segment of the other order has a different magic.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{AtomicU64, Ordering};
@@ -22,7 +22,7 @@ pub(crate) mod word {
     /// Layout version in the low half, flags in the high half.
     pub(crate) const VERSION: usize = 1;
     pub(crate) const LENGTH: usize = 2;
-    /// The creator's user id, for tools; what counts is the file's owner.
+    /// The creator's user id, for tools; access is decided by the file's owner.
     pub(crate) const USER: usize = 3;
     pub(crate) const PID_NAMESPACE: usize = 4;
     pub(crate) const TIME_NAMESPACE: usize = 5;
@@ -34,10 +34,10 @@ pub(crate) mod word {
     pub(crate) const USED: usize = 10;
     pub(crate) const BUCKETS: usize = 11;
     pub(crate) const OBJECTS: usize = 12;
-    /// Where the newest entry stands, 0 if there is none: it must end where the bytes in use end.
+    /// Where the newest entry begins, 0 if there is none: it must end where the bytes in use end.
     pub(crate) const LAST: usize = 13;
-    /// Whether the file has lanes behind what is mapped: 0 while nobody has asked, then [`NO_LANES`](super::NO_LANES) or
-    /// [`LANES`](super::LANES) for ever. Word 15 is zero.
+    /// Whether the file has lanes (overflow areas) beyond what is mapped: 0 while nobody has asked, then
+    /// [`NO_LANES`](super::NO_LANES) or [`LANES`](super::LANES) for ever. Word 15 is zero.
     pub(crate) const LANES: usize = 14;
     pub(crate) const ATTACHED: usize = 16;
     /// The bucket array.
@@ -62,7 +62,7 @@ pub(crate) fn check_shortest(length: u64) -> Result<()> {
     Ok(())
 }
 
-/// The words of which these are the bytes.
+/// The words that have these bytes.
 pub(crate) fn words_of(bytes: &[u8; HEADER_WORDS * 8]) -> [u64; HEADER_WORDS] {
     core::array::from_fn(|at| u64::from_ne_bytes(core::array::from_fn(|byte| bytes[at * 8 + byte])))
 }
@@ -71,9 +71,9 @@ pub(crate) fn words_of(bytes: &[u8; HEADER_WORDS * 8]) -> [u64; HEADER_WORDS] {
 pub(crate) const NO_LANES: u64 = 1;
 /// The file has lanes.
 pub(crate) const LANES: u64 = 2;
-/// An object so large, or larger, has a lane to itself.
+/// An object this large, or larger, has a lane to itself.
 pub(crate) const LANE_EACH: u64 = 4096;
-/// No lane is longer: memory ends before.
+/// No lane is longer: memory runs out before.
 const LONGEST_LANE: u64 = 1 << 41;
 const SHORTEST_LANE: u64 = 1 << 20;
 /// No file is longer.
@@ -105,7 +105,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Writes the header of a new segment, magic last. Nobody else sees the segment yet.
+    /// Writes the header of a new segment, magic last. No other process sees the segment yet.
     pub(crate) fn format(&self, words: &[AtomicU64], used: u64) {
         let fields = [
             (word::VERSION, u64::from(self.flags) << 32 | u64::from(LAYOUT_VERSION)),
@@ -121,7 +121,7 @@ impl Header {
             (word::MAGIC, MAGIC),
         ];
         for (at, value) in fields {
-            // Relaxed: the name is made, or the descriptor passed on, by system calls that come later.
+            // Relaxed: the name is made, or the descriptor passed on, by later system calls.
             words[at].store(value, Ordering::Relaxed);
         }
     }
@@ -166,7 +166,7 @@ impl Header {
 
     fn check(&self, file_length: u64) -> Result<()> {
         let length = self.length;
-        // Lanes are added before they are told of.
+        // Lanes are added before they are recorded.
         let longer = length_with_lanes(length).filter(|longer| *longer == file_length || self.lanes == LANES);
         let expected = longer.unwrap_or(length);
         if file_length < expected {

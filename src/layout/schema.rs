@@ -1,7 +1,7 @@
 //! What a shared type looks like: as data, as text, and as one number.
 //!
-//! The text is the contract between builds. Two types with the same text have the same bytes, since shared types have no
-//! padding and their fields stand in the order written. Type names are not part of it, field and variant names are.
+//! The text is the contract between builds. Two types with the same text have the same bytes, since shared types have no padding
+//! and their fields are in the order written. Type names are not part of it, field and variant names are.
 
 use core::fmt;
 
@@ -129,10 +129,10 @@ impl fmt::Display for Schema {
 
 /// Digests the text of a schema without building it, so that it works in a constant.
 ///
-/// `core::fmt` does not, hence the second spelling of the text; a test holds the two together.
+/// `core::fmt` does not, hence the second spelling of the text; a test checks that the two agree.
 struct Fnv(u64);
 
-/// The fingerprint of a type that is known by a name alone.
+/// The fingerprint of a type that is known only by a name.
 #[cfg(any(feature = "map", feature = "messages"))]
 pub(crate) fn text_fingerprint(name: &str) -> u64 {
     Fnv::EMPTY.text(name).0

@@ -196,7 +196,7 @@ pub const fn is_transparent(fields: &[usize], size: usize) -> bool {
     filled == (size > 0) as usize
 }
 
-/// Says which gap makes a type unfit to be shared; for the derive.
+/// Names the gap that makes a type unfit to be shared; for the derive.
 ///
 /// A constant may panic with a text but cannot format one, so the text is put together here, byte by byte.
 #[doc(hidden)]

@@ -3,30 +3,30 @@
 use super::codec::UNIT;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Bytes set aside for each item where the caller names none: a header of eight, and 24 for the item. All items of this size
-/// lie in the ring, and some that are larger.
+/// Bytes set aside for each item if the caller names none: a header of eight, and 24 for the item. All items of this size lie
+/// in the ring, and some that are larger.
 const BYTES_PER_ITEM: u64 = 32;
-/// So small a ring holds some thousand bytes beside what is reserved for references.
+/// A ring this small has some thousand bytes besides what is reserved for references.
 const FEWEST_BYTES_IN_ITEMS: u64 = 32 << 10;
 const FEWEST_BYTES: u64 = 4096;
 const MOST_BYTES: u64 = 4 << 30;
 const MOST_ITEMS: u64 = 1 << 30;
 
-/// Tells how much a queue or pipe holds, in items and perhaps in bytes.
+/// Tells how much a queue or pipe holds.
 ///
 /// With [`items`](Self::items) alone, the queue holds that many items of any size, as long as memory lasts.
 /// [`put`](crate::SharedQueue::put) waits only while the queue holds that many, and fails with
-/// [`OutOfMemory`](crate::SendError::OutOfMemory) if there is no memory for the item. Creating the queue takes 32 bytes for each
-/// item, and at least 32 KiB. Large items take more memory when they enter, and give it back when they leave.
+/// [`OutOfMemory`](crate::SendError::OutOfMemory) if there is no memory for the item. Creating the queue takes 32 bytes for
+/// each item, and at least 32 KiB. Large items take more memory while they are queued, and give it back when they leave.
 ///
 /// With [`bytes`](Self::bytes) as well, all items together take no more than that, and creating the queue takes all of it. Then
-/// `put` also waits for room, and fails with [`TooLarge`](crate::SendError::TooLarge) if the item could never fit. An item takes
-/// its encoded bytes, rounded up to a multiple of eight, and eight more. The number of bytes is rounded up to a power of two,
-/// from 4 KiB to 4 GiB.
+/// `put` also waits for room, and fails with [`TooLarge`](crate::SendError::TooLarge) if the item could never fit. An item
+/// takes its encoded bytes, rounded up to a multiple of eight, and eight more. The number of bytes is rounded up to a power of
+/// two, from 4 KiB to 4 GiB.
 ///
 /// A queue on a disk is always bounded in bytes, by what creating it takes; so is one whose creator has a limit on file sizes
-/// (`ulimit -f`), and one where no memory can be given back: on ramfs or huge pages, or in a sandbox that refuses it. In the machine's shared-memory folder, a queue bounded in items alone looks terabytes long; `du` shows what
-/// it really takes.
+/// (`ulimit -f`), and one where no memory can be given back: on ramfs or huge pages, or in a sandbox that refuses it. In the
+/// machine's shared-memory folder, a queue bounded in items alone looks terabytes long; `du` shows what it really takes.
 ///
 /// # Examples
 ///
@@ -44,7 +44,7 @@ pub struct Capacity {
     pub(super) items: u64,
     /// Bytes of the ring.
     pub(super) bytes: u64,
-    /// Whether items are to be bounded by their number alone.
+    /// Whether items are bounded by their number alone.
     pub(super) in_items: bool,
 }
 
@@ -66,7 +66,7 @@ impl Capacity {
         }
     }
 
-    /// Returns the same number of items with `bytes` bytes for all of them together.
+    /// Returns the same capacity with `bytes` bytes for all items together.
     ///
     /// # Examples
     ///
@@ -84,7 +84,7 @@ impl Capacity {
         }
     }
 
-    /// The capacity with its bytes rounded up, if it is one.
+    /// The capacity with its bytes rounded up, if it is a possible one.
     pub(super) fn rounded(self) -> Result<Self> {
         let fewest = if self.in_items {
             FEWEST_BYTES_IN_ITEMS.max(self.items.saturating_mul(BYTES_PER_ITEM))

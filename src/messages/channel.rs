@@ -1,4 +1,4 @@
-//! `Channel`: records from many to many in one direction; what queues are made of, and pipes twice.
+//! `Channel`: records in one direction, from many senders to many receivers; a queue has one, a pipe two.
 
 use super::codec::{self, REFERENCE, Reference, SMALL, Small, UNIT};
 use super::extent::LongItem;
@@ -12,20 +12,20 @@ use crate::raw::{Bounds, Company, EXTENTS, Moved, RawExtent, RawQueue, Stop, Str
 use crate::segment::Lane;
 use std::mem::MaybeUninit;
 
-/// So much of a long item is copied while a sleeper wakes up that is to take it.
+/// How much of a long item is copied while the waiter that will take it wakes up.
 pub(super) const COPIED_MEANWHILE: usize = 1 << 18;
 
 /// One item that was taken out.
 pub(super) enum Taken<'a, T> {
-    /// Its record is small, and lies where that was asked for.
+    /// Its record is small, and lies in the room provided for it.
     Small,
     /// Its record.
     Large(Vec<u8>),
-    /// Itself.
+    /// The item itself.
     Whole(T),
     /// Its bytes, where they lie.
     Long(LongItem<'a>),
-    /// A copy of such.
+    /// A copy of such bytes.
     Copied(Vec<u8>),
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Channel {
     /// Bytes from the start of the object to the words of its extents.
     extents_at: usize,
     bounds: Bounds,
-    /// Where items are that do not lie in the ring, if any do.
+    /// Where items lie that are outside the ring, if there can be any.
     lane: Option<Lane>,
     /// Bytes of the largest record.
     largest: usize,
@@ -92,7 +92,7 @@ impl Channel {
         self.bounds
     }
 
-    /// Where items are that do not lie in the ring.
+    /// Where items outside the ring lie.
     #[inline]
     pub(super) fn lane(&self) -> Option<&Lane> {
         self.lane.as_ref()
@@ -111,13 +111,13 @@ impl Channel {
         unsafe { &*self.handle().address().wrapping_add(self.at).cast::<RawQueue>() }
     }
 
-    /// The words of an extent, if there can be such a one.
+    /// The words of an extent, if the channel can have it.
     pub(super) fn raw_extent(&self, number: usize) -> Option<&RawExtent> {
         if self.lane.is_none() || number >= EXTENTS {
             return None;
         }
         let at = self.extents_at + number * size_of::<RawExtent>();
-        // SAFETY: a channel with a lane has so many extents there: `Shape::read` compared the bytes. They are aligned as the
+        // SAFETY: a channel with a lane has that many extents there: `Shape::read` compared the bytes. They are aligned as the
         // ring's end is, stay mapped while the handle lives, and are made of atomics alone.
         Some(unsafe { &*self.handle().address().wrapping_add(at).cast::<RawExtent>() })
     }
@@ -131,7 +131,7 @@ impl Channel {
     /// Where in the ring a unit lies, and how many bytes there are from it to the ring's end.
     #[inline]
     fn spot(&self, unit: u32) -> (*mut u8, usize) {
-        // Units are counted on and on; the ring is a power of two.
+        // Unit numbers keep counting up; the size of the ring is a power of two.
         let at = (unit & (self.bounds.units - 1)) as usize;
         (
             self.ring().wrapping_add(at * UNIT),
@@ -139,8 +139,8 @@ impl Channel {
         )
     }
 
-    /// Puts the first of `records`, which are those of `items` items, that fit, at least one, and tells how many items that
-    /// were, and how many bytes of `records`.
+    /// Puts as many of `records` as fit, in order, at least one; they are the records of `items` items. Returns how many items
+    /// that were, and how many bytes of `records`.
     pub(super) fn put(
         &self,
         records: &[u8],
@@ -183,7 +183,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Puts one item in whose bytes are in two parts.
+    /// Puts one item whose bytes are in two parts.
     pub(super) fn put_whole(&self, whole: &Whole<'_>, deadline: Deadline, company: Company<'_>) -> Result<(), Stop> {
         let units = u32::try_from(1 + whole.len().div_ceil(UNIT)).unwrap_or(u32::MAX);
         let write = |room: Stretch| {
@@ -219,8 +219,8 @@ impl Channel {
         let mut has_copied = false;
         let read = |queued: Stretch| {
             let wanted = most.min(queued.items);
-            // Copied before it is measured: a copy fetches many lines at once, a walk over headers one after the other. It is
-            // about as much as is wanted, going by the average.
+            // Copied before it is measured: a copy fetches many cache lines at once, a walk over headers one after the other.
+            // The size copied is about what is wanted, going by the average.
             let average = queued.units / queued.items + 1;
             let guess = average.saturating_mul(wanted).min(queued.units);
             buffer.clear();
@@ -283,13 +283,13 @@ impl Channel {
         Ok(taken)
     }
 
-    /// Copies one record of the ring that is longer than `Small`s are.
+    /// Copies one record out of the ring that is too long for a `Small`.
     #[cold]
     fn take_long<T>(&self, start: u32, moved: Moved) -> Result<Taken<'_, T>, Stop> {
         let mut head = [0u8; UNIT + HEAD];
         self.read(start, head.len(), head.as_mut_ptr());
         let header = u64::from_ne_bytes(*head.first_chunk().ok_or(Stop::Corrupt)?);
-        // Read for the second time: what was measured is what counts.
+        // The header is read a second time here: its length must agree with what was measured.
         let len = codec::short_length_in(header).filter(|len| codec::units_of(*len) == moved.units);
         let len = len.ok_or(Stop::Corrupt)? as usize;
         let copy = |from: usize, target: &mut [MaybeUninit<u8>]| {
@@ -346,7 +346,7 @@ impl Channel {
         }
     }
 
-    /// Copies `bytes` to `skip` bytes behind the unit `start`; the ring is larger than both.
+    /// Copies `bytes` to the place `skip` bytes after unit `start`; the ring is larger than both.
     fn write_bytes(&self, start: u32, skip: usize, bytes: &[u8]) {
         let (spot, to_end) = self.spot_behind(start, skip);
         let (first, rest) = bytes.split_at(bytes.len().min(to_end));
@@ -356,7 +356,7 @@ impl Channel {
         unsafe { self.ring().copy_from_nonoverlapping(rest.as_ptr(), rest.len()) };
     }
 
-    /// Copies from `skip` bytes behind the unit `start` to all of `target`; the ring is larger than both.
+    /// Copies from the place `skip` bytes after unit `start` to all of `target`; the ring is larger than both.
     fn read_bytes(&self, start: u32, skip: usize, target: &mut [MaybeUninit<u8>]) {
         let (spot, to_end) = self.spot_behind(start, skip);
         let len = target.len();
@@ -376,7 +376,7 @@ impl Channel {
         };
     }
 
-    /// As [`spot`](Self::spot), so many bytes further on.
+    /// As [`spot`](Self::spot), `skip` bytes further on.
     fn spot_behind(&self, start: u32, skip: usize) -> (*mut u8, usize) {
         let (spot, to_end) = self.spot(start.wrapping_add((skip / UNIT) as u32));
         (spot.wrapping_add(skip % UNIT), to_end - skip % UNIT)
@@ -391,7 +391,7 @@ impl Channel {
         Ok(())
     }
 
-    /// How much the first record of `queued` takes, as its header tells; `None` if there is no such record.
+    /// How much the first record of `queued` takes, according to its header; `None` if there is no such record.
     #[inline]
     fn measure_one(&self, queued: Stretch, units_behind: impl FnOnce(u64) -> Option<u32>) -> Option<Moved> {
         let (spot, _) = self.spot(queued.start);
@@ -404,13 +404,13 @@ impl Channel {
     }
 }
 
-/// So many bytes in units; the most there are for what fits into no ring.
+/// A number of bytes in units; the highest number for what fits into no ring.
 #[inline]
 fn units_in(bytes: usize) -> u32 {
     u32::try_from(bytes / UNIT).unwrap_or(u32::MAX)
 }
 
-/// Units of the record in a ring that begins with this header.
+/// Units of a record in a ring, given its header.
 #[inline]
 fn units_behind(header: u64) -> Option<u32> {
     match codec::short_length_in(header) {
@@ -426,8 +426,8 @@ fn header_in(records: &[u8], unit: u32) -> Option<u64> {
     Some(u64::from_ne_bytes(*header))
 }
 
-/// How much those of the first records of `queued` take that lie in it as a whole, `most` of them at most; `None` if what
-/// stands in a record's place is none. `units_at` tells the units of the record at a unit.
+/// How much the first records of `queued` take, counting those that lie in it as a whole, `most` at most; `None` if a record is
+/// malformed. `units_at` returns the units of the record at a unit.
 #[inline]
 fn measure(queued: Stretch, most: u32, mut units_at: impl FnMut(u32) -> Option<u32>) -> Option<Moved> {
     let mut moved = Moved { items: 0, units: 0 };
@@ -442,15 +442,16 @@ fn measure(queued: Stretch, most: u32, mut units_at: impl FnMut(u32) -> Option<u
     Some(moved)
 }
 
-/// Records fill what is queued: no units may be left over once `moved` is taken, and none lacking for the items that remain.
+/// Whether the records fill what is queued: once `moved` is taken, no units may be left over, and the remaining items must have
+/// some.
 #[inline]
 pub(super) fn fills(queued: Stretch, moved: Moved) -> bool {
     let left = queued.without(moved);
     left.items <= left.units && (left.items > 0) == (left.units > 0)
 }
 
-/// How much the first of `records`, which are those of `items` items, take that fit into `room`. Each after the first may also
-/// use the units reserved for it.
+/// How much the first of `records` take that fit into `room`; they are the records of `items` items. Each after the first may
+/// also use the units reserved for it.
 fn fitting(records: &[u8], items: u32, room: Stretch, reserve: u32) -> Moved {
     let units = records.len() / UNIT;
     let room_for = |items: u32| room.units as usize + (reserve as usize) * (items.max(1) as usize - 1);

@@ -1,10 +1,10 @@
 //! Items as records: a header of one word, then the item's bytes, filled up to whole words.
 //!
-//! Encoding happens before a lock is taken and decoding after it is given back, so that no code of a user's runs under
-//! it; in between, a small record lies on the stack, and others in a buffer that each thread keeps.
+//! Encoding happens before a lock is taken and decoding after it is released, so that no user code runs under it; in between, a
+//! small record lies on the stack, and others in a buffer that each thread keeps.
 //!
-//! The header tells how many bytes the item takes, up to 2^48; in a ring, up to 2^32. There it may also be that of a reference
-//! to an item that lies elsewhere: then a word with its place follows.
+//! The header tells how many bytes the item takes, up to 2^48; in a ring, up to 2^32. In a ring, a header may also belong to a
+//! reference to an item that lies elsewhere: a word with its place then follows.
 
 pub(super) use crate::encoding::decode;
 use crate::encoding::{self, Limit, Store, Trial, Unfit};
@@ -13,13 +13,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::Cell;
 
-/// Bytes of a unit: what a queue's room is counted in.
+/// Bytes of a unit, in which a queue's room is counted.
 pub(super) const UNIT: usize = 8;
 /// A buffer that has grown larger than this is not kept.
 const KEPT: usize = 1 << 16;
 /// Tells headers from other words.
 const MARK: u32 = 0x7265_6331;
-/// Tells the headers of references from these and from others.
+/// Tells headers of references from those headers and from other words.
 const REFERENCE_MARK: u32 = 0x7265_6632;
 /// Tells the headers of references to extents from all others.
 const EXTENT_MARK: u32 = 0x7265_6633;
@@ -37,7 +37,7 @@ pub(super) struct Records {
     end: usize,
 }
 
-/// Runs `work` with this thread's records, of which there are none yet. A `Serialize` that itself uses a queue gets others.
+/// Runs `work` with this thread's records, which are empty at first. A `Serialize` that itself uses a queue gets others.
 #[inline]
 pub(super) fn with_records<R>(work: impl FnOnce(&mut Records) -> R) -> R {
     // A thread that is ending keeps none.
@@ -72,7 +72,7 @@ impl Records {
         self.end
     }
 
-    /// Appends the record of `item`, or nothing if it cannot be encoded, or not be decoded again, or is beyond the limit.
+    /// Appends the record of `item`, or nothing if it cannot be encoded, cannot be decoded again, or exceeds the limit.
     #[inline]
     pub(super) fn append<T: Serialize + DeserializeOwned>(
         &mut self,
@@ -96,8 +96,8 @@ impl Records {
         Ok(())
     }
 
-    /// As [`append`](Self::append), for what there may be too little room for; a long item goes to the store, and no record is
-    /// appended. Returns how many bytes the store has.
+    /// As [`append`](Self::append), for an item that may not fit into the buffer; a long item goes to the store, and no record
+    /// is appended. Returns how many bytes the store has.
     pub(super) fn append_large<T: Serialize + DeserializeOwned>(
         &mut self,
         item: &T,
@@ -129,7 +129,7 @@ impl Records {
         Ok(stored)
     }
 
-    /// Makes the `len` bytes behind a header's room a record.
+    /// Turns the `len` bytes after the room for a header into a record.
     #[inline]
     fn finish(&mut self, len: usize) {
         let header = header_of(len as u64);
@@ -155,7 +155,7 @@ impl Small {
 
     #[inline]
     pub(super) fn bytes(&self) -> &[u8; SMALL * UNIT] {
-        // SAFETY: the units are so many bytes, and any bytes are a u8.
+        // SAFETY: the units are that many bytes, and any bytes are a u8.
         unsafe { &*self.0.as_ptr().cast() }
     }
 
@@ -165,7 +165,7 @@ impl Small {
         unsafe { &mut *self.0.as_mut_ptr().cast() }
     }
 
-    /// Encodes `item` if its record is that small, and tells how many units it takes.
+    /// Encodes `item` if its record is small enough, and returns how many units it takes.
     #[inline]
     pub(super) fn encode<T: Serialize>(&mut self, item: &T) -> Option<usize> {
         let len = encoding::fill(item, &mut self.bytes_mut()[UNIT..])? as u32;
@@ -178,7 +178,7 @@ fn short_header_of(len: u32) -> u64 {
     u64::from(len ^ MARK) << 32 | u64::from(len)
 }
 
-/// The header of an item of up to 2^48 bytes. That of a long one differs from a short one's in the upper 16 bits.
+/// The header of an item of up to 2^48 bytes. A long item's header differs from a short one's in the upper 16 bits.
 pub(super) fn header_of(len: u64) -> u64 {
     match u32::try_from(len) {
         Ok(short) => short_header_of(short),
@@ -219,7 +219,7 @@ impl Reference {
         core::array::from_fn(|at| words[at / UNIT][at % UNIT])
     }
 
-    /// Its record where it leads to an extent, of which the position is the number.
+    /// Its record if the item lies in an extent, whose number is the position.
     pub(super) fn record_in_extent(self) -> [u8; REFERENCE * UNIT] {
         let mut record = self.record();
         let marks = REFERENCE_MARK ^ EXTENT_MARK;
@@ -232,7 +232,7 @@ impl Reference {
         record
     }
 
-    /// Whether a word is the header of one.
+    /// Whether a word is the header of a reference.
     #[inline]
     pub(super) fn is_header(header: u64) -> bool {
         let mark = (header >> 32) as u32 ^ header as u32;
@@ -273,7 +273,7 @@ pub(super) fn first_item(records: &[u8]) -> Option<&[u8]> {
     records.get(UNIT..)?.get(..usize::try_from(len).ok()?)
 }
 
-/// Bytes of the first record; of all of them where they do not begin with one.
+/// Bytes of the first record; all bytes if they do not begin with one.
 #[inline]
 pub(super) fn first_bytes(records: &[u8]) -> usize {
     split_first(records).map_or(records.len(), |(_, rest)| records.len() - rest.len())
@@ -281,8 +281,8 @@ pub(super) fn first_bytes(records: &[u8]) -> usize {
 
 /// Copies `len` bytes, a number of whole units, from memory of this process to a ring.
 ///
-/// Few of them go unit by unit: the processor passes what was just written on to a load of the same width only, and a call
-/// costs as much as all the rest. Stores of atomics stay as they are; others the compiler would join.
+/// A few are copied unit by unit: the processor forwards what was just written only to a load of the same width, and a call
+/// costs as much as all the rest. Atomic stores are kept as they are; the compiler would merge others.
 ///
 /// # Safety
 ///
@@ -300,7 +300,7 @@ pub(super) unsafe fn store_units(from: *const u8, to: *mut u8, len: usize) {
         let word = unsafe { from.wrapping_add(unit).read_unaligned() };
         // SAFETY: the unit lies within the `len` bytes, which are writable, aligned, and used by nobody else meanwhile.
         let target = unsafe { AtomicU64::from_ptr(to.wrapping_add(unit)) };
-        // Relaxed: whoever publishes the record orders it.
+        // Relaxed: publishing the record orders it.
         target.store(word, Ordering::Relaxed);
         unit += 1;
     }
@@ -364,7 +364,7 @@ mod tests {
             );
             assert!(!Reference::is_header(header));
         }
-        // The low half of a long one may be such that it would be a short one's.
+        // The low half of a long header may look like that of a short one.
         let tricky = (0x1234 << 32) | u64::from((0x5678_1234u32) ^ MARK);
         assert_eq!(length_in(header_of(tricky)), Some(tricky));
     }

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 ///
 /// # What happens on death
 ///
-/// A process killed while it pops has taken the value or not; a value it has taken is gone with it, a chunk it was reading
-/// is there for its successor. The producer gets values back with [`Disconnected`](crate::SendError::Disconnected).
+/// A process killed while it pops has taken the value or not; a value it has taken is lost with it, but a chunk it was reading
+/// remains for its successor. The producer gets values back with [`Disconnected`](crate::SendError::Disconnected).
 ///
 /// # Examples
 ///
@@ -38,7 +38,7 @@ pub struct Consumer<T: Shareable> {
 impl<T: Shareable> Consumer<T> {
     /// Creates a named ring of `capacity` values and returns its consumer.
     ///
-    /// It waits for a producer to come, and once one has been there, notices its end.
+    /// It waits for a producer to arrive, and once one has, notices when it goes away.
     ///
     /// # Errors
     ///
@@ -87,8 +87,8 @@ impl<T: Shareable> Consumer<T> {
     ///
     /// # Errors
     ///
-    /// [`Disconnected`](RecvError::Disconnected) when nothing is left and the producer is gone,
-    /// [`Invalid`](RecvError::Invalid) if the bytes are no `T`,
+    /// [`Disconnected`](RecvError::Disconnected) when nothing is left and the producer is gone, [`Invalid`](RecvError::Invalid)
+    /// if the bytes are no valid `T`,
     /// [`Closed`](RecvError::Closed) if this end was passed to a child.
     ///
     /// # Examples
@@ -156,10 +156,10 @@ impl<T: Shareable> Consumer<T> {
         self.pop_by(Deadline::At(deadline))
     }
 
-    /// Opens a chunk of up to `most` values to read in place, waiting for the first.
+    /// Opens a chunk of up to `most` values, to read in place.
     ///
-    /// The values lie side by side, so there are fewer where the ring ends. Dropping the chunk takes all of it out,
-    /// [`commit`](ReadChunk::commit) a part.
+    /// The call waits for the first value. The values lie side by side, so there are fewer at the end of the ring. Dropping the
+    /// chunk takes all of it out, [`commit`](ReadChunk::commit) a part.
     ///
     /// # Errors
     ///

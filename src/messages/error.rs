@@ -1,4 +1,4 @@
-//! Why an item was not sent, or none received.
+//! Why an item was not sent, or not received.
 
 use crate::encoding::EncodingReason;
 use crate::error::{Error, ErrorKind};
@@ -33,29 +33,29 @@ pub enum SendError<T> {
     Full(T),
     /// There was no room until the time limit passed.
     TimedOut(T),
-    /// It was closed, or this end was passed to a child, or is that of the process this one is a copy of.
+    /// It was closed, or this end was passed to a child, or belongs to the process this one was copied from.
     Closed(T),
-    /// Nobody else is left who could receive it. Threads that share one handle count as one: give each a clone.
+    /// No other handle could receive it. Threads that share one handle count as one: give each a clone.
     Disconnected(T),
     /// It would not fit even if nothing else were there.
     TooLarge {
         /// The item.
         item: T,
-        /// How many bytes it takes at least: encoding stops once they are too many.
+        /// At least how many bytes it takes: encoding stops once the limit is passed.
         bytes: usize,
         /// How many bytes it may take.
         capacity: usize,
     },
     /// The machine, the cgroup, the file system or a limit of this process has no memory for it.
     OutOfMemory(T),
-    /// Its `Serialize` failed, or its `Deserialize` does not take what that gives.
+    /// Its `Serialize` failed, or its `Deserialize` does not accept the result.
     NotEncodable {
         /// The item.
         item: T,
         /// Why.
         reason: EncodingReason,
     },
-    /// The system refused to write it, for another reason than memory.
+    /// The system refused to write it, for a reason other than memory.
     Io(T),
     /// The shared bytes contradict each other.
     Corrupt(T),
@@ -63,7 +63,7 @@ pub enum SendError<T> {
     WouldDeadlock(T),
     /// This process was moved to another PID or time namespace.
     ForeignNamespace(T),
-    /// The most processes allowed take part already: 1024, or the number given to `QueueBuilder::max_processes`.
+    /// The maximum number of processes takes part already: 1024, or the number given to `QueueBuilder::max_processes`.
     TooManyProcesses(T),
     /// A peer that was stopped while taking a place kept the first call of a fork child waiting for 10 seconds.
     Busy(T),
@@ -90,16 +90,16 @@ pub enum RecvError {
     Empty,
     /// Nothing was there until the time limit passed.
     TimedOut,
-    /// It was closed and nothing is left in it; or this end was passed to a child, or is that of the process this one is a copy
-    /// of.
+    /// It was closed and nothing is left in it; or this end was passed to a child, or belongs to the process this one was
+    /// copied from.
     Closed,
-    /// Nobody else is left who could send, and everything they sent was received.
+    /// No other handle could send, and everything that was sent has been received.
     Disconnected,
-    /// The item's bytes are no `T`, as those of another build's type may be. It is taken out; the next can be received.
+    /// The item's bytes are no valid `T`; another build's type may differ. The item is taken out; the next can be received.
     Invalid(EncodingReason),
     /// There is no memory for a copy of the item. It stays in the queue.
     OutOfMemory,
-    /// The system refused to read the item, for another reason than memory. It stays in the queue.
+    /// The system refused to read the item, for a reason other than memory. It stays in the queue.
     Io,
     /// The shared bytes contradict each other, and nothing more can be received.
     Corrupt,
@@ -107,7 +107,7 @@ pub enum RecvError {
     WouldDeadlock,
     /// This process was moved to another PID or time namespace.
     ForeignNamespace,
-    /// The most processes allowed take part already: 1024, or the number given to `QueueBuilder::max_processes`.
+    /// The maximum number of processes takes part already: 1024, or the number given to `QueueBuilder::max_processes`.
     TooManyProcesses,
     /// A peer that was stopped while taking a place kept the first call of a fork child waiting for 10 seconds.
     Busy,
@@ -177,7 +177,7 @@ impl<T> SendError<T> {
         }
     }
 
-    /// The variant's name: items need not be `Debug` for their errors to be.
+    /// The variant's name, so that errors are `Debug` even if items are not.
     fn name(&self) -> &'static str {
         match self {
             SendError::Full(_) => "Full",
@@ -239,7 +239,7 @@ impl<T> From<SendError<T>> for Error {
 }
 
 impl RecvError {
-    /// Whether nothing will come any more: closed, or nobody left.
+    /// Whether nothing more will come: closed, or nobody left.
     #[cfg(feature = "messages")]
     pub(super) fn is_end(&self) -> bool {
         matches!(self, RecvError::Closed | RecvError::Disconnected)

@@ -1,6 +1,6 @@
 //! Long items: encoded into an extent of the channel's lane, and decoded where they lie.
 //!
-//! They are put as references, as other items outside the ring are. `raw/extent.rs` has the states.
+//! They are queued as references, like other items outside the ring. `raw/extent.rs` has the states.
 
 use super::channel::{Channel, Taken};
 use super::codec::{REFERENCE, Reference};
@@ -12,18 +12,18 @@ use crate::segment::{FileBytes, Lane, check_memory};
 use serde::de::DeserializeOwned;
 use std::io;
 
-/// An extent whose lock the caller has; given back on drop.
+/// An extent locked by the caller; unlocked on drop.
 pub(super) struct Extent<'a> {
     channel: &'a Channel,
     lane: &'a Lane,
     number: usize,
     owner: OwnerId,
-    /// There may be bytes in it that are nothing.
+    /// It may hold bytes that belong to no item.
     is_dirty: bool,
 }
 
 impl Channel {
-    /// Those extents that hold nothing somebody may yet take, if the channel has a lane for them, and nobody has them.
+    /// The unlocked extents that hold no queued item, if the channel has a lane for extents; each is locked.
     fn extents(&self) -> impl Iterator<Item = Extent<'_>> {
         let taken = self.raw().count_taken();
         let is_queued = move |number| {
@@ -40,7 +40,7 @@ impl Channel {
         extents.filter_map(move |(lane, number)| self.lock_extent(lane, number))
     }
 
-    /// The extent of that number, if nobody has it.
+    /// Locks the extent of that number, unless it is locked already.
     fn lock_extent<'a>(&'a self, lane: &'a Lane, number: usize) -> Option<Extent<'a>> {
         let held = self.raw_extent(number)?.try_lock(|| self.seats.peers())?;
         crash_point!("queue.extent.locked");
@@ -53,12 +53,12 @@ impl Channel {
         })
     }
 
-    /// Gives back what those left behind in extents who died, or could only copy it.
+    /// Gives back memory left in extents by processes that died or could only copy their item.
     #[cold]
     pub(super) fn sweep(&self) {
         let put = self.raw().count_put();
         if (0..EXTENTS).any(|number| self.raw_extent(number).is_some_and(|raw| raw.holds(put))) {
-            // Somebody is just putting it, or died doing so, which the lock's heir finds.
+            // A producer is putting it now, or died doing so; the next holder of the lock finds out which.
             self.raw().look_after_producers(self);
         }
         let is_free = |raw: &RawExtent| raw.content(0) == Content::Nothing && raw.seems_unlocked();
@@ -67,7 +67,7 @@ impl Channel {
         }
     }
 
-    /// Gives back what a producer has left behind that died before it published it. The caller has taken its lock over.
+    /// Gives back what a producer left behind when it died before publishing it. The caller has taken over its lock.
     #[cold]
     pub(super) fn revoke(&self, lane: &Lane) {
         let put = self.raw().count_put();
@@ -80,8 +80,8 @@ impl Channel {
         }
     }
 
-    /// Takes the item that lies in an extent, and is the one after `taken` others; a copy of it if somebody has the extent. The
-    /// caller holds the consumers' lock.
+    /// Takes the item that lies in an extent and comes after `taken` others; if the extent is locked, takes a copy. The caller
+    /// holds the consumers' lock.
     pub(super) fn take_extent<'a, T>(&'a self, reference: Reference, taken: u32) -> Result<Taken<'a, T>, Stop> {
         let (lane, number) = self.find_extent(reference)?;
         if let Some(extent) = self.lock_extent(lane, number) {
@@ -89,7 +89,7 @@ impl Channel {
                 return Err(Stop::Corrupt);
             }
             check_memory(reference.len).map_err(|error| stop_of(&error))?;
-            // SAFETY: nobody else changes an extent's bytes while it is locked (E1), and the mapping goes before the lock.
+            // SAFETY: nobody else changes an extent's bytes while it is locked (E1); the mapping is dropped before the lock.
             let bytes = unsafe { lane.map_extent(number, reference.len) };
             let bytes = bytes.map_err(|error| stop_of(&error))?;
             return Ok(Taken::Long(LongItem { bytes, _extent: extent }));
@@ -99,7 +99,7 @@ impl Channel {
         Ok(Taken::Copied(bytes))
     }
 
-    /// Where the item lies to which a record refers.
+    /// Where the item that a record refers to lies.
     fn find_extent(&self, reference: Reference) -> Result<(&Lane, usize), Stop> {
         let number = usize::try_from(reference.position)
             .ok()
@@ -124,7 +124,7 @@ impl Channel {
     ) -> Result<(), Stop> {
         crash_point!("queue.extent.written");
         let write = |room: Stretch| {
-            // A copy of the process, made while the item was encoded, has no part in it.
+            // A copy of the process, made while the item was encoded, does not own the extent.
             let ours = store.0.take().filter(|extent| RawMutex::is_caller(extent.owner));
             let extent = ours.ok_or(Stop::Io)?;
             if room.units < REFERENCE as u32 {
@@ -166,23 +166,23 @@ impl Extent<'_> {
         self.raw().map_or(Content::Queued, |raw| raw.content(taken))
     }
 
-    /// It is the next item's: gives the lock away without its memory. The caller holds the producers' lock.
+    /// Assigns the extent to the next item: gives up the lock but not the memory. The caller holds the producers' lock.
     fn place(self) {
         if let Some(raw) = self.raw() {
             raw.place(self.channel.raw().count_put());
         }
         crash_point!("queue.extent.placed");
-        // It is dropped, and holds what is queued.
+        // Dropping unlocks the extent, which now holds what is queued.
     }
 
-    /// Gives its memory back, if there may be any.
+    /// Gives its memory back, if it may have any.
     fn clear(&mut self) {
         if self.is_dirty || self.content() == Content::Taken {
             self.empty();
         }
     }
 
-    /// Gives its memory back; if that fails, the next to lock it tries again.
+    /// Gives its memory back; if that fails, the next holder of the lock tries again.
     fn empty(&mut self) {
         let Some(raw) = self.raw() else { return };
         if self.lane.clear_extent(self.number).is_ok() {
@@ -197,7 +197,7 @@ impl Extent<'_> {
 
 impl Drop for Extent<'_> {
     fn drop(&mut self) {
-        // A copy of the process has no part in what its parent holds.
+        // A copy of the process does not own what its parent holds.
         if !RawMutex::is_caller(self.owner) {
             return;
         }
@@ -207,14 +207,14 @@ impl Drop for Extent<'_> {
         if let Some(raw) = self.raw() {
             raw.unlock(self.owner);
         }
-        // Who took it meanwhile found it locked, and could only copy it.
+        // A consumer that took it in the meantime found it locked, and could only copy it.
         if self.content() == Content::Taken {
             drop(self.channel.lock_extent(self.lane, self.number));
         }
     }
 }
 
-/// A channel's extents as the place of one long item: one is locked with the first bytes.
+/// A channel's extents as the store of one long item: one is locked when the first bytes arrive.
 pub(super) struct LongStore<'a>(Option<Extent<'a>>, &'a Channel);
 
 impl<'a> LongStore<'a> {
@@ -224,7 +224,7 @@ impl<'a> LongStore<'a> {
 
     fn extent(&mut self) -> io::Result<&mut Extent<'a>> {
         if self.0.is_none() {
-            // All are looked at: somebody may have died with the memory of one.
+            // All are looked at, since a process may have died while one of them held memory.
             for mut extent in self.1.extents() {
                 if self.0.is_none() && extent.content() != Content::Queued {
                     extent.clear();
@@ -257,7 +257,7 @@ impl Store for LongStore<'_> {
 
 /// A long item that was taken out, where it lies.
 pub(super) struct LongItem<'a> {
-    // Dropped in this order.
+    // The fields are dropped in this order.
     bytes: FileBytes,
     _extent: Extent<'a>,
 }

@@ -16,7 +16,7 @@ impl<T: DeserializeOwned> SharedQueue<T> {
     /// # Errors
     ///
     /// [`Closed`](RecvError::Closed) or [`Disconnected`](RecvError::Disconnected) when nothing is left and nothing will
-    /// come; [`Invalid`](RecvError::Invalid) if the item is no `T`.
+    /// come; [`Invalid`](RecvError::Invalid) if the item is no valid `T`.
     ///
     /// # Examples
     ///
@@ -33,7 +33,7 @@ impl<T: DeserializeOwned> SharedQueue<T> {
 
     /// Takes the oldest item out if there is one.
     ///
-    /// It does not wait for an item; it waits for a peer that is just copying its own, 20 ms at most.
+    /// It does not wait for an item, but it does wait for a peer that is copying one, 20 ms at most.
     ///
     /// # Errors
     ///
@@ -90,11 +90,11 @@ impl<T: DeserializeOwned> SharedQueue<T> {
 
     /// Takes up to `most` items out at once, waiting for the first.
     ///
-    /// All of them are taken when the call returns: those the batch still holds when it is dropped are lost.
+    /// All of them are taken by the time the call returns: those the batch still holds when it is dropped are lost.
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get); an item that is no `T` is an error of the batch's iteration.
+    /// As [`get`](Self::get); an item that is no valid `T` is an error of the batch's iteration.
     ///
     /// # Examples
     ///
@@ -116,7 +116,7 @@ impl<T: DeserializeOwned> SharedQueue<T> {
 
     /// Returns an iterator over the items that come, until closed or disconnected.
     ///
-    /// Each step waits. An item that is no `T` is an error, and the next step gives the next item.
+    /// Each step waits. An item that is no valid `T` is an error, and the next step gives the next item.
     ///
     /// # Examples
     ///
@@ -143,8 +143,8 @@ impl<'a, T: DeserializeOwned> IntoIterator for &'a SharedQueue<T> {
 
 /// Holds items that were taken out of a queue at once.
 ///
-/// Iterate to have them, oldest first. They are decoded one by one; one that is no `T` is
-/// [`Invalid`](RecvError::Invalid), and the next step gives the next.
+/// Iterate to get them, oldest first. They are decoded one by one; one that is no valid `T` is [`Invalid`](RecvError::Invalid),
+/// and the next step gives the next.
 ///
 /// # Examples
 ///
@@ -206,7 +206,7 @@ impl<T> fmt::Debug for Batch<T> {
 /// ```
 pub struct Items<'a, T> {
     port: &'a Port,
-    /// An error that will not go away has been given.
+    /// An error that will not go away has been returned.
     ended: bool,
     item: PhantomData<fn() -> T>,
 }

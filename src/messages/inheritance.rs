@@ -1,7 +1,7 @@
-//! Handles that a copy of this process, made by `Process::fork`, has as copies: left to it by the parent, which drops its own.
+//! Handles that a copy of this process, made by `Process::fork`, inherits: the parent leaves them to it and drops its own.
 //!
-//! Copy and parent run at once. What the copy has used or dropped before it was left, it notes for the parent, in words that
-//! only the two of them see, and with the seats locked.
+//! Copy and parent run at the same time. If the copy uses or drops a handle before the parent has left it, the copy notes that
+//! for the parent, in words that only the two of them see, and with the seats locked.
 
 use super::seat::Seats;
 use crate::primitive::liveness::copy_id;
@@ -19,34 +19,34 @@ pub(crate) type Notes = Arc<dyn AsRef<[AtomicU64]> + Send + Sync>;
 const READ: u64 = 1;
 
 std::thread_local! {
-    /// The copy that has what this thread is dropping. Without a destructor: destructors of the thread may fork, and drop.
+    /// The copy that inherits what this thread is dropping. It has no destructor: destructors of the thread may fork, and drop.
     static HEIR: ManuallyDrop<RefCell<Option<(OwnerId, Notes)>>> = const { ManuallyDrop::new(RefCell::new(None)) };
 }
 
-/// The process that is a copy, and its notes. A copy of that has none.
+/// This process, if it is a copy, and its notes. A copy of the copy has none.
 static OWN: Mutex<Option<(OwnerId, Notes)>> = Mutex::new(None);
 
-/// Copies that this process has made of itself, some of which have ended.
+/// The copies that this process has made of itself, some of which may have ended.
 static COPIES: Mutex<Vec<OwnerId>> = Mutex::new(Vec::new());
 
-/// This process has been copied: all its handles are in the copy, also those nobody drops here.
+/// Notes that this process was copied: the copy has all its handles, even those that are never dropped here.
 pub(crate) fn copied_to(copy: OwnerId) {
     let mut copies = COPIES.lock();
     if copies.len() == copies.capacity() {
-        copies.retain(|copy| copy_id(copy.pid()) == Some(*copy)); // Before more room is made for the living.
+        copies.retain(|copy| copy_id(copy.pid()) == Some(*copy)); // Dead copies make room before the list grows.
     }
     copies.push(copy);
 }
 
-/// This process is a copy, and has made none.
+/// Clears the list in a process that is itself a copy, and has made none.
 pub(crate) fn forget_copies() {
     COPIES.lock().clear();
 }
 
-/// Whether a copy of this process that lives has the segment of these seats.
+/// Whether a living copy of this process has the segment of these seats.
 pub(super) fn is_in_a_copy(seats: &Seats) -> bool {
     let peers = seats.peers();
-    // A copy made behind this crate's back, where the lock may be held for ever, has joined what it waits at.
+    // In a copy made by a `fork` outside this crate the lock may be held for ever; it has joined what it waits at.
     let Some(mut copies) = COPIES.try_lock() else {
         return true;
     };
@@ -56,7 +56,7 @@ pub(super) fn is_in_a_copy(seats: &Seats) -> bool {
     copies.iter().any(|copy| !peers.has_left(*copy, true))
 }
 
-/// Drops what a child has a copy of: the child takes part in its queues from now on, though it has yet to use them.
+/// Drops what a child has a copy of: the child takes part in its queues from now on, even before it uses them.
 pub(crate) fn leave_to_child<T>(child: OwnerId, notes: Notes, inheritance: T) {
     struct Restore(Option<(OwnerId, Notes)>);
     impl Drop for Restore {
@@ -68,22 +68,22 @@ pub(crate) fn leave_to_child<T>(child: OwnerId, notes: Notes, inheritance: T) {
     drop(inheritance);
 }
 
-/// This process is a copy, and notes what it has done with its handles.
+/// Makes this process, which is a copy, note what it does with its handles.
 pub(crate) fn inherit(notes: Notes) {
     *OWN.lock() = current_owner().ok().map(|me| (me, notes));
 }
 
-/// Leaves a handle to whom this thread is dropping it for, if that is anybody.
+/// Leaves a handle to the child for which this thread is dropping it, if there is one.
 pub(super) fn leave_to_heir(seats: &Seats) {
     if let Some((child, notes)) = HEIR.with(|heir| heir.borrow().clone()) {
-        // Not where somebody holds the lock for long: then the child is known when it uses the handle.
+        // Skipped if the lock is held for long: the child then becomes known when it uses the handle.
         let _ = seats.session(Deadline::Now, |session| {
             session.leave_to(child, || is_noted(&notes, seats.raw()));
         });
     }
 }
 
-/// Takes a seat for a handle that is a copy of another process's.
+/// Takes a seat for a handle that was copied from another process.
 pub(super) fn join(seats: &Seats, session: &Session<'_>, role: Role) -> Result<usize, NoSeat> {
     match own_notes() {
         Some(notes) => session.join_inherited(role, || note(&notes, seats.raw())),
@@ -91,17 +91,17 @@ pub(super) fn join(seats: &Seats, session: &Session<'_>, role: Role) -> Result<u
     }
 }
 
-/// Gives up a handle that is a copy of another process's and was never used; tells whether sleepers had better look.
+/// Gives up a handle copied from another process and never used; tells whether sleepers should look again.
 pub(super) fn give_up(seats: &Seats) -> bool {
     let settle = |notes: Notes| {
-        // Not where somebody holds the lock for long: then it counts until this process ends, or calls `exec`.
+        // Skipped if the lock is held for long: the handle then counts until this process ends, or calls `exec`.
         let settled = seats.session(Deadline::Now, |session| session.settle(|| note(&notes, seats.raw())));
         settled.unwrap_or(false)
     };
     own_notes().is_some_and(settle)
 }
 
-/// The notes of this process. One that was copied behind this crate's back may find the lock held for ever, and has none.
+/// The notes of this process. A copy made by a `fork` outside this crate may find the lock held for ever, and has none.
 fn own_notes() -> Option<Notes> {
     let own = OWN.try_lock()?;
     let (_, notes) = own.as_ref().filter(|(process, _)| is_current_process(*process))?;
@@ -109,7 +109,7 @@ fn own_notes() -> Option<Notes> {
 }
 
 fn note(notes: &Notes, seats: &RawSeats) {
-    // Relaxed, here and below: the seats' lock orders it. If there is no room it is forgotten.
+    // Relaxed, here and below: the seats' lock orders it. If there is no room, the note is lost.
     let write = |word: &AtomicU64| swap(word, 0, address(seats));
     (**notes).as_ref().iter().any(write);
 }

@@ -1,6 +1,6 @@
-//! Messages between processes: seats say who takes part, state machines in `raw` move records, these know the `T`.
+//! Messages between processes: seats say who takes part, state machines in `raw` move records, and these types know the `T`.
 //!
-//! | you want | take |
+//! | you want | use |
 //! |---|---|
 //! | jobs for many, results from many | [`SharedQueue`] |
 //! | a conversation between two processes | [`pipe`](fn@pipe) |

@@ -1,7 +1,7 @@
-//! Items that do not lie in a channel's ring: written to its lane of the segment's file, and read from there.
+//! Items that lie outside a channel's ring: written to its lane of the segment's file, and read from there.
 //!
-//! The ring of a channel that is bounded by the number of its items alone always has room for a reference to each of them
-//! (Q7). An item goes into the ring as long as that stays so, else into the lane. `raw/trail.rs` has the states.
+//! The ring of a channel that is bounded by the number of its items alone always has room for a reference to each of them (Q7).
+//! An item goes into the ring if that remains so, otherwise into the lane. `raw/trail.rs` has the states.
 
 use super::channel::{COPIED_MEANWHILE, Channel, Taken, fills};
 use super::codec::{self, REFERENCE, Reference, UNIT};
@@ -13,11 +13,10 @@ use crate::raw::{End, Keeper, Moved, POSITIONS, Stop, Stretch, distance};
 use crate::segment::Lane;
 use std::mem::MaybeUninit;
 
-/// Items of this size or more begin and end with a page of their own, all of whose memory is given back with them. Smaller
-/// ones share pages.
+/// Items of at least this size occupy pages of their own, all of whose memory is given back with them. Smaller ones share pages.
 const PAGE: u64 = 4096;
 
-/// A reference, taken or put.
+/// A reference that is taken or put.
 const ONE: Moved = Moved {
     items: 1,
     units: REFERENCE as u32,
@@ -55,8 +54,8 @@ impl Keeper for Channel {
 }
 
 impl Channel {
-    /// Puts an item, whose bytes are in two parts, outside the ring, and a reference to it where `room` begins. The caller holds the
-    /// producers' lock.
+    /// Puts an item, whose bytes are in two parts, outside the ring, and a reference to it where `room` begins. The caller
+    /// holds the producers' lock.
     #[cold]
     pub(super) fn put_outside(&self, [head, rest]: [&[u8]; 2], room: Stretch) -> Result<Moved, Stop> {
         let lane = self.lane().filter(|_| room.units >= ONE.units).ok_or(Stop::Corrupt)?;
@@ -87,7 +86,7 @@ impl Channel {
         Ok(ONE)
     }
 
-    /// Copies the item to which the first of the records `queued` refers, as a record, and notes that it is taken. The caller
+    /// Copies the item that the first of the records in `queued` refers to, as a record, and notes that it is taken. The caller
     /// holds the consumers' lock.
     #[cold]
     pub(super) fn take_outside<'a, T>(&'a self, queued: Stretch, into: &mut Taken<'a, T>) -> Result<Moved, Stop> {
@@ -116,8 +115,8 @@ impl Channel {
         Ok(ONE)
     }
 
-    /// Puts items in the place of the references among `records`, which are `moved`, and notes that they are taken. If the
-    /// memory for one is lacking, those before it are all that is taken.
+    /// Replaces the references among `records`, which are `moved`, with their items, and notes that they are taken. If there is
+    /// no memory for one, only those before it are taken.
     #[cold]
     pub(super) fn take_referred(
         &self,
@@ -154,7 +153,7 @@ impl Channel {
         Ok(taken)
     }
 
-    /// Where the item lies that a record refers to, and where its bytes end.
+    /// Where the item that a record refers to lies, and where its bytes end.
     fn find(&self, record: &[u8; REFERENCE * UNIT]) -> Result<(&Lane, Reference, u64), Stop> {
         let (reference, _) = Reference::in_record(record)
             .filter(|(_, is_in_extent)| !is_in_extent)
@@ -162,7 +161,7 @@ impl Channel {
         let Reference { position, len } = reference;
         let lane = self.lane().ok_or(Stop::Corrupt)?;
         let freed = self.raw().freed().at();
-        // F1. A reference is a peer's word.
+        // F1. A reference comes from a peer.
         if distance(freed, position) + len > distance(freed, self.raw().written().at()) {
             return Err(Stop::Corrupt);
         }
@@ -170,7 +169,7 @@ impl Channel {
         Ok((lane, reference, end))
     }
 
-    /// The item that a record refers to, if that is one piece, and where its bytes end.
+    /// The item that a record refers to, if it can be received in one piece, and where its bytes end.
     fn fetch_whole<T>(&self, record: &[u8; REFERENCE * UNIT]) -> Result<Option<(T, u64)>, Stop> {
         let (lane, Reference { position, len }, end) = self.find(record)?;
         let mut head = [MaybeUninit::new(0); HEAD];
@@ -190,7 +189,7 @@ impl Channel {
         }
     }
 
-    /// Appends the item that a record refers to, as a record, and tells where its bytes end; `None` of one in an extent.
+    /// Appends the item that a record refers to, as a record, and returns where its bytes end; `None` for one in an extent.
     fn fetch(&self, record: &[u8; REFERENCE * UNIT], into: &mut Vec<u8>) -> Result<Option<u64>, Stop> {
         let start = into.len();
         let mut fetch = || match Reference::in_record(record) {
@@ -210,7 +209,7 @@ impl Channel {
         Ok(end)
     }
 
-    /// Gives the memory of what was taken back, if that is published. The caller holds the consumers' lock.
+    /// Gives back the memory of what was taken, if that is published. The caller holds the consumers' lock.
     #[cold]
     fn give_back(&self, lane: &Lane) {
         if let Some((from, to)) = self.raw().to_give_back() {

@@ -1,4 +1,4 @@
-//! `pipe`: a duplex connection between two ends, each of which one process has.
+//! `pipe`: a duplex connection between two ends, each of which belongs to one process.
 
 use super::capacity::Capacity;
 use super::channel::Channel;
@@ -19,21 +19,21 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Items each direction of a pipe holds where the caller says nothing.
+/// Items each direction of a pipe holds unless the caller says otherwise.
 const ITEMS: usize = 1024;
-/// Seats of each direction: two take part, and whoever the ends are passed on to.
+/// Seats of each direction: for the two that take part, and for processes the ends are passed on to.
 const SEATS: u64 = 64;
 
-/// One end of a [`pipe`](fn@pipe): sends to the other and receives from it.
+/// Sends to the other end of a [`pipe`](fn@pipe) and receives from it.
 ///
-/// Each end belongs to one process at a time; its threads may share it. It travels to a child process as an
-/// argument, and from then on is closed here. An end whose process was killed can be had anew, by [`open`](Self::open).
+/// Each end belongs to one process at a time; its threads may share it. It travels to a child process as an argument, and from
+/// then on is closed here. An end whose process was killed can be taken over with [`open`](Self::open).
 ///
 /// # What happens on death
 ///
 /// When the other end has been closed or dropped, or its process killed, `recv` gives what was sent and then
-/// [`Disconnected`](RecvError::Disconnected), and `send` gives the item back. A message of a process killed while it sent
-/// has arrived or not, never half. A kill is noticed by whoever waits, within 100 ms.
+/// [`Disconnected`](RecvError::Disconnected), and `send` gives the item back. A message from a process killed while sending it
+/// has arrived or not, never half. A waiting peer notices a kill within 100 ms.
 ///
 /// # Examples
 ///
@@ -111,9 +111,9 @@ impl<T> Connection<T> {
         Ok((Self::claim(&handle, 0)?, Self::claim(&handle, 1)?))
     }
 
-    /// Creates a named pipe and returns one end; the other process opens the other.
+    /// Creates a named pipe and returns one end.
     ///
-    /// It waits for the other end to be opened, and once that has been, notices its end.
+    /// The other process opens the other end. This end waits for that, and once it has happened, notices when the other goes away.
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ impl<T> Connection<T> {
         Self::claim(&handle, 0)
     }
 
-    /// Opens the end of a named pipe that nobody has.
+    /// Opens the free end of a named pipe.
     ///
     /// # Errors
     ///
@@ -163,7 +163,7 @@ impl<T> Connection<T> {
         let (type_name, shape) = (std::any::type_name::<T>(), Shape::new(Capacity::items(ITEMS), SEATS));
         let handle = Handle::open_alone(name, &shape.spec(Kind::Pipe, &type_name))?;
         match Self::claim(&handle, 1) {
-            // The creator's end may be had anew when it has been left, but not before it was ever had.
+            // The creator's end may be taken over once it has been left, but not before it was ever taken.
             Err(error) if error.kind() == ErrorKind::Claimed && Self::was_had(&handle, 0)? => {
                 Self::claim(&handle, 0).map_err(|_| error)
             }
@@ -171,7 +171,7 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Whether anybody has ever had that end.
+    /// Whether that end has ever been taken.
     fn was_had(handle: &Handle, end: usize) -> Result<bool> {
         let channels: [Channel; 2] = Channel::all_of(handle)?;
         Ok(channels[end].seats.came(Role::Producer) > 0)
@@ -191,10 +191,10 @@ impl<T> Connection<T> {
         })
     }
 
-    /// Has this end wait for a peer that is not there yet.
+    /// Makes this end wait for a peer that has not arrived yet.
     ///
     /// Without it, a pipe whose other end has been opened and left is [`Disconnected`](RecvError::Disconnected). Once a
-    /// successor has come, its end counts again.
+    /// successor has arrived, its departure counts again.
     ///
     /// # Examples
     ///
@@ -232,7 +232,9 @@ impl<T> Connection<T> {
     /// ```
     pub fn close(self) {}
 
-    /// Splits the end into its two directions, which can be closed and passed on apart.
+    /// Splits the end into its two directions.
+    ///
+    /// They can be closed and passed on separately.
     ///
     /// # Examples
     ///
@@ -250,7 +252,7 @@ impl<T> Connection<T> {
 }
 
 impl<T> Connection<T> {
-    /// Whom one direction finds gone is gone from the other as well, which is told so.
+    /// A peer that one direction finds gone is gone from the other too, which is told so.
     #[inline]
     fn told_by_sending<O, E>(&self, outcome: Result<O, SendError<E>>) -> Result<O, SendError<E>> {
         if matches!(outcome, Err(SendError::Disconnected(_))) {
@@ -415,7 +417,7 @@ impl<T: DeserializeOwned> Connection<T> {
         self.told_by_receiving(self.receiver.recv_deadline(deadline))
     }
 
-    /// Waits for at most `timeout`, and tells whether `recv` would not wait now.
+    /// Waits for at most `timeout`; tells whether `recv` would return at once.
     ///
     /// That is so when there is a message, and when the other end is gone.
     ///

@@ -18,7 +18,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-/// The sending direction of a pipe's end.
+/// Holds the sending direction of a pipe's end.
 ///
 /// See [`Connection`](super::Connection) for what the other end sees, and what happens on death.
 ///
@@ -36,7 +36,7 @@ pub struct Sender<T> {
     item: PhantomData<fn(T)>,
 }
 
-/// The receiving direction of a pipe's end.
+/// Holds the receiving direction of a pipe's end.
 ///
 /// See [`Connection`](super::Connection) for what the other end sees, and what happens on death.
 ///
@@ -65,7 +65,7 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Peers that are not there now are yet to come.
+    /// Treats peers that are not there now as still to come.
     pub(super) fn wait_for_peers(&self) {
         self.port.wait_for_peers();
     }
@@ -170,7 +170,7 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Peers that are not there now are yet to come.
+    /// Treats peers that are not there now as still to come.
     pub(super) fn wait_for_peers(&self) {
         self.port.wait_for_peers();
     }
@@ -266,7 +266,7 @@ impl<T: DeserializeOwned> Receiver<T> {
         self.port.recv(Deadline::At(deadline))
     }
 
-    /// Waits for at most `timeout`, and tells whether `recv` would not wait now.
+    /// Waits for at most `timeout`; tells whether `recv` would return at once.
     ///
     /// # Errors
     ///
@@ -292,7 +292,7 @@ impl<T: DeserializeOwned> Receiver<T> {
         }
     }
 
-    /// Returns an iterator over the messages that come, until the other end is gone.
+    /// Returns an iterator over the messages until the other end is gone.
     ///
     /// # Examples
     ///
@@ -329,7 +329,7 @@ impl<T> fmt::Debug for Receiver<T> {
     }
 }
 
-/// The number of the channel of a pipe that this half uses.
+/// The channel of a pipe that this half uses.
 fn channel_of(segment: &Segment, parcel: &Parcel) -> Result<Channel> {
     let handle = Handle::find_passed(segment, &parcel.name, Kind::Pipe)?;
     let [first, second] = Channel::all_of(&handle)?;

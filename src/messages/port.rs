@@ -1,4 +1,4 @@
-//! `Port`: a handle's way into a channel: its seat, and putting and taking items of a type.
+//! `Port`: a handle's access to a channel: its seat, and putting and taking items of a type.
 
 use super::channel::{Channel, Taken};
 use super::codec::{self, Records, Small, UNIT};
@@ -14,7 +14,7 @@ use crate::segment::{Segment, check_memory};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Encoded at a time: more than is worth a lock, and little to keep.
+/// How many bytes are encoded at a time: more than enough to be worth a lock, and little to keep.
 const AT_ONCE: usize = 1 << 15;
 
 /// A channel and a share in it; given up on drop.
@@ -47,7 +47,7 @@ impl Refusal {
         }
     }
 
-    /// Why there is no record of an item, for a channel that takes records of so many bytes.
+    /// Why an item has no record, for a channel that takes records of up to `capacity` bytes.
     fn of(unfit: Unfit, capacity: usize) -> Self {
         match unfit {
             Unfit::NotEncodable(reason) => Refusal::NotEncodable(reason),
@@ -60,7 +60,7 @@ impl Refusal {
     }
 }
 
-/// What a record may take in a channel that takes records of so many bytes. Whether there is memory is asked before it is taken.
+/// The limit of a record in a channel that takes records of up to `largest` bytes. Memory is checked for before it is taken.
 fn limit_of(largest: usize) -> Limit<'static> {
     Limit {
         most: largest - UNIT,
@@ -84,14 +84,14 @@ impl Port {
         Ok(Self::new(channel, seat))
     }
 
-    /// What a job's worker is told, which joins by itself.
+    /// What the worker of a job is told, which joins by itself.
     #[cfg(feature = "process")]
     pub(super) fn without_ticket(&self) -> Parcel {
         let channel = &self.channel;
         self.seat.without_ticket(channel.handle().name(), channel.number())
     }
 
-    /// Sets a seat aside for a child, and says what it must be told.
+    /// Sets a seat aside for a child, and returns what it must be told.
     pub(super) fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)> {
         self.seat.send_off(&self.channel.seats, self.channel.number())
     }
@@ -151,7 +151,7 @@ impl Port {
         }
     }
 
-    /// Sends what does not fit on the stack, or is to be tried, or cannot be encoded at all.
+    /// Sends an item that does not fit on the stack, or is due to be tried, or cannot be encoded at all.
     #[cold]
     fn send_large<T: Serialize + DeserializeOwned>(&self, item: &T, deadline: Deadline) -> Result<(), Refusal> {
         if let Some(whole) = Whole::of(item).filter(|_| !self.trial.is_on()) {
@@ -220,7 +220,7 @@ impl Port {
         Ok(())
     }
 
-    /// Puts the first of so many records that fit, and tells how much that was.
+    /// Puts as many of the first records as fit, and returns how many items and bytes that was.
     fn put(&self, records: &[u8], items: u32, deadline: Deadline) -> Result<(u32, usize), Refusal> {
         let turns = self.check(codec::first_bytes(records), deadline)?;
         let moved = self
@@ -247,8 +247,8 @@ impl Port {
         Ok(())
     }
 
-    /// Whether a record of so many bytes can be put by this handle at all, and if so, whether the handle is yet to turn to
-    /// what it is then.
+    /// Refuses a record that this handle cannot put at all; otherwise tells whether the handle still has to turn to the role of
+    /// a producer.
     #[inline]
     fn check(&self, bytes: usize, deadline: Deadline) -> Result<bool, Refusal> {
         let capacity = self.channel.largest();
@@ -256,15 +256,15 @@ impl Port {
             return Err(Refusal::TooLarge { bytes, capacity });
         }
         let turns = self.begin(Role::Producer, deadline)?;
-        // An end whose peer is gone sends nothing; a queue holds what whoever comes later may take.
+        // An end whose peer is gone sends nothing; a queue keeps items for peers that arrive later.
         if self.seat.is_sole() && self.channel.seats.raw().is_missing(Role::Consumer) && !self.has_consumers(deadline) {
             return Err(Refusal::Stop(Stop::Gone));
         }
         Ok(turns)
     }
 
-    /// Makes sure that the handle may play `role`. One that may wait plays it from now on; one that may not, only if it moves
-    /// something, which is told.
+    /// Makes sure that the handle may take `role`. If the call may wait, it takes the role at once; otherwise it does so only
+    /// when it moves something, and the result says so.
     #[inline]
     fn begin(&self, role: Role, deadline: Deadline) -> Result<bool, Stop> {
         let turns = self.seat.must_turn(&self.channel.seats, role, deadline)?;
@@ -324,7 +324,7 @@ impl Port {
         self.has_company(Role::Producer, deadline)
     }
 
-    /// A queue that can be found by nobody, and that nobody else has ever held, is waited at for ever by nobody.
+    /// No call waits for ever at a queue that nobody can find and that nobody else has ever held.
     fn has_company(&self, role: Role, deadline: Deadline) -> bool {
         let seats = &self.channel.seats;
         let may_come = deadline != Deadline::Never || !seats.are_private();

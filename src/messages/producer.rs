@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 ///
 /// # What happens on death
 ///
-/// A process killed while it pushes has delivered the value or not, never half; a chunk it was writing was not. The consumer
-/// gets what was delivered, and then [`Disconnected`](crate::RecvError::Disconnected), unless a successor has come.
+/// A process killed while it pushes has delivered the value or not, never half; a chunk it was writing was not delivered. The
+/// consumer gets what was delivered, and then [`Disconnected`](crate::RecvError::Disconnected), unless a successor has come.
 ///
 /// # Examples
 ///
@@ -35,7 +35,7 @@ pub struct Producer<T: Shareable> {
 impl<T: Shareable> Producer<T> {
     /// Creates a named ring of `capacity` values and returns its producer.
     ///
-    /// It waits for a consumer to come, and once one has been there, notices its end.
+    /// It waits for a consumer to arrive, and once one has, notices when it goes away.
     ///
     /// # Errors
     ///
@@ -158,10 +158,10 @@ impl<T: Shareable> Producer<T> {
         self.push_by(value, Deadline::At(deadline))
     }
 
-    /// Opens a chunk of up to `most` free places to write in place, waiting for the first.
+    /// Opens a chunk of up to `most` free places, to write in place.
     ///
-    /// The places lie side by side, so there are fewer where the ring ends; what they hold is old values. Dropping the
-    /// chunk delivers all of it, [`commit`](WriteChunk::commit) a part.
+    /// The call waits for the first place. The places lie side by side, so there are fewer at the end of the ring; they hold
+    /// old values. Dropping the chunk delivers all of it, [`commit`](WriteChunk::commit) a part.
     ///
     /// # Errors
     ///

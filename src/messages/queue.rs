@@ -32,30 +32,29 @@ use std::time::{Duration, Instant};
 ///
 /// # Who takes part
 ///
-/// A put that finds room succeeds as long as the queue is open, and a get that finds an item gets it, whoever is left. A
-/// call that would have to *wait* fails with [`SendError::Disconnected`] or
-/// [`RecvError::Disconnected`](crate::RecvError::Disconnected) once no other handle could end the wait. That is so when all
-/// others were dropped, died with their processes, or have only ever done what the caller does: put, or get. A handle that
-/// has done neither may yet do either. The caller's own handle never counts. Threads that share one handle by reference
-/// count as that one handle, so give each thread a clone.
+/// A put that finds room succeeds as long as the queue is open, and a get that finds an item gets it, no matter who is left. A call
+/// that would have to *wait* fails with [`SendError::Disconnected`] or [`RecvError::Disconnected`](crate::RecvError::Disconnected)
+/// once no other handle could end the wait. That is so when all others were dropped, died with their processes, or have only ever
+/// done what the caller does: put, or get. A handle that has done neither may still do either. The caller's own handle never
+/// counts. Threads that share one handle by reference count as that one handle, so give each thread a clone.
 ///
-/// If nobody else has ever held a handle, calls wait for the first peer to arrive. The exception is a call without a time
-/// limit on a queue made by [`new`](Self::new), which has no name and so cannot be found: it fails at once, unless
-/// `Process::fork` has made a copy of this process that still runs. A handle that a forked child reaches through a `static` or
-/// an `Arc`, or that it has by a `fork` of your own, is known to the others only once it has been used there.
-/// [`wait_for_peers`](Self::wait_for_peers) makes calls on any queue wait for peers to arrive. A parent that wants its
-/// workers to wait for later work keeps a handle that it has not used; a pool is such a handle for those of its jobs
-/// that have yet to begin, or may be begun anew. At most 1024 processes take part at a time, unless
+/// If nobody else has ever held a handle, calls wait for the first peer to arrive. The exception is a call without a time limit
+/// on a queue made by [`new`](Self::new), which has no name and so cannot be found: it fails at once, unless `Process::fork`
+/// has made a copy of this process that still runs. A handle that a forked child reaches through a `static` or an `Arc`, or
+/// that it inherited through a `fork` outside this crate, is known to the others only once the child has used it.
+/// [`wait_for_peers`](Self::wait_for_peers) makes calls on any queue wait for peers to arrive. A parent that wants its workers
+/// to wait for later work keeps a handle that it has not used; a pool counts as such a handle for its jobs that have not begun
+/// yet, or may be started again. At most 1024 processes take part at a time, unless
 /// [`max_processes`](QueueBuilder::max_processes) sets another number.
 ///
-/// The items of each producer stay in order. Puts that wait for room form no line: in a queue bounded in bytes, small items
-/// may pass a large one for a long time.
+/// The items of each producer stay in order. Puts that wait for room are not served in turn: in a queue bounded in bytes, small
+/// items may overtake a large one for a long time.
 ///
 /// # What happens on death
 ///
-/// A producer killed while it puts has delivered the item or not, never half; a consumer killed while it gets has taken
-/// the item or not. An item a consumer has taken is gone with it. Others go on within 100 ms. The end of all producers
-/// or all consumers by kill is noticed by whoever waits for them; an `exec` within about a second.
+/// A producer killed while it puts has delivered the item or not, never half; a consumer killed while it gets has taken the
+/// item or not. An item that a consumer has taken is lost with it. Others go on within 100 ms. A waiting process notices when
+/// all producers or all consumers have been killed; if they called `exec`, within about a second.
 ///
 /// # Examples
 ///
@@ -92,7 +91,7 @@ pub struct SharedQueue<T> {
 }
 
 impl<T> SharedQueue<T> {
-    /// Makes a queue of a handle, taking part in either role.
+    /// Makes a queue from a handle, to take part in either role.
     pub(super) fn join(handle: &Handle) -> Result<Self> {
         let [channel] = Channel::all_of(handle)?;
         let seat = Seat::join(&channel.seats, Role::Either)
@@ -150,8 +149,8 @@ impl<T> SharedQueue<T> {
     /// # Errors
     ///
     /// As [`Segment::open`], [`TypeMismatch`](crate::ErrorKind::TypeMismatch) if it was made for a type of another name,
-    /// [`Full`](crate::ErrorKind::Full) if the most processes allowed take part already,
-    /// [`Busy`](crate::ErrorKind::Busy) if a peer was stopped while joining.
+    /// [`Full`](crate::ErrorKind::Full) if the maximum number of processes takes part already, [`Busy`](crate::ErrorKind::Busy)
+    /// if a peer was stopped while joining.
     ///
     /// # Examples
     ///
@@ -201,10 +200,10 @@ impl<T> SharedQueue<T> {
         QueueBuilder::new()
     }
 
-    /// Has this handle wait for peers that are not there yet.
+    /// Makes this handle wait for peers that have not arrived yet.
     ///
-    /// Without it, a queue that others have used and left is [`Disconnected`](crate::RecvError::Disconnected). Once somebody
-    /// has come, the end of all peers counts again.
+    /// Without it, a queue that others have used and left is [`Disconnected`](crate::RecvError::Disconnected). Once a peer has
+    /// arrived, the departure of all peers counts again.
     ///
     /// # Examples
     ///
@@ -225,13 +224,13 @@ impl<T> SharedQueue<T> {
         self
     }
 
-    /// Lets nothing more in; what is queued can still be got.
+    /// Closes the queue to new items; queued ones can still be taken.
     ///
-    /// Every put is refused from now on, those that wait included. Consumers get what is left, and then
+    /// Every put is refused from now on, including those already waiting. Consumers get what is left, and then
     /// [`Closed`](crate::RecvError::Closed).
     ///
-    /// It waits for peers that are copying an item, 20 ms at most for each side. So an item that a stopped peer is putting may
-    /// still get in.
+    /// The call waits for peers that are copying an item, 20 ms at most for each side. So an item that a stopped peer is
+    /// putting may still get in.
     ///
     /// # Examples
     ///
@@ -248,7 +247,7 @@ impl<T> SharedQueue<T> {
         self.port.channel().close();
     }
 
-    /// Tells whether it has been closed.
+    /// Tells whether the queue has been closed.
     ///
     /// # Examples
     ///
@@ -295,7 +294,7 @@ impl<T> SharedQueue<T> {
 
     /// Tells whether no further item fits, as a hint.
     ///
-    /// That is so when it holds as many items as it can, or not even an empty one fits into its bytes.
+    /// That is so when it holds as many items as it can, or when its bytes have no room even for an empty one.
     ///
     /// # Examples
     ///
@@ -312,7 +311,7 @@ impl<T> SharedQueue<T> {
         queued.items >= bounds.items || queued.units >= bounds.units
     }
 
-    /// Returns how many items it can hold.
+    /// Returns how many items the queue can hold.
     ///
     /// # Examples
     ///
@@ -372,7 +371,7 @@ impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
 
     /// Puts an item in if there is room.
     ///
-    /// It does not wait for room; it waits for a peer that is just copying its own item, 20 ms at most.
+    /// It does not wait for room, but it does wait for a peer that is copying its own item, 20 ms at most.
     ///
     /// # Errors
     ///
@@ -425,10 +424,10 @@ impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
         self.port.send(item, Deadline::At(deadline))
     }
 
-    /// Puts many items in, paying for the lock once for as many as there is room for.
+    /// Puts many items in, locking only once for all that fit.
     ///
-    /// All of them are taken from the iterator before the first is put. Items of other producers may come between those that
-    /// did not fit at once.
+    /// All items are taken from the iterator before the first is put. If not all fit at once, items of other producers may come
+    /// between them.
     ///
     /// # Errors
     ///
@@ -449,15 +448,15 @@ impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
 
 /// # Panics
 ///
-/// Only in a fork child that has not used the handle yet: if the most processes allowed take part already, if the child was
-/// moved to another PID or time namespace, or if a peer that was stopped while joining has kept it waiting for 10 seconds.
+/// Only in a fork child that has not used the handle yet: if the maximum number of processes takes part already, if the child
+/// was moved to another PID or time namespace, or if a peer that was stopped while joining has kept it waiting for 10 seconds.
 impl<T> Clone for SharedQueue<T> {
     #[track_caller]
     fn clone(&self) -> Self {
         match self.port.share() {
             Ok(port) => Self::of(port),
             Err(NoSeat::Lock(refused)) => self.port.channel().handle().refuse(refused),
-            // Not where this handle has a seat, in which any number can be counted; a fork child's is its parent's.
+            // This cannot happen if the handle has a seat, which can count any number; a fork child's seat is its parent's.
             Err(cause) => panic!("{}", no_seat(cause, "peer")),
         }
     }

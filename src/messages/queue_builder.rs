@@ -1,4 +1,4 @@
-//! `QueueBuilder<T>`: capacity and schema of a queue, and the doors to one.
+//! `QueueBuilder<T>`: capacity and schema of a queue, and the ways to make or open one.
 
 use super::capacity::Capacity;
 use super::queue::SharedQueue;
@@ -12,10 +12,10 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// Processes that can take part where the creator says nothing.
+/// Processes that can take part unless the creator says otherwise.
 const PROCESSES: u64 = 1024;
 
-/// Says what a queue is to be like, and makes or opens it.
+/// Sets the properties of a queue, and makes or opens it.
 ///
 /// # Examples
 ///
@@ -48,7 +48,7 @@ impl<T> QueueBuilder<T> {
         }
     }
 
-    /// The shape of a queue to be made.
+    /// The shape of a queue that is being made.
     fn new_shape(&self) -> Result<Shape> {
         if !(1..=MOST_SEATS as u64).contains(&self.processes) {
             let message = format!(
@@ -64,7 +64,7 @@ impl<T> QueueBuilder<T> {
         shape.spec(Kind::Queue, &self.schema)
     }
 
-    /// The spec of a queue to be opened, of whatever shape.
+    /// The spec of a queue that is being opened, whatever its shape.
     fn any_spec(&self) -> Spec<'_> {
         self.spec(Shape::new(self.capacity, self.processes))
     }
@@ -86,10 +86,10 @@ impl<T> QueueBuilder<T> {
         }
     }
 
-    /// Sets how many processes can take part at a time: 1024 unless set.
+    /// Sets how many processes can take part at a time.
     ///
-    /// It is 65,535 at most, and each takes 16 bytes. A process counts once, however many handles it has. A handle on its way
-    /// to a child also counts, until the child has it. The number is fixed when the queue is created.
+    /// The default is 1024 and the maximum 65,535; each process takes 16 bytes. A process counts once, however many handles it
+    /// has. A handle on its way to a child also counts, until the child has it. The number is fixed when the queue is created.
     ///
     /// # Examples
     ///
@@ -105,10 +105,10 @@ impl<T> QueueBuilder<T> {
         }
     }
 
-    /// Sets the name and version by which programs agree on the items' encoding.
+    /// Sets the name and version by which programs agree on the encoding.
     ///
-    /// By default it is the type's path as Rust prints it, which differs where two programs define the type each for
-    /// itself, and does not change when the type's fields do. Raise the version when the encoding changes.
+    /// The default is the type's path as Rust prints it, which differs if two programs each define the type for themselves, and
+    /// does not change when the type's fields do. Raise the version when the encoding changes.
     ///
     /// # Examples
     ///

@@ -13,7 +13,7 @@ use std::fmt;
 
 /// Creates a ring of `capacity` values and returns its two ends.
 ///
-/// Pushing and popping touch no lock, and encode nothing: they cost what they cost between threads. `T` is any
+/// Pushing and popping take no lock and encode nothing: they cost what they cost between threads. `T` is any
 /// [`Shareable`](trait@Shareable) type.
 ///
 /// # Errors
@@ -76,10 +76,10 @@ macro_rules! both_ends {
             /// ```
             pub fn close(self) {}
 
-            /// Has this end wait for the other that is not there yet.
+            /// Makes this end wait for the other one to arrive.
             ///
-            /// Without it, a ring whose other end has been there and gone is disconnected. Once a successor has come, its end counts
-            /// again.
+            /// Without it, a ring whose other end has come and gone is disconnected. Once a successor has arrived, its
+            /// departure counts again.
             ///
             /// # Examples
             ///

@@ -8,7 +8,7 @@ use crate::primitive::loans::Loan;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-/// Elements are used in place, so every bit pattern must be one. Evaluated where a caller asks, whose line is then named.
+/// Elements are used in place, so every bit pattern must be valid. Evaluated at the caller, so that its line is named.
 pub(super) const fn assert_element<T: Shareable>() {
     assert!(
         T::ANY_BITS,
@@ -18,8 +18,8 @@ pub(super) const fn assert_element<T: Shareable>() {
 
 /// Free places of a ring, written in place and delivered as one.
 ///
-/// Dropping it delivers all of it, unless the thread panics; [`commit`](Self::commit) delivers a part. The death
-/// of its process delivers nothing.
+/// Dropping it delivers all of it, unless the thread panics; [`commit`](Self::commit) delivers a part. If its process dies,
+/// nothing is delivered.
 ///
 /// # Examples
 ///
@@ -37,7 +37,7 @@ pub(super) const fn assert_element<T: Shareable>() {
 pub struct WriteChunk<'a, T: Shareable> {
     producer: &'a mut Producer<T>,
     places: usize,
-    /// Whether the thread was panicking when it opened the chunk: then a panic at the drop is no news.
+    /// Whether the thread was already panicking when it opened the chunk: a panic at the drop then means nothing new.
     panicking: bool,
     #[cfg(feature = "process")]
     _loan: Loan,
@@ -45,8 +45,7 @@ pub struct WriteChunk<'a, T: Shareable> {
 
 /// Values of a ring, read in place and taken out as one.
 ///
-/// Dropping it takes all of it out; [`commit`](Self::commit) takes a part. The death of its process takes
-/// nothing out.
+/// Dropping it takes all of it out; [`commit`](Self::commit) takes a part. If its process dies, nothing is taken out.
 ///
 /// # Examples
 ///

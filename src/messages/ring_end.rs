@@ -13,10 +13,10 @@ use std::ffi::OsStr;
 use std::marker::PhantomData;
 use std::mem::{MaybeUninit, size_of};
 
-/// Most slots of a ring.
+/// The most slots a ring can have.
 const MOST: u64 = 1 << 40;
 
-/// Seats of a ring: two take part, and whoever the ends are passed on to.
+/// Seats of a ring: for the two that take part, and for processes the ends are passed on to.
 const SEATS: u64 = 64;
 /// Bytes of a ring before its slots: its words, and its seats.
 const BEFORE_SLOTS: u64 = size_of::<RawRing>() as u64 + bytes_of_seats(SEATS);
@@ -29,7 +29,7 @@ pub(super) struct RingEnd<T> {
     end: End,
     place: Place,
     capacity: u64,
-    /// Slots are counted on and on; there is a power of two of them.
+    /// Slot numbers keep counting up; the number of slots is a power of two.
     mask: u64,
     value: PhantomData<fn(T) -> T>,
 }
@@ -41,8 +41,8 @@ fn role_of(end: End) -> Role {
     }
 }
 
-/// Refuses types that slots are not aligned for. Who makes a ring for a caller evaluates this in a constant of its own, so
-/// that the compiler names the caller's line.
+/// Refuses types that slots are not aligned for. Code that makes a ring for a caller evaluates this in a constant of its own,
+/// so that the compiler names the caller's line.
 pub(super) const fn assert_alignment<T: Shareable>() {
     assert!(
         align_of::<T>() <= 64,
@@ -71,7 +71,7 @@ fn ring_spec<T: Shareable>(capacity: u64) -> Result<Spec<'static>> {
     })
 }
 
-/// Writes a ring: all zeros is an empty one. Rings live alone, in memory that is zero.
+/// Writes a ring: one that is all zeros is empty. Rings live alone, in memory that is zero.
 fn write_new(_address: *mut u8, memory_is_zero: bool) {
     debug_assert!(memory_is_zero);
 }
@@ -101,7 +101,7 @@ impl<T: Shareable> RingEnd<T> {
         Ok(Seats::new(handle.clone(), size_of::<RawRing>(), SEATS as usize))
     }
 
-    /// Claims an end nobody has.
+    /// Claims an end that is free.
     pub(super) fn claim(handle: &Handle, end: End) -> Result<Self> {
         Self::with_seat(Self::seats_of(handle)?, end, |seats| Seat::claim(seats, role_of(end)))
     }
@@ -139,7 +139,7 @@ impl<T: Shareable> RingEnd<T> {
         self.seat.send_off(&self.seats, 0)
     }
 
-    /// Whether a slot can be used at once, as far as this end remembers, and its process still has it.
+    /// Whether a slot can be used at once, as far as this end remembers, and this process still has the end.
     #[inline]
     pub(super) fn is_ready(&self) -> bool {
         let producer_is_alone = || self.end == End::Producer && self.seats.raw().is_missing(Role::Consumer);

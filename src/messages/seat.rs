@@ -22,19 +22,19 @@ pub(crate) struct Seats {
 }
 
 impl Seats {
-    /// The object holds so many seats at `at`: its size was checked when the handle was made.
+    /// The object holds that many seats at `at`: its size was checked when the handle was made.
     pub(super) fn new(handle: Handle, at: usize, count: usize) -> Self {
         Seats { handle, at, count }
     }
 
     #[inline]
     pub(super) fn raw(&self) -> &RawSeats {
-        // SAFETY: whoever makes a Seats has checked that the object holds so many there; they begin on a cache line and stay
-        // mapped while the handle lives.
+        // SAFETY: the code that makes a Seats has checked that the object holds that many there; they begin on a cache line and
+        // stay mapped while the handle lives.
         unsafe { RawSeats::at(self.handle.address().wrapping_add(self.at), self.count) }
     }
 
-    /// How often anybody has come to have `role`.
+    /// How often `role` has been taken.
     #[cfg(feature = "messages")]
     pub(super) fn came(&self, role: Role) -> u64 {
         self.raw().came(role)
@@ -51,7 +51,7 @@ impl Seats {
         Ok(work(&session))
     }
 
-    /// Whether nobody can find the object but by a handle of it, and there is no copy of this process, which has all of them.
+    /// Whether the object can be found only through its handles, and no copy of this process lives, which would have all of them.
     #[cfg(feature = "messages")]
     pub(super) fn are_private(&self) -> bool {
         #[cfg(feature = "process")]
@@ -71,7 +71,7 @@ impl Seats {
 struct State(u64);
 
 const VOID: u64 = 1 << 2;
-/// A thread has the handle play another role, and is about to say so in the seat.
+/// A thread is turning the handle to another role, and is about to say so in the seat.
 const TURNING: u64 = 1 << 3;
 
 impl State {
@@ -103,7 +103,7 @@ impl State {
 pub(crate) struct PassedSeat {
     at: u32,
     number: u16,
-    /// If the handle's peers were yet to come: how often anybody had joined then, the ticket included.
+    /// If the handle's peers were still to come: how many had joined by then, the ticket included.
     alone_at: Option<u64>,
     awaited: [u64; 2],
 }
@@ -111,17 +111,17 @@ pub(crate) struct PassedSeat {
 /// One handle's share in the seat of its process.
 pub(crate) struct Seat {
     state: AtomicU64,
-    /// Whether only one may have the role, so that it cannot be had anew, and goes with the handle to a child.
+    /// Whether only one may have the role, so that it cannot be taken a second time, and goes with the handle to a child.
     sole: bool,
-    /// How often anybody had joined when this handle was made. If nobody has since, its peers are yet to come.
+    /// How many had joined when this handle was made. If none has since, its peers are still to come.
     baseline: AtomicU64,
-    /// One more than how often somebody had become a producer, and a consumer, when this handle was told to wait for peers;
-    /// until somebody has since, they are yet to come. 0 if it was not.
+    /// One more than how often the role of a producer, and of a consumer, had been taken when this handle was told to wait for
+    /// peers; until it is taken again, they are still to come. 0 if the handle was not told to.
     awaited: [AtomicU64; 2],
 }
 
-/// How long a call without a limit of its own waits for somebody who is looking for a seat: a matter of microseconds, unless
-/// he was stopped.
+/// How long a call without a limit of its own waits for another process to find a seat: a matter of microseconds, unless that
+/// process was stopped.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Seat {
@@ -144,7 +144,7 @@ impl Seat {
         })?
     }
 
-    /// The role that only one may have.
+    /// Claims the role that only one may have.
     pub(super) fn claim(seats: &Seats, role: Role) -> Result<Self, NoSeat> {
         seats.session(Deadline::after(PATIENCE), |session| {
             let at = session.claim(role)?;
@@ -152,7 +152,7 @@ impl Seat {
         })?
     }
 
-    /// A further share in a process that has one. It waits for the peers the other was told to wait for.
+    /// A further share in a process that has one. It waits for the same peers as the other.
     #[cfg(feature = "messages")]
     pub(super) fn share(&self, seats: &Seats) -> Result<Self, NoSeat> {
         let state = State(self.state.load(Ordering::Relaxed));
@@ -170,7 +170,7 @@ impl Seat {
         Ok(seat)
     }
 
-    /// What was set aside for this process.
+    /// Redeems what was set aside for this process.
     pub(super) fn redeem(seats: &Seats, passed: &PassedSeat, role: Role, sole: bool) -> Result<Self, NoSeat> {
         let ticket = Ticket {
             at: passed.at,
@@ -178,7 +178,7 @@ impl Seat {
         };
         seats.session(Deadline::after(PATIENCE), |session| {
             let at = session.redeem(ticket, role, sole)?;
-            // Nobody has joined but the ticket and whoever redeemed it: the peers are yet to come as before.
+            // If only the ticket and its redeemer have joined, the peers are still to come as before.
             let joined = seats.raw().joined();
             let alone = passed.alone_at.is_some_and(|then| joined == then.wrapping_add(1));
             let seat = Self::made(session.owner(), at, role, sole, if alone { joined } else { 0 });
@@ -187,7 +187,7 @@ impl Seat {
         })?
     }
 
-    /// Whether this handle has yet to turn to `role`, being in this process and its own.
+    /// Whether this handle still has to turn to `role`; first makes sure that it has a seat of this process.
     #[cfg(feature = "messages")]
     #[inline]
     pub(super) fn must_turn(&self, seats: &Seats, role: Role, deadline: Deadline) -> Result<bool, Stop> {
@@ -206,7 +206,7 @@ impl Seat {
             return Err(Stop::Closed);
         }
         if !is_here {
-            // A fork child inherited the handle; the seat is its parent's. Another of its threads may have found out first.
+            // A fork child inherited the handle; the seat is its parent's. Another of its threads may have noticed first.
             let limit = if deadline == Deadline::Never {
                 Deadline::after(PATIENCE)
             } else {
@@ -232,7 +232,7 @@ impl Seat {
         Ok(state.0 & role as u64 == 0)
     }
 
-    /// Plays `role` from now on. Of threads that use the same handle one at a time says so: the others go on as they were.
+    /// Takes `role` from now on. Of threads that use the same handle, one at a time records it: the others go on as they were.
     #[cfg(feature = "messages")]
     #[cold]
     pub(super) fn turn(&self, seats: &Seats, role: Role) {
@@ -251,16 +251,15 @@ impl Seat {
         }
     }
 
-    /// Whether anybody is left, beside this handle, who has `role`, or is yet to come. That the first peers of all are yet to
-    /// come is only believed where they `may_come`.
+    /// Whether another handle has `role`, or is still to come. The very first peers are expected only if they `may_come`.
     pub(super) fn has_company(&self, seats: &Seats, role: Role, may_come: bool) -> bool {
         let raw = seats.raw();
-        // Read first: who comes after the look at the seats is no proof that others have been there before.
+        // Read first: a peer that arrives after the look at the seats does not prove that others were there before.
         let (joined, came) = (raw.joined(), raw.came(role));
         let awaited = self.awaited[usize::from(role == Role::Consumer)].load(Ordering::Relaxed);
         let state = State(self.state.load(Ordering::Relaxed));
-        // While a thread has this handle turn, nobody can tell as what it is counted, and for another it is no verdict. Nor if
-        // it has turned during the look. Relaxed, twice: whoever has seen the count of a turn sees its mark.
+        // While a thread turns this handle, it is uncertain which role it is counted in, so other threads draw no conclusion;
+        // nor if it has turned during the look. Relaxed, twice: a thread that has seen the count of a turn sees its mark.
         state.0 & TURNING != 0
             || raw.has(role, state.role(), &|| seats.peers())
             || self.state.load(Ordering::Relaxed) != state.0
@@ -268,7 +267,7 @@ impl Seat {
             || awaited != 0 && came.wrapping_add(1) == awaited
     }
 
-    /// Peers that are not there now are yet to come.
+    /// Treats peers that are not there now as still to come.
     pub(super) fn wait_for_peers(&self, seats: &Seats) {
         let came = |role| seats.raw().came(role).wrapping_add(1);
         self.await_as([came(Role::Producer), came(Role::Consumer)]);
@@ -297,7 +296,7 @@ impl Seat {
         State(self.state.load(Ordering::Relaxed)).is_void()
     }
 
-    /// Gives the share up; tells whether sleepers had better look.
+    /// Gives the share up; tells whether sleepers should look again.
     pub(super) fn leave(&self, seats: &Seats) -> bool {
         let state = State(self.state.fetch_or(VOID, Ordering::Relaxed));
         if state.is_void() {
@@ -313,7 +312,7 @@ impl Seat {
         is_current_process(state.process()) && seats.raw().leave(state.at(), state.role())
     }
 
-    /// Sets a seat aside for a child that is passed this handle, and says what it must be told. A sole role goes with it.
+    /// Sets a seat aside for a child that is passed this handle, and returns what it must be told. A sole role goes with it.
     /// `end` tells the handles of one object apart.
     #[cfg_attr(
         not(feature = "process"),
@@ -346,7 +345,7 @@ impl Seat {
         Ok((parcel, vec![reservation]))
     }
 
-    /// What somebody is told who joins by himself, as any number may, while this handle's process keeps a share.
+    /// What a process is told that joins by itself, as any number may, while this handle's process keeps a share.
     #[cfg(feature = "process")]
     pub(super) fn without_ticket(&self, name: String, end: u8) -> Parcel {
         let passed = PassedSeat {
@@ -364,7 +363,7 @@ impl Seat {
 
     fn issue(&self, seats: &Seats, session: &Session<'_>) -> Result<PassedSeat, NoSeat> {
         let state = State(self.state.load(Ordering::Relaxed));
-        // An end goes with its seat; any number may have the role of a queue's handle, which a copy of its process passes on too.
+        // An end goes with its seat; any number may have the role of a queue's handle, so a copy of its process may pass it on too.
         if state.is_void() || self.sole && !is_current_process(state.process()) {
             return Err(NoSeat::Taken(state.process().pid()));
         }
@@ -387,7 +386,7 @@ impl Seat {
     }
 }
 
-/// The first of all to join waits for whoever is yet to come; others have had company.
+/// The first of all to join waits for peers still to come; later ones have had company.
 fn baseline_of_first(seats: &Seats) -> u64 {
     u64::from(seats.raw().joined() == 1)
 }

@@ -64,8 +64,7 @@ impl Shape {
             .saturating_add(extents)
     }
 
-    /// The spec of an object made of channels for items of a type that is known by its name. Who opens one need not know
-    /// its shape.
+    /// The spec of an object made of channels for items of a type known by its name. The shape need not be known to open one.
     pub(super) fn spec<N: AsRef<str> + Display>(self, kind: Kind, type_name: &N) -> Spec<'_> {
         let channels = if kind == Kind::Pipe { 2 } else { 1 };
         Spec {
@@ -89,10 +88,10 @@ impl Shape {
         }
     }
 
-    /// Writes an empty channel: zeros but for its first line, and what its ring holds does not matter.
+    /// Writes an empty channel: zeros except for its first line; what its ring holds does not matter.
     fn write(self, address: *mut u8, memory_is_zero: bool) {
         if !memory_is_zero {
-            // SAFETY: the object has so many bytes before its ring (`spec`), and nobody else has its address yet.
+            // SAFETY: the object has that many bytes before its ring (`spec`), and nobody else has its address yet.
             unsafe { address.write_bytes(0, self.ring_at() as usize) };
             let behind = (self.ring_at() + self.capacity.bytes) as usize;
             // SAFETY: the object has the rest of its bytes behind the ring, and nobody else has its address yet.
@@ -125,7 +124,7 @@ impl Shape {
         }
     }
 
-    /// What stands at `at` in an object whose channels have `bytes` bytes each, if there can be such a channel.
+    /// The shape at `at` in an object whose channels have `bytes` bytes each, if it is a possible one.
     pub(super) fn read(handle: &Handle, at: usize, bytes: u64) -> Result<Self> {
         let found = Self::found(handle, at, bytes).filter(|shape| {
             (1..=MOST_SEATS as u64).contains(&shape.seats)
@@ -143,7 +142,7 @@ impl Shape {
         if bytes % 64 != 0 || bytes <= SEATS_AT as u64 {
             return None;
         }
-        // SAFETY: the object has so many bytes from there on, on a cache line: it is made of channels of `bytes` bytes. The
+        // SAFETY: the object has that many bytes from there on, on a cache line: it is made of channels of `bytes` bytes. The
         // line is made of atomics.
         let line = unsafe { &*handle.address().wrapping_add(at).cast::<RawShape>() };
         // Relaxed: written before the object was found, and not since.

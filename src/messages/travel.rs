@@ -1,10 +1,10 @@
-//! What it takes to pass a message handle to a child: where it lies, and the seat set aside there.
+//! What is needed to pass a message handle to a child: where the object lies, and the seat set aside there.
 
 use super::seat::{PassedSeat, Reservation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::Segment;
 
-/// A handle as the child is told of it, beside its segment.
+/// A handle as described to the child, besides its segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "messages", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Parcel {
@@ -32,7 +32,7 @@ pub(crate) type Share = std::sync::Arc<dyn std::any::Any + Send + Sync>;
 #[cfg(feature = "process")]
 pub(crate) type KeepShare<H> = fn(&H) -> Result<Share>;
 
-/// A handle that takes part, so that its passing must be known to the others.
+/// A handle that takes part, so its peers must know that it is passed on.
 #[cfg_attr(
     not(feature = "process"),
     allow(dead_code, reason = "handles travel with the process layer")
@@ -43,7 +43,7 @@ pub(crate) trait Travel: Sized {
     /// Sets seats aside for the child. An end that only one may have goes with them.
     fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)>;
 
-    /// For handles any number may have: what somebody is told who joins by himself, and how a share is kept here until then.
+    /// For handles that any number may have: what a process that joins by itself is told, and how a share is kept here until then.
     #[cfg(feature = "process")]
     fn send_without_ticket(&self) -> Option<(Parcel, KeepShare<Self>)> {
         None

@@ -1,16 +1,16 @@
-//! `Answers`: how a worker writes the results of a job, so that those of finished items outlive it.
+//! `Answers`: how a worker writes the results of a job, so that the results of finished items survive its death.
 //!
 //! | step | words | if the worker dies there |
 //! |---|---|---|
-//! | bytes go into the window | as before | the record is not published: its item was the one in hand |
-//! | the window is full: its bytes are written to the file | as before | they are in both places |
-//! | `flushed` moves on | results below it are in the file | as above; the window is written anew only afterwards |
+//! | bytes go into the window | unchanged | the record is not published: its item was the one in hand |
+//! | the window is full: its bytes are written to the file | unchanged | they are in both places |
+//! | `flushed` moves on | results below it are in the file | as above; the window is reused only afterwards |
 //! | the record is whole: `written` moves on | the record is published | its item has its result |
 //!
-//! A long result is written to the slot's extent first, then `long` moves on, then its record is written as any other. Bytes in
-//! the extent that no published record tells of are given back with it.
+//! A long result is written to the slot's extent first, then `long` moves on, then its record is written like any other. Bytes in
+//! the extent that no published record refers to are given back with it.
 //!
-//! The parent reads only after the job is done or the worker dead.
+//! The parent reads only after the job is done or the worker is dead.
 
 use super::extent::{Place, Writer};
 use super::memory::{Memory, WINDOW};
@@ -27,7 +27,7 @@ pub(super) struct Answers<'a> {
     memory: &'a Memory,
     slot: usize,
     words: &'a RawSlot,
-    /// Bytes so far, and how many of them are in the file.
+    /// Number of bytes so far, and how many of them are in the file.
     at: u64,
     flushed: u64,
     failed: u64,
@@ -55,13 +55,13 @@ impl<'a> Answers<'a> {
         }
     }
 
-    /// Where a result goes that is long.
+    /// Where a long result goes.
     #[inline]
     pub(super) fn long(&mut self) -> &mut Writer<'a> {
         &mut self.long
     }
 
-    /// Keeps a result of so many bytes that went there.
+    /// Keeps a long result of `len` bytes that was written there.
     pub(super) fn keep_long(&mut self, len: usize) -> Place {
         let place = self.long.keep(len);
         crash_point!("board.stored");
@@ -82,7 +82,7 @@ impl<'a> Answers<'a> {
                 )
                 .is_err()
             {
-                spawn::exit_at_once(1); // Not even that can be said: the parent will see the job's worker end.
+                spawn::exit_at_once(1); // Even this failure cannot be reported: the parent will see the job's worker end.
             }
         }
     }
@@ -105,7 +105,7 @@ impl<'a> Answers<'a> {
         } else if let Err(error) = self.append(record) {
             self.at = start;
             if self.flushed > start {
-                self.set_flushed(start); // What was published is in the file, all of it.
+                self.set_flushed(start); // Everything that was published is in the file.
             }
             return Err(error);
         }
@@ -148,7 +148,7 @@ impl<'a> Answers<'a> {
 
     fn set_flushed(&mut self, to: u64) {
         self.flushed = to;
-        // Release: whoever sees the window's next bytes sees this first.
+        // Release: a process that sees the window's next bytes sees this first.
         self.words.flushed.store(to, Ordering::Release);
     }
 }

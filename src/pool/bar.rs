@@ -1,14 +1,15 @@
-//! `Pool::show_progress`: a bar for whoever waits.
+//! `Pool::show_progress`: a progress bar for the pool's jobs.
 
 use super::handle::Pool;
 use indicatif::ProgressBar;
 
 impl Pool {
-    /// Keeps a progress bar up to date: its length is the jobs submitted, its position those that have ended.
+    /// Keeps a progress bar up to date.
     ///
-    /// The bar looks as the program makes it, and is hidden where standard error is no terminal. It takes the place of what
-    /// was given to [`on_progress`](Self::on_progress). It lags behind results by a moment: finish it after
-    /// [`join`](Self::join), or whenever you like, since a finished bar is left alone.
+    /// Its length is the number of jobs submitted, its position the number that have ended. The bar keeps the style the program
+    /// gave it, and is hidden where standard error is no terminal. It replaces what was given to
+    /// [`on_progress`](Self::on_progress). It lags slightly behind the results: finish it after [`join`](Self::join), or at any
+    /// time, since a finished bar is left alone.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! `PoolBuilder`: a pool with what `Pool::new` does not offer.
+//! `PoolBuilder`: a pool with options that `Pool::new` does not offer.
 
 use super::engine::{Engine, Hire};
 use super::handle::{Options, Pool};
@@ -11,10 +11,10 @@ use crate::process::{Argument, Builder, Server, StartMethod};
 use std::fmt;
 use std::sync::Arc;
 
-/// Starts a worker by a builder.
+/// Starts a worker with a builder.
 type Begin = Box<dyn Fn(Builder, Setup) -> Result<Process<Result<()>>> + Send + Sync>;
 
-/// Makes a [`Pool`] with what [`Pool::new`] does not offer.
+/// Makes a [`Pool`] with options that [`Pool::new`] does not offer.
 ///
 /// # Examples
 ///
@@ -51,7 +51,7 @@ impl Default for PoolBuilder {
     }
 }
 
-/// What a worker does that is to be initialised.
+/// What a worker with an initializer runs.
 fn begin<F, Args>(setup: Setup, arguments: Args) -> Result<()>
 where
     F: Entry<Args>,
@@ -63,7 +63,7 @@ where
 }
 
 impl PoolBuilder {
-    /// Sets the number of workers; as many as this process may use processors otherwise.
+    /// Sets the number of workers; by default one per available processor.
     ///
     /// # Examples
     ///
@@ -81,9 +81,8 @@ impl PoolBuilder {
 
     /// Has every worker call a function before its first job.
     ///
-    /// So does every worker that takes the place of another. If it panics or ends the worker six times in a row (workers
-    /// that end together count once), and no other worker is there, the pool gives up: all jobs are
-    /// [`NoWorkers`](crate::JobError::NoWorkers).
+    /// A worker that replaces another calls it too. If it panics or ends the worker six times in a row (workers that end together
+    /// count once), and no other worker is there, the pool gives up: all jobs fail with [`NoWorkers`](crate::JobError::NoWorkers).
     ///
     /// # Examples
     ///
@@ -114,9 +113,9 @@ impl PoolBuilder {
         self
     }
 
-    /// Has every worker end after so many jobs, and another take its place.
+    /// Replaces every worker after it has run this many jobs.
     ///
-    /// It limits what a function that leaks can leak. Every item of a map counts.
+    /// This limits the damage of a function that leaks. Every item of a map counts.
     ///
     /// # Panics
     ///
@@ -139,10 +138,10 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets how workers are started; [`StartMethod::Spawn`] otherwise.
+    /// Sets how workers are started; the default is [`StartMethod::Spawn`].
     ///
-    /// With [`StartMethod::Fork`] this process is forked once, as the pool is made, and that copy for each worker: they
-    /// have what was in memory then.
+    /// With [`StartMethod::Fork`] this process is forked once, when the pool is made, and that copy is forked for each worker:
+    /// workers have what was in memory then.
     ///
     /// # Examples
     ///
@@ -182,7 +181,7 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets how often a job is begun anew whose worker died; see [`Pool::with_retries`].
+    /// Sets how often to retry after a worker's death; see [`Pool::with_retries`].
     ///
     /// # Examples
     ///
@@ -199,9 +198,9 @@ impl PoolBuilder {
         self
     }
 
-    /// Keeps when each job began and ended; see [`Pool::timeline`].
+    /// Records when each job began and ended; see [`Pool::timeline`].
     ///
-    /// It costs two looks at the clock for each job, and the memory of its bar.
+    /// It costs two readings of the clock for each job, and the memory of its bar.
     ///
     /// # Examples
     ///
@@ -223,9 +222,9 @@ impl PoolBuilder {
     ///
     /// # Errors
     ///
-    /// [`InvalidCapacity`](crate::ErrorKind::InvalidCapacity) without workers or with more than 2,048,
-    /// [`NotInitialized`](crate::ErrorKind::NotInitialized) if the program never called [`init`](crate::init), and
-    /// whatever making a segment and starting processes reports.
+    /// [`InvalidCapacity`](crate::ErrorKind::InvalidCapacity) for zero workers or more than 2,048,
+    /// [`NotInitialized`](crate::ErrorKind::NotInitialized) if the program never called [`init`](crate::init), and any error of
+    /// making a segment or starting processes.
     ///
     /// # Examples
     ///
@@ -244,7 +243,7 @@ impl PoolBuilder {
         };
         let memory = Memory::new(Shape::of_workers(workers)?)?;
         let (begin, method) = (self.begin, self.method);
-        // Forked now: when a worker is to be replaced, this process has more than one thread.
+        // Forked now: when a worker has to be replaced, this process has more than one thread.
         let template = (method == StartMethod::Fork).then(Server::forked).transpose()?;
         let hire: Hire = Box::new(move |setup| {
             let builder = Process::builder().daemon(true).detached(true);

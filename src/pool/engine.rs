@@ -1,7 +1,7 @@
-//! `Engine`: the parent's side of a pool, but for what its thread does (`thread`).
+//! `Engine`: the parent's side of a pool, without what its thread does (`thread`).
 //!
-//! Whoever submits a job posts it, if a slot is free; else it waits in the backlog, from which the thread posts. Nothing
-//! here waits for a lock that a worker could hold: there is none.
+//! Submitting a job posts it if a slot is free; otherwise it waits in the backlog, from which the thread posts. Nothing here waits
+//! for a lock that a worker could hold: there is none.
 
 use super::group::{Group, Part};
 use super::handover::Counter;
@@ -31,14 +31,14 @@ pub(super) struct Engine {
     pub(super) memory: Memory,
     pub(super) bell: Arc<OwnedFd>,
     pub(super) home: Home,
-    /// Given up with the last worker: a copy of this process may wait for it to be dropped.
+    /// Dropped with the last worker: a copy of this process may wait for that.
     pub(super) hire: Mutex<Option<Arc<Hire>>>,
     budget: Option<u64>,
     pub(super) timed: bool,
     /// When the pool was made, in nanoseconds of the monotonic clock.
     pub(super) zero: u64,
     pub(super) state: Mutex<State>,
-    /// The last worker has gone.
+    /// Notified when the last worker has gone.
     pub(super) empty: Condvar,
     pub(super) watch: Mutex<Option<Watch>>,
     /// The pool's thread, see `thread`.
@@ -48,7 +48,7 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// A pool's parent side; its workers are yet to be started.
+    /// A pool's parent side, before its workers are started.
     pub(super) fn new(memory: Memory, hire: Hire, budget: Option<u64>, timed: bool) -> Result<Self> {
         let home = Home::of_caller().map_err(|_| {
             let message = "this process was moved to another PID or time namespace";
@@ -97,7 +97,7 @@ impl Engine {
         })
     }
 
-    /// Refuses a process that was forked from the pool's.
+    /// Refuses a process that was forked from the pool's process.
     pub(super) fn check_home(&self) -> Result<(), JobError> {
         if self.home.is_here() {
             Ok(())
@@ -141,7 +141,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Sends jobs on their way, and gives those that cannot travel their errors.
+    /// Sends jobs, and gives those that cannot travel their errors.
     pub(super) fn submit(&self, group: &Arc<Group>, packed: Packed) {
         let mut deliveries = vec![];
         let mut state = self.state.lock();
@@ -172,13 +172,13 @@ impl Engine {
         deliver(deliveries);
     }
 
-    /// Wakes the thread, if it sleeps unaware of what has happened in a way that matters.
+    /// Wakes the thread, if it sleeps unaware of news that `matters` says it should know.
     fn unlock_and_tell(&self, mut state: MutexGuard<'_, State>, matters: impl FnOnce(Unaware) -> bool) {
         let must_tell = state.unaware != Unaware::No && matters(state.unaware) || state.unreported;
         if must_tell {
             state.unaware = Unaware::No;
         }
-        // There may be no thread any more to drop it.
+        // There may no longer be a thread to drop it.
         let trash = if state.is_gone {
             core::mem::take(&mut state.trash)
         } else {
@@ -192,7 +192,7 @@ impl Engine {
     }
 
     pub(super) fn tell_thread(&self) {
-        // It fails if the counter is full, and then the thread knows already.
+        // It fails if the counter is full, and then the thread is already due to wake.
         let _ = event::signal(self.bell.as_fd());
     }
 
@@ -250,7 +250,7 @@ impl Engine {
         self.memory.write_job(slot, bytes)
     }
 
-    /// Cancels what nobody has begun of a group; tells whether that was all.
+    /// Cancels the items of a group that no worker has begun; returns whether that was all of them.
     pub(super) fn cancel(&self, group: &Arc<Group>) -> bool {
         let mut deliveries = vec![];
         let mut state = self.state.lock();
@@ -292,7 +292,7 @@ impl Engine {
         all
     }
 
-    /// Takes a slot's job back, unless somebody has it.
+    /// Takes a slot's job back, unless a worker has it.
     fn withdraw(&self, state: &mut State, slot: usize) -> bool {
         let waiting = state.again.iter().position(|again| *again == slot);
         match waiting {
@@ -304,7 +304,7 @@ impl Engine {
         }
     }
 
-    /// How far the jobs are; nothing in a copy of the pool's process.
+    /// How far the jobs are; all zero in a copy of the pool's process.
     pub(super) fn progress(&self) -> Progress {
         if !self.home.is_here() {
             return Progress::default();
@@ -322,7 +322,7 @@ impl Engine {
     pub(super) fn watch(&self, watch: Watch) {
         if self.home.is_here() {
             let before = self.watch.lock().replace(watch);
-            drop(before); // Unlocked: what it holds may be anything.
+            drop(before); // Unlocked: dropping what it holds may run any code.
         }
     }
 
@@ -347,7 +347,7 @@ impl Engine {
         self.state.lock().seats.iter().flatten().map(Process::id).collect()
     }
 
-    /// Takes no jobs any more.
+    /// Accepts no more jobs.
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
         if let Phase::Open = state.phase {

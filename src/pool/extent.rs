@@ -1,6 +1,6 @@
-//! `Extent`: a stretch of the pool's file for what is long: arguments of a job, or results of a slot.
+//! `Extent`: a stretch of the pool's file for long data: arguments of a job, or results of a slot.
 //!
-//! What is long is encoded straight into the file, and decoded from it as it is mapped.
+//! Long data is encoded directly into the file, and decoded from a mapping of it.
 //!
 //! | an extent is | moved by | to | if that party dies there |
 //! |---|---|---|---|
@@ -9,7 +9,7 @@
 //! | a job's | the parent, when the job has ended | free, its memory given back | as above |
 //! | a slot's | the parent, when it takes results that are there | theirs, and the slot gets another | as above |
 //! | a slot's | a worker, which writes a long result and publishes its record | the same | the parent takes what was published, or gives the memory back |
-//! | that of results | whoever drops them | free, its memory given back | as above |
+//! | that of results | dropping the results | free, its memory given back | as above |
 
 use super::memory::STRIDE;
 use crate::encoding::Store;
@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
 
-/// What is long begins with a page of its own, however large pages are.
+/// Long data begins on a page of its own, however large pages are.
 const PAGE: u64 = 1 << 16;
 
 /// The file of a pool, as a row of extents.
@@ -34,13 +34,13 @@ pub(super) struct Extents {
 /// The numbers of free extents.
 struct Unused {
     given_back: Vec<u64>,
-    /// From this one on, none was ever taken.
+    /// From this number on, no extent was ever taken.
     next: u64,
     end: u64,
 }
 
 impl Extents {
-    /// Those from the number `first` on, as far as files can reach. Where they may not be so long, there are none.
+    /// The extents from the number `first` on, as far as files can reach. Where files may not be so long, there are none.
     pub(super) fn new(file: Arc<OwnedFd>, first: u64, stride: u64) -> Self {
         let end = if stride == STRIDE { i64::MAX as u64 / STRIDE } else { 0 };
         Extents {
@@ -58,7 +58,7 @@ impl Extents {
         &self.file
     }
 
-    /// An extent of the caller's own; `None` if there is none.
+    /// An extent for the caller's exclusive use; `None` if there is none.
     pub(super) fn take(self: &Arc<Self>) -> Option<Extent> {
         let mut unused = self.unused.lock();
         let number = unused.given_back.pop().or_else(|| {
@@ -72,7 +72,7 @@ impl Extents {
         })
     }
 
-    /// Writes into an extent; `len` bytes there are written already.
+    /// Writes into an extent of which `len` bytes are already written.
     fn write(&self, number: u64, at: u64, bytes: &[u8]) -> io::Result<()> {
         if number == 0 || at + bytes.len() as u64 > STRIDE {
             return Err(io::ErrorKind::FileTooLarge.into());
@@ -82,7 +82,7 @@ impl Extents {
         map::write_at(self.file.as_fd(), bytes, number * STRIDE + at)
     }
 
-    /// The bytes of something long.
+    /// The bytes of one long item.
     pub(super) fn bytes(&self, number: u64, place: Place) -> io::Result<FileBytes> {
         let Place { at, len } = place;
         if number == 0 || at.saturating_add(len) > STRIDE {
@@ -90,8 +90,8 @@ impl Extents {
         }
         self.check_ours()?;
         check_memory_for(0, len)?;
-        // SAFETY: what is long is whole before its place is told, and its extent is given to nobody else before whoever
-        // reads it is done: a job's while the job is posted, that of results while they are there. The file never shrinks.
+        // SAFETY: a long item is complete before its place is published, and its extent is not given to another user before its
+        // reader is done: a job's while the job is posted, that of results while they exist. The file never shrinks.
         unsafe { FileBytes::map(self.file.as_fd(), number * STRIDE + at, len) }
     }
 
@@ -109,18 +109,18 @@ impl Extents {
         ))
     }
 
-    /// Gives the memory behind the first `from` bytes of an extent back.
+    /// Gives back the memory behind the first `from` bytes of an extent.
     fn punch(&self, number: u64, from: u64) {
-        // The file's first parts are those of slots, and a copy of this process has none.
+        // The file's first parts belong to slots, and a copy of this process owns none of it.
         if number == 0 || !self.is_ours() {
             return;
         }
-        // What stays is written anew by whoever is next.
+        // If it cannot be given back, the next user overwrites it.
         let _ = map::punch(self.file.as_fd(), number * STRIDE + from, STRIDE - from);
     }
 }
 
-/// Where in its extent something long lies.
+/// Where in its extent a long item lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) at: u64,
@@ -142,7 +142,7 @@ impl Extent {
         self.of.bytes(self.number, place)
     }
 
-    /// Gives the memory of all it holds back.
+    /// Gives back the memory of everything it holds.
     pub(super) fn clear(&self) {
         self.of.punch(self.number, 0);
     }
@@ -150,7 +150,7 @@ impl Extent {
 
 impl Drop for Extent {
     fn drop(&mut self) {
-        // A copy of the pool's process has no part in its file.
+        // A copy of the pool's process does not own its file.
         if self.of.is_ours() {
             self.clear();
             self.of.unused.lock().given_back.push(self.number);
@@ -158,22 +158,22 @@ impl Drop for Extent {
     }
 }
 
-/// Writes one long thing after the other into an extent.
+/// Writes long items one after another into an extent.
 pub(super) struct Writer<'a> {
     extents: &'a Arc<Extents>,
-    /// That of the extent; 0 is none.
+    /// The extent's number; 0 is none.
     number: u64,
-    /// Whether one may be taken if there is none.
+    /// Whether to take an extent if there is none.
     may_take: bool,
     taken: Option<Extent>,
-    /// Where the next one begins.
+    /// Where the next item begins.
     next: u64,
-    /// Bytes were written behind what is kept.
+    /// Whether bytes were written behind what is kept.
     is_dirty: bool,
 }
 
 impl<'a> Writer<'a> {
-    /// For the extent of that number; 0 is none.
+    /// For the extent with this number; 0 is none.
     pub(super) fn new(extents: &'a Arc<Extents>, number: u64) -> Self {
         Writer {
             extents,
@@ -185,7 +185,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// For an extent that is taken with the first bytes.
+    /// For an extent that is taken when the first bytes are written.
     pub(super) fn taking(extents: &'a Arc<Extents>) -> Self {
         Writer {
             may_take: true,
@@ -193,7 +193,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Keeps the `len` bytes that were written.
+    /// Keeps `len` bytes, which were written from `next` on.
     pub(super) fn keep(&mut self, len: usize) -> Place {
         let (at, len) = (self.next, len as u64);
         self.next = (at + len).next_multiple_of(PAGE);
@@ -201,7 +201,7 @@ impl<'a> Writer<'a> {
         Place { at, len }
     }
 
-    /// Gives the memory of what was written and is not kept back.
+    /// Gives back the memory of what was written but not kept.
     #[inline]
     pub(super) fn discard(&mut self) {
         if self.is_dirty {
@@ -210,7 +210,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// How many bytes are kept.
+    /// How many bytes are kept so far.
     pub(super) fn kept(&self) -> u64 {
         self.next
     }

@@ -10,14 +10,14 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
-/// What is known of some neighbouring items.
+/// What is known of a range of items.
 pub(super) enum Part {
-    /// What their worker wrote of them.
+    /// What their worker wrote about them.
     Records {
         first: usize,
         count: usize,
         bytes: Vec<u8>,
-        /// Has the long ones.
+        /// Holds the long ones.
         extent: Option<Extent>,
         timed: bool,
         worker: u32,
@@ -73,7 +73,7 @@ impl Part {
     }
 }
 
-/// A record that was counted cannot be read: only words that were overwritten do that.
+/// A record that was counted cannot be read: only words that were overwritten cause that.
 pub(super) fn no_record() -> JobError {
     JobError::Encoding("the worker's record of the job cannot be read".to_owned())
 }
@@ -83,23 +83,23 @@ struct State {
     parts: VecDeque<Part>,
     /// Items that have neither result nor error yet.
     left: usize,
-    /// Items there are in all.
+    /// The number of items in total.
     items: usize,
     failed: usize,
     waker: Option<Waker>,
-    /// Where in the backlog its jobs were put.
+    /// The places of its jobs in the backlog.
     places: Vec<u64>,
-    /// Whether somebody waits for any part, not for all.
+    /// Whether a caller waits for any part, not for all.
     eager: bool,
 }
 
-/// The results of some items.
+/// The results of a set of items.
 pub(super) struct Group {
     state: Mutex<State>,
     news: Condvar,
     /// Whether its items are waited for one by one.
     prompt: bool,
-    /// Who waits; a copy of that process would wait for ever.
+    /// The process that waits; a copy of it would wait for ever.
     home: Option<Home>,
 }
 
@@ -114,7 +114,7 @@ impl Group {
         }
     }
 
-    /// Refuses a copy of the process it was made in, and touches no lock there.
+    /// Refuses a copy of the process it was made in, without touching any lock there.
     pub(super) fn check_home(&self) -> Result<(), JobError> {
         if self.home.is_none_or(Home::is_here) {
             Ok(())
@@ -123,19 +123,19 @@ impl Group {
         }
     }
 
-    /// Whether somebody is sure to wait for each part.
+    /// Whether each part is sure to be waited for.
     pub(super) fn is_prompt(&self) -> bool {
         self.prompt
     }
 
-    /// Expects so many items more.
+    /// Expects `items` more items.
     pub(super) fn expect(&self, items: usize) {
         let mut state = self.state.lock();
         state.left += items;
         state.items += items;
     }
 
-    /// Takes a part in of `items` items, `failed` of which have no result.
+    /// Takes a part in that covers `items` items, `failed` of which have no result.
     pub(super) fn deliver(&self, part: Part, items: usize, failed: usize) {
         let mut state = self.state.lock();
         state.parts.push_back(part);
@@ -153,7 +153,7 @@ impl Group {
         }
     }
 
-    /// A job of this group waits in the backlog, at that place.
+    /// Notes that a job of this group waits in the backlog, at that place.
     pub(super) fn note_place(&self, place: u64) {
         self.state.lock().places.push(place);
     }
@@ -162,7 +162,7 @@ impl Group {
         std::mem::take(&mut self.state.lock().places)
     }
 
-    /// Whether none but so many of its items have been dealt with, and none is left beside them.
+    /// Whether the group has exactly `items` items, none of which has ended.
     pub(super) fn is_untouched_but(&self, items: usize) -> bool {
         let state = self.state.lock();
         state.left == items && state.items == items
@@ -172,13 +172,13 @@ impl Group {
         self.state.lock().left == 0
     }
 
-    /// Whether all have ended, and with results.
+    /// Whether all have ended with results.
     pub(super) fn is_successful(&self) -> bool {
         let state = self.state.lock();
         state.left == 0 && state.failed == 0
     }
 
-    /// Waits until all have ended; false if the time passes first.
+    /// Waits until all have ended; false on timeout.
     pub(super) fn wait(&self, deadline: Deadline) -> bool {
         let mut state = self.state.lock();
         while state.left > 0 {
@@ -201,7 +201,7 @@ impl Group {
 
     /// Leaves a waker to be called when all have ended; true if they have.
     pub(super) fn poll(&self, waker: &Waker) -> bool {
-        // Wakers are cloned and dropped while nothing is locked: that may be any code.
+        // Wakers are cloned and dropped while nothing is locked: both may run any code.
         let mut waker = Some(waker.clone());
         let mut state = self.state.lock();
         let ready = state.left == 0;
@@ -219,7 +219,7 @@ impl Group {
         parts
     }
 
-    /// Waits for any part; `None` once there will be no more.
+    /// Waits for any part; `None` once no more will come.
     pub(super) fn next(&self) -> Option<Part> {
         let mut state = self.state.lock();
         loop {

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use std::fmt;
 use std::sync::Arc;
 
-/// Chunks of a map for each worker, if nobody says how large they are to be: as in Python.
+/// Chunks of a map for each worker, unless a size is set: as in Python.
 const CHUNKS_PER_WORKER: usize = 4;
 
 /// How a handle of a pool sends its jobs.
@@ -41,14 +41,14 @@ impl Options {
 
 /// Runs jobs in worker processes.
 ///
-/// A clone is another handle of the same pool. When the last one is dropped, the workers are killed, and jobs that are
-/// not done yet are [`Terminated`](JobError::Terminated); [`join`](Self::join) lets them finish instead.
+/// A clone is another handle of the same pool. When the last handle is dropped, the workers are killed, and unfinished jobs fail
+/// with [`Terminated`](JobError::Terminated); [`join`](Self::join) lets them finish instead.
 ///
 /// # What happens on death
 ///
-/// The item a killed worker held is [`WorkerDied`](JobError::WorkerDied), or is begun anew if
-/// [`retries`](Self::with_retries) allow; all else it was to do runs elsewhere, and another worker takes its place. If this
-/// process dies, the workers end as well.
+/// The item a killed worker held fails with [`WorkerDied`](JobError::WorkerDied), or is run again if
+/// [`retries`](Self::with_retries) allow; the rest of its work runs elsewhere, and another worker takes its place. If this process
+/// dies, the workers end as well.
 ///
 /// # Examples
 ///
@@ -74,14 +74,14 @@ pub struct Pool {
     options: Options,
 }
 
-/// Ends the pool with its last handle.
+/// Ends the pool when its last handle is dropped.
 struct Owner {
     engine: Arc<Engine>,
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        // A fork child leaves its parent's workers alone.
+        // A forked child leaves its parent's workers alone.
         if self.engine.check_home().is_ok() {
             self.engine.terminate(JobError::Terminated);
             self.engine.join_thread();
@@ -92,7 +92,7 @@ impl Drop for Owner {
 }
 
 impl Pool {
-    /// Makes a pool of that many workers.
+    /// Makes a pool with this number of workers.
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ impl Pool {
         Self::builder().workers(workers).build()
     }
 
-    /// Returns a builder for what [`new`](Self::new) does not offer.
+    /// Returns a builder with options that [`new`](Self::new) does not offer.
     ///
     /// # Examples
     ///
@@ -146,11 +146,11 @@ impl Pool {
         })
     }
 
-    /// Returns a handle whose maps have chunks of so many items.
+    /// Returns a handle whose maps have chunks of this many items.
     ///
-    /// A chunk travels as one and is run by one worker, which spares time where items are small. It is no unit of
-    /// failure: items end one by one, also when the worker dies. Without this, [`map`](Self::map) makes four chunks for
-    /// each worker, and [`imap`](Self::imap) chunks of one item.
+    /// A chunk travels as one and is run by one worker, which saves time if items are small. It is not a unit of failure: items
+    /// succeed or fail one by one, also when the worker dies. Without this setting, [`map`](Self::map) makes four chunks for each
+    /// worker, and [`imap`](Self::imap) makes chunks of one item.
     ///
     /// # Panics
     ///
@@ -174,11 +174,11 @@ impl Pool {
         }
     }
 
-    /// Returns a handle whose jobs are begun anew if their worker dies.
+    /// Returns a handle whose jobs are run again if their worker dies.
     ///
-    /// Each item may be begun so many times more. It is for functions that may run twice: the first run can have done all
-    /// its work before it died. An end of a pipe or ring among the arguments goes with the worker that dies, and the next run
-    /// takes it up again: whoever waits at the other end may be told meanwhile that nobody is there.
+    /// Each item may be run up to this many more times. This is for functions that may run twice: the first run may have done all
+    /// its work before its worker died. If an end of a pipe or ring is among the arguments, it goes with the worker that dies, and
+    /// the next run takes it up again: meanwhile, a process waiting at the other end may be told that its peer is gone.
     ///
     /// # Examples
     ///
@@ -266,7 +266,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// The result tells: see [`JobError`].
+    /// The result reports them: see [`JobError`].
     ///
     /// # Examples
     ///
@@ -295,7 +295,7 @@ impl Pool {
         Pending::new(self.owner.engine.clone(), group, assemble)
     }
 
-    /// Sends all items, in chunks of a size that suits `about` so many.
+    /// Sends all items, in chunks of a size that suits about `about` items.
     pub(super) fn send_all<Args: Serialize + DeserializeOwned>(
         &self,
         chunk: Chunk,
@@ -324,7 +324,7 @@ impl Pool {
     ) -> usize {
         let engine = &self.owner.engine;
         if let Err(error) = engine.check_home() {
-            // Nothing of the parent's state is touched: its locks may be held by threads that are not here.
+            // Touches nothing of the parent's state: its locks may be held by threads that do not exist here.
             let count = items.into_iter().count();
             group.expect(count);
             group.deliver(Part::Failure { first, count, error }, count, count);
@@ -346,7 +346,7 @@ impl Pool {
         count
     }
 
-    /// The size of chunks, for a map of so many items.
+    /// The chunk size for a map of this many items.
     pub(super) fn chunk_size_of(&self, items: Option<usize>) -> usize {
         let usual = items.map_or(1, |items| items.div_ceil(CHUNKS_PER_WORKER * self.workers()).max(1));
         self.options.chunk_size.unwrap_or(usual)
@@ -378,7 +378,7 @@ impl Pool {
         self.owner.engine.shape().workers as usize
     }
 
-    /// Returns the process ids of the workers there are now.
+    /// Returns the process ids of the current workers.
     ///
     /// # Examples
     ///
@@ -395,7 +395,7 @@ impl Pool {
         self.owner.engine.workers()
     }
 
-    /// Returns how far the jobs are.
+    /// Returns how many jobs were submitted, ended, failed and so on.
     ///
     /// # Examples
     ///
@@ -413,10 +413,10 @@ impl Pool {
         self.owner.engine.progress()
     }
 
-    /// Has a function be called whenever jobs have ended.
+    /// Sets a function that is called whenever jobs have ended.
     ///
-    /// The pool's own thread calls it, with several jobs' ends at once where they come fast; it takes the place of one that
-    /// was given before. Jobs go on while it runs, but nobody hears of their ends: it must not wait for one.
+    /// The pool's own thread calls it, once for several jobs if they end in quick succession; it replaces a function given before.
+    /// Jobs go on while it runs, but their ends are not reported: so it must not wait for a job.
     ///
     /// # Examples
     ///
@@ -461,9 +461,9 @@ impl Pool {
         self.owner.engine.timeline()
     }
 
-    /// Takes no more jobs; those that were submitted are still done.
+    /// Accepts no more jobs; those already submitted are still completed.
     ///
-    /// Then the workers end. Jobs submitted later are [`Closed`](JobError::Closed).
+    /// Then the workers end. Jobs submitted later fail with [`Closed`](JobError::Closed).
     ///
     /// # Examples
     ///
@@ -486,10 +486,10 @@ impl Pool {
         }
     }
 
-    /// Closes the pool and waits until all jobs are done and all workers have ended.
+    /// Closes the pool and waits for all jobs and workers to end.
     ///
-    /// Results nobody has fetched stay where they are: nothing waits for that. A [hook](Self::on_progress) that calls it does
-    /// not wait.
+    /// Results that were not fetched remain available: nothing waits for that. If a [hook](Self::on_progress) calls it, it does not
+    /// wait.
     ///
     /// # Examples
     ///
@@ -510,7 +510,7 @@ impl Pool {
         }
     }
 
-    /// Kills the workers; jobs that are not done are [`Terminated`](JobError::Terminated).
+    /// Kills the workers; unfinished jobs fail with [`Terminated`](JobError::Terminated).
     ///
     /// # Examples
     ///
@@ -535,7 +535,7 @@ impl Pool {
     }
 }
 
-/// What workers run for a function.
+/// The function that workers run for `F`.
 pub(super) fn chunk_of<F, Args, R>(_function: F) -> Chunk
 where
     F: Entry<Args, Output = R>,

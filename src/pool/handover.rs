@@ -1,17 +1,17 @@
 //! How the descriptors of what a job brings along reach the worker that has claimed it.
 //!
-//! Which worker will claim a job nobody knows, so the worker asks: in a word of its own, which it stores before it rings
-//! the pool's thread. The answer comes as a message on a socket that no other worker has. No right to look into another
-//! process is needed, as `/proc` would ask for.
+//! No process knows in advance which worker will claim a job, so the worker asks: in a word of its own, which it stores before it
+//! rings the pool's thread. The answer comes as a message on a socket that no other worker has. This needs no right to look into
+//! another process, unlike a way through `/proc`.
 //!
 //! | word of a worker | moved by | to | if that party dies there |
 //! |---|---|---|---|
 //! | 0 | the worker, which then rings, and waits at its socket | asked | the word is cleared with the seat |
 //! | asked | the pool's thread, which then sends | 0, an answer under way | the workers end with their parent |
-//! | 0, an answer under way | the worker, which receives it | 0 | the kernel closes what the answer holds with the socket |
+//! | 0, an answer under way | the worker, which receives it | 0 | the kernel closes the socket, and with it what the answer holds |
 //!
-//! A worker has one question open at most, so there is always room for its answer: the pool's thread waits for nobody. An
-//! answer that the system refuses for the moment is tried again with the next tick.
+//! A worker has at most one open question, so there is always room for its answer: the pool's thread never waits. An answer that
+//! the system refuses for the moment is tried again with the next tick.
 
 use super::engine::Engine;
 use super::memory::Memory;
@@ -26,13 +26,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long an answer is tried that the system refuses.
+/// How long to retry an answer that the system refuses.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Bytes of an answer: the question, and an error number.
 const ANSWER: usize = 12;
 
-/// A question: `[ number:24 | place in the table:24 | slot:16 ]`. The number tells it from the one before, and is never 0.
+/// A question: `[ number:24 | place in the table:24 | slot:16 ]`. The number distinguishes it from the one before, and is never 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Question(u64);
 
@@ -69,26 +69,26 @@ pub(super) struct Asker<'a> {
     pub(super) seat: usize,
     pub(super) socket: &'a OwnedFd,
     pub(super) bell: &'a OwnedFd,
-    /// How many questions there were.
+    /// The number of questions so far.
     pub(super) asked: &'a mut u64,
 }
 
 impl Asker<'_> {
-    /// Gets descriptors of what the job in the slot brings along, from that place in its table on.
+    /// Gets descriptors of what the job in the slot brings along, beginning at that place in its table.
     pub(super) fn ask(&mut self, slot: usize, place: usize) -> Result<Vec<OwnedFd>> {
         let failed = |error| os_error("receiving the descriptors of what the job brings along", error);
         let question = Question::new(*self.asked, place, slot);
         *self.asked += 1;
-        // Relaxed: the word carries all there is to know; who is not woken by the bell looks with the next tick.
+        // Relaxed: the word carries all the information; a thread that the bell does not wake looks with the next tick.
         self.memory.asked()[self.seat].store(question.0, Ordering::Relaxed);
         crash_point!("board.asking");
-        // An event that cannot be signalled is one the parent has closed, being about to end.
+        // If the event cannot be signalled, the parent has closed it, being about to end.
         let _ = event::signal(self.bell.as_fd());
         loop {
             let message = match socket::receive(self.socket.as_fd(), ANSWER, true) {
                 Ok(Some(message)) => message,
                 Ok(None) => return Err(Error::new(ErrorKind::Spawn, "the process that has the pool is gone")),
-                // Descriptors were lost on the way: this process has no room for them.
+                // Descriptors were lost in transit: this process has no room for them.
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     let message =
                         "no room for the descriptors of what the job brings along: raise the limit of open files";
@@ -110,7 +110,7 @@ impl Asker<'_> {
 /// The parent's end of a worker's socket.
 pub(super) struct Counter {
     socket: Arc<OwnedFd>,
-    /// The question whose answer the system refused last, and since when.
+    /// The question whose answer was last refused by the system, and the time of the first refusal.
     refused: Option<(Question, Instant)>,
 }
 
@@ -122,7 +122,7 @@ impl Counter {
         }
     }
 
-    /// Since when the answer to the question has been refused, which it now is.
+    /// Records that the answer to the question is refused, and returns since when.
     fn refused_since(&mut self, question: Question) -> Instant {
         let known = self.refused.filter(|(other, _)| *other == question);
         self.refused
@@ -131,17 +131,17 @@ impl Counter {
     }
 }
 
-/// What a worker is to be answered.
+/// An answer that is due to a worker.
 pub(super) struct Due {
     seat: usize,
     question: Question,
     socket: Arc<OwnedFd>,
-    /// `None` if the worker asks for what no job of its brings along.
+    /// `None` if none of the worker's jobs brings along what it asks for.
     luggage: Option<Arc<Luggage>>,
 }
 
 impl Engine {
-    /// Answers the workers that ask; tells whether some are to be answered later. Only the pool's thread calls this.
+    /// Answers the workers that ask; returns whether some answers have to wait. Only the pool's thread calls this.
     pub(super) fn hand_over(&self, due: Vec<Due>) -> bool {
         let mut is_left = false;
         for due in due {
@@ -149,7 +149,7 @@ impl Engine {
             // Relaxed, both: see `Asker::ask`. Before the answer, as the next question may follow it at once; the word cannot
             // change meanwhile, since the worker waits.
             word.store(0, Ordering::Relaxed);
-            // Whoever is gone needs no answer.
+            // A worker that is gone needs no answer.
             let Some(error) = due.send().err().filter(|error| !socket::is_gone(error)) else {
                 continue;
             };
@@ -167,12 +167,12 @@ impl Engine {
         is_left
     }
 
-    /// Who asks, and for what.
+    /// The open questions, and where the answers go.
     pub(super) fn questions(&self, state: &State) -> Vec<Due> {
         let words = self.memory.asked().iter().enumerate();
         let asked = words.filter_map(|(seat, word)| {
             let question = Question(word.load(Ordering::Relaxed)); // Relaxed: see `Asker::ask`.
-            // One whose start has not come to its end yet is answered when it has.
+            // A worker whose start has not yet finished is answered when it has.
             let counter = state.counters[seat].as_ref().filter(|_| question.0 != 0)?;
             let is_its_own = self.memory.board().worker_of(question.slot()) == Some(seat);
             let job = state.posted.get(question.slot()).and_then(Option::as_ref);

@@ -1,4 +1,4 @@
-//! What becomes of jobs whose worker is done with them, or dead.
+//! What becomes of jobs whose worker has finished them, or is dead.
 
 use super::engine::Engine;
 use super::extent::Extent;
@@ -16,9 +16,9 @@ use crate::process::join_error::JoinError;
 use crate::sys::clock;
 use std::time::{Duration, Instant};
 
-/// So many times in a row that workers end before they are ready are a reason to give up, if there is no other.
+/// If workers end this many times in a row before they are ready, and no worker is there, the pool gives up.
 const MISFIRES: u32 = 6;
-/// How long nobody is started after a worker that was not ready; doubled so often at most.
+/// How long to wait before the next start after a worker that was not ready, and how often to double that at most.
 const PAUSE: Duration = Duration::from_millis(10);
 const MOST_DOUBLINGS: u32 = 10;
 
@@ -32,7 +32,7 @@ impl Engine {
         done.len()
     }
 
-    /// Readies a slot's words for its job to be posted, perhaps once more.
+    /// Prepares a slot's words for posting its job, perhaps again.
     pub(super) fn reset(&self, state: &mut State, slot: usize, job: &Job) {
         let extent = &mut state.extents[slot];
         if extent.is_none() {
@@ -51,7 +51,7 @@ impl Engine {
         }
     }
 
-    /// Takes the results of a slot whose worker is done with it or dead, and tells what is left of the job.
+    /// Takes the results of a slot whose worker has finished with it or is dead, and returns what is left of the job.
     pub(super) fn harvest(
         &self,
         state: &mut State,
@@ -91,7 +91,7 @@ impl Engine {
             _ => {}
         }
         if flushed > 0 || !is_done {
-            self.memory.punch_results(slot); // A dead worker may have written what it did not live to count.
+            self.memory.punch_results(slot); // A dead worker may have written results that it did not live to count.
         }
         if let Some(extent) = state.extents[slot].as_ref().filter(|_| !is_done || is_unreadable) {
             extent.clear(); // As above.
@@ -117,7 +117,7 @@ impl Engine {
         let failed = match self.memory.board().is_done(slot) {
             _ if bytes.is_empty() => items,
             true => counted.min(items),
-            // It may have counted one whose record it did not live to publish.
+            // It may have counted an item whose record it did not live to publish.
             false => Records::new(&bytes, self.timed).filter(Record::is_failure).count(),
         };
         if self.timed {
@@ -154,14 +154,14 @@ impl Engine {
         }
     }
 
-    /// The process id of a seat's worker. One that has just been started may be done with a job before it is known here.
+    /// The process id of a seat's worker. A worker that was just started may finish a job before it is known here.
     fn pid_of(&self, state: &State, seat: usize) -> u32 {
         // Acquire: pairs with the Release in `work`.
         let told = || self.memory.came()[seat].load(Ordering::Acquire) as u32;
         state.seats[seat].as_ref().map_or_else(told, Process::id)
     }
 
-    /// The item a dead worker held: it is begun anew if that is allowed, or lost.
+    /// Handles the item that a dead worker held: it is run again if that is allowed, otherwise lost.
     pub(super) fn lose_item(
         &self,
         state: &mut State,
@@ -199,7 +199,7 @@ impl Engine {
         job.advance(1);
     }
 
-    /// Posts what is left of a job again, ahead of what has no slot yet.
+    /// Posts what is left of a job again, ahead of jobs that have no slot yet.
     pub(super) fn keep_or_free(&self, state: &mut State, slot: usize, mut job: Job) {
         let board = self.memory.board();
         board.free(slot);
@@ -222,7 +222,7 @@ impl Engine {
         state.free.push(slot);
     }
 
-    /// Takes note of workers that have ended.
+    /// Handles workers that have ended.
     pub(super) fn bury(&self, state: &mut State, ended: &[usize], deliveries: &mut Vec<Delivery>) {
         let board = self.memory.board();
         for &seat in ended {
@@ -254,17 +254,17 @@ impl Engine {
         }
     }
 
-    /// A worker could not be started, or ended before it was ready. The next is started when some time has passed; after
-    /// some times, if no other is there, none ever.
+    /// Records that a worker could not be started, or ended before it was ready. The next start waits for some time; after several
+    /// failures, if no worker is there, the pool gives up.
     pub(super) fn note_misfire(&self, state: &mut State, why: String, deliveries: &mut Vec<Delivery>) {
         let now = Instant::now();
         if state.hire_after.is_some_and(|moment| now < moment) {
-            return; // Started together, ended together: that is one time.
+            return; // Workers that were started and ended together count as one failure.
         }
         state.misfires += 1;
         state.hire_after = Some(now + PAUSE * 2_u32.pow(state.misfires.min(MOST_DOUBLINGS)));
         let came = self.memory.came().iter().zip(&state.seats);
-        // Relaxed: whether it came is all that is asked.
+        // Relaxed: only whether it came matters.
         let is_there = |(came, seat): (&AtomicU64, &Option<_>)| seat.is_some() && came.load(Ordering::Relaxed) != 0;
         if state.misfires >= MISFIRES && !came.into_iter().any(is_there) {
             self.give_all_up(state, JobError::NoWorkers(why), deliveries);

@@ -1,4 +1,4 @@
-//! `Imap` and `ImapUnordered`: results of an iterator's items, as many under way as workers need.
+//! `Imap` and `ImapUnordered`: results of an iterator's items, with as many under way as the workers need.
 
 use super::group::{Group, Part};
 use super::handle::Pool;
@@ -11,16 +11,16 @@ use std::fmt;
 use std::iter::Fuse;
 use std::sync::Arc;
 
-/// Chunks under way for each worker: one in hand, and enough ahead for it never to wait.
+/// Chunks under way for each worker: one in hand, and enough ahead that it never waits.
 const AHEAD: usize = 16;
 
-/// What both have in common: the items, and how they are sent.
+/// What both have in common: the items, and how to send them.
 struct Source<I: Iterator> {
     pool: Pool,
     chunk: Chunk,
     items: Fuse<I>,
     chunk_size: usize,
-    /// Chunks that may be under way.
+    /// How many chunks may be under way.
     window: usize,
 }
 
@@ -118,7 +118,7 @@ impl<I: Iterator, R> fmt::Debug for Imap<I, R> {
     }
 }
 
-/// Yields the results of [`Pool::imap_unordered`], as they come.
+/// Yields the results of [`Pool::imap_unordered`], in order of completion.
 ///
 /// Dropping it cancels what no worker has begun.
 ///

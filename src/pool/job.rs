@@ -1,4 +1,4 @@
-//! `Job`: some items of one group, on their way to a worker.
+//! `Job`: a range of items of one group, on their way to a worker.
 
 use super::extent::{Extent, Extents, Writer};
 use super::group::Group;
@@ -13,29 +13,29 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
-/// Neighbouring items of a group, which one worker runs one after the other.
+/// Neighbouring items of a group, which one worker runs one after another.
 pub(super) struct Job {
-    /// What lies in the slot, or will: given up once it does.
+    /// What the slot will hold; emptied once the slot holds it.
     pub(super) bytes: Vec<u8>,
-    /// How many of the bytes tell what travels with it.
+    /// How many of the bytes form the table of what travels with it.
     pub(super) head: usize,
     /// Keeps open what the worker fetches.
     pub(super) luggage: Arc<Luggage>,
-    /// Keeps peers of the queues it brings along from finding themselves alone until its worker has joined them.
+    /// Keeps peers of the queues it brings along from finding themselves alone until its worker has joined those queues.
     pub(super) shares: Option<Arc<Luggage>>,
-    /// Has its long items.
+    /// Holds its long items.
     pub(super) extent: Option<Arc<Extent>>,
-    /// Where in the program its function begins.
+    /// The offset of its function in the program.
     pub(super) function: u64,
     pub(super) group: Arc<Group>,
     /// The place of its first item in the group.
     pub(super) first: usize,
-    /// Its number among all of the pool.
+    /// The number of its first item among all items of the pool.
     pub(super) number: u64,
     pub(super) items: usize,
     /// How many of its items have ended.
     pub(super) done: usize,
-    /// How often the item after those may yet be begun anew, of how many times.
+    /// How often the item after those may still be run again, and the initial limit.
     pub(super) retries_left: u32,
     pub(super) retries: u32,
     /// The error of the next item, in case it is not retried.
@@ -48,17 +48,17 @@ impl Job {
         self.items - self.done
     }
 
-    /// The place of the next item in the group.
+    /// The place of the next item in its group.
     pub(super) fn next(&self) -> usize {
         self.first + self.done
     }
 
-    /// The number of the next item among all of the pool.
+    /// The number of the next item among all items of the pool.
     pub(super) fn number(&self) -> u64 {
         self.number + self.done as u64
     }
 
-    /// So many items have ended.
+    /// Counts items that have ended.
     pub(super) fn advance(&mut self, items: usize) {
         self.done += items;
         self.retries_left = self.retries;
@@ -66,7 +66,7 @@ impl Job {
     }
 }
 
-/// What encoding some items has come to: jobs, and items that cannot travel.
+/// What encoding a range of items resulted in: jobs, and items that cannot travel.
 pub(super) struct Packed {
     pub(super) jobs: Vec<Job>,
     /// The place of the first item in its group.
@@ -79,7 +79,7 @@ impl Packed {
         self.refused.len() + self.jobs.iter().map(|job| job.items).sum::<usize>()
     }
 
-    /// Items of which none is sent.
+    /// The outcome where no item is sent.
     pub(super) fn refused<T>(items: impl IntoIterator<Item = T>, first: usize, error: &JobError) -> Self {
         let refused = items.into_iter().enumerate();
         Packed {
@@ -110,7 +110,7 @@ impl Run {
         self.first + self.items
     }
 
-    /// Appends an item, its length before it, unless it cannot be encoded.
+    /// Appends an item with its length before it, unless it cannot be encoded.
     #[inline]
     fn push<Args>(&mut self, item: &Args, long: &mut Writer<'_>, trial: &Trial) -> Result<()>
     where
@@ -138,7 +138,7 @@ impl Run {
     }
 }
 
-/// Makes a job of neighbouring items, or several around those that cannot be encoded.
+/// Makes one job of neighbouring items, or several, separated by items that cannot be encoded.
 pub(super) fn pack<Args: Serialize + DeserializeOwned>(
     chunk: Chunk,
     items: impl IntoIterator<Item = Args>,
@@ -172,7 +172,7 @@ pub(super) fn pack<Args: Serialize + DeserializeOwned>(
     runs.retain(|run| run.items > 0);
     let mut head = Vec::new();
     if let Some(table) = luggage.to_fetch() {
-        // Numbers and paths: nothing of it can fail to be encoded.
+        // Only numbers and paths: encoding cannot fail.
         let _ = encode(&table, &mut head);
     }
     let shares = luggage.split_shares().map(Arc::new);

@@ -21,50 +21,50 @@ use std::fmt;
 /// }
 /// ```
 ///
-/// It takes five words: a map fills a vector with results, and large ones take fresh pages of memory.
+/// It is five words in size, since a map fills a vector with results, and large ones take fresh pages of memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JobError {
-    /// The function panicked with these words.
+    /// The function panicked.
     Panicked {
-        /// What it said.
+        /// The panic message.
         message: String,
         /// Where it panicked; `None` if the panic ran no panic hook (`resume_unwind`).
         location: Option<Box<PanicLocation>>,
-        /// The process it ran in, which goes on.
+        /// The process it ran in, which continues.
         worker: u32,
     },
     /// The worker ended while it held this job.
     WorkerDied {
         /// The signal that ended it.
         signal: Option<i32>,
-        /// The status it exited with by itself.
+        /// The status it exited with.
         code: Option<i32>,
         /// The process that ended.
         worker: u32,
     },
     /// Arguments or results could not be encoded or decoded.
     Encoding(String),
-    /// The result holds a handle, or the descriptor of one among the arguments did not arrive.
+    /// The result holds a handle, or the descriptor of a handle among the arguments did not arrive.
     NotTransferable(String),
-    /// Another error with a handle among the arguments; `kind` tells which.
+    /// Another error with a handle among the arguments; see `kind`.
     Refused {
         /// The kind of the error.
         kind: ErrorKind,
-        /// The error in words.
+        /// The error message.
         message: String,
     },
     /// Memory cannot hold the arguments or the result.
     OutOfMemory(String),
-    /// It was cancelled before any worker began it.
+    /// The job was cancelled before any worker began it.
     Cancelled,
-    /// The pool was closed before.
+    /// The pool was already closed.
     Closed,
     /// The pool was terminated, or dropped, before the job was done.
     Terminated,
     /// The job was not done when the time limit passed.
     TimedOut,
-    /// The result was taken before.
+    /// The result was already taken.
     AlreadyTaken,
     /// No worker can be started, for this reason.
     NoWorkers(String),
@@ -73,7 +73,7 @@ pub enum JobError {
 }
 
 impl JobError {
-    /// Why a job cannot be sent, or begun.
+    /// The error for a job that cannot be sent, or begun.
     pub(super) fn refusal(kind: ErrorKind, message: String) -> Self {
         match kind {
             ErrorKind::NotTransferable => JobError::NotTransferable(message),

@@ -1,6 +1,6 @@
 //! The maps of a [`Pool`]: one function, many items.
 //!
-//! Results that nobody looks at are warned about:
+//! Unused results cause a warning:
 //!
 //! ```compile_fail
 //! #![deny(unused_must_use)]
@@ -24,13 +24,13 @@ use crate::process::{Argument, Entry, Returned, call};
 use std::sync::Arc;
 
 impl Pool {
-    /// Calls a function with each item, and returns the results in their order.
+    /// Calls a function with each item, and returns the results in order.
     ///
-    /// Waits for all. Items are taken and encoded all at once; for endless iterators there is [`imap`](Self::imap).
+    /// Waits for all. All items are taken and encoded at once; for endless iterators there is [`imap`](Self::imap).
     ///
     /// # Errors
     ///
-    /// Each item has its own: see [`JobError`]. Collect them into a `Result<Vec<_>, _>` to stop at the first.
+    /// Each item has its own: see [`JobError`]. Collect them into a `Result<Vec<_>, _>` to stop at the first error.
     ///
     /// # Examples
     ///
@@ -80,7 +80,7 @@ impl Pool {
     {
         const { call::refuse_captures::<F>() };
         let pending = self.starmap_async(function, items);
-        // In a fork child all items have failed already.
+        // In a forked child all items have failed already.
         pending.get().unwrap_or_default()
     }
 
@@ -88,7 +88,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// As [`map`](Self::map), each item its own.
+    /// As [`map`](Self::map), separately for each item.
     ///
     /// # Examples
     ///
@@ -120,7 +120,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// As [`map`](Self::map), each item its own.
+    /// As [`map`](Self::map), separately for each item.
     ///
     /// # Examples
     ///
@@ -158,10 +158,10 @@ impl Pool {
         self.pending(group, many::<R>)
     }
 
-    /// Returns an iterator of the results of an iterator's items, in their order.
+    /// Returns an iterator over the results of the items, in order.
     ///
-    /// It is lazy on both sides: items are taken as results are fetched, up to sixteen chunks ahead for each worker, so that
-    /// an endless iterator takes constant memory.
+    /// It is lazy on both sides: items are taken as results are fetched, up to sixteen chunks ahead for each worker, so an endless
+    /// iterator takes constant memory.
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
-//! `Memory`: where the jobs of a pool and their results lie, in the parent and in its workers.
+//! `Memory`: where a pool keeps its jobs and their results, in the parent and in its workers.
 //!
-//! One segment holds the board (`raw::board`) and a page for each slot: the first bytes of its job, and a window through
-//! which its results are written. What is longer lies in a second memory file, whose offsets are so far apart that every
-//! slot has room for any job: a file without bytes takes no memory, and what was read is punched out again. Behind the slots'
-//! parts of that file are extents, for single items and results that are long (`extent`).
+//! One segment holds the board (`raw::board`) and a page for each slot: the first bytes of its job, and a window through which its
+//! results are written. Longer data lies in a second memory file, with offsets so far apart that every slot has room for any job: a
+//! hole in a file takes no memory, and what was read is punched out again. Behind the slots' parts of that file are extents, for
+//! single items and results that are long (`extent`).
 
 use super::extent::Extents;
 use crate::collections::Handle;
@@ -23,7 +23,7 @@ pub(super) const JOB_BYTES: usize = 1024;
 pub(super) const WINDOW: usize = PAGE - JOB_BYTES;
 const PAGE: usize = 8192;
 
-/// How far the file's parts for two jobs, or results, lie apart, unless this process may not write files so long.
+/// The distance between the file's parts for two jobs or results, unless this process may not write such long files.
 pub(super) const STRIDE: u64 = 1 << 40;
 
 const SCHEMA: &str = "procshare pool 3";
@@ -33,12 +33,12 @@ const SCHEMA: &str = "procshare pool 3";
 pub(super) struct Shape {
     pub(super) slots: u32,
     pub(super) workers: u32,
-    /// Bytes of the file for the job of a slot, and as many for its results.
+    /// Bytes of the file for the job of a slot; its results have as many.
     stride: u64,
 }
 
 impl Shape {
-    /// Enough slots for workers to find jobs while the parent is busy.
+    /// Enough slots that workers find jobs while the parent is busy.
     pub(super) fn of_workers(workers: usize) -> Result<Self> {
         if workers == 0 || workers > MOST_WORKERS {
             let message = format!("a pool has 1 to {MOST_WORKERS} workers, not {workers}");
@@ -80,7 +80,7 @@ impl Shape {
         self.pages_at() + self.slots as usize * PAGE
     }
 
-    /// The extents behind what each slot has of the file.
+    /// The extents behind the slots' parts of the file.
     fn extents(self, file: Arc<OwnedFd>) -> Arc<Extents> {
         Arc::new(Extents::new(file, 2 * u64::from(self.slots), self.stride))
     }
@@ -151,7 +151,7 @@ impl Memory {
         self.shape
     }
 
-    /// The `len` objects that stand so many bytes from the start.
+    /// The `len` objects at `at` bytes from the start.
     fn array<T>(&self, at: usize, len: u32) -> &[T] {
         let first = self.handle.address().wrapping_add(at).cast::<T>();
         // SAFETY: the object has `shape.bytes()` bytes (`new` made it so, `open` compared), aligned to a cache line; the
@@ -160,7 +160,7 @@ impl Memory {
         unsafe { core::slice::from_raw_parts(first, len as usize) }
     }
 
-    /// The state machine.
+    /// The board's state machine.
     pub(super) fn board(&self) -> RawBoard<'_> {
         let Shape { slots, workers, .. } = self.shape;
         let words: &[BoardWords] = self.array(0, 1);
@@ -182,7 +182,7 @@ impl Memory {
         self.array(self.shape.asked_at(), self.shape.workers)
     }
 
-    /// The first byte of a slot's page, so many bytes on.
+    /// The byte at offset `at` in a slot's page.
     fn page(&self, slot: usize, at: usize) -> *mut u8 {
         debug_assert!(slot < self.shape.slots as usize && at <= PAGE);
         self.handle
@@ -190,7 +190,7 @@ impl Memory {
             .wrapping_add(self.shape.pages_at() + slot * PAGE + at)
     }
 
-    /// Writes a job into a slot that is free.
+    /// Writes a job into a free slot.
     pub(super) fn write_job(&self, slot: usize, bytes: &[u8]) -> io::Result<()> {
         let (first, rest) = bytes.split_at(bytes.len().min(JOB_BYTES));
         // SAFETY: the page has so many bytes for jobs, and nobody else reads or writes those of a free slot.
@@ -206,7 +206,7 @@ impl Memory {
     pub(super) fn read_job(&self, slot: usize, len: usize, into: &mut Vec<u8>) -> io::Result<()> {
         into.clear();
         if len > JOB_BYTES {
-            // The length is a peer's word; the file's is the kernel's.
+            // The length comes from a peer; the file's comes from the kernel.
             self.check_spilled(self.job_offset(slot), (len - JOB_BYTES) as u64)?;
         }
         check_memory(len as u64)?;
@@ -227,7 +227,7 @@ impl Memory {
         assert!(at + bytes.len() <= WINDOW, "results beyond the window");
         let to = self.page(slot, JOB_BYTES + at);
         if let Some((words, _)) = bytes.split_first_chunk::<8>().filter(|_| bytes.len() <= 16) {
-            // Two words that may overlap: for what is so short, a call would take longer.
+            // Two words, which may overlap: for so few bytes, a call would take longer.
             let last = bytes.last_chunk::<8>().unwrap_or(words);
             // SAFETY: the window has at least eight bytes there (asserted), as below.
             unsafe { to.cast::<[u8; 8]>().write(*words) };
@@ -235,11 +235,11 @@ impl Memory {
             unsafe { to.wrapping_add(bytes.len() - 8).cast::<[u8; 8]>().write(*last) };
             return;
         }
-        // SAFETY: the window has so many bytes (asserted), and the poster reads none before they are published.
+        // SAFETY: the window has so many bytes (asserted), and the poster reads none of them before they are published.
         unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     }
 
-    /// Moves the first `len` bytes of the window into the file, as the results from `at` on.
+    /// Moves the first `len` bytes of the window into the file, as the results from offset `at` on.
     pub(super) fn flush_window(&self, slot: usize, len: usize, at: u64) -> io::Result<()> {
         let mut bytes = [0; WINDOW];
         self.read_window(slot, &mut bytes[..len]);
@@ -255,7 +255,7 @@ impl Memory {
     fn read_window(&self, slot: usize, into: &mut [u8]) {
         assert!(into.len() <= WINDOW, "results beyond the window");
         let from = self.page(slot, JOB_BYTES);
-        // SAFETY: the window has so many bytes (asserted), which its writer, if it lives, has published and writes no more.
+        // SAFETY: the window has so many bytes (asserted), which its writer, if alive, has published and no longer writes.
         unsafe { into.as_mut_ptr().copy_from_nonoverlapping(from, into.len()) };
     }
 
@@ -292,7 +292,7 @@ impl Memory {
         self.job_offset(slot) + self.shape.stride
     }
 
-    /// Asks whether so many bytes more fit in a slot's part of the file, and in memory.
+    /// Asks whether `len` more bytes fit in a slot's part of the file, and in memory.
     fn check_room(&self, at: u64, len: usize) -> io::Result<()> {
         let (len, most) = (len as u64, self.shape.stride);
         if at.saturating_add(len) > most {
@@ -309,13 +309,13 @@ impl Memory {
         Ok(())
     }
 
-    /// Gives the memory of a job's bytes in the file back.
+    /// Gives back the memory of a job's bytes in the file.
     pub(super) fn punch_job(&self, slot: usize) {
-        // What cannot be given back is written anew by the slot's next job.
+        // If it cannot be given back, the slot's next job overwrites it.
         let _ = map::punch(self.spill().as_fd(), self.job_offset(slot), self.shape.stride);
     }
 
-    /// Gives the memory of results in the file back.
+    /// Gives back the memory of results in the file.
     pub(super) fn punch_results(&self, slot: usize) {
         let _ = map::punch(self.spill().as_fd(), self.result_offset(slot), self.shape.stride); // As above.
     }

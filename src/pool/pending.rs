@@ -1,4 +1,4 @@
-//! `Pending<R>`: a result that is on its way.
+//! `Pending<R>`: a result that is still to come.
 
 use super::engine::Engine;
 use super::group::{Group, Part, no_record};
@@ -12,17 +12,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// Makes of the parts of a group what its `get` returns.
+/// Turns the parts of a group into what its `get` returns.
 pub(super) type Assemble<R> = fn(Vec<Part>) -> Result<R, JobError>;
 
 /// Stands for the result of a job that may still run.
 ///
-/// [`submit`](crate::Pool::submit) gives one for a job, [`map_async`](crate::Pool::map_async) one for many. It is also a
-/// future, for any executor. Dropping it lets the job go on; its result is dropped when it comes.
+/// [`submit`](crate::Pool::submit) returns one for a job, [`map_async`](crate::Pool::map_async) one for many. It is also a future,
+/// for any executor. If it is dropped, the job goes on, and its result is dropped when it arrives.
 ///
 /// # What happens on death
 ///
-/// A worker that dies makes an error of the one job it held: see [`JobError`].
+/// If a worker dies, the one job it held fails: see [`JobError`].
 ///
 /// # Examples
 ///
@@ -62,7 +62,7 @@ impl<R> Pending<R> {
     ///
     /// # Errors
     ///
-    /// Why the job gave none; of many jobs, each has its own error in the vector.
+    /// Why the job gave no result; of many jobs, each has its own error in the vector.
     ///
     /// # Examples
     ///
@@ -78,7 +78,7 @@ impl<R> Pending<R> {
         self.get_until(Deadline::Never)
     }
 
-    /// Waits that long for the result.
+    /// Waits at most `timeout` for the result.
     ///
     /// # Errors
     ///
@@ -104,7 +104,7 @@ impl<R> Pending<R> {
         self.get_until(Deadline::after(timeout))
     }
 
-    /// Waits until then for the result.
+    /// Waits until `deadline` for the result.
     ///
     /// # Errors
     ///
@@ -127,7 +127,7 @@ impl<R> Pending<R> {
         self.get_until(Deadline::At(deadline))
     }
 
-    /// Returns the result, if it is there.
+    /// Returns the result, if it is available.
     ///
     /// # Errors
     ///
@@ -165,7 +165,7 @@ impl<R> Pending<R> {
         (self.assemble)(self.group.take())
     }
 
-    /// Waits until the result can be had.
+    /// Waits until the result is available.
     ///
     /// # Examples
     ///
@@ -183,7 +183,7 @@ impl<R> Pending<R> {
         self.wait_until(Deadline::Never);
     }
 
-    /// Waits that long until the result can be had, and tells whether it can.
+    /// Waits at most `timeout`, and returns whether the result is available.
     ///
     /// # Examples
     ///
@@ -203,11 +203,11 @@ impl<R> Pending<R> {
     }
 
     fn wait_until(&self, deadline: Deadline) -> bool {
-        // In a fork child nobody would ever deliver.
+        // In a forked child it would never be delivered.
         self.group.check_home().is_err() || self.group.wait(deadline)
     }
 
-    /// Returns whether the result can be had without waiting.
+    /// Returns whether the result is available without waiting.
     ///
     /// # Examples
     ///
@@ -230,7 +230,7 @@ impl<R> Pending<R> {
 
     /// Returns whether all its jobs are done, and gave results.
     ///
-    /// What a worker has sent may still fail to be decoded, which `get` tells.
+    /// A worker's result may still fail to be decoded; `get` reports that.
     ///
     /// # Examples
     ///
@@ -251,9 +251,9 @@ impl<R> Pending<R> {
         self.group.check_home().is_ok() && self.group.is_successful()
     }
 
-    /// Cancels what no worker has begun; tells whether that was all of it.
+    /// Cancels what no worker has begun; returns whether that was everything.
     ///
-    /// What was cancelled has the error [`Cancelled`](JobError::Cancelled). A job that has begun goes on.
+    /// What was cancelled fails with [`Cancelled`](JobError::Cancelled). A job that has begun goes on.
     ///
     /// # Examples
     ///
@@ -281,7 +281,7 @@ impl<R> Pending<R> {
 impl<R> Future for Pending<R> {
     type Output = Result<R, JobError>;
 
-    /// Polled again after it was ready, it is [`AlreadyTaken`](JobError::AlreadyTaken).
+    /// If polled again after it was ready, it gives [`AlreadyTaken`](JobError::AlreadyTaken).
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if self.taken {
             return Poll::Ready(Err(JobError::AlreadyTaken));

@@ -1,9 +1,9 @@
-//! `Progress`: how far the jobs of a pool are.
+//! `Progress`: how many jobs of a pool have ended.
 
 /// Called by the pool's thread whenever jobs have ended.
 pub(super) type Watch = Box<dyn FnMut(&Progress) + Send>;
 
-/// Counts the jobs and workers of a [`Pool`](crate::Pool); every item of a map is a job.
+/// Counts the jobs and workers of a [`Pool`](crate::Pool). Every item of a map is a job.
 ///
 /// # Examples
 ///
@@ -27,11 +27,11 @@ pub struct Progress {
     pub finished: u64,
     /// Those of them that have ended with an error.
     pub failed: u64,
-    /// How often a job was begun anew because its worker had died.
+    /// How often a job was run again because its worker had died.
     pub retried: u64,
-    /// Workers that hold a job, or a chunk of a map, just now.
+    /// Workers that currently hold a job, or a chunk of a map.
     pub running: u64,
-    /// Workers there are.
+    /// Workers that currently exist.
     pub workers: u64,
     /// Workers started so far.
     pub started: u64,

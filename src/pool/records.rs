@@ -1,4 +1,4 @@
-//! What jobs and results are as bytes.
+//! The byte format of jobs and results.
 //!
 //! ```text
 //! job:     table of what travels with it (`head` bytes of MessagePack, none if nothing does)
@@ -16,13 +16,13 @@ use crate::error::ErrorKind;
 use crate::process::panic::Panic;
 use serde::de::DeserializeOwned;
 
-/// What a record says of its item.
+/// What a record says about its item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub(super) enum Tag {
     Value = 0,
     Panicked = 1,
-    /// Not run, or without a result that can travel: the kind of the error, and its words.
+    /// Not run, or with a result that cannot travel: the kind of the error, and its message.
     Refused = 2,
     /// A value that lies in the extent.
     Long = 3,
@@ -39,7 +39,7 @@ impl Tag {
     }
 }
 
-/// When an item was begun and when it was done, in nanoseconds of the monotonic clock.
+/// When an item began and ended, in nanoseconds of the monotonic clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Times {
     pub(super) begun: u64,
@@ -49,7 +49,7 @@ pub(super) struct Times {
 const TIMES_BYTES: usize = 16;
 const MOST_VARINT: usize = 10;
 
-/// Appends a number, seven bits a byte, the low ones first.
+/// Appends a number, seven bits a byte, the low bits first.
 #[inline]
 pub(super) fn put_varint(mut number: u64, buffer: &mut Vec<u8>) {
     while number >= 0x80 {
@@ -106,7 +106,7 @@ pub(super) enum Item<'a> {
 }
 
 impl<'a> Item<'a> {
-    /// Takes one off the front.
+    /// Takes one item off the front.
     #[inline]
     pub(super) fn take(rest: &mut &'a [u8]) -> Option<Self> {
         match take_varint(rest)? {
@@ -116,10 +116,10 @@ impl<'a> Item<'a> {
     }
 }
 
-/// Room for a record's header.
+/// Room for the longest header of a record.
 pub(super) const MOST_HEADER: usize = MOST_VARINT + TIMES_BYTES;
 
-/// Writes a record's header to the end of `room`, where its bytes follow; returns where it begins.
+/// Writes a record's header to the end of `room`, followed by its bytes; returns where it begins.
 #[inline]
 pub(super) fn put_header(tag: Tag, len: usize, times: Option<Times>, room: &mut [u8; MOST_HEADER]) -> usize {
     let mut at = MOST_HEADER;
@@ -144,7 +144,7 @@ pub(super) fn put_header(tag: Tag, len: usize, times: Option<Times>, room: &mut 
 /// The bytes of a [`Tag::Refused`].
 pub(super) fn refusal(kind: ErrorKind, text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let _ = encode(&(kind, text), &mut bytes); // A number and a text: nothing of it can fail to be encoded.
+    let _ = encode(&(kind, text), &mut bytes); // A number and a text: encoding cannot fail.
     bytes
 }
 
@@ -202,7 +202,7 @@ fn not_decodable(reason: EncodingReason) -> JobError {
     JobError::Encoding(format!("the result cannot be decoded: {reason}"))
 }
 
-/// The records in `bytes`, as far as they are whole.
+/// The complete records in `bytes`.
 pub(super) struct Records<'a> {
     bytes: &'a [u8],
     timed: bool,

@@ -1,4 +1,4 @@
-//! What the parent of a pool remembers: jobs, slots, seats.
+//! The state that the parent of a pool keeps: jobs, slots, seats.
 
 use super::extent::Extent;
 use super::group::{Group, Part};
@@ -18,54 +18,54 @@ use std::time::Instant;
 
 pub(super) enum Phase {
     Open,
-    /// What was submitted is done yet.
+    /// What was already submitted still runs to its end.
     Closed,
-    /// Nothing is done any more, for this reason.
+    /// Nothing more is done, for this reason.
     Over(JobError),
 }
 
 pub(super) struct State {
     pub(super) phase: Phase,
-    /// Slots without a job, the one last used first: its memory is warm.
+    /// Slots without a job, the most recently used first: its memory is warm.
     pub(super) free: Vec<usize>,
     /// By slot.
     pub(super) posted: Vec<Option<Job>>,
-    /// By slot: where its long results go. Theirs, once some are taken.
+    /// By slot: where its long results go. Once some are taken, the extent belongs to them.
     pub(super) extents: Vec<Option<Extent>>,
-    /// Those of jobs that were given up while workers may still read them: until these have ended.
+    /// Extents of jobs that were given up while workers may still read them: kept until those workers have ended.
     pub(super) doomed: Vec<Arc<Extent>>,
-    /// Slots whose job is to be posted again.
+    /// Slots whose job has to be posted again.
     pub(super) again: VecDeque<usize>,
-    /// Jobs without a slot, by the order of their submission.
+    /// Jobs without a slot, in order of submission.
     pub(super) backlog: BTreeMap<u64, Job>,
     pub(super) next_in_backlog: u64,
-    /// Seats for which a worker is just being started.
+    /// Seats for which a worker is currently being started.
     pub(super) hiring: Vec<bool>,
     pub(super) seats: Vec<Option<Process<Result<()>>>>,
     /// Workers in a row that ended before they were ready.
     pub(super) misfires: u32,
-    /// No worker is started before.
+    /// No worker is started before this time.
     pub(super) hire_after: Option<Instant>,
     pub(super) progress: Progress,
-    /// Items out whose results somebody waits for one by one.
+    /// Items sent whose results are waited for one by one.
     pub(super) prompt: usize,
-    /// The thread sleeps without a limit, or lets finished jobs gather: who submits has to wake it.
+    /// Whether the thread sleeps without a limit, or lets finished jobs gather: then a submission has to wake it.
     pub(super) unaware: Unaware,
     pub(super) bars: Vec<Bar>,
-    /// What each worker may hold of what its last job brought along: were it killed as the last to hold a segment, the
+    /// What each worker may hold of what its last job brought along: if the worker were killed as the last to hold a segment, the
     /// segment's name would stay.
     pub(super) kept: Vec<Option<Arc<Luggage>>>,
-    /// Where each worker is answered what it asks for.
+    /// The parent's ends of the sockets on which workers get answers.
     pub(super) counters: Vec<Option<Counter>>,
-    /// What is to be dropped while nothing is locked: segments may take their time.
+    /// What to drop once nothing is locked: detaching segments may take time.
     pub(super) trash: Vec<Arc<Luggage>>,
-    /// Jobs have ended that the thread has not heard of.
+    /// Jobs have ended that were not yet reported to the progress hook.
     pub(super) unreported: bool,
-    /// The thread is there, and sees to all that happens.
+    /// The thread exists, and handles all events.
     pub(super) runs: bool,
-    /// The thread must end although it has something to do yet.
+    /// The thread must end although it still has work to do.
     pub(super) paused: bool,
-    /// The thread has done all it had to do.
+    /// The thread has finished all its work.
     pub(super) is_gone: bool,
 }
 
@@ -73,13 +73,13 @@ pub(super) struct State {
 pub(super) enum Unaware {
     /// It will look soon.
     No,
-    /// Of anything.
+    /// It sleeps, unaware of anything.
     Asleep,
-    /// Of jobs that are waited for one by one.
+    /// It is unaware of jobs that are waited for one by one.
     Gathering,
 }
 
-/// A part, its group, how many items it is about, and how many of them failed.
+/// A part, its group, the number of items it covers, and how many of them failed.
 pub(super) struct Delivery {
     pub(super) group: Arc<Group>,
     pub(super) part: Part,
@@ -88,7 +88,7 @@ pub(super) struct Delivery {
 }
 
 impl State {
-    /// Items have come to their end.
+    /// Counts items that have ended.
     pub(super) fn ended(&mut self, group: &Group, items: usize, failed: usize) {
         self.progress.finished += items as u64;
         self.progress.failed += failed as u64;
@@ -103,7 +103,7 @@ impl State {
         self.trash.extend(before);
     }
 
-    /// Has a job wait for a slot.
+    /// Puts a job into the backlog, to wait for a slot.
     pub(super) fn put_back(&mut self, job: Job) {
         job.group.note_place(self.next_in_backlog);
         self.backlog.insert(self.next_in_backlog, job);
@@ -122,12 +122,12 @@ impl State {
         !matches!(self.phase, Phase::Open) && !self.needs_workers() && self.seats.iter().all(Option::is_none)
     }
 
-    /// Whether all seats are filled that are to be.
+    /// Whether all seats that should be filled are.
     pub(super) fn is_complete(&self) -> bool {
         !self.needs_workers() || self.seats.iter().all(Option::is_some)
     }
 
-    /// Seats that are to be filled now.
+    /// Seats that should be filled now.
     pub(super) fn vacant(&self) -> Vec<usize> {
         if self.hire_after.is_some_and(|moment| Instant::now() < moment) {
             return vec![];
@@ -138,7 +138,7 @@ impl State {
         vacant.map(|(seat, _)| seat).collect()
     }
 
-    /// What names the workers that may run, and the seats of those that are known to have ended.
+    /// The descriptors of the workers that may run, and the seats of those that are known to have ended.
     pub(super) fn descriptors(&self) -> (Vec<(usize, Arc<OwnedFd>)>, Vec<usize>) {
         let (mut running, mut ended) = (vec![], vec![]);
         for (seat, process) in self.seats.iter().enumerate() {
@@ -184,7 +184,7 @@ impl std::fmt::Display for Ended {
     }
 }
 
-/// Ends some items with an error.
+/// Ends items with an error.
 pub(super) fn fail(state: &mut State, group: Arc<Group>, first: usize, count: usize, error: JobError) -> Delivery {
     state.ended(&group, count, count);
     Delivery {
@@ -195,7 +195,7 @@ pub(super) fn fail(state: &mut State, group: Arc<Group>, first: usize, count: us
     }
 }
 
-/// Ends what is left of a job.
+/// Ends the rest of a job.
 pub(super) fn give_up(state: &mut State, mut job: Job, error: JobError, deliveries: &mut Vec<Delivery>) {
     if let Some(lost) = job.lost.take() {
         deliveries.push(fail(state, job.group.clone(), job.next(), 1, lost));
@@ -210,7 +210,7 @@ pub(super) fn give_up(state: &mut State, mut job: Job, error: JobError, deliveri
     }
 }
 
-/// Tells the groups, the pool's state no longer locked: whoever waits may submit the next job at once.
+/// Tells the groups, once the pool's state is unlocked: a waiting caller may submit the next job at once.
 pub(super) fn deliver(deliveries: Vec<Delivery>) {
     for delivery in deliveries {
         delivery.group.deliver(delivery.part, delivery.items, delivery.failed);

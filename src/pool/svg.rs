@@ -1,7 +1,7 @@
-//! A timeline as a picture: one row for each worker, one bar for each run of a job; below them rows and bars of the
-//! program's own.
+//! A timeline as a picture: one row for each worker, one bar for each run of a job; below them, rows and bars that the program
+//! added.
 //!
-//! What would be narrower than a pixel is joined with its neighbours, so that a picture of very many jobs stays small.
+//! Bars narrower than a pixel are joined with their neighbours, so that a picture of very many jobs stays small.
 
 use super::timeline::{Bar, Ending, Span, Timeline};
 use crate::error::{Error, ErrorKind, Result};
@@ -21,7 +21,7 @@ use std::time::Duration;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn<T = ()> = std::result::Result<T, DrawingAreaErrorKind<io::Error>>;
 
-/// In pixels, all.
+/// All in pixels.
 const WIDTH: i32 = 960;
 const LEFT: i32 = 100;
 const RIGHT: i32 = 24;
@@ -30,17 +30,17 @@ const LEGEND: i32 = 26;
 const BOTTOM: i32 = 50;
 const TALLEST_ROW: i32 = 30;
 const LOWEST_ROW: i32 = 6;
-/// All rows together are about so high, unless they would be lower than the lowest.
+/// The height of all rows together, unless each would be below the minimum.
 const ROWS: i32 = 720;
 const GAP: i32 = 2;
 const TEXT: i32 = 13;
-/// What a letter takes of its height, on the safe side.
+/// The width of a letter relative to its height, on the safe side.
 const LETTER: f64 = 0.62;
 
-/// More workers than this share rows.
+/// With more workers than this, several share a row.
 const MOST_ROWS: usize = 200;
 
-// Told apart by everybody, and each bar has its shape besides: whole, half as high, crossed at its end.
+// Distinguishable by everybody; each bar also has its own shape: full, half as high, or with a cross at its end.
 const DONE: RGBColor = RGBColor(0, 96, 160);
 const FAILED: RGBColor = RGBColor(230, 159, 0);
 const DIED: RGBColor = RGBColor(170, 40, 20);
@@ -49,15 +49,15 @@ const INK: RGBColor = RGBColor(40, 40, 40);
 const RULE: RGBColor = RGBColor(214, 214, 214);
 
 impl Timeline {
-    /// Returns a picture of it, as the text of an SVG file.
+    /// Returns a picture of the timeline, as SVG text.
     ///
-    /// Each worker has a row, each run of a job a bar with the job's number, if there is room for it. The bar of a failed
-    /// job is half as high, that of one whose worker died ends in a cross. Runs of less than a pixel are drawn as one. Bars
-    /// that were [added](Self::add) stand in rows of their own below.
+    /// Each worker has a row, and each run of a job a bar with the job's number, if there is room for it. The bar of a failed job
+    /// is half as high; the bar of a job whose worker died ends in a cross. Runs shorter than a pixel are drawn as one. Bars that
+    /// were [added](Self::add) stand in rows of their own below.
     ///
     /// # Errors
     ///
-    /// [`Io`](ErrorKind::Io) if the plotting library refuses.
+    /// [`Io`](ErrorKind::Io) if the plotting library reports an error.
     ///
     /// # Examples
     ///
@@ -81,14 +81,14 @@ impl Timeline {
         Ok(text)
     }
 
-    /// Writes a picture of it to a file: see [`to_svg`](Self::to_svg).
+    /// Writes a picture of the timeline to a file: see [`to_svg`](Self::to_svg).
     ///
-    /// Whoever looks at the file sees the old one or the new one whole: it is written beside, under a name that begins with
-    /// a dot and ends in `.tmp`, and renamed. Only a process that is killed meanwhile leaves that name behind.
+    /// Readers of the file see either the old or the new one, complete: it is written beside the old one, under a name that begins
+    /// with a dot and ends in `.tmp`, and then renamed. Only if the process is killed meanwhile does that name remain.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) if there is no such folder, [`PermissionDenied`](ErrorKind::PermissionDenied),
+    /// [`NotFound`](ErrorKind::NotFound) if the folder does not exist, [`PermissionDenied`](ErrorKind::PermissionDenied),
     /// [`OutOfMemory`](ErrorKind::OutOfMemory) if the disk is full, [`Io`](ErrorKind::Io).
     ///
     /// # Examples
@@ -112,26 +112,26 @@ impl Timeline {
     }
 }
 
-/// Puts a file in the place of another, in one step for everybody who looks.
+/// Replaces a file, in one step for every reader.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     map::check_end(bytes.len() as u64)?;
     let file_name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let mut name = OsString::from(".");
     name.push(file_name);
-    // Relaxed: numbers need only differ.
+    // Relaxed: numbers only need to differ.
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     name.push(format!(".{}-{number}.tmp", std::process::id()));
     let beside = path.with_file_name(name);
     let mut file = OpenOptions::new().write(true).create_new(true).open(&beside)?;
     let written = file.write_all(bytes).and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
-        let _ = fs::remove_file(&beside); // The first error is the one to tell.
+        let _ = fs::remove_file(&beside); // The first error is the one to report.
     }
     written
 }
 
-/// One bar, or more: what is drawn in a row from one time to another.
+/// What is drawn in a row from one time to another: one bar, or several.
 struct Mark {
     row: usize,
     start: Duration,
@@ -140,11 +140,11 @@ struct Mark {
     label: String,
 }
 
-/// Where everything is to stand.
+/// Where everything is drawn.
 struct Chart<'a> {
     timeline: &'a Timeline,
     marks: Vec<Mark>,
-    /// A row shows so many workers.
+    /// How many workers share a row.
     per_row: usize,
     names: Vec<String>,
     row_height: i32,
@@ -154,18 +154,18 @@ struct Chart<'a> {
     begin: Duration,
     span: Duration,
     unit: Unit,
-    /// For each bar of a job, which of its runs it is.
+    /// For each bar of a job, the number of its run.
     runs: Vec<u32>,
 }
 
-/// A unit of the time axis, and how many of it a second has.
+/// A unit of the time axis, and how many of it make a second.
 struct Unit {
     name: &'static str,
     per_second: f64,
 }
 
 impl Unit {
-    /// The one in which so much time is a number of a few digits.
+    /// The unit in which this span is a number of few digits.
     fn of(span: Duration) -> Self {
         let (name, per_second) = match span.as_secs_f64() {
             ..2e-6 => ("ns", 1e9),
@@ -183,7 +183,7 @@ impl Unit {
     }
 }
 
-/// What is drawn in one go, in pixels: a bar, or many narrow ones.
+/// What is drawn in one piece, in pixels: a bar, or many narrow ones.
 struct Block {
     row: usize,
     left: i32,
@@ -303,7 +303,7 @@ impl<'a> Chart<'a> {
         Ok(())
     }
 
-    /// A band for each row, and its name if there is room.
+    /// Draws a band for each row, and its name if there is room.
     fn draw_rows(&self, area: &Area<'_>) -> Drawn {
         let every = (TEXT + 4 + self.row_height - 1) / self.row_height;
         for row in 0..=self.names.len() {
@@ -349,14 +349,14 @@ impl<'a> Chart<'a> {
         self.left + (part * f64::from(WIDTH - RIGHT - self.left)) as i32
     }
 
-    /// The bars in pixels, the narrow ones joined; what went wrong comes last, and lies above the rest.
+    /// The bars in pixels, the narrow ones joined; failures and deaths come last, and lie above the rest.
     fn blocks(&self) -> Vec<Block> {
         let mut order: Vec<&Mark> = self.marks.iter().collect();
         order.sort_by_key(|mark| (mark.ending as u8, mark.row, mark.start));
         let mut blocks: Vec<Block> = Vec::new();
         for mark in order {
             let (row, left) = (mark.row, self.x_of(mark.start));
-            // What went wrong is to be seen, however short it was.
+            // Failures and deaths must be visible, however short.
             let least = if mark.ending == Ending::Done { 1 } else { 3 };
             let right = self.x_of(mark.end).max(left + least);
             let last = blocks
@@ -383,7 +383,7 @@ impl<'a> Chart<'a> {
         let gap = if self.row_height > 2 * LOWEST_ROW { GAP } else { 1 };
         let top = self.top() + block.row as i32 * self.row_height + gap;
         let bottom = top + self.row_height - 2 * gap;
-        // Neighbours are to be seen apart.
+        // Neighbouring bars must be distinguishable.
         let right = block.right - i32::from(block.right - block.left > 2);
         draw_shape(area, block.ending, (block.left, top), (right, bottom))?;
         let Some(label) = &block.label else { return Ok(()) };
@@ -403,7 +403,7 @@ impl<'a> Chart<'a> {
     }
 }
 
-/// The rows of workers; one without a name if there is nothing to draw at all.
+/// The names of the workers' rows; one without a name if there is nothing to draw at all.
 fn worker_names(timeline: &Timeline, per_row: usize) -> Vec<String> {
     let workers = timeline.workers();
     let least = usize::from(timeline.spans().is_empty() || !timeline.bars().is_empty());
@@ -438,7 +438,7 @@ fn marks_of_jobs(timeline: &Timeline, runs: &[u32], per_row: usize, rows: usize)
     bars.map(mark).collect()
 }
 
-/// The bars of what was added; its rows come behind the names there are.
+/// The bars that were added; their rows come after the existing names.
 fn marks_of_spans(timeline: &Timeline, names: &mut Vec<String>) -> Vec<Mark> {
     let mut rows: HashMap<&str, usize> = HashMap::new();
     let mark = |span: &'_ Span, row| Mark {
@@ -459,7 +459,7 @@ fn marks_of_spans(timeline: &Timeline, names: &mut Vec<String>) -> Vec<Mark> {
     marks
 }
 
-/// As much of a text as so many letters hold.
+/// As much of a text as fits in `most` letters.
 fn shortened(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((at, _)) if most > 1 => format!("{}…", text[..at].trim_end()),
@@ -467,7 +467,7 @@ fn shortened(text: &str, most: usize) -> String {
     }
 }
 
-/// For each bar, which run of its job it is, from 1.
+/// For each bar, the number of the run of its job, from 1.
 fn runs(bars: &[Bar]) -> Vec<u32> {
     let mut order: Vec<usize> = (0..bars.len()).collect();
     order.sort_by_key(|at| bars[*at].start);
@@ -481,7 +481,7 @@ fn runs(bars: &[Bar]) -> Vec<u32> {
     runs
 }
 
-/// Draws a bar as its ending has it look.
+/// Draws a bar in the shape of its ending.
 fn draw_shape(area: &Area<'_>, ending: Ending, (left, top): (i32, i32), (right, bottom): (i32, i32)) -> Drawn {
     let (whole, middle) = ([(left, top), (right, bottom)], (top + bottom) / 2);
     match ending {
@@ -505,7 +505,7 @@ fn draw_shape(area: &Area<'_>, ending: Ending, (left, top): (i32, i32), (right, 
     }
 }
 
-/// Writes a word of the legend, and returns where the next may begin.
+/// Writes a word of the legend, and returns where the next one may begin.
 fn draw_word(area: &Area<'_>, text: &str, (left, middle): (i32, i32)) -> Drawn<i32> {
     put_text(area, text, (left, middle), font(TEXT), HPos::Left, INK)?;
     Ok(left + (text.len() as f64 * LETTER * f64::from(TEXT)) as i32 + 20)
@@ -517,18 +517,18 @@ fn put_text(area: &Area<'_>, text: &str, place: (i32, i32), font: FontDesc<'_>, 
 }
 
 fn font(size: i32) -> FontDesc<'static> {
-    // The backend makes letters smaller by this, since it takes sizes for heights of lines.
+    // The backend divides sizes by this factor, since it takes them for line heights.
     FontDesc::new(FontFamily::SansSerif, f64::from(size) * 1.24, FontStyle::Normal)
 }
 
-/// The next number of the kind 1, 2, 5, 10 that is not smaller.
+/// The smallest number of the form 1, 2, 5, 10 … that is at least `least`.
 fn step_of(least: f64) -> f64 {
     let power = 10f64.powf(least.log10().floor());
     let found = [1.0, 2.0, 5.0].into_iter().find(|step| step * power >= least);
     found.unwrap_or(10.0) * power
 }
 
-/// Three digits, without the zeros that say nothing.
+/// Three digits, without trailing zeros.
 fn rounded(number: f64) -> String {
     let digits = if number >= 100.0 {
         0

@@ -1,4 +1,4 @@
-//! The pool's thread: it hears of finished jobs and dead workers, and of workers that ask for descriptors.
+//! The pool's thread: it handles finished jobs, dead workers, and workers that ask for descriptors.
 
 use super::engine::Engine;
 use super::job_error::JobError;
@@ -14,24 +14,24 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// While jobs are out, the thread looks so often whether one is ready that nobody takes: the worker that was woken for it
-/// may have been stopped.
+/// While jobs are out, the thread looks at this interval for a ready job that no worker takes: the worker that was woken for it may
+/// have been stopped.
 const TICK: Duration = Duration::from_millis(20);
-/// After so many ticks without news they become longer, or end if no jobs are out.
+/// After this many ticks without news they become longer, or end if no jobs are out.
 const TICKS: u32 = 50;
 const LONG_TICK: Duration = Duration::from_millis(200);
 /// How long the thread sleeps at most while it lets finished jobs gather.
 const GATHER: Duration = Duration::from_millis(1);
-/// How long the end of a pool waits for workers that are just being started.
+/// How long the end of a pool waits for workers that are being started.
 const LATE: Duration = Duration::from_secs(2);
 
 impl Engine {
-    /// Has the pool's thread begin, or go on.
+    /// Starts or resumes the pool's thread.
     pub(super) fn start_thread(self: &Arc<Self>) -> std::io::Result<()> {
         let engine = self.clone();
         let builder = thread::Builder::new().name("procshare-pool".to_owned());
         let mut place = self.thread.lock();
-        self.state.lock().runs = true; // Said before, as it may have ended by the time it is known to have begun.
+        self.state.lock().runs = true; // Set before, as the thread may have ended by the time its start is known.
         let started = builder.spawn(move || engine.run_to_the_end());
         if started.is_err() {
             self.state.lock().runs = false;
@@ -40,7 +40,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits for the end of the pool's thread, unless that has called.
+    /// Waits for the end of the pool's thread, unless called on it.
     pub(super) fn join_thread(&self) {
         if self.is_own_thread() {
             return;
@@ -51,21 +51,20 @@ impl Engine {
         }
     }
 
-    /// Whether the pool's thread has called, which cannot wait for itself.
+    /// Whether this is the pool's thread, which cannot wait for itself.
     pub(super) fn is_own_thread(&self) -> bool {
         let is_it = |thread: &JoinHandle<()>| thread.thread().id() == thread::current().id();
         self.thread.lock().as_ref().is_some_and(is_it)
     }
 
-    /// The thread's life. If what it calls panics, which it guards against where it calls users, nobody waits for it for
-    /// ever.
+    /// Runs the thread. If it panics (calls of user code are guarded), nothing waits for it for ever.
     fn run_to_the_end(self: &Arc<Self>) {
         if catch_unwind(AssertUnwindSafe(|| self.run())).is_err() {
             self.abandon();
         }
     }
 
-    /// There is no thread to see to the pool any more: nobody is to wait for what will not come.
+    /// There is no thread any more: ends the pool, so that nothing waits for what will not come.
     fn abandon(&self) {
         self.terminate(JobError::Terminated);
         let mut state = self.state.lock();
@@ -75,7 +74,7 @@ impl Engine {
         self.go();
     }
 
-    /// The thread has done its work. What is thrown away from now on, whoever does so drops; what was before, is dropped here.
+    /// The thread has done its work. From now on, trash is dropped where it arises; earlier trash is dropped here.
     fn go(&self) {
         let mut state = self.state.lock();
         state.is_gone = true;
@@ -86,7 +85,7 @@ impl Engine {
         self.empty.notify_all();
     }
 
-    /// The thread's work: until the pool is closed or terminated, and the last worker gone.
+    /// The thread's loop: until the pool is closed or terminated, and the last worker has gone.
     fn run(self: &Arc<Self>) {
         let mut idle_ticks = 0;
         let mut collected = 0;
@@ -98,7 +97,7 @@ impl Engine {
             state.unaware = Unaware::No;
             if state.paused {
                 state.runs = false;
-                return; // What has happened is found again.
+                return; // The events are found again on resuming.
             }
             collected = self.collect(&mut state, &mut deliveries);
             self.bury(&mut state, &ended, &mut deliveries);
@@ -114,13 +113,13 @@ impl Engine {
             if state.is_over() {
                 over_since.get_or_insert_with(Instant::now);
             }
-            // A worker that is just being started is waited for, but not where that takes for ever.
+            // A worker that is being started is waited for, but not for ever.
             let is_late = |since: Instant| since.elapsed() > LATE;
             let over = state.is_over() && (!state.hiring.contains(&true) || over_since.is_some_and(is_late));
             vacant.iter().for_each(|seat| state.hiring[*seat] = true);
             let is_complete = state.is_complete() && over_since.is_none();
             drop(state);
-            // First of all, as workers wait.
+            // Before anything else, as workers wait for it.
             let left_over = self.hand_over(questions) || left_over;
             let news = unreported || !deliveries.is_empty();
             deliver(deliveries);
@@ -152,7 +151,7 @@ impl Engine {
         } else if idle_ticks < TICKS {
             (u64::MAX, Some(TICK))
         } else if state.progress.left() > 0 {
-            // A worker may have been stopped between two steps of telling that it is done.
+            // A worker may have been stopped between two steps of reporting that it is done.
             (u64::MAX, Some(LONG_TICK))
         } else {
             state.unaware = Unaware::Asleep;
@@ -160,7 +159,7 @@ impl Engine {
         };
         let (pidfds, ended_already) = state.descriptors();
         drop(state);
-        // With news already, this only looks who has ended.
+        // With news already there, this only checks which workers have ended.
         let must_look = !ended_already.is_empty() || !board.doze(few);
         let limit = if must_look { Some(Duration::ZERO) } else { limit };
         let bell = [self.bell.as_fd()];
@@ -169,7 +168,7 @@ impl Engine {
             .chain(pidfds.iter().map(|(_, fd)| fd.as_fd()))
             .collect();
         let Ok(ready) = spawn::wait_any(&fds, limit) else {
-            // As for a process without a right to so many descriptors: whoever may have ended is asked, now and then.
+            // For example in a process that may not have so many descriptors: workers are then checked at intervals.
             clock::sleep(limit.unwrap_or(LONG_TICK).min(TICK));
             board.rouse();
             return (
@@ -187,7 +186,7 @@ impl Engine {
         (ended.chain(ended_already).collect(), is_idle)
     }
 
-    /// Starts workers for seats that have none, in a thread of its own: a server that makes them may have been stopped.
+    /// Starts workers for vacant seats, on a separate thread: a server that makes them may have been stopped.
     fn fill(self: &Arc<Self>, seats: Vec<usize>) {
         if seats.is_empty() {
             return;
@@ -206,7 +205,7 @@ impl Engine {
         }
     }
 
-    /// Starts workers, until one cannot be started.
+    /// Starts workers, until one start fails.
     fn replace(&self, seats: &[usize]) {
         let failed = seats.iter().find_map(|seat| self.start_worker(*seat).err());
         let mut deliveries = vec![];
@@ -218,18 +217,19 @@ impl Engine {
             self.note_misfire(&mut state, error.to_string(), &mut deliveries);
         }
         drop(state);
-        self.tell_thread(); // It is to hear of the new workers' ends too.
+        self.tell_thread(); // So that it also watches for the new workers' ends.
         deliver(deliveries);
     }
 
-    /// Wakes a worker for jobs that are ready while workers sleep: one that was woken may have been stopped, or killed.
-    /// Tells whether there are such jobs.
+    /// Wakes a worker if jobs are ready while workers sleep: one that was woken may have been stopped, or killed. Returns whether
+    /// there are such jobs.
     fn wake_for_leftovers(&self) -> bool {
         let board = self.memory.board();
         board.has_sleeper() && board.has_ready() && board.wake_one()
     }
 
-    /// Lets go of what workers no longer hold: one that sleeps holds nothing, one that has gone on what its job brought.
+    /// Releases what workers no longer hold: a sleeping worker holds nothing, and a worker that has gone on holds only what its
+    /// current job brought.
     fn let_segments_go(&self, state: &mut State) {
         let board = self.memory.board();
         for seat in (0..state.kept.len())
@@ -247,8 +247,8 @@ impl Engine {
         }
     }
 
-    /// Takes part in the queues of a job no longer once its worker does: that one might wait for nobody else. A job that may yet
-    /// be begun anew is somebody who may come.
+    /// Stops taking part in the queues of a job once its worker takes part: otherwise the worker might wait for this process alone.
+    /// A job that may yet be run again keeps its share, as another participant may still come.
     fn let_shares_go(&self, state: &mut State) {
         let board = self.memory.board();
         let State { posted, trash, .. } = state;
@@ -263,7 +263,7 @@ impl Engine {
         }
     }
 
-    /// Lets the workers of a closed pool go once nothing is left to be done.
+    /// Lets the workers of a closed pool end once nothing is left to do.
     fn let_go(&self, state: &State) {
         if matches!(state.phase, Phase::Closed) && state.progress.left() == 0 && !self.memory.board().is_closing() {
             self.memory.board().close();
@@ -271,12 +271,12 @@ impl Engine {
     }
 
     fn report(&self) {
-        // Called while nothing is locked: it may set another in its place.
+        // Called while nothing is locked: the hook may set another in its place.
         let Some(mut watch) = self.watch.lock().take() else {
             return;
         };
         let progress = self.progress();
-        // The pool goes on without one that panics.
+        // The pool goes on without a hook that panics.
         if catch_unwind(AssertUnwindSafe(|| watch(&progress))).is_ok() {
             let mut place = self.watch.lock();
             if place.is_none() {
@@ -285,8 +285,8 @@ impl Engine {
         }
     }
 
-    /// Drops what jobs have brought along. Seats are given up under a lock that a stopped worker may hold, so the pool's thread
-    /// does not wait for that.
+    /// Drops what jobs have brought along. Giving up seats takes a lock that a stopped worker may hold, so the pool's thread does
+    /// not wait for that.
     fn let_go_of(&self, trash: Vec<Arc<Luggage>>) {
         if !trash.iter().any(|luggage| luggage.has_seats()) {
             return;
@@ -299,13 +299,13 @@ impl Engine {
             drop(helper);
         };
         if thread.spawn(drop_it).is_ok() {
-            let _ = send.send(trash); // It waits for this alone.
+            let _ = send.send(trash); // It waits for nothing else.
         }
     }
 }
 
-/// While this process is being copied, and only then, nobody sees to the pool. Workers go on; what they ask for, and their
-/// results, wait for the thread.
+/// Only while this process is being copied, nothing looks after the pool. Workers go on; their questions and results wait for the
+/// thread.
 impl Pause for Engine {
     fn pause(&self) -> usize {
         let helpers = Arc::strong_count(&self.helpers) - 1;
@@ -325,7 +325,7 @@ impl Pause for Engine {
         let mut state = self.state.lock();
         let has_ended = core::mem::take(&mut state.paused) && !state.runs && !state.is_gone;
         drop(state);
-        // The last handle may be dropped meanwhile: then the thread sees to the end of the workers.
+        // If the last handle is dropped meanwhile, the thread sees to the end of the workers.
         if has_ended && self.start_thread().is_err() {
             self.abandon();
         }

@@ -1,14 +1,14 @@
-//! `Timeline`: when each job of a pool, or whatever else a program adds, began and ended, and where.
+//! `Timeline`: when and where each job of a pool, or anything else a program adds, began and ended.
 
 use super::records::Times;
 use crate::sys::clock;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-/// Holds a moment that means the same to all processes of a machine.
+/// Holds a moment that all processes of a machine agree on.
 ///
-/// It is read from the monotonic clock, and travels like any value: through queues and pipes, as an argument or a result. It
-/// means nothing after a restart of the machine, nor in another time namespace.
+/// It is read from the monotonic clock, and travels like any value: through queues and pipes, as an argument or a result. It is
+/// meaningless after a restart of the machine, and in another time namespace.
 ///
 /// # Examples
 ///
@@ -26,7 +26,7 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Timestamp {
-    /// Of the monotonic clock.
+    /// As read from the monotonic clock.
     nanos: u64,
 }
 
@@ -48,13 +48,13 @@ impl Timestamp {
         }
     }
 
-    /// Its time by the monotonic clock.
+    /// Its time on the monotonic clock.
     #[cfg(feature = "timeline-svg")]
     pub(super) fn time(self) -> Duration {
         Duration::from_nanos(self.nanos)
     }
 
-    /// Returns how long ago it was, or zero if it lies in the future.
+    /// Returns how long ago it was; zero if in the future.
     ///
     /// # Examples
     ///
@@ -67,7 +67,7 @@ impl Timestamp {
     }
 }
 
-/// Returns the time between the two, or zero if the second is later.
+/// Returns the time between the two; zero if the second is later.
 impl Sub for Timestamp {
     type Output = Duration;
 
@@ -91,7 +91,7 @@ impl Add<Duration> for Timestamp {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Span {
-    /// The row it stands in.
+    /// The row it appears in.
     pub row: String,
     /// The text on its bar.
     pub name: String,
@@ -101,14 +101,14 @@ pub struct Span {
     pub end: Timestamp,
 }
 
-/// How a job has ended, for its bar in a [`Timeline`].
+/// How a job ended, as shown by its bar in a [`Timeline`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// With a result.
     Done,
-    /// With an error of its own: a panic, or what could not be encoded.
+    /// With an error of its own: a panic, or a result that could not be encoded.
     Failed,
-    /// With its worker.
+    /// By the death of its worker.
     Died,
 }
 
@@ -118,11 +118,11 @@ pub enum Ending {
 pub struct Bar {
     /// The job's number, from 0, in the order of submission.
     pub job: u64,
-    /// The worker's place in the pool, from 0; a worker that takes another's place has the same.
+    /// The worker's place in the pool, from 0; a replacement has the place of the worker it replaces.
     pub worker: usize,
     /// The worker's process id.
     pub process: u32,
-    /// When the job began, since the pool was made.
+    /// When the job began, counted from the making of the pool.
     pub start: Duration,
     /// When it ended.
     pub end: Duration,
@@ -131,7 +131,7 @@ pub struct Bar {
 }
 
 impl Bar {
-    /// A bar of times by the monotonic clock, for a pool that was made at `zero`.
+    /// A bar from times of the monotonic clock, for a pool that was made at `zero`.
     pub(super) fn new(job: u64, worker: usize, process: u32, times: Times, zero: u64, ending: Ending) -> Self {
         let since = |time: u64| Duration::from_nanos(time.saturating_sub(zero));
         Bar {
@@ -147,7 +147,7 @@ impl Bar {
 
 /// Holds when each job of a [`Pool`](crate::Pool) began and ended, and where.
 ///
-/// Jobs enter it when they end. [`add`](Self::add) adds anything else that took time, in any process, with or without a pool.
+/// Jobs are entered when they end. [`add`](Self::add) adds anything else that took time, in any process, with or without a pool.
 ///
 /// # Examples
 ///
@@ -220,10 +220,10 @@ impl Timeline {
         }
     }
 
-    /// Adds a bar from `start` to `end` to the row of that name.
+    /// Adds a bar from `start` to `end` to the named row.
     ///
-    /// Rows stand below those of the workers, in the order in which they were first named. A bar whose `end` is before its
-    /// `start` ends where it starts.
+    /// Such rows stand below the workers' rows, in the order in which they were first named. A bar whose `end` precedes its `start`
+    /// ends at its `start`.
     ///
     /// # Examples
     ///
@@ -251,7 +251,7 @@ impl Timeline {
         self
     }
 
-    /// Returns what was added, in the order in which it was.
+    /// Returns what was added, in the order of addition.
     ///
     /// # Examples
     ///
@@ -263,7 +263,7 @@ impl Timeline {
         &self.spans
     }
 
-    /// From when to when a bar lasted, by the monotonic clock.
+    /// The beginning and end of a bar, on the monotonic clock.
     #[cfg(feature = "timeline-svg")]
     pub(super) fn times_of(&self, bar: &Bar) -> (Duration, Duration) {
         let zero = Duration::from_nanos(self.zero);

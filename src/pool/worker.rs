@@ -18,27 +18,27 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// The words that say what a slot's job is.
+/// The words that describe a slot's job.
 pub(super) mod word {
-    /// Where in the program its function begins.
+    /// The offset of its function in the program.
     pub(in crate::pool) const FUNCTION: usize = 0;
     /// How many items it has.
     pub(in crate::pool) const ITEMS: usize = 1;
-    /// How many of them are done already.
+    /// How many of them are already done.
     pub(in crate::pool) const SKIP: usize = 2;
-    /// Its bytes, and how many of those are the table of what travels with it.
+    /// The number of its bytes, and how many of those form the table of what travels with it.
     pub(in crate::pool) const BYTES: usize = 3;
     pub(in crate::pool) const HEAD: usize = 4;
-    /// Not zero once its worker has let go of what the job before brought along, and `JOINED` once it has all of the job's
-    /// arguments; the worker writes it.
+    /// Written by the worker: not zero once it has released what the previous job brought along, and `JOINED` once it has all of
+    /// the job's arguments.
     pub(in crate::pool) const SETTLED: usize = 5;
     pub(in crate::pool) const JOINED: u64 = 2;
-    /// The numbers of the extents for its long items, and for long results; 0 is none.
+    /// The numbers of the extents for its long items and for its long results; 0 is none.
     pub(in crate::pool) const EXTENT: usize = 6;
     pub(in crate::pool) const RESULTS: usize = 7;
 }
 
-/// What a worker is told at its start.
+/// What a worker is given at its start.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Setup {
     pub(super) segment: Segment,
@@ -47,15 +47,15 @@ pub(super) struct Setup {
     /// Wakes the parent.
     pub(super) bell: Descriptor,
     pub(super) seat: u32,
-    /// Where descriptors arrive.
+    /// The socket on which descriptors arrive.
     pub(super) desk: Descriptor,
     /// How many items it may run.
     pub(super) budget: Option<u64>,
-    /// Whether the times of items are kept.
+    /// Whether to record the times of items.
     pub(super) timed: bool,
 }
 
-/// A buffer larger than this is not kept for the next job.
+/// A buffer larger than this is dropped after its job.
 const MOST_KEPT: usize = 1 << 20;
 
 /// Runs the items of one job.
@@ -75,7 +75,7 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// The next item, which thereby begins.
+    /// Returns the next item, which counts as begun from here on.
     #[inline]
     fn begin(&mut self) -> Option<Item<'a>> {
         if self.next == self.items || *self.budget == Some(0) {
@@ -95,7 +95,7 @@ impl<'a> Run<'a> {
         Some(Item::take(&mut self.rest).unwrap_or(Item::Short(&[])))
     }
 
-    /// The arguments of the item in hand are here, queues among them joined.
+    /// Records that the arguments of the item in hand have arrived, and that the queues among them are joined.
     #[inline]
     fn note_arguments(&self) {
         if self.next == self.items {
@@ -113,7 +113,7 @@ impl<'a> Run<'a> {
         transfer::unpack_next(&bytes)
     }
 
-    /// The result in hand lies in the extent, and takes so many bytes.
+    /// Records that the result in hand lies in the extent, with its length in bytes.
     #[cold]
     fn answer_long(&mut self, stored: usize) {
         let place = self.answers.keep_long(stored);
@@ -133,7 +133,7 @@ impl<'a> Run<'a> {
         self.answer(Tag::Refused, &mut with_room(&refusal(error.kind(), &error.to_string())));
     }
 
-    /// Gives all items the same answer: nothing can be run.
+    /// Gives all items the same error: none of them can be run.
     fn refuse_all(&mut self, error: &Error) {
         while self.begin().is_some() {
             self.refuse(error);
@@ -175,13 +175,13 @@ struct Worker {
     setup: Setup,
     /// The bytes of the job in hand.
     job: Vec<u8>,
-    /// What the last job brought along that brought anything: the next often brings the same.
+    /// What the last job that brought anything brought along: the next one often brings the same.
     kept: Vec<Segment>,
-    /// How often it has asked for descriptors.
+    /// How often this worker has asked for descriptors.
     asked: u64,
 }
 
-/// A worker's life.
+/// Runs a worker.
 pub(super) fn work(setup: Setup) -> Result<()> {
     let spill = setup.spill.0.clone();
     let memory = Memory::open(&setup.segment, setup.shape, spill)?;
@@ -198,7 +198,7 @@ pub(super) fn work(setup: Setup) -> Result<()> {
         asked: 0,
     };
     while worker.setup.budget != Some(0) {
-        // Asked before, so that what was posted until then is seen.
+        // Read before looking for jobs, so that everything posted until then is seen.
         let is_closing = worker.memory.board().is_closing();
         match worker.memory.board().claim(seat) {
             Some(slot) => worker.run(slot),
@@ -222,7 +222,7 @@ impl Worker {
         let words = board.slot(slot);
         // Relaxed: claiming the slot has ordered what its poster wrote.
         let [_, items, skip, ..] = words.job.each_ref().map(|word| word.load(Ordering::Relaxed));
-        // From here on this job is the one in hand, whatever it takes to read it. Release: as in `Run::begin`.
+        // From here on this job is the one in hand, even while it is being read. Release: as in `Run::begin`.
         if setup.timed {
             words.begun_at.store(clock::monotonic_nanos(), Ordering::Relaxed); // Relaxed: as `begun`, which follows.
         }
@@ -268,7 +268,7 @@ impl Worker {
     }
 
     fn wake_parent(&self) {
-        // An event that cannot be signalled is one the parent has closed, being about to end.
+        // If the event cannot be signalled, the parent has closed it, being about to end.
         let _ = event::signal(self.setup.bell.0.as_fd());
     }
 
@@ -277,7 +277,7 @@ impl Worker {
         if board.is_overdue() {
             self.wake_parent();
         }
-        // Nobody is to find somebody attached who does nothing.
+        // An idle worker must not count as attached.
         self.kept.clear();
         board.sleep(seat);
     }
@@ -306,7 +306,7 @@ fn read<'a>(memory: &Memory, slot: usize, into: &'a mut Vec<u8>) -> Result<Bytes
     Ok(Bytes { function, head, items })
 }
 
-/// Finds the function, and attaches to what the job brings along; `ask` gets the descriptors.
+/// Finds the function, and attaches to what the job brings along; `ask` fetches the descriptors.
 fn prepare<'a>(
     bytes: Bytes<'a>,
     ask: impl FnMut(usize) -> Result<Vec<OwnedFd>>,

@@ -1,23 +1,23 @@
 //! `Backoff`: how long to spin before sleeping, and how often to look meanwhile.
 //!
 //! A waiter whose owner is running on another core gets the lock within nanoseconds, and going to sleep would cost it
-//! microseconds; one whose owner is not running burns its own time slice for nothing. Which of the two it is shows
-//! only afterwards, so each thread remembers how its last waits ended and spins longer or shorter next time.
+//! microseconds; one whose owner is not running burns its own time slice for nothing. Which case it is becomes clear only
+//! afterwards, so each thread remembers how its last waits ended and spins longer or shorter next time.
 //!
-//! Each look takes the cache line from the owner, who needs it to go on. A waiter that sees others pass all the time is
-//! at a lock fought over without a break: there all get on faster if each passes many times while the rest keep away,
-//! so it looks later next time. Anywhere else an early look is the best.
+//! Each look takes the cache line from the owner, which needs it to go on. A waiter that sees others pass all the time is at a
+//! lock under constant contention: there all threads get on faster if each passes many times while the rest keep away, so the
+//! waiter looks later next time. Anywhere else an early look is best.
 
 use core::cell::Cell;
 
 /// Most pauses before sleeping.
 const MOST: u32 = 1 << 12;
-/// Fewest: about what it costs to sleep and to be woken.
+/// Fewest: about the cost of sleeping and being woken.
 const FEWEST: u32 = 1 << 8;
 /// Pauses before the first look: least and most.
 const EARLIEST: u32 = 1 << 1;
 const LATEST: u32 = 1 << 6;
-/// A lock is fought over if somebody passes at least once in so many pauses.
+/// A lock counts as contended if it changes hands at least once in this many pauses.
 const PAUSES_A_PASS: u64 = 4;
 /// Pauses between two looks, at most.
 const LONGEST_STEP: u32 = 1 << 7;

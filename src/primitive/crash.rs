@@ -120,7 +120,7 @@ pub(crate) fn hit(point: &str) {
     }
 }
 
-/// A point, and how many passages are left until the one that is meant.
+/// A point, and how many passages are left until the one meant.
 #[cfg(feature = "crash-points")]
 type Asked = (String, core::sync::atomic::AtomicU32);
 

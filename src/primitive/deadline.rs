@@ -14,7 +14,7 @@ pub(crate) enum Deadline {
 }
 
 impl Deadline {
-    /// A limit that far from now; one too far to be told as an instant is no limit.
+    /// A limit that far from now; one too far to be expressed as an instant is no limit.
     pub(crate) fn after(timeout: Duration) -> Self {
         Instant::now()
             .checked_add(timeout)

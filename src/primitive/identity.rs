@@ -1,18 +1,18 @@
-//! Who we are, cached so that a lock pays three loads for it.
+//! The calling thread's owner id, cached so that a lock pays three loads for it.
 //!
-//! The cache is one word per thread plus one word per process. The process word lies on a page the kernel empties in
-//! every fork child (`MADV_WIPEONFORK`), raw `clone` included, where no handler of ours would run: a child that finds
-//! it empty computes its id anew instead of passing for its parent.
+//! The cache is one word per thread plus one word per process. The process word lies on a page the kernel empties in every fork
+//! child (`MADV_WIPEONFORK`), raw `clone` included, where no handler of ours would run: a child that finds it empty computes its
+//! id again instead of passing for its parent.
 //!
-//! Where the kernel gives no such page, because a filter of system calls refuses it, the word lies elsewhere and counts
-//! only for the process whose PID is in it: that costs a `getpid`. A handler empties it in children made by `fork`, for
-//! one that begins a PID namespace may have its parent's number.
+//! Where the kernel gives no such page, because a filter of system calls refuses it, the word lies elsewhere and counts only for
+//! the process whose PID is in it: that costs a `getpid`. A handler empties it in children made by `fork`, since a child that
+//! begins a PID namespace may have its parent's number.
 //!
-//! Whether an id is the calling process's own is told from that word alone, so it can always be told: the process
-//! that made the id has computed the word, and a fork child finds it empty or another.
+//! Whether an id is the calling process's own is decided from that word alone, so the answer never fails: the process that made
+//! the id has computed the word, and a fork child finds it empty or different.
 //!
-//! A child may have been born into another PID or time namespace, where its ids mean nothing to its parent's peers.
-//! So an id is computed anew only together with a look at the namespaces, and refused when they have changed.
+//! A child may have been born into another PID or time namespace, where its ids mean nothing to its parent's peers. So an id is
+//! only ever recomputed together with a look at the namespaces, and refused when they have changed.
 
 use super::asymmetric;
 use super::owner::{OwnerId, start_bits};
@@ -25,7 +25,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 pub(crate) enum Foreign {
     /// It was moved to other namespaces than theirs.
     Moved,
-    /// Who it is cannot be found out for now: there is no descriptor, or no memory, to ask with.
+    /// Its identity cannot be determined for now: there is no descriptor, or no memory, to ask with.
     Starved,
 }
 
@@ -42,7 +42,7 @@ thread_local! {
     static CACHED: Cell<u64> = const { Cell::new(UNKNOWN) };
 }
 
-/// Stands for the page until somebody asks for that; stays zero.
+/// Stands for the page until it is first needed; stays zero.
 static NOT_ASKED: AtomicU64 = AtomicU64::new(0);
 /// Stands for the page where there is none; stays zero, so that nothing is believed without a look at `BY_PID`.
 static NO_PAGE: AtomicU64 = AtomicU64::new(0);
@@ -73,8 +73,8 @@ pub(crate) fn current() -> Result<OwnerId, Foreign> {
     compute()
 }
 
-/// Tells whether `owner` is the calling thread, or another of its process: false in a fork child of that. It asks for
-/// nothing that could be refused.
+/// Tells whether `owner` is the calling thread, or another of its process: false in a fork child of that process. It needs nothing
+/// that could be refused.
 #[inline]
 pub(crate) fn is_current_process(owner: OwnerId) -> bool {
     is_here(process_word(), owner.process() as u32)
@@ -91,13 +91,13 @@ fn is_here_without_page(half: u32) -> bool {
     half != 0 && known() as u32 == half
 }
 
-/// The process word, as far as it is the calling process's: zero if that has computed none.
+/// The process word, if it is the calling process's: zero if that has computed none.
 fn known() -> u64 {
     let word = process_word();
     if !core::ptr::eq(word, &NO_PAGE) {
         return word.load(Ordering::Relaxed);
     }
-    // Relaxed: the word is all there is to know.
+    // Relaxed: nothing else is published with the word.
     let word = BY_PID.load(Ordering::Relaxed);
     if OwnerId::pid_of_half(word) == OwnerId::pid_of_half(sys::identity::process_id().into()) {
         word
@@ -106,7 +106,7 @@ fn known() -> u64 {
     }
 }
 
-/// The process that asked for it, so that it can tell later at the price of one load whether it still is that one.
+/// The process that created this value, so that it can tell later, for one load, whether it still is that one.
 #[derive(Clone, Copy)]
 pub(crate) struct Home {
     word: &'static AtomicU64,
@@ -123,7 +123,7 @@ impl Home {
         })
     }
 
-    /// Whether the calling process is the one: false in a fork child of it.
+    /// Whether the calling process is that one: false in a fork child of it.
     #[inline]
     pub(crate) fn is_here(self) -> bool {
         is_here(self.word, self.half)
@@ -135,7 +135,7 @@ fn compute() -> Result<OwnerId, Foreign> {
     let process = ensure_process()? & u64::from(u32::MAX);
     let cached = CACHED.get();
     if cached >> 32 == process {
-        return Ok(OwnerId::from_cache(cached)); // There is no page to have said so at once.
+        return Ok(OwnerId::from_cache(cached)); // There is no page that would have said so at once.
     }
     let id = OwnerId::of_thread(sys::identity::thread_id(), sys::identity::image_nonce(), process);
     CACHED.set(id.word());
@@ -149,7 +149,7 @@ fn ensure_process() -> Result<u64, Foreign> {
         word if core::ptr::eq(word, &NO_PAGE) => &BY_PID,
         word => word,
     };
-    // Relaxed, here and below: the word is all there is to know. What a forebear left in it is not known.
+    // Relaxed, here and below: nothing else is published with the word. What an ancestor left in it is ignored.
     let before = word.load(Ordering::Relaxed);
     match known() {
         0 => {}
@@ -157,7 +157,7 @@ fn ensure_process() -> Result<u64, Foreign> {
     }
     let identity = find_identity()?;
     check_namespaces(&identity)?;
-    asymmetric::enlist(); // Nobody takes a lock, or part in anything, without an id.
+    asymmetric::enlist(); // Without an id no process takes a lock, or takes part in anything.
     let half = OwnerId::process_half(identity.pid, start_bits(identity.start));
     let process = identity.start << 32 | half;
     match word.compare_exchange(before, process, Ordering::Relaxed, Ordering::Relaxed) {
@@ -166,7 +166,7 @@ fn ensure_process() -> Result<u64, Foreign> {
     }
 }
 
-/// Asks who this process is; a fork child that has no descriptor to ask with does without its start time.
+/// Asks the kernel who this process is; a fork child that has no descriptor to ask with does without its start time.
 fn find_identity() -> Result<sys::identity::Identity, Foreign> {
     let has_forebear = PID_NAMESPACE.load(Ordering::Relaxed) != 0;
     match sys::identity::identity() {
@@ -191,7 +191,7 @@ fn check_namespaces(identity: &sys::identity::Identity) -> Result<(), Foreign> {
     Ok(())
 }
 
-/// Maps the page at the first call; where that is refused, it is for good, so that all threads agree.
+/// Maps the page at the first call; a refusal is final, so that all threads agree.
 fn adopt_page() {
     if !core::ptr::eq(process_word(), &NOT_ASKED) {
         return;
@@ -215,7 +215,7 @@ extern "C" fn forget() {
 pub(crate) fn namespaces() -> Result<Namespaces, Foreign> {
     ensure_process()?;
     if PID_NAMESPACE.load(Ordering::Relaxed) == 0 {
-        // `/proc` may have come since.
+        // `/proc` may have been mounted since.
         check_namespaces(&find_identity()?)?;
     }
     Ok(Namespaces {
@@ -234,7 +234,7 @@ pub(crate) fn process_start() -> Result<u64, Foreign> {
 /// a process with one thread to another time namespace at once.
 #[cfg(not(procshare_loom))]
 pub(crate) fn is_at_home() -> bool {
-    // Whoever asks first of all that this process does computes it here.
+    // If this is the first thing the process asks, it is computed here.
     let (Ok(kept), Ok(now)) = (namespaces(), sys::identity::identity()) else {
         return false;
     };

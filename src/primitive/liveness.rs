@@ -13,8 +13,8 @@ pub(crate) struct Peers {
     entries: usize,
 }
 
-// SAFETY: the pointers lead to memory shared between processes, of which only atomics are read; whoever makes a Peers
-// keeps that memory mapped as long as it is used (see `new`).
+// SAFETY: the pointers lead to memory shared between processes, of which only atomics are read; the creator of a Peers keeps that
+// memory mapped as long as it is used (see `new`).
 unsafe impl Send for Peers {}
 // SAFETY: as above; nothing in it changes.
 unsafe impl Sync for Peers {}
@@ -52,7 +52,7 @@ impl Attachment {
         Ok(Self::pack(id.pid(), id.image(), identity::process_start()?))
     }
 
-    /// Whether the process that made this entry is still there, or nobody can tell.
+    /// Whether the process that made this entry still exists, or this cannot be told.
     pub(crate) fn may_live(self) -> bool {
         match life(self.pid()) {
             Life::Dead => false,
@@ -81,14 +81,14 @@ impl Peers {
         unsafe { core::slice::from_raw_parts(self.table, self.entries) }
     }
 
-    /// Whether `owner` can be proved dead. `look_at_maps` also asks whether it `exec`ed, which costs more.
+    /// Whether `owner` can be proved dead. `look_at_maps` also asks whether it called `exec`, which costs more.
     pub(crate) fn is_dead(&self, owner: OwnerId, look_at_maps: bool) -> bool {
         if owner.pid() == 0 {
-            return true; // No process has PID 0: nobody we could ever wait for.
+            return true; // No process has PID 0: there is nobody to wait for.
         }
         if let Ok(me) = identity::current() {
             if me.process() == owner.process() {
-                // Our own process: a thread's end frees nothing (a leaked guard may still be in use), an exec does.
+                // Our own process: a thread's end frees nothing (a leaked guard may still be in use), an `exec` does.
                 return me.image() != owner.image();
             }
         }
@@ -103,8 +103,8 @@ impl Peers {
         }
     }
 
-    /// Whether the process that holds a seat can be proved gone. One that is still to attach is named without an image:
-    /// it maps nothing yet.
+    /// Whether the process that holds a seat can be proved gone. One that has yet to attach is named without an image: it maps
+    /// nothing yet.
     pub(crate) fn has_left(&self, process: OwnerId, look_at_maps: bool) -> bool {
         if process.image() != 0 {
             return self.is_dead(process, look_at_maps);
@@ -118,12 +118,12 @@ impl Peers {
         }
     }
 
-    /// Whether the living process `owner.pid()` has attached again under another image than the owner's: it `exec`ed,
-    /// and maps the segment once more, so that its maps alone would not tell.
+    /// Whether the living process `owner.pid()` has attached again under another image than the owner's: it called `exec`, and
+    /// maps the segment once more, so that its maps alone would not tell.
     ///
-    /// That the owner has no line proves nothing: a fork child has none, nor has whoever found the table full. And
-    /// a line with its PID and start may be that of a dead process which had both. Whoever attaches, line or not, first
-    /// removes such lines; a fork child does not, but the kernel tells whether it has `exec`ed.
+    /// That the owner has no line proves nothing: a fork child has none, nor has a process that found the table full. And a line
+    /// with its PID and start may be that of a dead process which had both. Each attaching process, line or not, first removes
+    /// such lines; a fork child does not, but the kernel tells whether it has called `exec`.
     fn is_former_image(&self, owner: OwnerId, start: u64) -> bool {
         if start == 0 {
             return false;

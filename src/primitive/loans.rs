@@ -1,7 +1,7 @@
-//! How many loans of shared bytes in place this process has out: of those, a copy of it would have the bytes as well.
+//! How many references to shared bytes in place (loans) this process has out: a copy of the process would have them too.
 //!
-//! Each thread counts its own. What a thread has not taken back when it ends, because it leaked it or gave it to another,
-//! goes to the common count. So the sum is right for whoever knows that his thread is the only one.
+//! Each thread counts its own. What a thread has not taken back when it ends, because it leaked it or gave it to another, goes to
+//! the common count. So the sum is right for a thread that knows it is the only one.
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicIsize, Ordering};
@@ -54,7 +54,7 @@ fn count_late(change: isize) {
     ENDED.fetch_add(change, Ordering::Release);
 }
 
-/// Returns how many loans are out. The calling thread is the only one.
+/// Returns how many loans are out. The calling thread must be the only one.
 pub(crate) fn loans() -> usize {
     let own = OWN.try_with(|own| own.0.get()).unwrap_or(0);
     // Acquire: pairs with the Release of threads that have ended.

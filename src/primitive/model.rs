@@ -1,9 +1,8 @@
 //! Stand-ins for the machine under the model checker: futex, liveness, owner ids, clock.
 //!
-//! A thread of the model plays a process. It says who it is (`become_owner`) and may be declared dead (`declare_dead`),
-//! after which it does nothing more. Every sleeper then sees its slice end, as it would within some milliseconds, and so does
-//! whoever goes to sleep later, some times at each place. Slices end for no other reason, so that a wake-up that was lost
-//! shows as a deadlock.
+//! A thread of the model plays a process. It says which one (`become_owner`) and may be declared dead (`declare_dead`), after
+//! which it does nothing more. Every sleeper then sees its slice end, as it would within some milliseconds, and so do those that
+//! go to sleep later, a few times at each place. Slices end for no other reason, so that a lost wake-up shows as a deadlock.
 
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -53,9 +52,9 @@ pub(crate) fn declare_dead(pid: u32) {
     pass_time();
 }
 
-/// Ends the slice of every sleeper, and the next ones of whoever does not sleep now.
+/// Ends the slice of every sleeper, and the next slices of threads not asleep now.
 pub(crate) fn pass_time() {
-    // One may end when the word has just moved, and then nobody asks who is dead; the next does.
+    // One may end just when the word has moved, and then nobody asks who is dead; the next one does.
     lock_kernel().slices += 2;
     KERNEL.changed.notify_all();
 }
@@ -84,7 +83,7 @@ impl Peers {
     }
 }
 
-/// Messages are not looked for twice before sleeping, for the same reason.
+/// Messages are not polled before sleeping, for the same reason.
 pub(crate) struct Polls;
 
 impl Polls {
@@ -105,7 +104,7 @@ impl Polls {
     pub(crate) fn learn(&self, _asleep: Duration, _found: u64, _capacity: u64) {}
 }
 
-/// Both sides fence: what the kernel does for the light side.
+/// Both sides fence: this stands for what the kernel does for the light side.
 pub(crate) mod asymmetric {
     use super::{Ordering, fence};
 
@@ -158,7 +157,7 @@ pub(crate) mod futex {
         if now as u32 != expected_low {
             return Wait::Changed;
         }
-        // Who waits for the dead must not sleep for good, though it may have asked before on another wait.
+        // A thread that waits for the dead must not sleep for good, though it may have asked before on another wait.
         if OwnerId::in_word(now).is_some_and(|owner| kernel.dead.contains(&owner.pid())) {
             return Wait::TimedOut;
         }
@@ -181,7 +180,7 @@ pub(crate) mod futex {
         }
     }
 
-    /// Whether another slice has ended than this thread has seen at `address`.
+    /// Whether more slices have ended than this thread has seen at `address`.
     fn slice_ends(kernel: &KernelState, address: usize) -> bool {
         ENDED.with(|ended| {
             let mut ended = ended.borrow_mut();

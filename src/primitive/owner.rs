@@ -6,11 +6,11 @@
 //!  high half: the process            | low half: the futex word
 //! ```
 //!
-//! *start* is the process's start time reduced to 1 … 1022; 0 says that it is not known and never counts as different.
-//! *image* marks the executable image: `exec` keeps PID, TID and start time but not the memory, so without the mark a
-//! process that replaced itself while holding a lock would take its former self for itself.
+//! *start* is the process's start time reduced to 1 … 1022; 0 means that it is not known, and never counts as different.
+//! *image* marks the executable image: `exec` keeps PID, TID and start time but not the memory, so without the mark a process that
+//! replaced itself while holding a lock would take its former self for itself.
 
-/// The last owner died or panicked, and nobody has declared the data whole since.
+/// The last owner died or panicked, and the data has not been declared whole since.
 pub(crate) const INCONSISTENT: u64 = 1 << 31;
 
 /// Bit 30 is free.
@@ -33,14 +33,14 @@ impl OwnerId {
         OwnerId(process_half << 32 | u64::from(image) << 22 | (u64::from(tid) & ID_BITS))
     }
 
-    /// Takes back what [`word`](Self::word) gave.
+    /// Reverses [`word`](Self::word).
     #[cfg(not(procshare_loom))]
     #[inline]
     pub(crate) fn from_cache(word: u64) -> Self {
         OwnerId(word)
     }
 
-    /// The same id for whichever thread of the process.
+    /// The same id for every thread of the process.
     pub(crate) fn of_process(self) -> Self {
         OwnerId(self.0 & !ID_BITS)
     }
@@ -104,7 +104,7 @@ impl OwnerId {
 
 /// Reduces a start time in ticks to 1 … 1022; an unknown one (0) stays 0.
 ///
-/// 1023 is left out so that no process half is ever all ones, the mark of a cache not filled yet.
+/// 1023 is left out so that no process half is ever all ones, which marks a cache not filled yet.
 pub(crate) fn start_bits(ticks: u64) -> u16 {
     if ticks == 0 { 0 } else { (ticks % 1022) as u16 + 1 }
 }

@@ -1,27 +1,27 @@
-//! `Polls`: how often to look for a message before sleeping.
+//! `Polls`: adaptive spinning: how often to look for a message before sleeping.
 //!
-//! Looking costs nobody anything: the line stays in the looker's cache until the other side writes it. So it looks
-//! after every pause, unlike a waiter for a lock. How long depends on how the thread's last waits ended.
+//! Looking is free: the line stays in the looker's cache until the other side writes it. So the looker looks after every pause,
+//! unlike a waiter for a lock. For how long depends on how the thread's last waits ended.
 //!
-//! But each look that finds news takes the line from the other side, which must fetch it back to go on. Where one side
-//! waits for the other all the time, both get on faster if it lets some more news gather before it takes them; where each
-//! message is an answer, there is only ever one. Which of the two it is shows in whether more came meanwhile, and how much.
+//! But each look that finds news takes the line from the other side, which must fetch it back to go on. Where one side waits for
+//! the other all the time, both get on faster if it lets some more news gather before it takes them; where each message is an
+//! answer, there is only ever one. Whether more came meanwhile, and how much, shows which case it is.
 
 use core::cell::Cell;
 use core::time::Duration;
 use std::sync::OnceLock;
 
-/// Most looks before sleeping: some tens of microseconds, what it costs to be woken on a core that idles.
+/// Most looks before sleeping: some tens of microseconds, the cost of being woken on an idle core.
 const MOST: u32 = 1 << 11;
 /// Fewest, where spinning has not paid lately.
 const FEWEST: u32 = 1 << 6;
-/// A sleep of so long was not worth its cost: being put to sleep and woken takes about that long.
+/// A sleep this short was not worth its cost: being put to sleep and woken takes about that long.
 const SOON: Duration = Duration::from_micros(100);
 
 /// Most pauses between seeing news and taking them.
 const LONGEST_GATHERING: u32 = 1 << 6;
 
-/// After gathering in vain, so many waits do without.
+/// After gathering in vain, this many waits do without.
 const WAITS_BETWEEN_TRIALS: u32 = 1 << 4;
 
 thread_local! {
@@ -43,7 +43,7 @@ impl Polls {
         Polls { left, gathered: false }
     }
 
-    /// For one who was woken before there is news, which will come soon.
+    /// For a call that was woken before there is news, which will come soon.
     pub(crate) fn before_news() -> Self {
         let left = if runs_alone() { 0 } else { MOST };
         Polls { left, gathered: false }
@@ -60,7 +60,7 @@ impl Polls {
         true
     }
 
-    /// Lets more news gather, if that has paid lately. `news` reads the word that tells of them.
+    /// Lets more news gather, if that has paid lately. `news` reads the word that shows them.
     #[inline]
     pub(crate) fn gather(&mut self, news: impl Fn() -> u64) {
         let gathering = GATHERING.get();
@@ -71,10 +71,11 @@ impl Polls {
         }
     }
 
-    /// Records how long the wait slept after looking, and how much it found in the end, of so much as there can be.
+    /// Records how long the wait slept after looking, and how much it found in the end, out of how much there can be.
     pub(crate) fn learn(&self, asleep: Duration, found: u64, capacity: u64) {
         let limit = LIMIT.get();
-        // What came soon after all was worth some more looks: else two that stream would take turns at sleeping.
+        // News that came soon after all would have been worth some more looks: otherwise two processes that stream would take
+        // turns at sleeping.
         LIMIT.set(if asleep <= SOON {
             (limit * 2).min(MOST)
         } else {
@@ -99,7 +100,7 @@ impl Polls {
     }
 }
 
-/// Whether this process may use one processor only: whoever is waited for cannot run while we look.
+/// Whether this process may use only one processor: the process waited for cannot run while we look.
 fn runs_alone() -> bool {
     static ALONE: OnceLock<bool> = OnceLock::new();
     *ALONE.get_or_init(|| std::thread::available_parallelism().is_ok_and(|processors| processors.get() == 1))
@@ -140,7 +141,7 @@ mod tests {
         assert_eq!(GATHERING.get(), 0);
         learn(100, true, Duration::ZERO, 1, 1024);
         assert_eq!(GATHERING.get(), 0);
-        // Gathering would fill what there is.
+        // Gathering would fill all the room there is.
         learn(100, true, Duration::ZERO, 8, 8);
         assert_eq!(GATHERING.get(), 0);
     }

@@ -1,8 +1,8 @@
 //! `Argument` and `Returned`: what may travel to another process and back.
 //!
-//! Both are other names for what `serde` can encode and decode, and are there for the compiler's words. Of a type that is
-//! not encoded at all, `on_unimplemented` tells them. A type that borrows from what it is decoded from, such as `&str`, is a
-//! matter of lifetimes, of which the compiler names the trait alone: so that trait's path says what is wrong.
+//! Both are other names for what `serde` can encode and decode, and exist for the sake of compiler messages. For a type that cannot
+//! be encoded at all, `on_unimplemented` supplies the message. A type that borrows from what it is decoded from, such as `&str`, is
+//! a lifetime error, for which the compiler prints only the trait's path: so that path says what is wrong.
 
 use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned};
@@ -22,7 +22,7 @@ use serde::de::{Deserialize, DeserializeOwned};
 /// is_argument::<(String, Vec<u8>, procshare::SharedCounter)>();
 /// ```
 ///
-/// What borrows is refused:
+/// Types that borrow are refused:
 ///
 /// ```compile_fail
 /// procshare::Process::spawn(|name: &str| println!("hello {name}"), ("bob",));
@@ -66,7 +66,7 @@ pub trait Returned: Serialize + DeserializeOwned {}
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + for<'any> results_must_own_their_data::ReturnAString<'any>> Returned for T {}
 
-/// The compiler names the trait in here to whoever passes what borrows.
+/// The compiler names this trait when an argument borrows.
 mod arguments_must_own_their_data {
     use super::Deserialize;
 
@@ -75,7 +75,7 @@ mod arguments_must_own_their_data {
     impl<'any, T: Deserialize<'any>> TakeAString<'any> for T {}
 }
 
-/// The compiler names the trait in here to whoever returns what borrows.
+/// The compiler names this trait when a result borrows.
 mod results_must_own_their_data {
     use super::Deserialize;
 

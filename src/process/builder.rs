@@ -1,4 +1,4 @@
-//! `Builder`: all that can be said about a child before it is started.
+//! `Builder`: everything that can be set for a child before it is started.
 
 use super::argument::{Argument, Returned};
 use super::call::{self, Entry, Trampoline, trampoline};
@@ -21,7 +21,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Starts a child with what [`Process::spawn`] does not offer.
+/// Starts a child with options that [`Process::spawn`] does not offer.
 ///
 /// # Examples
 ///
@@ -47,7 +47,7 @@ pub struct Builder {
     route: Route,
 }
 
-/// Who makes the child.
+/// What makes the child.
 #[derive(Debug, Clone)]
 enum Route {
     Method(StartMethod),
@@ -61,7 +61,7 @@ impl Default for Route {
 }
 
 impl Builder {
-    /// Names the child, for messages; `Process-1`, `Process-2` … otherwise.
+    /// Names the child, for messages; by default `Process-1`, `Process-2` and so on.
     ///
     /// # Examples
     ///
@@ -76,9 +76,9 @@ impl Builder {
 
     /// Says whether the child ends when this process ends.
     ///
-    /// However this process ends, the child then ends as if killed: nothing more of it runs. Without this it runs on.
-    /// `#[procshare::main]` ends daemons when `main` has returned, before it waits for other children. Names of segments that
-    /// nobody but the child has used stay for [`clean`](crate::clean), as after any kill.
+    /// However this process ends, the child is then killed: none of its code runs any more. By default it runs on.
+    /// `#[procshare::main]` ends daemons when `main` has returned, before it waits for other children. Names of segments that only
+    /// the child has used stay until [`clean`](crate::clean) is called, as after any kill.
     ///
     /// # Examples
     ///
@@ -97,9 +97,10 @@ impl Builder {
         self
     }
 
-    /// Says whether the child is left alone at the end of `main`.
+    /// Says whether the child may outlive `main`.
     ///
-    /// `main` then neither waits for it nor ends it, as after [`Process::detach`]. A daemon still ends when this process does.
+    /// `main` then neither waits for the child nor ends it, as after [`Process::detach`]. A daemon still ends when this process
+    /// does.
     ///
     /// # Examples
     ///
@@ -117,7 +118,7 @@ impl Builder {
 
     /// Sets a variable of the child's environment.
     ///
-    /// A child has this process's environment of the moment it is started, with the changes asked for here.
+    /// A child starts with this process's environment at that moment, with the requested changes.
     ///
     /// # Examples
     ///
@@ -167,7 +168,7 @@ impl Builder {
         self
     }
 
-    /// Lets the child's environment begin empty; changes asked for before are forgotten.
+    /// Clears the child's environment, and forgets changes requested before.
     ///
     /// # Examples
     ///
@@ -184,9 +185,9 @@ impl Builder {
         self
     }
 
-    /// Sets the child's working folder; this process's otherwise.
+    /// Sets the child's working folder; the default is this process's.
     ///
-    /// A folder that is not there is an error of the start.
+    /// A folder that does not exist makes the start fail.
     ///
     /// # Examples
     ///
@@ -206,7 +207,7 @@ impl Builder {
         self
     }
 
-    /// Says how the child comes to be.
+    /// Sets how the child is created.
     ///
     /// # Examples
     ///
@@ -225,7 +226,7 @@ impl Builder {
         self
     }
 
-    /// Has a server of one's own make the child.
+    /// Has the given server make the child.
     pub(crate) fn served_by(mut self, server: Arc<Server>) -> Self {
         self.route = Route::Served(server);
         self
@@ -257,8 +258,8 @@ impl Builder {
         self.begin(function, arguments, |_| ())
     }
 
-    /// As [`spawn`](Self::spawn), for callers that have refused captures, and that note the child before destructors of the
-    /// program's run here.
+    /// As [`spawn`](Self::spawn), for callers that have refused captures, and that record the child before any destructor of the
+    /// program runs here.
     pub(super) fn begin<F, Args, R>(
         self,
         function: F,
@@ -272,7 +273,7 @@ impl Builder {
     {
         let process = self.start::<Args, R>(trampoline::<F, Args, R>(function), &arguments);
         process.iter().for_each(note);
-        drop(arguments); // Here: a destructor that panics drops the handle as well.
+        drop(arguments); // Here: if a destructor panics, the handle is dropped as well.
         process
     }
 
@@ -328,7 +329,7 @@ impl Builder {
         self.copy(closure, |_| ())
     }
 
-    /// As [`fork`](Self::fork), for callers that note the child before the closure is dropped here.
+    /// As [`fork`](Self::fork), for callers that record the child before the closure is dropped here.
     pub(super) fn copy<R: Returned>(
         self,
         closure: impl FnOnce() -> R,
@@ -339,7 +340,7 @@ impl Builder {
         fork::run(plan, closure, note)
     }
 
-    /// Checks what was asked for, and opens what can be opened before the start.
+    /// Checks what was requested, and opens in advance what can be opened.
     fn plan(self) -> Result<Plan> {
         self.environment.check()?;
         let open = |path: PathBuf| {
@@ -361,7 +362,7 @@ impl Builder {
     }
 }
 
-/// What a start must know, however it is done.
+/// What a start needs to know, whatever the method.
 pub(super) struct Plan {
     pub(super) name: String,
     pub(super) daemon: bool,
@@ -370,7 +371,7 @@ pub(super) struct Plan {
     pub(super) folder: Option<OwnedFd>,
 }
 
-/// What the child is to call, and with what.
+/// What the child calls, and with what.
 pub(super) struct Cargo {
     pub(super) function: super::call::Trampoline,
     pub(super) arguments: Encoded,
@@ -384,7 +385,7 @@ impl Plan {
         parent.map_err(|error| failure("naming this process", error))
     }
 
-    /// The child has been started: hands over what is its own, and makes it known here.
+    /// The child has been started: gives it what it owns, and registers it here.
     pub(super) fn started(&self, pid: u32, mailbox: Mailbox, luggage: &mut Luggage) -> Result<Arc<Core>> {
         crash_point!("start.made");
         luggage.hand_over(pid);
@@ -393,7 +394,7 @@ impl Plan {
             failure("naming the child", error)
         })?;
         if pidfd.as_ref().is_some_and(|pidfd| !spawn::is_child(pidfd.as_fd())) {
-            // Told by a server in another PID namespace: here the number is somebody else's.
+            // Reported by a server in another PID namespace: in this one the number belongs to another process.
             return Err(Error::new(
                 ErrorKind::ForeignNamespace,
                 format!("process {pid} is no child of this one"),
@@ -408,6 +409,6 @@ impl Plan {
 
 fn next_name() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    // Relaxed: numbers need only differ.
+    // Relaxed: numbers only need to differ.
     format!("Process-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }

@@ -1,4 +1,4 @@
-//! `Entry`: the functions a child can run, and how one is named in another process.
+//! `Entry`: the functions a child can run, and how one is identified in another process.
 
 use super::entry;
 use super::mailbox::{Answer, Arguments, Mailbox};
@@ -15,10 +15,10 @@ mod sealed {
     pub trait Sealed<Args> {}
 }
 
-/// Marks functions a child process can run with the argument tuple `Args`.
+/// Marks functions that a child process can run with the argument tuple `Args`.
 ///
-/// They are plain functions, and closures that capture nothing, of up to twelve arguments. Whatever captures a variable
-/// is refused by the compiler: the child is another process, where the variable is not.
+/// These are plain functions, and closures that capture nothing, of up to twelve arguments. The compiler refuses a closure that
+/// captures a variable: the child is another process, where that variable does not exist.
 ///
 /// # Examples
 ///
@@ -106,10 +106,10 @@ where
     run::<F, Args, R>
 }
 
-/// Refuses functions whose type does not say all about them.
+/// Refuses functions whose type does not determine them completely.
 ///
-/// Whoever takes a function from a caller evaluates this in a constant of its own: then the compiler, which knows what a
-/// closure has captured only once it builds the program, names the caller's line.
+/// A function that takes one from a caller evaluates this in a constant of its own: the compiler learns what a closure has captured
+/// only when it generates code, and then reports the caller's line.
 pub(crate) const fn refuse_captures<F>() {
     assert!(
         size_of::<F>() == 0,
@@ -125,12 +125,12 @@ pub(crate) const fn refuse_captures<F>() {
 /// There has been a value of this type, in this process or in one that runs the same program.
 pub(crate) unsafe fn summon<F: Copy>() -> F {
     const { refuse_captures::<F>() };
-    // SAFETY: F has no bytes, so any aligned address holds one, and is inhabited, says the caller. F is Copy, so there may
-    // be any number of its values.
+    // SAFETY: F has no bytes, so any aligned address holds one, and it is inhabited, as the caller promises. F is Copy, so any
+    // number of its values may exist.
     unsafe { NonNull::<F>::dangling().read() }
 }
 
-/// Where in the program a function begins, as another process of the same program can be told.
+/// The offset of a function in the program, which means the same in another process of the same program.
 pub(crate) fn offset_of(address: *const ()) -> Result<u64> {
     entry::executable()?.offset_of(address.addr()).ok_or_else(|| {
         let message = "the function lies in a shared library; a child can be sure of the program's own code only";
@@ -138,7 +138,7 @@ pub(crate) fn offset_of(address: *const ()) -> Result<u64> {
     })
 }
 
-/// The address of what begins there.
+/// The address of the function at that offset.
 pub(crate) fn address_at(offset: u64) -> Result<*const ()> {
     entry::executable()?.address_at(offset).ok_or_else(|| {
         Error::new(
@@ -148,7 +148,7 @@ pub(crate) fn address_at(offset: u64) -> Result<*const ()> {
     })
 }
 
-/// The trampoline at an address this executable's parent process has taken from `trampoline`.
+/// The trampoline at an address that this executable's parent process got from `trampoline`.
 ///
 /// # Safety
 ///
@@ -169,8 +169,8 @@ where
         Ok(Err(error)) => return refusal(&error),
         Err(payload) => return Answer::Panicked(Panic::caught(payload)),
     };
-    // SAFETY: the parent had a value of F when it took this function's address. A captured value without bytes is made
-    // anew, which the documentation of `Process::spawn` says.
+    // SAFETY: the parent had a value of F when it took this function's address. A captured value without bytes is created again, as
+    // the documentation of `Process::spawn` says.
     let function = unsafe { summon::<F>() };
     answer(mailbox, || function.call(arguments))
 }
@@ -187,19 +187,19 @@ fn decode<Args: DeserializeOwned>(mailbox: &Mailbox, arguments: Arguments, arriv
     }
 }
 
-/// The memory of long arguments is given back once they are decoded, or cannot be.
+/// Gives back the memory of long arguments once they are decoded, or decoding has failed.
 struct GivenBack<'a>(&'a Mailbox, u32);
 
 impl Drop for GivenBack<'_> {
     fn drop(&mut self) {
-        // A copy of this process has no part in it.
+        // A copy of this process does not own it.
         if self.1 == std::process::id() {
             self.0.give_back();
         }
     }
 }
 
-/// What comes of a call.
+/// The answer that a call results in.
 pub(super) fn answer<R: Serialize>(mailbox: &Mailbox, call: impl FnOnce() -> R) -> Answer {
     match catch_unwind(AssertUnwindSafe(|| transfer::pack_result(&call(), mailbox))) {
         Ok(Ok(answer)) => answer,

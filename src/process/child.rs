@@ -1,4 +1,4 @@
-//! What all handles of a child share, and `Child`, the handle that knows nothing of the result.
+//! What all handles of a child share, and `Child`, the handle without access to the result.
 
 use super::mailbox::{Answer, Mailbox};
 use crate::error::Result;
@@ -12,13 +12,13 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// Where waiting fails, so often is asked instead.
+/// How often to ask, where waiting fails.
 pub(super) const ASK_AGAIN: Duration = Duration::from_millis(1);
 
-/// The process that made something, told from its later copies.
+/// The process that made something, distinguished from later copies of it.
 #[derive(Clone, Copy)]
 pub(super) struct Origin {
-    /// `None` in a process that was moved to another namespace, where it cannot be told from its copies so well.
+    /// `None` in a process that was moved to another namespace, where it cannot be distinguished from its copies this way.
     home: Option<Home>,
     pid: u32,
 }
@@ -40,18 +40,18 @@ impl Origin {
     }
 }
 
-/// A child of the process that started it, whoever holds a handle of it.
+/// A child of the process that started it, shared by all its handles.
 pub(super) struct Core {
     name: String,
     pid: u32,
     state: Mutex<State>,
-    /// Taken out by whoever joins.
+    /// Taken by the handle that joins.
     mailbox: Mutex<Option<Mailbox>>,
     at_end: Mutex<AtEnd>,
     home: Origin,
 }
 
-/// What becomes of a child when its parent has nothing more to do.
+/// What happens to a child when its parent has nothing more to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AtEnd {
     /// It is waited for.
@@ -64,14 +64,14 @@ pub(super) enum AtEnd {
 
 /// What is known of a child.
 enum State {
-    /// Nobody has been told how it ended.
+    /// Nobody has learned yet how it ended.
     Running(Arc<OwnedFd>),
-    /// The kernel tells the end once; it is noted here for all.
+    /// The kernel reports the end once; it is recorded here for all handles.
     Ended(End),
 }
 
 impl Core {
-    /// `pidfd` is `None` if somebody else was told of its end before we could ask for a descriptor.
+    /// `pidfd` is `None` if the end was reported elsewhere before we could ask for a descriptor.
     pub(super) fn new(name: String, pid: u32, pidfd: Option<OwnedFd>, mailbox: Mailbox, at_end: AtEnd) -> Arc<Self> {
         let running = pidfd.map(|pidfd| State::Running(Arc::new(pidfd)));
         Arc::new(Core {
@@ -92,7 +92,7 @@ impl Core {
         self.pid
     }
 
-    /// Names it until it is known to have ended.
+    /// The descriptor that names it, until it is known to have ended.
     pub(super) fn pidfd(&self) -> Option<Arc<OwnedFd>> {
         match &*self.state.lock() {
             State::Running(pidfd) => Some(pidfd.clone()),
@@ -105,7 +105,7 @@ impl Core {
         self.home.is_here()
     }
 
-    /// How it ended, if it has. The first to ask reaps it.
+    /// How it ended, if it has. The first call after that reaps it.
     pub(super) fn look(&self) -> Option<End> {
         let mut state = self.state.lock();
         let end = match &*state {
@@ -116,7 +116,7 @@ impl Core {
         Some(end)
     }
 
-    /// Waits for its end; `None` if the time passes first.
+    /// Waits for its end; `None` on timeout.
     pub(super) fn wait(&self, deadline: Deadline) -> Option<End> {
         loop {
             if let Some(end) = self.look() {
@@ -128,14 +128,14 @@ impl Core {
             }
             let waited = self.pidfd().map(|pidfd| spawn::wait(pidfd.as_fd(), left));
             if !matches!(waited, Some(Ok(false))) && self.look().is_none() {
-                // As for a process without a right to any descriptor, or a child whose end somebody who traces it has yet
-                // to hear of: the question is asked again soon.
+                // For example in a process that may open no descriptors, or for a child whose tracer has not been told of its end
+                // yet: the question is asked again soon.
                 std::thread::sleep(left.map_or(ASK_AGAIN, |left| left.min(ASK_AGAIN)));
             }
         }
     }
 
-    /// Its end as the standard library has it; `None` if it runs, or nobody can tell.
+    /// Its end as a type of the standard library; `None` if it runs, or if that cannot be told.
     pub(super) fn exit_status(&self) -> Option<ExitStatus> {
         spawn::exit_status(self.look()?)
     }
@@ -144,7 +144,7 @@ impl Core {
         self.look().is_none()
     }
 
-    /// Has the end of its parent mean nothing to it.
+    /// Makes it independent of the end of its parent.
     pub(super) fn let_go(&self) {
         *self.at_end.lock() = AtEnd::Leave;
     }
@@ -162,12 +162,12 @@ impl Core {
             .map_err(|error| os_error(&format!("sending a signal to {}", self.name), error))
     }
 
-    /// Takes the mailbox, once: whoever has it has joined the child.
+    /// Takes the mailbox, once: the handle that gets it has joined the child.
     pub(super) fn take_mailbox(&self) -> Option<Mailbox> {
         self.mailbox.lock().take()
     }
 
-    /// What a child left that has ended, but for the bytes of a result; `None` if it was joined.
+    /// What a child that has ended left, without the bytes of a result; `None` if it was joined.
     pub(super) fn verdict(&self) -> Option<Answer> {
         let mailbox = self.mailbox.lock();
         let unreadable = |error| Mailbox::explain("read", &error);
@@ -175,10 +175,10 @@ impl Core {
     }
 }
 
-/// The children of this process that somebody may still ask for.
+/// The children of this process that may still be asked for.
 static CHILDREN: Mutex<Vec<Weak<Core>>> = Mutex::new(Vec::new());
 
-/// Enters a child that was just started.
+/// Registers a child that was just started.
 pub(super) fn enter(child: &Arc<Core>) {
     let mut children = CHILDREN.lock();
     if children.len() == children.capacity() {
@@ -187,7 +187,7 @@ pub(super) fn enter(child: &Arc<Core>) {
     children.push(Arc::downgrade(child));
 }
 
-/// This process is a copy: it has no children yet.
+/// Called in a copy of this process, which has no children yet.
 pub(super) fn forget() {
     CHILDREN.lock().clear();
 }
@@ -198,7 +198,7 @@ fn running() -> impl Iterator<Item = Arc<Core>> {
     children.into_iter().filter(|core| core.is_ours() && core.is_alive())
 }
 
-/// Those of them that this is to happen to at the end.
+/// The running children whose fate at the end is `at_end`.
 pub(super) fn those(at_end: AtEnd) -> Vec<Arc<Core>> {
     running().filter(|core| *core.at_end.lock() == at_end).collect()
 }
@@ -206,7 +206,7 @@ pub(super) fn those(at_end: AtEnd) -> Vec<Arc<Core>> {
 /// Returns the children of this process that still run.
 ///
 /// These are the children this crate started, by any start method, whether their [`Process`](crate::Process) was dropped
-/// or not. In a copy of this process, made by `fork`, there are none.
+/// or not. In a copy of this process, made by `fork`, the list is empty.
 ///
 /// # Examples
 ///
@@ -233,10 +233,10 @@ pub fn active_children() -> Vec<Child> {
     running().map(Child).collect()
 }
 
-/// Handles a child process whose result is somebody else's matter.
+/// Handles a child process without access to its result.
 ///
-/// [`active_children`] returns them, and [`Process::child`](crate::Process::child). All handles of a child may be used at
-/// the same time: each is told how it ended.
+/// [`active_children`] and [`Process::child`](crate::Process::child) return it. All handles of a child may be used at the same
+/// time: each is told how the child ended.
 ///
 /// # Examples
 ///
@@ -319,7 +319,7 @@ impl Child {
 
     /// Returns how the child ended.
     ///
-    /// `None` while it runs, and where nobody can tell: when somebody else in this process has waited for it.
+    /// `None` while it runs, and where that cannot be told: when other code in this process has waited for it.
     ///
     /// # Examples
     ///
@@ -340,7 +340,7 @@ impl Child {
 
     /// Waits for the child to end, and returns how it did.
     ///
-    /// `None` where nobody can tell: see [`exit_status`](Self::exit_status).
+    /// `None` where that cannot be told: see [`exit_status`](Self::exit_status).
     ///
     /// # Examples
     ///
@@ -358,9 +358,9 @@ impl Child {
         self.exit_status()
     }
 
-    /// Waits that long for the child to end, and returns how it did.
+    /// Waits for the child's end, at most for `timeout`; returns how it ended.
     ///
-    /// `None` also if it still runs; [`is_alive`](Self::is_alive) tells the difference.
+    /// Also `None` if it still runs; [`is_alive`](Self::is_alive) tells the two cases apart.
     ///
     /// # Examples
     ///
@@ -385,7 +385,7 @@ impl Child {
 
     /// Asks the child to end, by SIGTERM.
     ///
-    /// One that has ended already is left alone.
+    /// A child that has already ended is left alone.
     ///
     /// # Errors
     ///
@@ -405,7 +405,7 @@ impl Child {
 
     /// Ends the child at once, by SIGKILL.
     ///
-    /// One that has ended already is left alone.
+    /// A child that has already ended is left alone.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! `current`: who this process is among the processes of the program.
+//! `current`: what this process is called, and its place among the processes of the program.
 
 use super::panic;
 use parking_lot::Mutex;
@@ -9,7 +9,7 @@ const MAIN: &str = "MainProcess";
 
 /// What a process was told when it was started.
 struct Told {
-    /// Its id. A copy of it has another one; more to tell the two apart would cost every child a look at its namespaces.
+    /// Its id. A copy has a different one; a stricter test would cost every child a look at its namespaces.
     id: u32,
     name: String,
     /// The thread that runs its function.
@@ -18,7 +18,7 @@ struct Told {
 
 static OWN: Mutex<Option<Told>> = Mutex::new(None);
 
-/// The calling process is a child of that name.
+/// Records that the calling process is a child of that name.
 pub(super) fn begin(name: String) {
     *OWN.lock() = Some(Told {
         id: std::process::id(),
@@ -33,7 +33,7 @@ pub(super) fn is_first(thread: ThreadId) -> bool {
     OWN.lock().as_ref().is_some_and(|own| own.thread == thread)
 }
 
-/// Returns what this process knows of itself.
+/// Returns a description of the calling process.
 ///
 /// # Examples
 ///
@@ -54,7 +54,7 @@ pub(super) fn is_first(thread: ThreadId) -> bool {
 #[must_use]
 pub fn current() -> Current {
     let own = OWN.lock();
-    // A copy of a child that somebody else made is nobody's child here.
+    // A copy of a child that was not made by this crate is not a child of it.
     let name = own
         .as_ref()
         .filter(|own| own.id == std::process::id())
@@ -114,7 +114,7 @@ impl Current {
         self.id()
     }
 
-    /// Returns the id of the parent process; another's once that has ended.
+    /// Returns the id of the parent; once it has ended, its successor's.
     ///
     /// # Examples
     ///

@@ -1,20 +1,20 @@
-//! How a program or child ends that has done what it was to do.
+//! How a program or child ends when its work is done.
 //!
-//! In this order: daemons are ended, all others waited for that nobody has let go, and the names of segments given up that
-//! are still in use, by what lies in a `static`. Children are waited for where `#[procshare::main]` is written, in its
-//! children as well; those that end with their parent wait for nobody.
+//! In this order: daemons are ended, all other children are waited for unless they were let go, and names of segments that are
+//! still in use, by values in a `static`, are given up. Children are waited for where `#[procshare::main]` is used, and in its
+//! children as well; a child that ends with its parent waits for nobody.
 
 use super::child::{self, AtEnd};
 use super::{entry, watch};
 use crate::primitive::Deadline;
 use crate::segment::{self, UsedName};
 
-/// Lasts as long as `main`, and sees to its end, also where it panics.
+/// Lasts as long as `main`, and does what is due at its end, also after a panic.
 #[derive(Debug)]
 #[must_use = "dropped at once, it would be of no use"]
 pub struct Main(());
 
-/// Lets child processes begin here, and waits for those of this process at the end of what is returned.
+/// Lets child processes begin here; dropping the returned value waits for those of this process.
 pub fn enter_main() -> Main {
     entry::init_managed();
     Main(())
@@ -26,18 +26,18 @@ impl Drop for Main {
     }
 }
 
-/// Ends what this process has under way of this crate.
+/// Ends everything of this crate that this process still runs.
 pub(super) fn tidy_up() {
     if entry::is_managed() && !watch::is_kept() {
         let daemons = child::those(AtEnd::End);
-        // Those that a daemon may be the last to use. What an earlier death left is for whoever comes next.
+        // Names that a daemon may be the last to use. What an earlier death left is cleaned up by the next user.
         let names = match &daemons[..] {
             [] => Vec::new(),
             _ => segment::names_of_others(),
         };
-        // Who cannot be ended, acting for another user by now, is not waited for.
+        // A daemon that cannot be ended, because it acts for another user by now, is not waited for.
         let ended: Vec<_> = daemons.into_iter().filter(|daemon| daemon.end().is_ok()).collect();
-        // One that still runs may start others in another thread.
+        // A child that still runs may start others in another thread.
         while let Some(child) = child::those(AtEnd::Wait).first() {
             child.wait(Deadline::Never);
         }

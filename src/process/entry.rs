@@ -1,4 +1,4 @@
-//! Where a child that was started anew begins: `init`, or the entry of a test.
+//! Where a newly started child begins: `init`, or the entry of a test.
 
 use super::errand::{self, Task};
 use super::mailbox::{Mailbox, Marker};
@@ -19,14 +19,14 @@ use std::sync::OnceLock;
 
 /// The environment variable that tells a child which descriptor is its mailbox.
 ///
-/// It names the parent as well. Whoever finds one that is for its own parent's child, but gets no mailbox, is a child that
-/// could not begin, and ends; one that is for somebody else means nothing.
+/// It names the parent as well. A process that finds a marker meant for a child of its own parent, but gets no mailbox, is a child
+/// that could not begin, and ends; a marker meant for another process is ignored.
 pub(super) const MARKER: &str = "PROCSHARE_CHILD";
 
-/// What stands there once the child has begun: its own children, and what it may `exec`, find no errand.
+/// What the variable holds once the child has begun: its own children, and programs it may `exec`, find no errand.
 const BEGUN: &str = "begun";
 
-/// How a child of this program comes to its entry.
+/// How a child of this program reaches its entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     /// `main` calls `init`.
@@ -36,7 +36,7 @@ pub(super) enum Way {
 }
 
 impl Way {
-    /// What a child's command line holds besides the program's name.
+    /// What a child's command line holds in addition to the program's name.
     pub(super) fn arguments(self) -> Vec<String> {
         match self {
             Way::Main => Vec::new(),
@@ -49,7 +49,7 @@ impl Way {
         }
     }
 
-    /// Whether something writes to the standard output before the child comes to its entry.
+    /// Whether anything writes to standard output before the child reaches its entry.
     pub(super) fn is_noisy(self) -> bool {
         matches!(self, Way::Test(_))
     }
@@ -58,11 +58,11 @@ impl Way {
 static WAY: Mutex<Option<Way>> = Mutex::new(None);
 
 thread_local! {
-    /// A test that runs on this thread lends its children its name.
+    /// The way of a test that runs on this thread: its children start as that test.
     static OWN_WAY: Cell<Option<Way>> = const { Cell::new(None) };
 }
 
-/// How children of this process come to their entry, if they can.
+/// How children of this process reach their entry, if they can.
 pub(super) fn way() -> Result<Way> {
     OWN_WAY.get().or_else(common_way).ok_or_else(|| {
         let message = "a child would run this program's main once more: write #[procshare::main] above fn main, or \
@@ -71,7 +71,8 @@ pub(super) fn way() -> Result<Way> {
     })
 }
 
-/// The way of threads that have none of their own. A test has, or else fails here as it would if no other were run.
+/// The way of threads that have none of their own. A test must have its own: without it a start fails here, as it would if no other
+/// test were run.
 fn common_way() -> Option<Way> {
     let way = (*WAY.lock())?;
     (way == Way::Main || !is_thread_of_a_test()).then_some(way)
@@ -86,7 +87,7 @@ fn is_thread_of_a_test() -> bool {
         .is_some_and(|name| TESTS.get_or_init(tests).iter().any(|test| test == name))
 }
 
-/// The names of all tests of this program, which it lists itself; none if it does not.
+/// The names of all tests of this program, as listed by the program itself; none if it lists none.
 fn tests() -> Vec<String> {
     let mut list = Command::new("/proc/self/exe");
     let list = list
@@ -104,7 +105,7 @@ fn tests() -> Vec<String> {
         .collect()
 }
 
-/// A test's own way is the better one: the main of a test harness is nobody's entry.
+/// A test's own way has precedence: the main of a test harness leads to no entry.
 fn remember(way: Way) {
     if let Way::Test(_) = way {
         OWN_WAY.set(Some(way));
@@ -127,12 +128,12 @@ pub(super) fn executable() -> Result<&'static Executable> {
 /// Lets child processes begin here.
 ///
 /// Call it as the first line of `main`, or write `#[procshare::main]`, which does so. In a child it runs the function
-/// that was asked for and ends the process; otherwise it does nothing but allow
+/// that was requested and ends the process; otherwise it only allows
 /// [`Process::spawn`](crate::Process::spawn).
 ///
-/// Unlike this function, the attribute also acts at the end of `main`: it ends daemons, waits for the other children, and
-/// removes the names of segments that nobody else uses. A program that calls this function joins its children itself, and
-/// the name of a segment kept in a `static` stays until the next `create` or [`clean`](fn@crate::clean).
+/// Unlike this function, the attribute also acts at the end of `main`: it ends daemons, waits for the other children, and removes
+/// the names of segments that no other process uses. A program that calls this function joins its children itself, and the name of
+/// a segment kept in a `static` stays until the next `create` or [`clean`](fn@crate::clean).
 ///
 /// # Examples
 ///
@@ -167,7 +168,7 @@ pub fn enter_test(path: &'static str) {
 }
 
 fn enter(way: Way) {
-    /// An environment is asked once: a child that comes to an entry again has begun.
+    /// An environment is read once: a child that reaches an entry again has begun.
     static ASKED: Mutex<bool> = Mutex::new(false);
     remember(way);
     if mem::replace(&mut *ASKED.lock(), true) {
@@ -184,7 +185,7 @@ fn enter(way: Way) {
     }
 }
 
-/// Ends a child that has no errand: in its `main` it would start children in turn, and they theirs.
+/// Ends a child that has no errand: in its `main` it would start children in turn, and so would they.
 fn give_up() -> ! {
     let text = format!(
         "procshare: this process was started as a child (its environment has {MARKER}), but what it is to do did not \
@@ -194,13 +195,13 @@ fn give_up() -> ! {
     spawn::exit_at_once(1)
 }
 
-/// The most threads a process may have at its entry to count as one with a single thread. The thread of a test harness
-/// that runs one test waits for that, and holds nothing.
+/// The most threads a process may have at its entry and still count as single-threaded. With a test harness that runs one test, the
+/// second thread waits for that test, and holds nothing.
 pub(super) fn most_threads(way: Way) -> usize {
     if way.is_noisy() { 2 } else { 1 }
 }
 
-/// Has nobody else take this process's marker for its own, where no other thread can be reading the environment.
+/// Prevents other processes from taking this process's marker for theirs, while no other thread can be reading the environment.
 fn use_marker_up() {
     let most = way().map_or(1, most_threads);
     if fork::thread_count().is_ok_and(|threads| threads <= most) {
@@ -223,11 +224,11 @@ fn run(mailbox: Mailbox) -> ! {
     std::process::exit(errand::carry_out(&mailbox, taken, Passage::Inherited));
 }
 
-/// Has tools that list processes call this one after its program: started from `/proc/self/exe`, it would be an `exe`.
+/// Makes tools that list processes show the program's name: a process started from `/proc/self/exe` would be listed as `exe`.
 fn keep_name() {
     let path = std::env::args_os().next().map(PathBuf::from);
     if let Some(name) = path.as_deref().and_then(Path::file_name) {
-        // For people only; where it cannot be done, nothing is lost.
+        // For people only; if it fails, nothing is lost.
         let _ = std::fs::write("/proc/self/comm", name.as_encoded_bytes());
     }
 }

@@ -1,4 +1,4 @@
-//! What a child's environment has other than its parent's.
+//! How a child's environment differs from its parent's.
 
 use super::entry::MARKER;
 use super::mailbox::Marker;
@@ -9,7 +9,7 @@ use std::ffi::{CString, OsStr, OsString};
 /// Changes to an environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Environment {
-    /// Whether it begins empty.
+    /// Whether it starts empty.
     clear: bool,
     /// `None` removes a variable.
     changes: BTreeMap<OsString, Option<OsString>>,
@@ -29,7 +29,7 @@ impl Environment {
         self.changes.clear();
     }
 
-    /// Refuses what no environment can hold.
+    /// Refuses what an environment cannot hold.
     pub(super) fn check(&self) -> Result<()> {
         let bad = |(key, value): &(&OsString, &Option<OsString>)| {
             let no_value = value
@@ -46,7 +46,7 @@ impl Environment {
         }
     }
 
-    /// This process's variables with the changes made, without the marker of a child.
+    /// This process's variables with the changes applied, without the marker of a child.
     fn variables(&self) -> impl Iterator<Item = (OsString, OsString)> {
         let inherited = (!self.clear).then(std::env::vars_os).into_iter().flatten();
         let kept = inherited.filter(|(key, _)| !self.changes.contains_key(key));
@@ -55,7 +55,7 @@ impl Environment {
         kept.chain(set).filter(|(key, _)| key != MARKER)
     }
 
-    /// The lines `exec` takes, with this marker.
+    /// The lines that `exec` takes, with this marker.
     pub(super) fn lines(&self, marker: &Marker) -> Vec<CString> {
         let line = |(key, value): (OsString, OsString)| {
             let mut line = key.into_encoded_bytes();
@@ -69,7 +69,7 @@ impl Environment {
         lines.filter_map(|line| CString::new(line).ok()).collect()
     }
 
-    /// All that a process of any other environment must change to have what a child of this one has.
+    /// All changes that a process with any other environment needs to get this one.
     pub(super) fn whole(&self) -> Self {
         Environment {
             clear: true,
@@ -88,7 +88,7 @@ impl Environment {
         let unwanted = unwanted.iter().map(|(key, value)| (key, value));
         for (key, value) in unwanted.chain(&self.changes).filter(|(key, _)| can_be_set(key)) {
             match value {
-                // Most are as they were.
+                // Most are unchanged.
                 _ if std::env::var_os(key) == *value => {}
                 // SAFETY: the caller knows that no other thread looks.
                 Some(value) => unsafe { std::env::set_var(key, value) },

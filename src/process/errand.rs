@@ -1,4 +1,4 @@
-//! What a child is to do, and how it does it: the same in a program begun anew and in a copy of a running one.
+//! What a child has to do, and how it does it: the same in a newly started program and in a copy of a running one.
 
 use super::call::{self, Trampoline, trampoline_at};
 use super::current;
@@ -16,7 +16,7 @@ use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::surroundings::{self, Stream};
 use std::io::Write;
 
-/// What a child is to do, but for the arguments.
+/// What a child has to do, without the arguments.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Errand {
     /// The child's name.
@@ -24,13 +24,13 @@ pub(super) struct Errand {
     pub(super) task: Task,
     pub(super) segments: Vec<PassedSegment>,
     pub(super) files: Vec<Passed>,
-    /// What the standard output will be.
+    /// The child's standard output.
     pub(super) stdout: Option<Passed>,
-    /// Where it works.
+    /// Its working folder.
     pub(super) folder: Option<Passed>,
-    /// Names the parent, if the child ends with it.
+    /// The parent, if the child ends with it.
     pub(super) parent: Option<Passed>,
-    /// What the environment has other than the process the child is a copy of.
+    /// How the environment differs from that of the process the child is a copy of.
     pub(super) environment: Option<Environment>,
 }
 
@@ -48,7 +48,7 @@ pub(super) enum Task {
     Serve { socket: Passed, parent: Passed },
 }
 
-/// An errand read, and what came with it.
+/// An errand that was read, and what came with it.
 pub(super) struct Taken {
     pub(super) errand: Errand,
     pub(super) arguments: Arguments,
@@ -80,7 +80,7 @@ pub(super) fn leave(mailbox: &Mailbox, answer: Answer) -> i32 {
     let mut code = answer.exit_code();
     if let Err(error) = mailbox.answer(&answer) {
         drop(answer);
-        // Perhaps there is room for this at least; if not, the parent sees the exit status.
+        // There may be room for this at least; if not, the parent sees the exit status.
         if mailbox.answer(&Mailbox::explain("handed over", &error)).is_err() {
             code = 1;
         }
@@ -98,7 +98,7 @@ struct Work {
 
 fn prepare(taken: Taken, mut passage: Passage) -> Result<Work> {
     let Taken { errand, arguments } = taken;
-    // All descriptors are taken over before anything of the program can start another process.
+    // All descriptors are taken over before any code of the program can start another process.
     let mut take = |passed: &Option<Passed>| passed.as_ref().map(|passed| passage.take(passed)).transpose();
     let stdout = take(&errand.stdout)?;
     let folder = take(&errand.folder)?;
@@ -110,7 +110,7 @@ fn prepare(taken: Taken, mut passage: Passage) -> Result<Work> {
     let function = find_function(&errand.task)?;
     current::begin(errand.name);
     if let Some(environment) = &errand.environment {
-        // SAFETY: only a copy of a process with one thread is told of changes, and it has started no thread yet.
+        // SAFETY: only a copy of a process with one thread is given changes, and it has started no thread yet.
         unsafe { environment.apply() };
     }
     settle(parent, folder)?;
@@ -125,7 +125,7 @@ fn prepare(taken: Taken, mut passage: Passage) -> Result<Work> {
     })
 }
 
-/// Ends with the parent, if it is given, and works in the folder, if there is one.
+/// Arranges to end with the parent, if given, and enters the folder, if there is one.
 pub(super) fn settle(parent: Option<OwnedFd>, folder: Option<OwnedFd>) -> Result<()> {
     if let Some(folder) = folder {
         surroundings::enter_folder(folder.as_fd())
@@ -146,9 +146,9 @@ fn find_function(task: &Task) -> Result<Trampoline> {
         return Err(Error::new(ErrorKind::Spawn, message));
     }
     let address = call::address_at(function)?;
-    // SAFETY: the mailbox is a file of our own user, passed by whoever started this process, and names the build we run
-    // (compared above). `launch`, which makes such files, writes the offset of what `trampoline` returned; a parent that
-    // forges one could as well run any program in our place, and a privileged program takes no mailbox at all.
+    // SAFETY: the mailbox is a file of our own user, passed by the process that started this one, and names the build we run
+    // (compared above). `launch`, which makes such files, writes the offset of what `trampoline` returned; a parent that forges one
+    // could equally run any program in our place, and a privileged program takes no mailbox at all.
     Ok(unsafe { trampoline_at(address) })
 }
 

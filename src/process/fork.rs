@@ -1,4 +1,4 @@
-//! The start method `Fork`: this process, which has no other thread, is copied.
+//! The start method `Fork`: this process, which has no other threads, is copied.
 
 use super::argument::Returned;
 use super::builder::{Cargo, Plan};
@@ -22,12 +22,12 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a thread that was joined may still be counted: one that is known to have been, and any.
+/// How long a joined thread may still be counted: if it is known that one was joined, and if it is not.
 const LINGERING: Duration = Duration::from_secs(1);
 const PERHAPS_LINGERING: Duration = Duration::from_millis(20);
 const BETWEEN_COUNTS: Duration = Duration::from_micros(100);
 
-/// Refuses to copy a process that works on shared bytes in place: the copy would have them as well.
+/// Refuses to copy a process that works on shared bytes in place: the copy would have access to them as well.
 pub(super) fn check_loans() -> Result<()> {
     match loans() {
         0 => Ok(()),
@@ -41,17 +41,17 @@ pub(super) fn check_loans() -> Result<()> {
     }
 }
 
-/// Held while this crate's threads have ended: a second thread that ended them would have them go on too early.
+/// Held while this crate's threads are ended: a second thread that also ended them would resume them too early.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// The threads of this crate have ended for a while, and there is no other thread but the calling one.
+/// While this exists, this crate's threads have ended, and the calling thread is the only one.
 pub(super) struct Quiet {
     paused: Paused,
-    /// Given back last of all.
+    /// Released last.
     _alone: MutexGuard<'static, ()>,
 }
 
-/// Has this crate's threads go on when it is dropped.
+/// Resumes this crate's threads when it is dropped.
 struct Paused(Vec<Arc<dyn Pause>>);
 
 impl Quiet {
@@ -59,12 +59,12 @@ impl Quiet {
     ///
     /// # Errors
     ///
-    /// `NotForkable` if there are others, or loans; what the system refuses if that cannot be told.
+    /// `NotForkable` if there are other threads, or loans; otherwise the system's error if that cannot be determined.
     pub(super) fn begin() -> Result<Self> {
         check_loans()?;
         let count = || fork::thread_count().map_err(|error| proc_failure("counting threads", error));
         let before = count()?;
-        // Whoever holds it is another thread, and one too many.
+        // If it is held, there is another thread, which is one too many.
         let alone = ALONE.try_lock().ok_or_else(|| refusal(before))?;
         let quiet = Quiet {
             paused: Paused(pause::all()),
@@ -79,7 +79,7 @@ impl Quiet {
         };
         let give_up = Instant::now() + patience;
         loop {
-            // Asked before the count, as this process may be stopped in it.
+            // Checked before the count, as this process may be stopped during it.
             let is_last = Instant::now() > give_up;
             match count()? {
                 1 => break,
@@ -88,14 +88,14 @@ impl Quiet {
                 threads => return Err(refusal(threads)),
             }
         }
-        check_loans()?; // Those of threads that have just ended.
+        check_loans()?; // Loans of threads that have just ended.
         Ok(quiet)
     }
 
-    /// Copies this process, and tells the copy's number, and who it is if it has not ended; `None` in the copy, in which this
-    /// crate knows of no children, and no signal is blocked.
+    /// Copies this process, and returns the copy's process id, and its identity if it has not ended; `None` in the copy, in which
+    /// this crate knows of no children, and no signal is blocked.
     pub(super) fn copy(self) -> io::Result<Option<(u32, Option<OwnerId>)>> {
-        // What stays in the buffer would be written by both.
+        // Both processes would write what is still in the buffer.
         let _ = io::stdout().flush();
         // SAFETY: the calling thread is the only one: they were counted, and no other can start one meanwhile.
         let Some(pid) = unsafe { fork::fork() }? else {
@@ -131,7 +131,7 @@ fn refusal(threads: usize) -> Error {
     Error::new(ErrorKind::NotForkable, message)
 }
 
-/// Ends the copy wherever it would return to its parent's code: a panic of this crate included.
+/// Ends the copy where it would otherwise return to its parent's code, also after a panic of this crate.
 pub(super) struct NoReturn;
 
 impl Drop for NoReturn {
@@ -160,7 +160,7 @@ pub(super) fn start(plan: Plan, mut cargo: Cargo) -> Result<Arc<Core>> {
     }
 }
 
-/// Starts a copy that calls the closure, which each of the two processes has and drops.
+/// Starts a copy that calls the closure, which both processes have and drop.
 pub(super) fn run<R: Returned>(
     plan: Plan,
     closure: impl FnOnce() -> R,
@@ -173,10 +173,10 @@ pub(super) fn run<R: Returned>(
     crash_point!("start.posted");
     match quiet.copy().map_err(|error| failure("fork", error))? {
         Some((pid, copy)) => {
-            // Before destructors run: one that panics drops the handle, which is to be seen to as any other.
+            // Before destructors run: if one panics, the handle is dropped, and is treated like any other.
             let process = plan.started(pid, mailbox, &mut Luggage::default()).map(Process::new);
             process.iter().for_each(note);
-            // It has ended, or is there by its own right.
+            // It has ended, or has an identity of its own.
             match copy {
                 Some(child) => leave_to_child(child, notes, closure),
                 None => drop(closure),

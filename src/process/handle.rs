@@ -20,18 +20,16 @@ use std::time::{Duration, Instant};
 
 /// Handles a child process that runs one function and returns an `R`.
 ///
-/// Dropping the handle does not end the child. A thread of this crate then waits for its end, so that it does not stay a
-/// zombie.
+/// Dropping the handle does not end the child. A thread of this crate then waits for its end, so that it does not remain a zombie.
 ///
-/// With `#[procshare::main]`, a program ends its daemons at the end of `main`, and waits for all other children, whether their
-/// handles were dropped or not. It does not wait for those it [detached](Self::detach). A program that calls
-/// [`init`](crate::init) instead waits for none.
+/// With `#[procshare::main]`, a program ends its daemons at the end of `main` and waits for all other children, whether or not
+/// their handles were dropped, except those it [detached](Self::detach). A program that calls [`init`](crate::init) instead waits
+/// for none.
 ///
 /// # What happens on death
 ///
-/// A child that is killed, exits or panics is a value: [`join`](Self::join) returns it as a [`JoinError`]. What it held
-/// of shared objects is free for others within 100 ms. If the parent ends first, the child runs on, unless it is a
-/// [`daemon`](Builder::daemon).
+/// If a child is killed, exits or panics, [`join`](Self::join) returns that as a [`JoinError`]. What it held of shared objects is
+/// free for others within 100 ms. If the parent ends first, the child runs on, unless it is a [`daemon`](Builder::daemon).
 ///
 /// # Examples
 ///
@@ -58,7 +56,7 @@ use std::time::{Duration, Instant};
 /// }
 /// ```
 ///
-/// In a test, `#[procshare::test]` takes the place of `#[test]`:
+/// In a test, `#[procshare::test]` replaces `#[test]`:
 ///
 /// ```
 /// # #[allow(unused)]
@@ -75,7 +73,7 @@ pub struct Process<R> {
 }
 
 impl Process<()> {
-    /// Returns a builder for what [`spawn`](Process::spawn) does not offer.
+    /// Returns a builder with options that [`spawn`](Process::spawn) does not offer.
     ///
     /// # Examples
     ///
@@ -96,12 +94,12 @@ impl Process<()> {
 impl<R: Returned> Process<R> {
     /// Starts a child process that calls `function` with `arguments`, a tuple.
     ///
-    /// The program's own executable is started again, and comes to the function through
-    /// [`init`](crate::init). Arguments and result travel encoded; handles of shared objects, also inside structs and
-    /// collections, arrive attached. No other descriptor that closes on `exec` reaches the child.
+    /// The program's own executable is started again, and reaches the function through [`init`](crate::init). Arguments and result
+    /// travel encoded; handles of shared objects, also inside structs and collections, arrive attached. Of the descriptors that
+    /// close on `exec`, no others reach the child.
     ///
-    /// The function is a plain one, or a closure that captures nothing. A closure that captures values without bytes
-    /// counts as one that captures nothing: the child makes such values anew, whatever they stood for here.
+    /// The function is a plain function, or a closure that captures nothing. A closure that captures only zero-sized values counts
+    /// as one that captures nothing: the child creates such values again, whatever they stood for here.
     ///
     /// # Errors
     ///
@@ -134,18 +132,18 @@ impl<R: Returned> Process<R> {
         Builder::default().begin(function, arguments, |_| ())
     }
 
-    /// Copies this process; the copy calls the closure, with all that it has captured.
+    /// Copies this process; the copy calls the closure, with everything it captured.
     ///
-    /// This needs no [`init`](crate::init). The child has this process's memory as of now, and its descriptors. The
-    /// closure is in both processes, and each drops its own: what a destructor of a captured value does outside of memory
-    /// is done twice. Of this process's other values none is dropped in the child; when the closure has returned or
-    /// panicked, the child writes out what [`print!`] has kept back and leaves at once.
+    /// This needs no [`init`](crate::init). The child has this process's memory as of now, and its descriptors. Both processes have
+    /// the closure, and each drops its own: whatever the destructor of a captured value does outside memory happens twice. The
+    /// child drops none of this process's other values; when the closure has returned or panicked, the child writes what [`print!`]
+    /// has buffered and exits at once.
     ///
     /// Handles of shared objects may be captured, but not the ends of a pipe or ring: those go to a child as arguments, by
-    /// [`StartMethod::Fork`](crate::process::StartMethod::Fork). To its peers the child has the handles of a queue that the
-    /// closure captures, and from their first use those it reaches otherwise (see [`SharedQueue`](crate::SharedQueue)). A named
-    /// segment that the child has from its parent keeps its name while either uses it; if the child outlives all others, the name
-    /// goes with the next `create` or [`clean`](fn@crate::clean).
+    /// [`StartMethod::Fork`](crate::process::StartMethod::Fork). If the closure captures handles of a queue, peers count the child
+    /// as a participant at once; handles it reaches in another way count from their first use (see
+    /// [`SharedQueue`](crate::SharedQueue)). A named segment that the child has from its parent keeps its name while either uses
+    /// it; if the child outlives all others, the name goes with the next `create` or [`clean`](fn@crate::clean).
     ///
     /// # Errors
     ///
@@ -177,7 +175,7 @@ impl<R: DeserializeOwned> Process<R> {
     ///
     /// # Errors
     ///
-    /// How the child ended, if not with a result: see [`JoinError`].
+    /// How the child ended, if without a result: see [`JoinError`].
     ///
     /// # Examples
     ///
@@ -225,7 +223,7 @@ impl<R: DeserializeOwned> Process<R> {
         self.join_until(Deadline::Now)
     }
 
-    /// Waits that long for the child to end.
+    /// Waits at most `timeout` for the child to end.
     ///
     /// # Errors
     ///
@@ -251,7 +249,7 @@ impl<R: DeserializeOwned> Process<R> {
         self.join_until(Deadline::after(timeout))
     }
 
-    /// Waits until then for the child to end.
+    /// Waits until `deadline` for the child to end.
     ///
     /// # Errors
     ///
@@ -286,7 +284,7 @@ impl<R: DeserializeOwned> Process<R> {
             ?end,
             "child joined"
         );
-        // No other handle of a child joins it.
+        // Only this handle can join the child.
         let mailbox = self.core.take_mailbox().ok_or(JoinError::AlreadyJoined)?;
         let answer = mailbox
             .read_answer()
@@ -309,7 +307,7 @@ impl<R: DeserializeOwned> Process<R> {
 /// An encoded result.
 pub(super) enum Value {
     Short(Vec<u8>),
-    /// It lies in the mailbox, and takes so many bytes.
+    /// It lies in the mailbox, and takes this many bytes.
     Long(u64),
 }
 
@@ -408,7 +406,7 @@ impl<R> Process<R> {
         self.id()
     }
 
-    /// Returns a handle of the same child that knows nothing of its result.
+    /// Returns a handle of the same child without access to the result.
     ///
     /// # Examples
     ///
@@ -429,8 +427,8 @@ impl<R> Process<R> {
 
     /// Returns how the child ended.
     ///
-    /// `None` while it runs, and where nobody can tell: when somebody else in this process has waited for it. It can be
-    /// asked before and after a join.
+    /// `None` while it runs, and where that cannot be told: when other code in this process has waited for it. It may be called
+    /// before and after a join.
     ///
     /// # Examples
     ///
@@ -471,7 +469,7 @@ impl<R> Process<R> {
 
     /// Ends the child at once, by SIGKILL.
     ///
-    /// One that has ended already is left alone.
+    /// A child that has already ended is left alone.
     ///
     /// # Errors
     ///
@@ -497,7 +495,7 @@ impl<R> Process<R> {
 
     /// Asks the child to end, by SIGTERM.
     ///
-    /// One that has ended already is left alone.
+    /// A child that has already ended is left alone.
     ///
     /// # Errors
     ///
@@ -525,8 +523,8 @@ impl<R> Process<R> {
 impl<R> Process<R> {
     /// Lets the child run on after the end of `main`.
     ///
-    /// A [`child`](Self::child) taken beforehand can still wait for it. A [`daemon`](Builder::daemon) is not ended at the end of
-    /// `main`, but when this process ends.
+    /// A [`child`](Self::child) taken beforehand can still wait for it. A [`daemon`](Builder::daemon) is then ended not at the end
+    /// of `main`, but when this process ends.
     ///
     /// # Examples
     ///
@@ -542,7 +540,7 @@ impl<R> Process<R> {
         self.core.let_go();
     }
 
-    /// Names it until it is known to have ended.
+    /// The descriptor that names it, until it is known to have ended.
     pub(crate) fn pidfd(&self) -> Option<Arc<OwnedFd>> {
         self.core.pidfd()
     }

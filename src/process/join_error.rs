@@ -1,4 +1,4 @@
-//! `JoinError`: how a child ended, if not with a result.
+//! `JoinError`: how a child ended, if without a result.
 
 use crate::error::{Error, ErrorKind};
 use std::fmt;
@@ -21,25 +21,25 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// The function panicked with these words.
+    /// The function panicked with this message.
     Panicked(String),
     /// A signal ended the child.
     Signaled(i32),
-    /// The child ended itself with this exit status before the function returned.
+    /// The child exited with this status before the function returned.
     Exited(i32),
     /// The child still ran when the time limit passed.
     TimedOut,
-    /// The child has ended, but somebody else in this process took note of how.
+    /// The child has ended, but other code in this process took its status.
     Unknown,
-    /// The child was joined before.
+    /// The child was already joined.
     AlreadyJoined,
-    /// Arguments could not be decoded, or the result not encoded or decoded.
+    /// Arguments could not be decoded, or the result could not be encoded or decoded.
     Encoding(String),
     /// The result holds a handle; handles travel as arguments only.
     NotTransferable(String),
     /// The child ended before it called the function.
     NotStarted(String),
-    /// Memory, or the child's limit of file sizes, had no room for the result.
+    /// Memory, or the child's file size limit, had no room for the result.
     OutOfMemory(String),
 }
 

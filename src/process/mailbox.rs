@@ -1,16 +1,16 @@
-//! `Mailbox`: one memory file through which a child gets its errand and gives its answer.
+//! `Mailbox`: one memory file through which a child gets its errand and returns its answer.
 //!
 //! | state | bytes after the header | moved by | to | if that party dies there |
 //! |---|---|---|---|---|
-//! | posted | errand and arguments | the child, once it has read the errand | begun | the parent reads that it never began |
-//! | begun | long arguments until they are decoded, then the answer | the child, when the answer is whole | one of the answers | the parent reads begun, and trusts the exit status |
+//! | posted | errand and arguments | the child, once it has read the errand | begun | the parent reads that the child never began |
+//! | begun | long arguments until they are decoded, then the answer | the child, when the answer is complete | one of the answers | the parent reads begun, and relies on the exit status |
 //! | an answer | the answer | – | – | – |
 //!
 //! The state is written last, and read only after the child has ended.
 //!
-//! Long arguments and results are encoded straight into the file, and decoded from it as it is mapped.
+//! Long arguments and results are encoded directly into the file, and decoded from a mapping of it.
 //!
-//! One word of the header is for a start by a server: the child's id, which the kernel writes while it makes the child.
+//! One word of the header is for starts by a server: the child's id, which the kernel writes while it makes the child.
 
 use super::panic::Panic;
 use crate::encoding::Store;
@@ -22,20 +22,20 @@ use std::fmt;
 use std::io;
 use std::str::FromStr;
 
-/// Words: state, length of the errand or answer, length of the arguments, id of a child made by a server, where the errand
-/// begins, where the arguments do.
+/// Words: state, length of the errand or answer, length of the arguments, id of a child made by a server, offset of the errand,
+/// offset of the arguments.
 const HEADER_WORDS: usize = 6;
 const HEADER: u64 = (HEADER_WORDS * 8) as u64;
 
-/// Byte offset of the child's id, an `i32` in the machine's own order.
+/// Byte offset of the child's id, an `i32` in native byte order.
 pub(super) const CHILD_AT: usize = 24;
 
-/// Where long arguments or a long result begin: with a page of their own, however large pages are.
+/// Where long arguments or a long result begin: on a page of their own, however large pages are.
 const LONG_AT: u64 = 1 << 16;
 
-/// So much is written without asking for what is left.
+/// Up to this many bytes are written without asking how much memory is left.
 const UNASKED: u64 = 1 << 20;
-/// Where much is written bit by bit, it is asked for after so many bytes.
+/// When much is written piece by piece, the question is repeated after this many bytes.
 const ASKED_EACH: u64 = 1 << 22;
 
 const POSTED: u64 = 0;
@@ -57,7 +57,7 @@ pub(crate) enum Answer {
     Begun,
     /// What the function returned, encoded.
     Value(Vec<u8>),
-    /// The same, which lies in the mailbox, and how many bytes it takes.
+    /// The same, but it lies in the mailbox; with its length in bytes.
     LongValue(u64),
     /// The function panicked.
     Panicked(Panic),
@@ -123,7 +123,7 @@ impl Answer {
     }
 }
 
-/// Asks whether that much more memory can be had: the kernel kills somebody rather than refuse it.
+/// Asks whether this much more memory is available: the kernel kills a process rather than refuse it.
 pub(crate) fn check_memory(len: u64) -> io::Result<()> {
     if len > UNASKED && memory::available_memory().is_some_and(|available| available < len) {
         return Err(io::ErrorKind::OutOfMemory.into());
@@ -131,7 +131,7 @@ pub(crate) fn check_memory(len: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// The same where `len` bytes follow on `at` others.
+/// The same for `len` bytes that follow `at` others.
 pub(crate) fn check_memory_for(at: u64, len: u64) -> io::Result<()> {
     if at / ASKED_EACH == (at + len) / ASKED_EACH {
         return Ok(());
@@ -151,11 +151,10 @@ pub(super) struct Marker {
 }
 
 impl Marker {
-    /// Whether the one who was to find it can be the process whose parent is `parent`, begun at `start` (0 if that is
-    /// out of sight).
+    /// Whether the intended reader can be a child of `parent`, which started at `start` (0 if that cannot be seen).
     ///
-    /// An orphan's new parent is older than its first one. A parent that is younger has the marker itself from the one
-    /// named there, and did not mean it for its own children.
+    /// An orphan's new parent is older than its first one. A parent that is younger inherited the marker from the process named
+    /// there, and did not mean it for its own children.
     pub(super) fn is_for_child_of(&self, parent: u32, start: u64) -> bool {
         parent == self.parent || (start, parent) < (self.start, self.parent)
     }
@@ -192,11 +191,11 @@ impl FromStr for Marker {
     }
 }
 
-/// The file of a mailbox that is not posted yet: made for arguments that are long.
+/// The file of a mailbox that is not yet posted: made if arguments are long.
 #[derive(Default)]
 pub(super) struct Draft {
     file: Option<Mailbox>,
-    /// The process that made it: a copy of that, made while the arguments were encoded, has no part in it.
+    /// The process that made it: a copy of that process, made while the arguments were encoded, does not own it.
     home: u32,
     /// How long they are.
     pub(super) len: u64,
@@ -234,15 +233,15 @@ fn copied() -> io::Error {
 /// Arguments as a child finds them.
 pub(crate) enum Arguments {
     Short(Vec<u8>),
-    /// They lie in the mailbox, and take so many bytes.
+    /// They lie in the mailbox, and take this many bytes.
     Long(u64),
 }
 
-/// The memory file; of the child's or of the parent's side.
+/// The memory file, on the child's or the parent's side.
 #[derive(Debug)]
 pub(crate) struct Mailbox(OwnedFd);
 
-/// A mailbox as the place of a long result.
+/// A mailbox as the store for a long result.
 impl Store for &Mailbox {
     fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
         self.write_long(at, bytes)
@@ -255,7 +254,7 @@ impl Store for &Mailbox {
 }
 
 impl Mailbox {
-    /// What is said instead of a result that cannot be handed over, or read.
+    /// The answer that replaces a result that cannot be handed over or read.
     pub(super) fn explain(what: &str, error: &io::Error) -> Answer {
         let text = format!("the result could not be {what}: {error}");
         match error.kind() {
@@ -276,7 +275,7 @@ impl Mailbox {
         if long > 0 && home != std::process::id() {
             return Err(copied());
         }
-        // What came back from it needs none.
+        // What was taken back from the draft needs no file.
         let file = file.filter(|_| long > 0);
         let (errand_len, short) = (errand.len() as u64, arguments.len() as u64);
         let is_long = file.is_some() && long > 0;
@@ -310,30 +309,31 @@ impl Mailbox {
     /// The long arguments or the long result.
     pub(super) fn long(&self, len: u64) -> io::Result<FileBytes> {
         check_memory(len)?;
-        // SAFETY: the parent writes arguments before it posts them, and the child its result before it ends; arguments are
-        // given back when they have been decoded. Mailboxes are no longer than that, and only these two processes have one.
+        // SAFETY: the parent writes arguments before it posts them, and the child its result before it ends; arguments are given
+        // back only after they have been decoded. Only these two processes have a mailbox, and a server that makes the child, which
+        // writes in the header only.
         unsafe { FileBytes::map(self.0.as_fd(), LONG_AT, len) }
     }
 
-    /// Gives the memory of long arguments back.
+    /// Gives back the memory of long arguments.
     pub(super) fn give_back(&self) {
-        let _ = map::set_len(self.0.as_fd(), HEADER); // Else the file goes with the child.
+        let _ = map::set_len(self.0.as_fd(), HEADER); // Otherwise the file goes with the child.
     }
 
     /// The mailbox this process inherited, if it is the one the marker names.
     pub(super) fn inherited(marker: &Marker) -> Option<Self> {
         let fd = descriptor::take_inherited(marker.number, marker.dev, marker.ino)?;
-        // Whoever starts a program that acts for another user must not choose what it runs.
+        // The process that starts a program that acts for another user must not choose what it runs.
         let mailbox = Mailbox(fd);
         mailbox.is_trusted().ok()?.then_some(mailbox)
     }
 
-    /// Whether a process that acts for the same user as this one takes it.
+    /// Whether a process that acts for the same user as this one accepts it.
     pub(super) fn is_trusted(&self) -> io::Result<bool> {
         Ok(map::stat(self.0.as_fd())?.uid == identity::user_id())
     }
 
-    /// What a child of this process must know to find it.
+    /// What a child of this process needs to know to find it.
     pub(super) fn marker(&self) -> io::Result<Marker> {
         let stat = map::stat(self.0.as_fd())?;
         let parent = identity::process_id();
@@ -351,7 +351,7 @@ impl Mailbox {
         Mailbox(fd)
     }
 
-    /// The child a server has made for it, if it has.
+    /// The child that a server has made for it, if there is one.
     pub(super) fn child(&self) -> io::Result<Option<u32>> {
         let mut bytes = [0; 4];
         map::read_at(self.0.as_fd(), &mut bytes, CHILD_AT as u64)?;
@@ -377,7 +377,7 @@ impl Mailbox {
         Ok((errand, arguments))
     }
 
-    /// Says that the child has begun, where it has no errand to read.
+    /// Records that the child has begun, where it has no errand to read.
     pub(super) fn begin(&self) -> io::Result<()> {
         self.set_state(BEGUN)
     }
@@ -388,7 +388,7 @@ impl Mailbox {
         let len = match answer {
             Answer::LongValue(len) => *len,
             _ => {
-                // A result may have been written there that was taken back, or failed.
+                // A result may have been written there and then withdrawn, or its writing may have failed.
                 if map::stat(self.0.as_fd())?.len > LONG_AT {
                     self.give_back();
                 }
@@ -433,7 +433,7 @@ impl Mailbox {
     }
 
     fn part(&self, offset: u64, len: u64) -> io::Result<Vec<u8>> {
-        // The length is what the other process says; the file's is what the kernel says.
+        // The length is what the other process claims; the file's length comes from the kernel.
         if len > map::stat(self.0.as_fd())?.len.saturating_sub(offset) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -1,13 +1,13 @@
-//! `StartMethod`: how a child process comes to be.
+//! `StartMethod`: how a child process is created.
 
 use crate::error::{Error, ErrorKind};
 use std::fmt;
 use std::str::FromStr;
 
-/// Says how a child process comes to be.
+/// Says how a child process is created.
 ///
-/// The results of a child do not depend on it; its price does, and what the program must see to. The
-/// [module's](crate::process) documentation compares the three.
+/// The results of a child do not depend on it; the cost, and what the program has to observe, do. The [module's](crate::process)
+/// documentation compares the three.
 ///
 /// # Examples
 ///
@@ -26,10 +26,10 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum StartMethod {
-    /// The program is started again and comes to the function through `init`.
+    /// The program is started again and reaches the function through `init`.
     #[default]
     Spawn,
-    /// This process, which has no other thread, is copied.
+    /// This process, which has no other threads, is copied.
     Fork,
     /// A small server, started once like a child, is copied; Python's `forkserver`.
     ForkServer,
@@ -52,7 +52,7 @@ impl FromStr for StartMethod {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        // Python writes it in one word, and identifiers hold no hyphen.
+        // Python writes it as one word, and identifiers contain no hyphen.
         let is_same = |name: &str| name == text || name.replace('-', "") == text || name.replace('-', "_") == text;
         let named = NAMES.into_iter().find(|(_, name)| is_same(name));
         named.map(|(method, _)| method).ok_or_else(|| {

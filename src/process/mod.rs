@@ -2,32 +2,32 @@
 //!
 //! [`Process::spawn`](crate::Process::spawn) starts the program's own executable again and has it call one function.
 //! Arguments and result travel encoded by serde; handles of shared objects among the arguments arrive attached.
-//! A program says with [`init`](crate::init), or with `#[procshare::main]`, where its children may begin.
+//! A program says, with [`init`](crate::init) or `#[procshare::main]`, where its children may begin.
 //!
 //! | question | answer |
 //! |---|---|
 //! | which functions | plain functions and closures that capture nothing: see [`Entry`]; [`Process::fork`](crate::Process::fork) takes any closure |
-//! | which arguments and results | what serde encodes, and what owns its data: see [`Argument`] and [`Returned`] |
-//! | what a child inherits | environment, working folder, standard streams, and of the descriptors that close on `exec` only its own |
+//! | which arguments and results | whatever serde can encode and owns its data: see [`Argument`] and [`Returned`] |
+//! | what a child inherits | environment, working folder and standard streams; of the descriptors that close on `exec`, only those it needs |
 //! | how a child ends | as a value: its result, or a [`JoinError`](crate::JoinError) |
 //! | what if the parent ends first | the child runs on, unless it is a [`daemon`](Builder::daemon) |
-//! | what it says when it panics | on the standard error, its name, place and words; unless the program has set a panic hook |
-//! | what if `main` returns first | with `#[procshare::main]`, daemons are ended, and all others waited for but those [let go](Builder::detached) |
+//! | what is printed when it panics | name, place and message, on standard error, unless the program has set a panic hook |
+//! | what if `main` returns first | with `#[procshare::main]`, daemons are ended and all other children are waited for, except those [let go](Builder::detached) |
 //! | what if its handle is dropped | the child runs on, and leaves no zombie |
 //!
 //! # Start methods
 //!
-//! | [`StartMethod`] | what is copied | asks of the program | a start costs | take it when |
+//! | [`StartMethod`] | what is copied | what it requires of the program | cost of a start | when to use it |
 //! |---|---|---|---|---|
-//! | `Spawn`, unless said otherwise | nothing | [`init`](crate::init) | the program's start, about a millisecond | in doubt |
-//! | `ForkServer` | a small process with one thread | [`init`](crate::init) | a fraction of that, whatever this process's size | many children are started, or the program's start is slow |
-//! | `Fork` | this process, memory and all | one thread, no array guard or ring chunk alive | more the larger this process is | children read what this process has computed |
+//! | `Spawn`, the default | nothing | [`init`](crate::init) | the program's start, about a millisecond | when in doubt |
+//! | `ForkServer` | a small process with one thread | [`init`](crate::init) | a fraction of that, whatever this process's size | many children are started, or the program starts slowly |
+//! | `Fork` | this process, with all its memory | one thread, no array guard or ring chunk alive | more, the larger this process is | children read what this process has computed |
 //!
-//! `Spawn` and `ForkServer` give the same results, but for what a process takes from its parent and this crate does not
-//! carry over: a child of the server has the limits, priorities, groups, session and file-creation mask, and the ignored
-//! signals, that this process had when it first started one so. A child by `Fork` has all that this process has, other descriptors and
-//! signal handlers too; only blocked signals are let through. It leaves without running the destructors or exit handlers
-//! of its parent.
+//! `Spawn` and `ForkServer` give the same results, except for attributes that a process inherits from its parent and that this
+//! crate does not carry over: a child of the server has the limits, priorities, groups, session, file-creation mask and ignored
+//! signals that this process had when it first used `ForkServer`. A child by `Fork` has everything that this process has, including
+//! other descriptors and signal handlers; only blocked signals are unblocked. It exits without running its parent's destructors or
+//! exit handlers.
 
 mod argument;
 mod builder;

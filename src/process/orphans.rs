@@ -1,11 +1,11 @@
-//! Children nobody will join: waited for by a thread of their own, so that none stays a zombie.
+//! Children that will never be joined: a thread of their own waits for them, so that none remains a zombie.
 //!
 //! | state | moved by | to | if that party dies there |
 //! |---|---|---|---|
-//! | no orphans, no reaper | whoever drops the handle of a running child | orphans, reaper | the whole process dies: `init` reaps |
+//! | no orphans, no reaper | the thread that drops the handle of a running child | orphans, reaper | the whole process dies: `init` reaps |
 //! | orphans, reaper | the reaper, under the lock, when it has reaped the last | no orphans, no reaper | the same |
-//! | orphans, reaper | whoever has the process copied | orphans, no reaper | the same |
-//! | orphans, no reaper | the same, afterwards; or the next to drop, start or join a child | orphans, reaper | the same |
+//! | orphans, reaper | a thread that copies the process | orphans, no reaper | the same |
+//! | orphans, no reaper | the same thread, afterwards; or the next to drop, start or join a child | orphans, reaper | the same |
 //!
 //! A copy of this process has neither: its parent's orphans are not its children.
 
@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
-/// The reaper needs little stack, but more with every debug check of the standard library.
+/// The reaper needs little stack, but more with the standard library's debug checks.
 const STACK: usize = 128 * 1024;
 
 static NURSERY: Mutex<Option<Nursery>> = Mutex::new(None);
@@ -26,15 +26,15 @@ struct Nursery {
     home: Origin,
     orphans: Vec<Arc<Core>>,
     reaper: Option<Reaper>,
-    /// A reaper must end although there are orphans.
+    /// The reaper must end although there are orphans.
     paused: bool,
 }
 
 struct Reaper {
-    /// Signalled when it must look at the nursery again.
+    /// Signalled when the reaper must look at the nursery again.
     wake: Arc<OwnedFd>,
     thread: JoinHandle<()>,
-    /// It has nothing more to do, and is about to end.
+    /// The reaper has nothing more to do, and is about to end.
     done: bool,
 }
 
@@ -48,12 +48,12 @@ impl Nursery {
         }
     }
 
-    /// Lets go of those that have ended.
+    /// Releases those that have ended.
     fn reap(&mut self) {
         self.orphans.retain(|orphan| orphan.look().is_none());
     }
 
-    /// Has a thread wait for the orphans there are. Without one, they are reaped at the next call of this crate.
+    /// Makes sure that a thread waits for the orphans. If there is none, they are reaped at the next call of this crate.
     fn see_to_a_reaper(&mut self) {
         if self.paused || self.orphans.is_empty() {
             return;
@@ -85,19 +85,19 @@ fn watch_over(wake: &Arc<OwnedFd>) {
         let children = children.iter().map(AsFd::as_fd);
         let fds: Vec<_> = [wake.as_fd()].into_iter().chain(children).collect();
         let Ok(ready) = spawn::wait_any(&fds, None) else {
-            // No memory for the question: they are reaped at the next call of this crate.
+            // No memory to ask: they are reaped at the next call of this crate.
             retire(wake);
             return;
         };
         let _ = event::drain(wake.as_fd());
         if ready[1..].contains(&true) && orphans.iter().all(|orphan| orphan.look().is_none()) {
-            // Somebody who traces it has yet to hear of its end.
+            // A tracer has not been told of its end yet.
             std::thread::sleep(ASK_AGAIN);
         }
     }
 }
 
-/// Reaps, and tells whom there is to wait for; `None` once this reaper's work is done.
+/// Reaps, and returns the children that are still to be waited for; `None` once this reaper's work is done.
 fn those_left(wake: &Arc<OwnedFd>) -> Option<Vec<Arc<Core>>> {
     let mut nursery = NURSERY.lock();
     let nursery = nursery.as_mut()?;
@@ -107,7 +107,7 @@ fn those_left(wake: &Arc<OwnedFd>) -> Option<Vec<Arc<Core>>> {
         own.into_iter().for_each(|reaper| reaper.done = true);
         return None;
     }
-    // Whoever started this thread holds the lock until it is entered as the reaper.
+    // The thread that started this one holds the lock until it has registered this one as the reaper.
     own.map(|_| nursery.orphans.clone())
 }
 
@@ -118,7 +118,7 @@ fn retire(wake: &Arc<OwnedFd>) {
     }
 }
 
-/// Takes a child over, unless it has ended already.
+/// Takes charge of a child, unless it has already ended.
 pub(super) fn adopt(child: Arc<Core>) {
     if !child.is_ours() || child.look().is_some() {
         return;
@@ -130,7 +130,7 @@ pub(super) fn adopt(child: Arc<Core>) {
     nursery.see_to_a_reaper();
 }
 
-/// Lets go of those that have ended meanwhile, where no thread does so.
+/// Reaps the children that have ended meanwhile, where no thread does so.
 pub(super) fn reap() {
     if let Some(nursery) = NURSERY.lock().as_mut().filter(|nursery| nursery.home.is_here()) {
         if nursery.reaper.as_ref().is_none_or(|reaper| reaper.done) {
@@ -150,12 +150,12 @@ pub(super) fn pause() -> bool {
         nursery.paused = true;
         nursery.reaper.take()
     };
-    // An event that cannot be signalled leaves the thread, which then is one too many.
+    // If the event cannot be signalled, the thread stays, and is one too many.
     let reaper = reaper.filter(|reaper| reaper.done || event::signal(reaper.wake.as_fd()).is_ok());
     reaper.is_some_and(|reaper| reaper.thread.join().is_ok())
 }
 
-/// Goes on waiting for orphans.
+/// Resumes waiting for orphans.
 pub(super) fn resume() {
     if let Some(nursery) = NURSERY.lock().as_mut().filter(|nursery| nursery.home.is_here()) {
         nursery.paused = false;
@@ -164,7 +164,7 @@ pub(super) fn resume() {
     }
 }
 
-/// This process is a copy: it has no orphans yet.
+/// Called in a copy of this process, which has no orphans yet.
 pub(super) fn forget() {
     *NURSERY.lock() = None;
 }

@@ -1,8 +1,8 @@
-//! What is told of a panic: on the standard error by a child's own name, where the standard library would say `main`, and to
-//! whoever waits for the function with its place.
+//! How a panic is reported: on standard error with the child's own name, where the standard library would print `main`, and with
+//! its location to the process that waits for the function.
 //!
-//! The payload of a panic has the words only. The place is known to the panic hook alone, so a child puts one before its
-//! own, which notes the place and then calls that.
+//! The payload of a panic holds the message only. The location is known only to the panic hook, so a child installs a hook that
+//! notes the location and then calls the previous hook.
 
 use super::current::{self, Current};
 use crate::encoding::{decode, encode};
@@ -16,8 +16,8 @@ use std::mem;
 use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::ptr;
 
-/// What a function said as it panicked in another process, and where; the place is not known of panics that ran no panic
-/// hook (`resume_unwind`), or only one that the function itself has set.
+/// The message of a panic in another process, and its location, which is unknown for panics that ran no panic hook
+/// (`resume_unwind`), or only one that the function itself has set.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Panic {
     pub(crate) words: String,
@@ -26,7 +26,7 @@ pub(crate) struct Panic {
 
 /// Tells where in the sources a job panicked.
 ///
-/// It is found in [`JobError::Panicked`](crate::JobError::Panicked), and shown as `file:line`.
+/// [`JobError::Panicked`](crate::JobError::Panicked) holds it; it is displayed as `file:line`.
 ///
 /// # Examples
 ///
@@ -45,9 +45,9 @@ pub(crate) struct Panic {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct PanicLocation {
-    /// The source file, as the compiler was told of it.
+    /// The source file, as the compiler was given it.
     pub file: String,
-    /// The line in that file, the first being 1.
+    /// The line in that file, counted from 1.
     pub line: u32,
 }
 
@@ -58,20 +58,20 @@ impl fmt::Display for PanicLocation {
 }
 
 thread_local! {
-    /// What this thread has panicked with last, and where.
+    /// The last panic of this thread, and its location.
     static LAST: RefCell<Option<Panic>> = const { RefCell::new(None) };
 }
 
-/// Has panics of this process, and of its copies, noted, and told with the name it then has unless the program tells them
-/// itself.
+/// Records the panics of this process and its copies, and reports them under the process's current name, unless the program reports
+/// them itself.
 pub(super) fn put_hook() {
     static IS_PUT: Mutex<bool> = Mutex::new(false);
-    // Nobody may change the hook while a panic is under way.
+    // The hook cannot be changed while a panic is under way.
     if std::thread::panicking() || mem::replace(&mut *IS_PUT.lock(), true) {
         return;
     }
     let before = take_hook();
-    // What is left after one was taken is the standard library's.
+    // After one hook was taken, the remaining one is the standard library's.
     let is_default = ptr::eq(&raw const *before, &raw const *take_hook());
     set_hook(Box::new(move |info| {
         note(info);
@@ -87,17 +87,17 @@ fn note(info: &PanicHookInfo<'_>) {
         })
     });
     let words = words(info.payload()).to_owned();
-    // A thread that ends may have none any more.
+    // A thread that is ending may no longer have one.
     let _ = LAST.try_with(|last| last.replace(Some(Panic { words, location })));
 }
 
 fn tell(info: &PanicHookInfo<'_>) {
     let text = text(info, &current::current());
-    // Where nobody can hear it, it is told to the parent all the same.
+    // Even if this cannot be written, the parent is told.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-/// In one piece, so that no other process speaks in between.
+/// In one write, so that no other process's output comes in between.
 fn text(info: &PanicHookInfo<'_>, process: &Current) -> String {
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     let words = words(info.payload());
@@ -112,7 +112,7 @@ fn text(info: &PanicHookInfo<'_>, process: &Current) -> String {
     )
 }
 
-/// Which thread it is, if not the one that runs the child's function.
+/// The thread's name, if it is not the one that runs the child's function.
 fn thread() -> String {
     let thread = std::thread::current();
     if current::is_first(thread.id()) {
@@ -133,16 +133,16 @@ impl Panic {
         let last = LAST.try_with(RefCell::take).ok().flatten();
         let words = words(&*payload).to_owned();
         if !payload.is::<String>() && !payload.is::<&str>() {
-            mem::forget(payload); // Dropping what the user threw may panic again.
+            mem::forget(payload); // Dropping the program's payload may panic again.
         }
-        // One that was caught before is another panic.
+        // A panic that was caught earlier is not this one.
         let location = last.filter(|last| last.words == words).and_then(|last| last.location);
         Panic { words, location }
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let _ = encode(self, &mut bytes); // Texts and numbers: nothing of it can fail to be encoded.
+        let _ = encode(self, &mut bytes); // Text and numbers only: encoding cannot fail.
         bytes
     }
 

@@ -1,4 +1,4 @@
-//! How descriptors reach a child: through `exec`, with a message, or as part of a copy of its parent.
+//! How descriptors reach a child: through `exec`, in a message, or as part of a copy of its parent.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::Segment;
@@ -18,7 +18,7 @@ pub(super) struct Passed {
 }
 
 impl Passed {
-    /// Which file it leads to.
+    /// Identifies the file it refers to.
     fn file(&self) -> (u64, u64) {
         (self.dev, self.ino)
     }
@@ -34,16 +34,16 @@ impl Passed {
     }
 }
 
-/// A segment that travels, as the child is told of it.
+/// A segment on its way to a child, as described to that child.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct PassedSegment {
     pub(super) descriptor: Passed,
-    /// Where it stands, if it has a name.
+    /// Its path, if it has a name.
     pub(super) path: Option<OsString>,
 }
 
 impl PassedSegment {
-    /// Which file it lies in.
+    /// Identifies the file it lies in.
     pub(super) fn file(&self) -> (u64, u64) {
         self.descriptor.file()
     }
@@ -58,7 +58,7 @@ impl PassedSegment {
     }
 }
 
-/// Which file a descriptor leads to.
+/// Identifies the file a descriptor refers to.
 pub(super) fn file_of(fd: BorrowedFd<'_>) -> Option<(u64, u64)> {
     map::stat(fd).ok().map(|stat| (stat.dev, stat.ino))
 }
@@ -75,18 +75,18 @@ impl TakenSegment {
     }
 }
 
-/// How this process has come by the descriptors it was passed.
+/// How this process got the descriptors passed to it.
 pub(super) enum Passage {
-    /// They went through `exec` and have the numbers they had.
+    /// They went through `exec` and kept their numbers.
     Inherited,
-    /// They came with a message, under the numbers they had elsewhere.
+    /// They came in a message, under the numbers they had in the sender.
     Received(HashMap<i32, OwnedFd>),
     /// This process is a copy of the one that passes them, whose objects still own those numbers.
     Copied,
 }
 
 impl Passage {
-    /// Takes a descriptor over.
+    /// Takes over a descriptor.
     pub(super) fn take(&mut self, passed: &Passed) -> Result<OwnedFd> {
         let Passed { number, dev, ino } = *passed;
         let taken = match self {
@@ -103,7 +103,7 @@ impl Passage {
         })
     }
 
-    /// Takes a segment's descriptor over.
+    /// Takes over a segment's descriptor.
     pub(super) fn take_segment(&mut self, segment: PassedSegment) -> Result<TakenSegment> {
         let fd = self.take(&segment.descriptor)?;
         let path = segment.path.map(PathBuf::from);

@@ -3,30 +3,30 @@
 use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
 
-/// Has threads that hold nothing while they have ended, and can go on where they were.
+/// Threads that hold nothing while they are paused, and can resume where they were.
 pub(crate) trait Pause: Send + Sync {
-    /// Has them end soon, without waiting for that; tells how many there are.
+    /// Asks them to end soon, without waiting for that; returns how many there are.
     fn pause(&self) -> usize;
 
-    /// Has those go on that have ended, or are about to.
+    /// Resumes those that have ended, or are about to.
     fn resume(self: Arc<Self>);
 }
 
 static KNOWN: Mutex<Vec<Weak<dyn Pause>>> = Mutex::new(Vec::new());
 
-/// Enters one that is asked whenever this process is to be copied, as long as it lives.
+/// Registers threads to be paused whenever this process is copied, as long as the value lives.
 pub(crate) fn enter(threads: &Arc<dyn Pause>) {
     let mut known = KNOWN.lock();
     known.retain(|other| other.strong_count() > 0);
     known.push(Arc::downgrade(threads));
 }
 
-/// Those that are to be paused and resumed.
+/// All threads to pause and resume.
 pub(super) fn all() -> Vec<Arc<dyn Pause>> {
     KNOWN.lock().iter().filter_map(Weak::upgrade).collect()
 }
 
-/// This process is a copy: its parent's threads are not here.
+/// Called in a copy of this process: its parent's threads do not exist in it.
 pub(super) fn forget() {
     KNOWN.lock().clear();
 }

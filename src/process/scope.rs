@@ -1,4 +1,4 @@
-//! `scope`: children that have ended when a closure's caller goes on.
+//! `scope`: children that have all ended by the time it returns.
 
 use super::argument::{Argument, Returned};
 use super::builder::Builder;
@@ -14,13 +14,13 @@ use std::sync::Arc;
 
 /// Runs a closure, and waits for all children it starts.
 ///
-/// Children that the closure has not joined are waited for when it returns, and also when it panics: the panic goes on
-/// once all have ended. Nobody is killed; a child that never ends is waited for until it does.
+/// When the closure returns, children that it has not joined are waited for. The same happens when it panics: the panic goes on
+/// once all have ended. No child is killed; one that never ends is waited for indefinitely.
 ///
 /// # Errors
 ///
-/// What the closure returns; else [`ChildFailed`](ErrorKind::ChildFailed) if a child that was not joined ended other than
-/// with a result, naming the one that was started first.
+/// What the closure returns; otherwise [`ChildFailed`](ErrorKind::ChildFailed) if a child that was not joined ended without a
+/// result. It names the first such child in order of start.
 ///
 /// # Panics
 ///
@@ -86,9 +86,9 @@ pub struct Scope {
 
 #[derive(Default)]
 struct State {
-    /// In the order in which they were started.
+    /// In order of start.
     children: Vec<Arc<Core>>,
-    /// Why the first failed of those that are no longer there.
+    /// Why the first child failed of those no longer in the list.
     failure: Option<Error>,
 }
 
@@ -119,7 +119,7 @@ impl Scope {
         Builder::default().begin(function, arguments, |child| self.enter(child))
     }
 
-    /// Starts a child as the builder says.
+    /// Starts a child with the builder's options.
     ///
     /// # Errors
     ///
@@ -179,7 +179,7 @@ impl Scope {
         state.children.push(child.core().clone());
     }
 
-    /// Waits for all, and tells why the first that nobody joined has failed.
+    /// Waits for all, and returns why the first child failed that was not joined.
     fn wait(&self) -> Option<Error> {
         let state = std::mem::take(&mut *self.state.lock());
         for child in state.children.iter().filter(|child| child.is_ours()) {
@@ -191,8 +191,8 @@ impl Scope {
 }
 
 impl State {
-    /// Lets go of those that have ended and that nobody can join any more, descriptors and all, as long as none before them
-    /// may yet fail: then it is known which was the first.
+    /// Releases children that have ended and can no longer be joined, together with their descriptors, as long as no earlier child
+    /// may still fail: otherwise it would be unknown which failed first.
     fn settle(&mut self) {
         let is_settled = |child: &Arc<Core>| Arc::strong_count(child) == 1 && child.look().is_some();
         let failure = &mut self.failure;
@@ -205,7 +205,7 @@ impl State {
                 None
             };
             match failed {
-                // Of two failures the first counts, and one before this may be to come.
+                // The first failure counts, and an earlier child may still fail.
                 Some(_) if others_before => true,
                 Some(error) => {
                     *failure = Some(error);
@@ -220,7 +220,7 @@ impl State {
     }
 }
 
-/// Why a child that has ended and that nobody has joined gave no result.
+/// Why a child that has ended without being joined gave no result.
 fn failure_of(child: &Core) -> Option<Error> {
     let end = child.look().filter(|_| child.is_ours())?;
     let error = child.verdict().and_then(|answer| result_of(end, answer).err())?;

@@ -1,6 +1,6 @@
-//! What a fork server does: it waits to be asked, and copies itself.
+//! What a fork server does: it waits for requests, and copies itself.
 //!
-//! It has one thread, so that its copies may do whatever a program may, and watches for its parent's end in the same wait.
+//! It has one thread, so that its copies may do whatever a program may; the same wait also watches for its parent's end.
 
 use super::current;
 use super::entry;
@@ -17,18 +17,18 @@ use crate::sys::surroundings::{self, STREAMS};
 use crate::sys::{fork, socket, spawn};
 use std::io::{self, Write};
 
-/// How a server is called.
+/// The name of a server.
 pub(super) const NAME: &str = "procshare-server";
 
 /// No message is longer: 253 numbers of five bytes, and a little.
 pub(super) const ROOM: usize = 2048;
 
-/// What a server is asked, along with descriptors: the mailbox, the standard streams there are, and others.
+/// A request to a server, which comes with descriptors: the mailbox, the standard streams that exist, and others.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Request {
-    /// Which standard streams come along.
+    /// Which standard streams are included.
     pub(super) streams: [bool; 3],
-    /// How the parent calls the other descriptors.
+    /// The parent's numbers for the other descriptors.
     pub(super) numbers: Vec<i32>,
 }
 
@@ -43,14 +43,14 @@ impl Request {
     }
 }
 
-/// What a server says to it.
+/// A server's reply to a request.
 pub(super) enum Reply {
     Made(u32),
     Refused(io::Error),
 }
 
 impl Reply {
-    /// An error number, or 0 and the child's id.
+    /// An error number and 0, or 0 and the child's id.
     fn bytes(&self) -> [u8; 8] {
         let (errno, pid) = match self {
             Reply::Made(pid) => (0, *pid),
@@ -77,9 +77,9 @@ impl Reply {
 /// How the children of a server end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leaving {
-    /// As any program does.
+    /// Like any program.
     Orderly,
-    /// As a copy of a program that runs on: no handler of that runs.
+    /// Like a copy of a program that runs on: none of its exit handlers run.
     AtOnce,
 }
 
@@ -90,7 +90,7 @@ pub(super) fn begin(mailbox: Mailbox, socket: &Passed, parent: &Passed) -> i32 {
     let taken = check_threads().and_then(|()| Ok((passage.take(socket)?, passage.take(parent)?)));
     match taken {
         Ok((socket, parent)) => {
-            // Its children have mailboxes of their own, and nobody else's.
+            // Its children have mailboxes of their own, and no others.
             drop(mailbox);
             serve(socket, parent, Leaving::Orderly)
         }
@@ -115,9 +115,9 @@ fn check_threads() -> Result<()> {
 
 /// Refuses to serve where copies would take themselves for their server.
 ///
-/// Whoever calls it has one thread, or a second one that waits.
+/// The caller has one thread, or a second one that waits.
 pub(super) fn check_library() -> Result<()> {
-    // SAFETY: as said above.
+    // SAFETY: as stated above.
     if unsafe { fork::can_clone_sibling() } {
         return Ok(());
     }
@@ -126,7 +126,7 @@ pub(super) fn check_library() -> Result<()> {
     Err(Error::new(ErrorKind::Unsupported, message))
 }
 
-/// Serves until the socket's other end or the parent has gone, and returns the exit status.
+/// Serves until the socket's other end or the parent is gone, and returns the exit status.
 pub(super) fn serve(socket: OwnedFd, parent: OwnedFd, leaving: Leaving) -> i32 {
     current::begin(NAME.to_owned());
     let mut desk = Desk {
@@ -151,9 +151,9 @@ struct Desk {
 }
 
 impl Desk {
-    /// Lets go of the standard streams: whoever reads from a pipe waits for all who might write there.
+    /// Releases the standard streams: the reader of a pipe waits for every process that might write to it.
     fn release_streams(&self) {
-        // What was written so far was meant for where it goes now.
+        // What was written so far was meant for the current destination.
         let _ = io::stdout().flush();
         if let Ok(null) = surroundings::open_null() {
             for stream in STREAMS {
@@ -184,7 +184,7 @@ impl Desk {
         let Some((socket, _)) = &self.ends else {
             return Ok(false);
         };
-        // Whoever does not listen any more has gone.
+        // If the other end no longer listens, it has gone.
         let told = socket::send(socket.as_fd(), &reply.bytes(), &[], true).is_ok();
         crash_point!("start.told");
         Ok(told)
@@ -218,7 +218,7 @@ impl Desk {
     }
 }
 
-/// The process is the child that was asked for.
+/// Makes this process the requested child.
 fn be_child(
     mailbox: &Mailbox,
     streams: [Option<OwnedFd>; 3],
@@ -240,7 +240,7 @@ fn be_child(
     }
 }
 
-/// Descriptors were lost on the way: there was no room for them here.
+/// Descriptors were lost in transit: this process had no room for them.
 fn too_many() -> io::Error {
     spawn::too_many_descriptors()
 }

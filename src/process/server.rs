@@ -1,17 +1,17 @@
-//! The start method `ForkServer`, on the side of the process whose children they are.
+//! The start method `ForkServer`, on the side of the children's parent.
 //!
-//! A server is a process with one thread. It is asked over a socket, one start at a time, and copies itself such that the
-//! copy is a child of its own parent, which is us: so it can be waited for like any other, and the server's death costs
-//! nothing.
+//! A server is a process with one thread. It receives requests over a socket, one start at a time, and copies itself such that the
+//! copy is a child of its own parent, which is this process: so the child can be waited for like any other, and the death of the
+//! server does no harm.
 //!
 //! | state of a start | word in the mailbox | moved by | to | if that party dies there |
 //! |---|---|---|---|---|
-//! | asked | 0 | the kernel, within the server's `clone` | made | no child: a new server is asked once more |
+//! | asked | 0 | the kernel, within the server's `clone` | made | no child: a new server is asked, once |
 //! | made | the child's id | the server, by its reply | told | the caller reads the word: started |
 //! | told | the child's id | – | – | – |
 //!
-//! The kernel writes the word before the child runs, so a server that has ended has either made the child and said so
-//! there, or made none. It has ended when its pidfd says so: no copy of the socket that somebody else holds matters.
+//! The kernel writes the word before the child runs, so a server that has ended has either made the child, and the word says so, or
+//! made none. Whether it has ended is known from its pidfd: copies of the socket held elsewhere do not matter.
 
 use super::builder::{Cargo, Plan};
 use super::child::{AtEnd, Core};
@@ -36,15 +36,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A server makes a child in a fraction of a millisecond. One that has not answered in so long, or has been stopped for as
-/// long as below, is killed, and another asked.
+/// A server makes a child in a fraction of a millisecond. A server that has not answered within this time, or that was stopped for
+/// as long as the limit below, is killed, and another is asked.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Who is stopped along with its parent is continued along with it.
+/// A server that is stopped along with its parent is also continued along with it.
 const STOPPED: Duration = Duration::from_secs(1);
-/// How often a server that does not answer is looked at.
+/// How often to look at a server that does not answer.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// A dead server is followed by another, once.
+/// A dead server is replaced once.
 const ATTEMPTS: usize = 2;
 
 /// The server that makes this process's children.
@@ -53,9 +53,9 @@ static CLEAN: Mutex<Option<Arc<Server>>> = Mutex::new(None);
 /// A process that makes children for this one.
 pub(crate) struct Server {
     core: Arc<Core>,
-    /// For whom it acts, as this process did when it started it.
+    /// The user it acts for, which was this process's when it started it.
     user: u32,
-    /// Whoever holds the lock has a start under way. `None` once the server is known to be gone.
+    /// The holder of the lock has a start under way. `None` once the server is known to be gone.
     socket: Mutex<Option<OwnedFd>>,
 }
 
@@ -74,7 +74,7 @@ enum Outcome {
 }
 
 impl Server {
-    /// Returns the server that is this program begun anew; it is started if there is none.
+    /// Returns the server that is a fresh start of this program; starts one if there is none.
     ///
     /// # Errors
     /// As for any child that is spawned.
@@ -88,7 +88,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Copies this process, for a server whose children have what it has in memory now.
+    /// Copies this process, for a server whose children have what is in memory now.
     ///
     /// # Errors
     /// `NotForkable`, as for the start method `Fork`.
@@ -133,7 +133,7 @@ impl Server {
         Server::adopt(pid, own, mailbox)
     }
 
-    /// The server has been started.
+    /// Takes charge of a server that has been started.
     fn adopt(pid: u32, socket: OwnedFd, mailbox: Mailbox) -> Result<Server> {
         let pidfd = spawn::open_child(pid).map_err(|error| {
             spawn::abandon(pid);
@@ -146,14 +146,14 @@ impl Server {
         })
     }
 
-    /// Whether it can be asked. A copy of this process has servers of its own, and one that now acts for another user has
-    /// children who do so too.
+    /// Whether it can be used. A copy of this process has servers of its own, and if this process now acts for another user, its
+    /// children must do so too.
     fn serves(&self) -> bool {
         let is_own = self.core.is_ours() && self.user == identity::user_id();
         is_own && self.core.look().is_none() && self.socket.lock().is_some()
     }
 
-    /// Has a child made by this server, which is followed by no other if it has ended.
+    /// Has this server make a child; if the server has ended, no other replaces it.
     pub(super) fn start(&self, plan: &Plan, cargo: Cargo) -> Result<Arc<Core>> {
         let order = Order::new(plan, cargo)?;
         match self.ask(&order)? {
@@ -174,7 +174,7 @@ impl Server {
         Error::new(ErrorKind::Spawn, message)
     }
 
-    /// Asks for a child, and waits until it is there or never will be.
+    /// Asks for a child, and waits until it exists or it is certain that it never will.
     fn ask(&self, order: &Order) -> Result<Outcome> {
         let mut socket = self.socket.lock();
         let Some(open) = socket.as_ref().filter(|_| self.core.is_ours()) else {
@@ -208,7 +208,7 @@ impl Server {
             let pidfd = self.core.pidfd();
             let fds: Vec<_> = [socket].into_iter().chain(pidfd.iter().map(|fd| fd.as_fd())).collect();
             let slice = give_up.left().map(|left| left.min(LOOK_AGAIN));
-            // It has ended: what it said before is there by now.
+            // It has ended: what it sent before has arrived by now.
             let ended = match spawn::wait_any(&fds, slice) {
                 Ok(ready) => ready.get(1).copied().unwrap_or(true),
                 Err(_) => self.core.look().is_some(),
@@ -226,8 +226,8 @@ impl Server {
                         && !is_late(give_up)
                         && !self.is_stopped_for_long(&mut stopped_since) => {}
                 Ok(None) | Err(_) => {
-                    // What has ended, was stopped, or says nothing one can hear must not make a child after another was
-                    // asked.
+                    // A server that has ended, was stopped, or sends no intelligible reply must not make a child after another one
+                    // was asked.
                     let _ = self.core.send(Signal::Kill);
                     self.core.wait(Deadline::Never);
                     return None;
@@ -236,7 +236,7 @@ impl Server {
         }
     }
 
-    /// Whether it was found stopped at each look since long ago.
+    /// Whether it was found stopped at every look for a long time.
     fn is_stopped_for_long(&self, since: &mut Option<Instant>) -> bool {
         let is_stopped = self.core.pidfd().is_some_and(|pidfd| spawn::is_stopped(pidfd.as_fd()));
         *since = is_stopped.then(|| since.unwrap_or_else(Instant::now));
@@ -260,7 +260,7 @@ fn is_late(deadline: Deadline) -> bool {
     deadline.left() == Some(Duration::ZERO)
 }
 
-/// A child to be made, as a server is told of it.
+/// The request for a child, as sent to a server.
 struct Order {
     mailbox: Mailbox,
     luggage: Luggage,
@@ -287,18 +287,18 @@ impl Order {
         Ok(Order {
             mailbox: launch::post(&errand, cargo.arguments)?,
             luggage: cargo.luggage,
-            // What is not there is not handed on.
+            // Streams that do not exist are not passed on.
             streams: surroundings::STREAMS.map(|stream| surroundings::copy(stream).ok()),
             folder,
             parent,
         })
     }
 
-    /// The words of the request, and the descriptors in the order it tells.
+    /// The bytes of the request, and the descriptors in the order it lists.
     fn message(&self) -> Result<(Vec<u8>, Vec<BorrowedFd<'_>>)> {
         let own = [self.folder.as_ref(), self.parent.as_ref()].into_iter().flatten();
         let mut named: Vec<_> = own.map(AsFd::as_fd).chain(self.luggage.descriptors()).collect();
-        // Two files may be one descriptor.
+        // Two files may share one descriptor.
         let mut numbers = Vec::with_capacity(named.len());
         named.retain(|fd| {
             let number = descriptor::number_of(*fd);
@@ -336,7 +336,7 @@ impl Order {
     }
 }
 
-/// Has a child made by the process-wide server, or its successor.
+/// Has the process-wide server, or its successor, make a child.
 pub(super) fn start(plan: Plan, cargo: Cargo) -> Result<Arc<Core>> {
     let order = Order::new(&plan, cargo)?;
     let mut attempt = 1;
@@ -351,7 +351,7 @@ pub(super) fn start(plan: Plan, cargo: Cargo) -> Result<Arc<Core>> {
     }
 }
 
-/// This process is a copy: its parent's server is not its own.
+/// Called in a copy of this process: its parent's server is not its own.
 pub(super) fn forget() {
     *CLEAN.lock() = None;
 }

@@ -1,6 +1,6 @@
-//! The start method `Spawn`: the program's own executable begins anew.
+//! The start method `Spawn`: the program's own executable is started again.
 //!
-//! The table of what becomes of a child that is being started, by whichever method, stands in `design`.
+//! What becomes of a child while it is being started, by whichever method, is tabulated in `design`.
 
 use super::builder::{Cargo, Plan};
 use super::call::{self, Trampoline};
@@ -29,7 +29,7 @@ pub(super) fn start(plan: Plan, mut cargo: Cargo) -> Result<Arc<Core>> {
     orphans::reap();
     let way = entry::way()?;
     let parent = plan.parent()?;
-    // Without a standard output there is none to hand on.
+    // If there is no standard output, none is passed on.
     let stdout = way.is_noisy().then(|| surroundings::copy(Stream::Out).ok()).flatten();
     let mut errand = errand(&plan, cargo.function, &cargo.luggage)?;
     errand.stdout = describe(stdout.as_ref())?;
@@ -43,7 +43,7 @@ pub(super) fn start(plan: Plan, mut cargo: Cargo) -> Result<Arc<Core>> {
     plan.started(pid, mailbox, &mut cargo.luggage)
 }
 
-/// The errand of a child that calls a function, without what the start method adds.
+/// The errand of a child that calls a function, without the additions of the start method.
 pub(super) fn errand(plan: &Plan, function: Trampoline, luggage: &Luggage) -> Result<Errand> {
     Ok(Errand {
         name: plan.name.clone(),
@@ -65,7 +65,7 @@ pub(super) fn describe(fd: Option<&OwnedFd>) -> Result<Option<Passed>> {
     described.map_err(|error| failure("fstat", error))
 }
 
-/// Puts an errand and arguments into a new mailbox.
+/// Puts an errand and its arguments into a new mailbox.
 pub(super) fn post(errand: &Errand, arguments: Encoded) -> Result<Mailbox> {
     let mut bytes = Vec::new();
     encode(errand, &mut bytes)
@@ -76,7 +76,7 @@ pub(super) fn post(errand: &Errand, arguments: Encoded) -> Result<Mailbox> {
     Ok(mailbox)
 }
 
-/// Starts this program anew, with the mailbox and the descriptors to keep.
+/// Starts this program again, with the mailbox and the descriptors to keep.
 pub(super) fn launch<'a>(
     way: Way,
     mailbox: &'a Mailbox,
@@ -90,11 +90,10 @@ pub(super) fn launch<'a>(
         .map_err(|error| proc_failure("starting /proc/self/exe", error))
 }
 
-/// Refuses a start whose child would not come to its entry: it would come to its own main, and start children there in
-/// turn.
+/// Refuses a start whose child would not reach its entry: it would run its own main, and in turn start children there.
 fn check_program(mailbox: &Mailbox) -> Result<()> {
     let trusted = mailbox.is_trusted().map_err(|error| failure("fstat", error))?;
-    // A program that has more rights than its caller takes nothing from it.
+    // A program that has more rights than its caller accepts nothing from it.
     let gain = privilege::gain().or((!trusted).then_some("files it makes belong to another user"));
     if let Some(gain) = gain {
         let message = format!(
@@ -119,7 +118,7 @@ fn check_program(mailbox: &Mailbox) -> Result<()> {
 fn command_line(way: Way) -> Vec<CString> {
     let own_name = std::env::args_os().next().unwrap_or_default().into_encoded_bytes();
     let rest = way.arguments().into_iter().map(String::into_bytes);
-    // No string from a command line holds a NUL.
+    // No string from a command line contains a NUL.
     [own_name]
         .into_iter()
         .chain(rest)
@@ -127,7 +126,7 @@ fn command_line(way: Way) -> Vec<CString> {
         .collect()
 }
 
-/// An error of the system in a step of a start.
+/// An error of the system in one step of a start.
 pub(super) fn failure(what: &str, error: io::Error) -> Error {
     os_error_or(ErrorKind::Spawn, what, error)
 }

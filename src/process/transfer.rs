@@ -1,9 +1,9 @@
 //! Handles as arguments: descriptors in, descriptors out.
 //!
-//! While the arguments of a child are encoded, each handle enters its segment into a table and leaves its place there
-//! and its object's name among the bytes. The table's segments are those of different files: however many handles lead
-//! to one, one descriptor travels, and the child attaches once. At any other time a handle refuses to be serialised,
-//! since its bytes would mean nothing to whoever read them.
+//! While the arguments of a child are encoded, each handle enters its segment into a table and leaves its place there and its
+//! object's name among the bytes. The table lists each file once: however many handles refer to one, a single descriptor travels,
+//! and the child attaches once. At any other time a handle refuses to be serialised, since its bytes would mean nothing to their
+//! reader.
 
 use super::mailbox::{Answer, Draft, Mailbox, check_memory};
 use super::passage::{Passed, PassedSegment, file_of};
@@ -39,27 +39,27 @@ pub(crate) struct Arrivals {
     pub(crate) files: Vec<Option<OwnedFd>>,
 }
 
-/// A descriptor among the arguments of a child: of a file that is no segment.
+/// A descriptor among the arguments of a child, of a file that is not a segment.
 #[derive(Debug, Clone)]
 pub(crate) struct Descriptor(pub(crate) Arc<OwnedFd>);
 
-/// What travels with a child's arguments: segments, which stay attached here until it has inherited them, other files,
-/// and seats set aside for it, which are taken back if it is not started.
+/// What travels with a child's arguments: segments, which stay attached here until the child has inherited them, other files, and
+/// reserved seats, which are taken back if the child is not started.
 #[derive(Default)]
 pub(crate) struct Luggage {
     segments: Vec<(Segment, Passed)>,
     files: Vec<Descriptor>,
     seats: Vec<Reservation>,
-    /// It is that of jobs, of which there may be more than a queue has seats.
+    /// It belongs to jobs, of which there may be more than a queue has seats.
     is_for_jobs: bool,
-    /// What keeps peers of the handles among the jobs from finding themselves alone until workers have joined.
+    /// Keeps peers of the jobs' handles from finding themselves alone until workers have joined.
     shares: Vec<Share>,
 }
 
-/// Which object, in which process, a share is of.
+/// Identifies the object of a share, and the process that took it.
 type ShareKey = (u32, u64, u64, String);
 
-/// The shares that luggage keeps, one for each object however many jobs bring it.
+/// The shares that luggage keeps, one for each object, however many jobs use it.
 static SHARES: Mutex<Vec<(ShareKey, Weak<dyn Any + Send + Sync>)>> = Mutex::new(Vec::new());
 
 impl Luggage {
@@ -69,7 +69,7 @@ impl Luggage {
         segments.chain(self.files.iter().map(|Descriptor(file)| file.as_fd()))
     }
 
-    /// The files the child must be told of.
+    /// The files the child must be told about.
     pub(super) fn files(&self) -> std::io::Result<Vec<Passed>> {
         self.files
             .iter()
@@ -77,7 +77,7 @@ impl Luggage {
             .collect()
     }
 
-    /// What the child must be told.
+    /// The table of segments that is sent to the child.
     pub(super) fn table(&self) -> Vec<PassedSegment> {
         let passed = |(segment, descriptor): &(Segment, Passed)| PassedSegment {
             descriptor: descriptor.clone(),
@@ -86,12 +86,12 @@ impl Luggage {
         self.segments.iter().map(passed).collect()
     }
 
-    /// The child has been started: the seats are its own.
+    /// The child has been started: the seats now belong to it.
     pub(super) fn hand_over(&mut self, pid: u32) {
         if self.seats.is_empty() {
             return;
         }
-        // A child that has ended already redeems nothing: its seats are taken back as they drop.
+        // A child that has already ended cannot claim its seats: they are taken back when they are dropped.
         let child = child_id(pid);
         for seat in self.seats.drain(..) {
             if let Some(child) = child {
@@ -100,14 +100,14 @@ impl Luggage {
         }
     }
 
-    /// The share of an object in the segment at that place; another luggage may keep it already.
+    /// The share of an object in the segment at `place`; other luggage may already keep it.
     fn share_of(&self, place: u32, object: &str, keep: impl FnOnce() -> Result<Share>) -> Result<Share> {
         let file = self
             .segments
             .get(place as usize)
             .map(|(_, passed)| (passed.dev, passed.ino));
         let (dev, ino) = file.unwrap_or_default();
-        // A copy of the process that took a share has none.
+        // A copy of the process that took a share does not have it.
         let key = (std::process::id(), dev, ino, object.to_owned());
         let known = |shares: &[(ShareKey, Weak<_>)]| {
             let known = shares.iter().find(|(other, _)| *other == key);
@@ -116,7 +116,7 @@ impl Luggage {
         if let Some(share) = known(&SHARES.lock()) {
             return Ok(share);
         }
-        // Unlocked, as it may wait for a stopped process; another thread may be faster.
+        // Not under the lock, as it may wait for a stopped process; another thread may be faster.
         let share = keep()?;
         let mut shares = SHARES.lock();
         if let Some(first) = known(&shares) {
@@ -157,7 +157,7 @@ impl Luggage {
     }
 }
 
-/// What the thread is just encoding or decoding for a child.
+/// What the thread is currently encoding or decoding for a child.
 enum Direction {
     /// The arguments of a child.
     Out(Luggage),
@@ -169,21 +169,21 @@ enum Direction {
 
 struct Transfer {
     direction: Direction,
-    /// Why a handle was refused: the encoder keeps no texts.
+    /// Why a handle was refused: the encoder does not keep error texts.
     fault: Option<Error>,
 }
 
 thread_local! {
-    /// Without a destructor, so that it serves while the thread ends; whoever begins a transfer ends it.
+    /// Without a destructor, so that it works while the thread ends; the code that begins a transfer ends it.
     static TRANSFER: RefCell<ManuallyDrop<Option<Transfer>>> = const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
-/// Puts another transfer, or none, in the place of the one under way.
+/// Replaces the transfer under way by another one, or by none.
 fn replace(transfer: Option<Transfer>) -> Option<Transfer> {
     ManuallyDrop::into_inner(TRANSFER.replace(ManuallyDrop::new(transfer)))
 }
 
-/// Ends the transfer it was made for, also by a panic.
+/// Ends the transfer it was made for, also after a panic.
 struct Restore(Option<Transfer>);
 
 impl Drop for Restore {
@@ -194,13 +194,13 @@ impl Drop for Restore {
     }
 }
 
-/// Encodes or decodes by `work`, which serialises handles in that direction.
+/// Encodes or decodes by `work`, during which handles are serialised in that direction.
 fn transfer<T>(
     direction: Direction,
     work: impl FnOnce() -> Result<T, EncodingReason>,
 ) -> (Result<T, EncodingReason>, Option<Transfer>) {
     let transfer = Transfer { direction, fault: None };
-    // A value that spawns a child while it is serialised is odd, but no reason to mix two tables up.
+    // A value that spawns a child while it is serialised is odd, but must not mix up two tables.
     let _restore = Restore(replace(Some(transfer)));
     let outcome = work();
     (outcome, replace(None))
@@ -220,14 +220,14 @@ fn error_of(what: &str, reason: &EncodingReason) -> Error {
     Error::new(kind, format!("{what}: {reason}"))
 }
 
-/// Arguments and results have no bound but memory, which is asked for before it is taken.
+/// Arguments and results are limited only by memory, and the question precedes the allocation.
 const BY_MEMORY: Limit<'static> = Limit {
     most: usize::MAX,
     has_memory: &|len| check_memory(len as u64).is_ok(),
 };
 
-/// Encodes an item, which is tried if nothing travels with it: what does arrives once only. Returns how many bytes the store
-/// has: all of them, or none.
+/// Encodes an item, and decodes it on trial if nothing travels with it: what travels can arrive only once. Returns how many bytes
+/// are in the store: all of them, or none.
 #[inline]
 fn encode_tried<D: DeserializeOwned>(
     item: &impl Serialize,
@@ -253,14 +253,14 @@ fn has_no_luggage() -> bool {
     })
 }
 
-/// Arguments of a child: in the draft if they are long.
+/// The arguments of a child; in the draft if they are long.
 #[derive(Default)]
 pub(super) struct Encoded {
     pub(super) bytes: Vec<u8>,
     pub(super) draft: Draft,
 }
 
-/// Encodes a child's arguments, which it decodes as a `D`.
+/// Encodes a child's arguments, which the child decodes as a `D`.
 pub(super) fn pack<D: DeserializeOwned>(arguments: &impl Serialize) -> Result<(Encoded, Luggage)> {
     let direction = Direction::Out(Luggage::default());
     let work = || {
@@ -282,16 +282,16 @@ pub(super) fn pack<D: DeserializeOwned>(arguments: &impl Serialize) -> Result<(E
     }
 }
 
-/// What a job that goes to a running worker has to bring along, as that is told of it.
+/// The segments that a job brings to a running worker, as described to it.
 pub(crate) type Table = Vec<PassedSegment>;
 
 impl Luggage {
-    /// What the receiver is to fetch from this process; `None` if there is nothing.
+    /// What the receiver has to fetch from this process; `None` if there is nothing.
     pub(crate) fn to_fetch(&self) -> Option<Table> {
         (!self.segments.is_empty()).then(|| self.table())
     }
 
-    /// Its shares, if there are any, to be let go of before the rest.
+    /// Its shares, if there are any, for release before the rest.
     pub(crate) fn split_shares(&mut self) -> Option<Luggage> {
         (!self.shares.is_empty()).then(|| Luggage {
             shares: core::mem::take(&mut self.shares),
@@ -300,7 +300,7 @@ impl Luggage {
     }
 }
 
-/// Encodes the arguments of some jobs, all with one luggage: `work` does so by [`pack_one`].
+/// Encodes the arguments of several jobs with one luggage; `work` does so by [`pack_one`].
 pub(crate) fn packing(work: impl FnOnce()) -> Luggage {
     let begun = Transfer {
         direction: Direction::Out(Luggage {
@@ -320,8 +320,8 @@ pub(crate) fn packing(work: impl FnOnce()) -> Luggage {
     }
 }
 
-/// Appends the arguments of one job to `buffer`, or puts them into the store if they are long, and returns how many bytes that
-/// has. What was appended before a failure is none.
+/// Appends the arguments of one job to `buffer`, or puts them into the store if they are long; returns how many bytes are in the
+/// store. Bytes appended before a failure do not count.
 #[inline]
 pub(crate) fn pack_one<T: Serialize + DeserializeOwned>(
     arguments: &T,
@@ -333,15 +333,15 @@ pub(crate) fn pack_one<T: Serialize + DeserializeOwned>(
         .map_err(|reason| why_not("the arguments cannot be encoded", &reason))
 }
 
-/// What went wrong in the transfer under way, so that it can go on.
+/// What went wrong in the transfer under way, which can then go on.
 #[cold]
 fn why_not(what: &str, reason: &EncodingReason) -> Error {
     let fault = TRANSFER.with_borrow_mut(|transfer| transfer.as_mut().and_then(|transfer| transfer.fault.take()));
     fault.unwrap_or_else(|| error_of(what, reason))
 }
 
-/// Attaches to what a job brings along, reusing what this process has attached already: `ask` gets the descriptors of some
-/// segments of the table, from the one at that place on.
+/// Attaches to what a job brings along, reusing what this process has already attached: `ask` gets descriptors of segments of the
+/// table, beginning at the given place.
 pub(crate) fn fetch(
     table: &Table,
     kept: &[Segment],
@@ -365,7 +365,7 @@ pub(crate) fn fetch(
     table.iter().enumerate().map(&mut attach).collect()
 }
 
-/// Does `work`, during which jobs may be decoded by [`unpack_next`], whose handles lie in these segments.
+/// Runs `work`, which may decode jobs by [`unpack_next`]; their handles lie in these segments.
 pub(crate) fn unpacking<T>(segments: Vec<Segment>, work: impl FnOnce() -> T) -> T {
     let begun = Transfer {
         direction: Direction::In(Arrivals {
@@ -395,7 +395,7 @@ pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8], arrivals: Arrivals) -> R
     outcome.map_err(|reason| explain("the arguments cannot be decoded", &reason, end))
 }
 
-/// Encodes the result of this process, which may hold no handle: it will have ended when somebody reads it.
+/// Encodes the result of this process, which may hold no handle: the process will have ended by the time it is read.
 pub(super) fn pack_result<T: Serialize>(result: &T, mut mailbox: &Mailbox) -> Result<Answer> {
     let (outcome, end) = transfer(Direction::Back, || {
         let mut bytes = Vec::new();
@@ -420,7 +420,7 @@ fn refusal() -> Error {
     Error::new(ErrorKind::NotTransferable, message)
 }
 
-/// Does `work` in the transfer under way, and keeps the reason if it fails.
+/// Runs `work` on the transfer under way, and keeps the reason if it fails.
 fn with_direction<T>(work: impl FnOnce(&mut Direction) -> Result<T>) -> Result<T, String> {
     TRANSFER.with_borrow_mut(|transfer| {
         let Some(transfer) = (**transfer).as_mut() else {
@@ -527,7 +527,7 @@ impl<K, V> Serialize for SharedMap<K, V> {
 impl<'de, K, V> Deserialize<'de> for SharedMap<K, V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (place, name) = <(u32, String)>::deserialize(deserializer)?;
-        // The types were checked where it was opened; a schema of its own need not be told again.
+        // The types were checked where it was opened; its own schema need not be given again.
         arrived(place, |segment| {
             SharedMap::adopt(Handle::find_passed(segment, &name, Kind::Map)?)
         })
@@ -535,7 +535,7 @@ impl<'de, K, V> Deserialize<'de> for SharedMap<K, V> {
     }
 }
 
-/// The handle's place in the luggage, and its parcel; seats are set aside for it there.
+/// The handle's place in the luggage, and its parcel; seats are reserved for it there.
 fn send_off<H: Travel>(handle: &H) -> Result<(u32, Parcel), String> {
     with_direction(|direction| match direction {
         Direction::Out(luggage) => {
@@ -595,7 +595,7 @@ mod tests {
             others.push(luggage.share_of(0, "slow", share)?);
             share()
         });
-        // The faster's is that of all.
+        // The share of the faster thread is used by both.
         assert!(Arc::ptr_eq(&slow.unwrap(), &others[1]));
         assert!(Arc::ptr_eq(&luggage.share_of(0, "other", share).unwrap(), &others[0]));
     }

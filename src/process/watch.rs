@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
-/// The watcher needs next to no stack.
+/// The watcher needs very little stack.
 const STACK: usize = 64 * 1024;
 
 /// The watch this process keeps, if it is a daemon.
@@ -15,9 +15,9 @@ static WATCH: Mutex<Option<Watch>> = Mutex::new(None);
 
 struct Watch {
     parent: Arc<OwnedFd>,
-    /// Has the watcher end; kept, so that no descriptor is needed to go on.
+    /// Tells the watcher to end; kept, so that no descriptor is needed to resume.
     stop: Arc<OwnedFd>,
-    /// Not there while the process has itself copied.
+    /// `None` while the process copies itself.
     watcher: Option<Watcher>,
 }
 
@@ -28,9 +28,9 @@ impl Watcher {
         let parent = parent.clone();
         let watch = move || {
             let waited = spawn::wait_any(&[parent.as_fd(), told.as_fd()], None);
-            // What cannot be watched counts as ended: a daemon without a parent is what nobody wants.
+            // What cannot be watched counts as ended: a daemon must not outlive its parent.
             if waited.is_ok_and(|ready| ready == [false, true]) {
-                let _ = event::drain(told.as_fd()); // For the next time.
+                let _ = event::drain(told.as_fd()); // For the next pause.
                 return;
             }
             spawn::exit_at_once(1);
@@ -60,11 +60,11 @@ pub(super) fn is_kept() -> bool {
     WATCH.lock().is_some()
 }
 
-/// Ends the watcher's thread for a while, so that this process can be copied; tells whether there was one.
+/// Ends the watcher's thread for a while, so that this process can be copied; returns whether there was one.
 pub(super) fn pause() -> bool {
     let mut kept = WATCH.lock();
-    // Without a watcher nobody would take the signal but the next. An event that cannot be signalled leaves the thread, which
-    // then is one too many.
+    // Without a watcher, the signal would be taken by the next one. If the event cannot be signalled, the thread stays, and is one
+    // too many.
     let is_told = |watch: &&mut Watch| watch.watcher.is_some() && event::signal(watch.stop.as_fd()).is_ok();
     let watch = kept.as_mut().filter(is_told);
     watch
@@ -72,20 +72,20 @@ pub(super) fn pause() -> bool {
         .is_some_and(|Watcher(thread)| thread.join().is_ok())
 }
 
-/// Goes on watching.
+/// Resumes watching.
 pub(super) fn resume() {
     if let Some(watch) = WATCH.lock().as_mut() {
         if watch.watcher.is_none() {
             watch.watcher = Watcher::start(&watch.parent, watch.stop.clone()).ok();
             if watch.watcher.is_none() {
-                // Not even a thread can be had: a daemon that nobody ends is what nobody wants.
+                // Not even a thread is available: a daemon must not run unwatched.
                 spawn::exit_at_once(1);
             }
         }
     }
 }
 
-/// This process is a copy of one that watched.
+/// Called in a copy of this process, which does not have its watcher.
 pub(super) fn forget() {
     *WATCH.lock() = None;
 }

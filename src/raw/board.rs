@@ -1,21 +1,21 @@
-//! `RawBoard`: jobs one process posts for others to take, without a lock anybody could die with.
+//! `RawBoard`: a shared work queue (slot table and ring): one process posts jobs, others take them, with no lock to die with.
 //!
 //! A job lies in a slot. The poster writes it, gives the slot the next position, and moves `tail` past that; workers take
-//! positions in order, each by one compare-exchange on the slot's own word, which also says who has it. So a job is with
-//! its poster, or up for anybody, or with one worker, and never between two.
+//! positions in order, each by one compare-exchange on the slot's own word, which also says which worker has it. So a job is
+//! with its poster, or open to any worker, or with one worker, and never in between.
 //!
 //! | state of a slot | moved by | to | if that party dies there |
 //! |---|---|---|---|
-//! | free | the poster, who alone knows it | ready | the workers end with the poster |
+//! | free | the poster, which alone knows it | ready | the workers end with the poster |
 //! | ready at a position | a worker, by compare-exchange | taken by it | a job taken by a dead worker, see below |
 //! | | the poster, by compare-exchange | free: cancelled | |
-//! | taken by a worker | that worker, when the results are whole | done by it | the poster, told of its death by the kernel, finds the slot by its name, takes what results there are, and posts the rest anew |
+//! | taken by a worker | that worker, when the results are whole | done by it | the poster, told of its death by the kernel, finds the slot by the worker's number, takes what results there are, and posts the rest again |
 //! | done by a worker | the poster, when it has the results | free | |
 //!
 //! | word | moved by | says | if that party dies there |
 //! |---|---|---|---|
 //! | `tail` | the poster | positions given out | |
-//! | `head` | whoever finds its position taken, by compare-exchange | none below it is ready | the next who looks moves it |
+//! | `head` | a caller that finds its position taken, by compare-exchange | none below it is ready | the next to look moves it |
 //! | `done` bits | a worker, after its slot | slots to look at | the poster looks at all slots of a dead worker |
 //! | a worker's bell | the worker: asleep; the poster: rung | whether to wake it | the poster rings another |
 //! | `alarm` | the poster: when to wake it; a worker: rung | whether to wake the poster | the poster is woken by the worker's death |
@@ -23,10 +23,10 @@
 //! # Invariants
 //!
 //! - C1. The words and bytes of a job are whole before its slot is ready, and its results before it is done.
-//! - C2. A position's place in `ring` is written anew only once `head` has passed it.
-//! - C3. A worker says that it sleeps before it looks for a job the last time, and the poster looks for sleepers after it
-//!   has posted: one of them sees the other (each has a full fence between). The same holds for the poster's sleep and
-//!   the workers' `done` bits.
+//! - C2. A position's place in `ring` is overwritten only once `head` has passed it.
+//! - C3. A worker says that it sleeps before it looks for a job the last time, and the poster looks for sleepers after it has
+//!   posted: one of them sees the other (each has a full fence in between). The same holds for the poster's sleep and the
+//!   workers' `done` bits.
 
 use crate::primitive::{AtomicU64, Ordering, Padded, Wait, crash_point, fence, futex};
 
@@ -72,11 +72,11 @@ pub(crate) struct RawSlot {
     pub(crate) begun: AtomicU64,
     pub(crate) written: AtomicU64,
     pub(crate) flushed: AtomicU64,
-    /// When the item under way was begun, if anybody wants to know.
+    /// When the item under way was begun, if that is wanted.
     pub(crate) begun_at: AtomicU64,
     /// How many of its results are failures.
     pub(crate) failed: AtomicU64,
-    /// How many bytes long results take elsewhere.
+    /// How many bytes of long results lie elsewhere.
     pub(crate) long: AtomicU64,
 }
 
@@ -161,12 +161,12 @@ impl<'a> RawBoard<'a> {
     pub(super) fn pass_one(&self, head: u64, tail: u64) {
         let len = self.ring.len() as u64;
         let next = if tail.wrapping_sub(head) > len {
-            // Overwritten words, which nobody is to walk through one by one: nothing so far back can be ready (C2).
+            // Overwritten words, which need not be walked through one by one: nothing so far back can be ready (C2).
             tail.wrapping_sub(len)
         } else {
             head.wrapping_add(1)
         };
-        // Release: pairs with the Acquire of the poster in `pass` (C2). Whoever fails was told by another.
+        // Release: pairs with the Acquire of the poster in `pass` (C2). If this fails, another has moved it.
         let _ = self
             .words
             .head
@@ -175,7 +175,7 @@ impl<'a> RawBoard<'a> {
 
     /// The slot that is ready at that position.
     pub(super) fn ready_at(&self, position: u64) -> Option<usize> {
-        // Relaxed: ordered by `tail`. If it was written anew meanwhile, no slot there is ready at this position (C2).
+        // Relaxed: ordered by `tail`. If it was overwritten meanwhile, no slot there is ready at this position (C2).
         let at = self.place(position).load(Ordering::Relaxed) as usize;
         let slot = self.slots.get(at)?;
         (slot.state.load(Ordering::Relaxed) == state(position, 0, READY)).then_some(at)
@@ -213,11 +213,11 @@ impl<'a> RawBoard<'a> {
         self.pass() != self.words.front.tail.load(Ordering::Relaxed)
     }
 
-    /// Takes a slot back that nobody has begun.
+    /// Takes back a slot that no worker has claimed.
     pub(crate) fn cancel(&self, at: usize) -> bool {
         let slot = &self.slots[at];
         let found = slot.state.load(Ordering::Relaxed);
-        // Relaxed: nothing was written by anybody else.
+        // Relaxed: no other process has written anything.
         phase_of(found) == READY
             && slot
                 .state
@@ -260,7 +260,7 @@ impl<'a> RawBoard<'a> {
         // Release: pairs with the Acquire in `is_done` (C1).
         slot.state.store(taken & !0xff | DONE, Ordering::Release);
         crash_point!("board.finished");
-        // Release: whoever takes the bit sees the state.
+        // Release: the process that takes the bit sees the state.
         self.words.done[at / 64].fetch_or(1 << (at % 64), Ordering::Release);
         crash_point!("board.told");
         fence(Ordering::SeqCst); // C3; its partner is in `doze`.
@@ -277,7 +277,7 @@ impl<'a> RawBoard<'a> {
         self.done_words().iter().all(|word| word.load(Ordering::Relaxed) == 0)
     }
 
-    /// Whether a worker that finds nothing to do has to wake the poster: it was not worth it while there were positions
+    /// Whether a worker that finds nothing to do has to wake the poster: waking was not worth it while there were positions
     /// ahead, and those have turned out to be cancelled.
     #[must_use]
     pub(crate) fn is_overdue(&self) -> bool {
@@ -320,7 +320,7 @@ impl<'a> RawBoard<'a> {
         phase_of(self.slots[at].state.load(Ordering::Acquire)) == DONE
     }
 
-    /// Who has or had the slot's job; `None` if nobody has taken it.
+    /// The worker that has or had the slot's job; `None` if no worker has taken it.
     pub(crate) fn worker_of(&self, at: usize) -> Option<usize> {
         let found = self.slots[at].state.load(Ordering::Acquire);
         matches!(phase_of(found), TAKEN | DONE)
@@ -335,11 +335,11 @@ impl<'a> RawBoard<'a> {
 
     /// Whether nothing will be posted any more.
     pub(crate) fn is_closing(&self) -> bool {
-        // Acquire: pairs with the Release in `close`: whoever sees it sees all that was posted before.
+        // Acquire: pairs with the Release in `close`: a process that sees it sees all that was posted before.
         self.words.front.closing.load(Ordering::Acquire) != 0
     }
 
-    /// Has workers leave that find nothing to do.
+    /// Tells workers to leave once they find nothing to do.
     pub(crate) fn close(&self) {
         // Release: pairs with the Acquire in `is_closing`.
         self.words.front.closing.store(1, Ordering::Release);
@@ -349,7 +349,7 @@ impl<'a> RawBoard<'a> {
     /// Sleeps until this worker is rung for, unless there is something to do.
     pub(crate) fn sleep(&self, worker: usize) {
         let bell = &self.bells[worker];
-        // Release: pairs with the Acquire in `is_asleep`; all else is ordered by the fence.
+        // Release: pairs with the Acquire in `is_asleep`; everything else is ordered by the fence.
         bell.store(ASLEEP, Ordering::Release);
         crash_point!("board.asleep");
         fence(Ordering::SeqCst); // C3; its partner is in `wake_one`.
@@ -386,7 +386,7 @@ impl<'a> RawBoard<'a> {
         self.bells[worker].load(Ordering::Acquire) == ASLEEP
     }
 
-    /// Whether a worker sleeps that nobody has rung for.
+    /// Whether a worker sleeps that has not been rung.
     pub(crate) fn has_sleeper(&self) -> bool {
         self.bells.iter().any(|bell| bell.load(Ordering::Relaxed) == ASLEEP)
     }
@@ -403,13 +403,13 @@ impl<'a> RawBoard<'a> {
         rung.is_ok()
     }
 
-    /// Makes a dead worker's seat ready for the next.
+    /// Makes a dead worker's slot in the crew ready for the next.
     pub(crate) fn vacate(&self, worker: usize) {
         self.bells[worker].store(AWAKE, Ordering::Relaxed); // Relaxed: the next begins after this.
     }
 
-    /// Asks to be woken by a worker that is done with a job while at most `few` are ready; false if one is done already, and then the poster
-    /// is awake. Only the poster calls this.
+    /// Asks to be woken by a worker that finishes a job while at most `few` are ready; false if one has finished already: the
+    /// poster is then awake. Only the poster calls this.
     #[must_use]
     pub(crate) fn doze(&self, few: u64) -> bool {
         self.words.alarm.store(few.saturating_add(1), Ordering::Relaxed);
@@ -421,7 +421,7 @@ impl<'a> RawBoard<'a> {
         true
     }
 
-    /// The poster is awake.
+    /// Marks the poster as awake.
     pub(crate) fn rouse(&self) {
         self.words.alarm.store(AWAKE, Ordering::Relaxed); // Relaxed: a worker that still sees it wakes us in vain.
     }

@@ -1,30 +1,31 @@
-//! `Doorbell`: sleepers that wait for a word to change, and the flag that spares a wake-up when nobody sleeps.
+//! `Doorbell`: a futex-based event count: sleepers that wait for a word to change, and a flag that saves a wake-up if none
+//! sleeps.
 //!
 //! | state | flag | moved by | to | if that party dies there |
 //! |---|---|---|---|---|
-//! | nobody sleeps | down | a sleeper, before it sleeps | somebody may | the next to ring wakes nobody: harmless |
-//! | somebody may | up | whoever changed the word, by compare-exchange | nobody, then one wake-up | sleepers' slices end by themselves |
-//! | | | a sleeper that was woken raises it again | somebody may | as above |
+//! | nobody sleeps | down | a sleeper, before it sleeps | sleepers possible | the next to ring wakes nobody: harmless |
+//! | sleepers possible | up | the process that changed the word, by compare-exchange | nobody sleeps, then one wake-up | sleepers' slices end by themselves |
+//! | | | a sleeper that was woken raises it again | sleepers possible | as above |
 //!
-//! Sleepers sleep on the bell, not on the word: whoever takes the flag down counts, in the same store, and so whoever has
-//! raised it and is not asleep yet does not fall asleep. Were it to sleep on the word, it might do so after its flag was
+//! Sleepers sleep on the bell, not on the word: taking the flag down also counts, in the same store, so a sleeper that has
+//! raised the flag and is not asleep yet does not fall asleep. Were it to sleep on the word, it might do so after its flag was
 //! taken down for a change it had already seen, and the next to ring would not know of it.
 //!
 //! # Invariants
 //!
-//! - B1. A sleeper raises the flag before it looks at the word for the last time; whoever changes the word looks at the
-//!   flag afterwards. One of the two sees the other (the fences between are a pair, see `primitive::asymmetric`).
-//! - B2. Whoever takes the flag down wakes one sleeper, and that one raises it again for the rest.
-//! - B3. Whoever has slept wakes the next when its call ends, in whatever way: while the flag was down, wake-ups were spared
-//!   that were the others'. Whoever is the only one that ever sleeps there need not.
+//! - B1. A sleeper raises the flag before it looks at the word for the last time; a process that changes the word looks at the
+//!   flag afterwards. One of the two sees the other (the fences in between are a pair, see `primitive::asymmetric`).
+//! - B2. A process that takes the flag down wakes one sleeper, and that one raises it again for the rest.
+//! - B3. A call that has slept wakes the next when it ends, in whatever way: while the flag was down, wake-ups meant for others
+//!   were skipped. A process that is the only one ever to sleep there need not.
 
 use crate::primitive::{AtomicU64, Ordering, Wait, asymmetric, crash_point, futex};
 use core::time::Duration;
 
-/// The flag; above it, in the lower half, is counted how often it was taken down. The upper half is a stamp's (`stamp`).
+/// The flag; above it, in the lower half, a count of how often it was taken down. The upper half is a stamp's (`stamp`).
 pub(super) const RAISED: u64 = 1;
 
-/// The flag and its count. The word that sleepers wait for is another.
+/// The flag and its count. The word that sleepers wait for is a different one.
 #[repr(C)]
 pub(crate) struct Doorbell {
     pub(super) bell: AtomicU64,
@@ -68,16 +69,16 @@ impl Doorbell {
                     futex::wake(&self.bell, 1);
                     return;
                 }
-                // A stamp was put on it: once more. But if somebody else has taken the flag down, he wakes one in our place,
-                // also where it is up again.
+                // A stamp was put on it: try again. But if another process has taken the flag down, that one wakes a sleeper in
+                // our place, even if the flag is up again.
                 Err(now) if now as u32 != bell as u32 => return,
                 Err(now) => bell = now,
             }
         }
     }
 
-    /// Wakes all who sleep, or are about to, whether the flag is up or not: there may be sleepers whose flag was taken down
-    /// for another, who is yet to raise it again.
+    /// Wakes all that sleep, or are about to, whether the flag is up or not: there may be sleepers whose flag was taken down for
+    /// another that has yet to raise it again.
     #[cold]
     pub(crate) fn wake_all(&self) {
         asymmetric::light(); // B1, if the caller has changed the word.
@@ -85,13 +86,13 @@ impl Doorbell {
         futex::wake(&self.bell, u32::MAX);
     }
 
-    /// Sleeps for as long as `word` is `seen` and nobody rings, one slice at most. `raised` is the caller's memory of its
-    /// last sleep here.
+    /// Sleeps while `word` is `seen` and the bell is not rung, one slice at most. `raised` is the caller's memory of its last
+    /// sleep here.
     #[cold]
     pub(crate) fn sleep(&self, word: &AtomicU64, seen: u64, raised: &mut Raised, slice: Option<Duration>) -> Wait {
         let bell = self.raise();
-        // A flag that has been up since the last fence needs no second one. Whoever has changed the word looked at the flag
-        // before that fence, and then the word is seen below, or after it, and then the bell has moved.
+        // A flag that has been up since the last fence needs no second one. A process that changed the word looked at the flag
+        // either before that fence, and then the word's change is seen below, or after it, and then the bell has moved.
         if raised.0 != Some(bell as u32) {
             asymmetric::heavy(); // B1; its partner is in `ring`.
             raised.0 = Some(bell as u32);
@@ -103,12 +104,12 @@ impl Doorbell {
         let ending = futex::wait(&self.bell, bell as u32, slice);
         if ending == Wait::Woken {
             crash_point!("bell.woken");
-            self.raise(); // B2. No fence: who does not see this flag, and is not seen either, is made up for by B3.
+            self.raise(); // B2. No fence: if neither side sees the other here, B3 makes up for it.
         }
         ending
     }
 
-    /// Whether anybody may be sleeping, as a hint.
+    /// Whether any sleeper may be there, as a hint.
     #[cfg(all(feature = "map", not(procshare_loom)))]
     pub(super) fn is_raised(&self) -> bool {
         self.bell.load(Ordering::Relaxed) & RAISED != 0

@@ -1,7 +1,7 @@
-//! `RawExtent`: who may touch a stretch of a segment's file that holds one long item of a queue.
+//! `RawExtent`: which process may touch a reserved stretch of a segment's file that holds one long item of a queue.
 //!
-//! Such an item is encoded and decoded by code of a user's, which may take its time: under no lock that anybody waits for. An
-//! extent's own lock is only ever tried, and whoever finds it held does without.
+//! Such an item is encoded and decoded by user code, which may take long: under no lock that others wait for. An extent's own
+//! lock is only ever tried, and a caller that finds it held does without.
 //!
 //! | state | lock | mark | moved by | to | if that party dies there |
 //! |---|---|---|---|---|---|
@@ -10,18 +10,18 @@
 //! | | | | the same, with the producers' lock: the mark, then the unlocking, then one store to `tail` | queued | the mark is `tail`, which the heir of the producers' lock sees: it gives its memory back |
 //! | queued | free | not passed | a consumer, with the consumers' lock: locks it, then one store to `head` | being read | queued, or taken if `head` was stored |
 //! | | | | a consumer that found it locked: copies it, then one store to `head` | taken | queued |
-//! | being read, taken | held, free | passed by `head` | who has its lock: gives its memory back, then the mark, then the lock | free | the next to lock it does the same |
+//! | being read, taken | held, free | passed by `head` | the holder of its lock: gives its memory back, then the mark, then the lock | free | the next to lock it does the same |
 //!
 //! # Invariants
 //!
-//! - E1. The bytes of an extent are written, and given back, by the holder of its lock alone; while the mark is not passed, by
-//!   nobody.
+//! - E1. Only the holder of its lock writes the bytes of an extent, or gives them back; while the mark is not passed, nobody
+//!   does.
 //! - E2. Nobody waits for an extent's lock.
 
 use super::mutex::{Held, RawMutex};
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers};
 
-/// How many items may be written or read at a time; further ones are copied.
+/// How many items may be written or read in place at a time; further ones are copied.
 pub(crate) const EXTENTS: usize = 8;
 
 /// Tells a mark from none.
@@ -40,7 +40,7 @@ pub(crate) struct RawExtent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {
     Nothing,
-    /// An item somebody may yet take.
+    /// An item that may still be taken.
     Queued,
     /// What was an item, or will never be one.
     Taken,
@@ -56,7 +56,8 @@ impl RawExtent {
         }
     }
 
-    /// Takes its lock, if nobody who lives has it (E2). Where the one before died, the lock says so until it is told otherwise.
+    /// Takes its lock, if no living process has it (E2). If the last holder died, the lock says so until it is declared
+    /// consistent.
     pub(crate) fn try_lock(&self, peers: impl FnOnce() -> Peers) -> Option<Held> {
         self.lock.lock(peers, Deadline::Now).ok()
     }
@@ -66,7 +67,7 @@ impl RawExtent {
         self.lock.seems_free()
     }
 
-    /// What it holds, if so many items have been taken out of the queue: a hint, unless the caller has the lock.
+    /// What it holds, if this many items have been taken out of the queue: a hint, unless the caller has the lock.
     pub(crate) fn content(&self, taken: u32) -> Content {
         // Relaxed: stored under the lock.
         match self.mark.load(Ordering::Relaxed) {
@@ -76,12 +77,12 @@ impl RawExtent {
         }
     }
 
-    /// Whether it holds the item before which so many had been put.
+    /// Whether it holds the item before which this many had been put.
     pub(crate) fn holds(&self, put: u32) -> bool {
         self.mark.load(Ordering::Relaxed) == mark_of(put) // Relaxed: as above.
     }
 
-    /// It holds the next item, before which so many have been put. The caller has its lock and that of the producers.
+    /// It holds the next item, before which this many have been put. The caller has its lock and that of the producers.
     pub(crate) fn place(&self, put: u32) {
         // Release: a process that dies has made its stores in this order; others see it by the lock.
         self.mark.store(mark_of(put), Ordering::Release);
@@ -108,7 +109,7 @@ fn mark_of(put: u32) -> u64 {
     u64::from(put) << 1 | MARKED
 }
 
-/// Whether the item at that place has been taken: counts go around, and a queue holds less than half of them.
+/// Whether the item at that place has been taken: counts wrap around, and a queue holds less than half of them.
 fn is_before(place: u32, taken: u32) -> bool {
     (1..=1 << 31).contains(&taken.wrapping_sub(place))
 }

@@ -1,7 +1,7 @@
-//! Handles that a copy of a process, made by `fork`, has of its parent's and has not used yet.
+//! Handles that a copy of a process, made by `fork`, has inherited and not used yet.
 //!
-//! As the parent drops its own copies they count for the child, all in one seat: the *inheritance*, with a number of its
-//! own in the thread's place.
+//! As the parent drops its own copies, they count for the child, all in one seat: the *inheritance*, with a number of its own in
+//! the thread's place.
 //!
 //! | state of a handle in the child | shown by | moved by | to | if that party dies there |
 //! |---|---|---|---|---|
@@ -11,7 +11,8 @@
 //! | | | the child, which drops it and holds the lock | gone | it is freed with its owner |
 //! | used or gone, not left to it yet | a note for the parent alone | the parent, which drops its own and holds the lock | settled: it counts nothing | no matter |
 //!
-//! The inheritance names the child with its image, which it has from its parent: whoever looks finds out if it calls `exec`.
+//! The inheritance names the child with its image, which it has from its parent: a look at the seat finds out if it calls
+//! `exec`.
 
 use super::seat::{Counts, RawSeat, Role};
 use super::seats::{NoSeat, Session};
@@ -35,7 +36,7 @@ impl Session<'_> {
                 seat.recount(|counts| counts.with(Role::Either));
                 crash_point!("seat.counted");
             }
-            // Where all seats are taken the child is known once it uses the handle.
+            // If all seats are taken, the child becomes known once it uses the handle.
             None if self.take_seat(heir, Role::Either).is_err() => return,
             None => {}
         }
@@ -43,7 +44,7 @@ impl Session<'_> {
         self.seats.sum_up();
     }
 
-    /// As `join`, for a handle that this process has as a copy. It was left to it, or `note` is for the parent.
+    /// As `join`, for an inherited handle: either it was left to this process, or `note` is for the parent.
     #[cfg(any(feature = "process", procshare_loom))]
     pub(crate) fn join_inherited(&self, role: Role, note: impl FnOnce()) -> Result<usize, NoSeat> {
         let is_last = |counts| counts == Counts(0).with(Role::Either);
@@ -62,8 +63,8 @@ impl Session<'_> {
         }
     }
 
-    /// Counts a handle no more that this process has used or dropped. It was left to it, or `note` is for the parent. Tells
-    /// whether sleepers had better look.
+    /// Stops counting a handle that this process has used or dropped: either it was left to it, or `note` is for the parent.
+    /// Tells whether sleepers should look again.
     #[cfg(any(feature = "process", procshare_loom))]
     pub(crate) fn settle(&self, note: impl FnOnce()) -> bool {
         match self.inheritance() {
@@ -76,7 +77,7 @@ impl Session<'_> {
         self.seats.sum_up()
     }
 
-    /// Takes the first seat of this process. If all are taken, its inheritance becomes that.
+    /// Takes the first seat of this process. If all are taken, its inheritance becomes its seat.
     pub(super) fn take_first(&self, role: Role) -> Result<usize, NoSeat> {
         let seat = self.take_seat(self.owner.of_process(), role);
         seat.or_else(|full| match self.inheritance() {

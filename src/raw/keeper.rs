@@ -1,17 +1,17 @@
-//! `Keeper`: what a queue asks of the one that knows where its items lie.
+//! `Keeper`: callbacks from a queue to its owner, which knows where the items lie.
 
 use super::End;
 use crate::primitive::Peers;
 
-/// What a queue asks of whoever knows where it lies.
+/// What a queue asks of its owner, which knows where it lies.
 pub(crate) trait Keeper {
-    /// Where to look when a lock's owner is to be judged.
+    /// Where to look when a lock's owner is judged.
     fn peers(&self) -> Peers;
 
-    /// Puts in order what a holder of that end's lock left behind who died. The caller holds it.
+    /// Puts in order what a dead holder of that end's lock left behind. The caller holds the lock.
     fn inherit(&self, _end: End) {}
 
-    /// Records were taken, which is published. The caller holds the consumers' lock.
+    /// Records were taken, and that is published. The caller holds the consumers' lock.
     #[inline]
     fn taken(&self) {}
 }

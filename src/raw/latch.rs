@@ -1,17 +1,17 @@
-//! `RawLatch`: a value in two slots, published by one store, read without a lock.
+//! `RawLatch`: a value in two slots (a relative of the seqlock), published by one store, read without a lock.
 //!
 //! | state | version | moved by | to | if that party dies there |
 //! |---|---|---|---|---|
 //! | at rest | `v` | – | – | – |
-//! | being written | `v`, slot `v + 1` changing | the lock's owner | at rest, `v + 1`, by one store | still `v`; the next owner writes that slot anew |
+//! | being written | `v`, slot `v + 1` changing | the lock's owner | at rest, `v + 1`, by one store | still `v`; the next owner overwrites that slot |
 //!
 //! The value is slot `version & 1`. Slots are grids of 64-bit words, on both sides: mixed sizes would be undefined.
 //!
 //! # Invariants
 //!
 //! - L1. Only the lock's owner writes slots and version, and only the slot that is not current.
-//! - L2. A reader that finds the same version before and after has copied a slot nobody wrote to meanwhile: the
-//!   writer of version `v + 2`, which reuses slot `v`, starts after `v + 1` was stored.
+//! - L2. A reader that finds the same version before and after has copied a slot that was not written meanwhile: the writer of
+//!   version `v + 2`, which reuses slot `v`, starts after `v + 1` was stored.
 //! - L3. A version is stored after its slot is whole.
 
 use crate::primitive::{AtomicU64, Deadline, Ordering, Peers, crash_point, fence};
@@ -80,7 +80,7 @@ fn slot(slots: &[AtomicU64], version: u64) -> &[AtomicU64] {
     if version & 1 == 0 { first } else { second }
 }
 
-/// Words that hold a value of so many bytes.
+/// Words that hold a value of this many bytes.
 #[cfg(not(procshare_loom))]
 pub(crate) const fn words_for(bytes: usize) -> usize {
     bytes.div_ceil(8)
@@ -116,7 +116,7 @@ fn copy_out(slot: &[AtomicU64], out: &mut [u8]) {
     }
 }
 
-/// Up to eight bytes as a word, filled up with zeros.
+/// Up to eight bytes as a word, padded with zeros.
 #[inline]
 fn word_of(bytes: &[u8]) -> u64 {
     let mut word = [0; 8];

@@ -1,4 +1,4 @@
-//! `RawMutex`: a lock that survives the death of whoever holds it.
+//! `RawMutex`: a lock that survives the death of its holder.
 //!
 //! One word holds the owner and two flags (see `primitive::owner`); zero is free and consistent.
 //!
@@ -8,18 +8,18 @@
 //! | held | `owner [I]` | its owner, by one store | free; then it rings | a waiter proves it and takes over; sleepers' slices end by themselves |
 //! | | | a waiter that proved the owner dead | `waiter I` | the next waiter proves *that* one dead |
 //!
-//! `I` (inconsistent) comes with every take-over, in the same store, and stays through unlocks until an owner declares
-//! the data whole. Who publishes by one store may do so at once; who writes in place must tell its users first.
+//! `I` (inconsistent) comes with every take-over, in the same store, and stays through unlocks until an owner declares the data
+//! whole. An owner that publishes by one store may do so at once; one that writes in place must tell its users first.
 //!
-//! Waiters are not marked in the word but on a bell beside it. So nobody but its owner changes the word of a held lock, and
-//! unlocking is a plain store, which spares one of the two read-modify-writes a lock else costs.
+//! Waiters are not marked in the word but on a bell beside it. So only its owner changes the word of a held lock, and unlocking
+//! is a plain store, which saves one of the two read-modify-writes that a lock otherwise costs.
 //!
 //! # Invariants
 //!
-//! - M1. Only who locked as the thread named in the word, or was given its proof of that by it, moves the word to free, and
-//!   only once: `unlock` compares the whole id. The thread's end frees nothing, only its process's end does.
-//! - M2. A sleeper has raised the bell before it looked at the word for the last time; whoever frees the word rings.
-//! - M3. Whoever was woken raises the bell again, and rings when it unlocks or gives up: others may sleep still.
+//! - M1. Only the thread named in the word, or one that it gave its proof of holding to, moves the word to free, and only once:
+//!   `unlock` compares the whole id. The thread's end frees nothing, only its process's end does.
+//! - M2. A sleeper has raised the bell before it looked at the word for the last time; the owner that frees the word rings.
+//! - M3. A waiter that was woken raises the bell again, and rings when it unlocks or gives up: others may still be asleep.
 //! - M4. A living owner's word is never taken: take-over follows proof of death, and compares the whole word.
 //! - M5. A wake-up that dies with its receiver delays the others by one slice at most.
 
@@ -37,21 +37,21 @@ use std::time::Instant;
 const FIRST_SLICE: Duration = Duration::from_millis(1);
 /// The longest sleep between two looks at the owner.
 const LAST_SLICE: Duration = Duration::from_millis(32);
-/// How long a word must stand still before waiters also ask whether its owner `exec`ed.
+/// How long a word must stay unchanged before waiters also ask whether its owner called `exec`.
 const EXEC_AFTER: Duration = Duration::from_millis(50);
 
-/// How long a holder may take who only copies something: others wait so long even if they may not wait.
+/// How long a holder that only copies something may take: others wait this long even if they may not wait.
 const SHORTLY: Duration = Duration::from_millis(20);
 
 /// A robust lock: two words, zero when free.
 #[repr(C)]
 pub(crate) struct RawMutex {
     pub(super) word: AtomicU64,
-    /// Waiters sleep on it until the word changes; its upper half says when somebody last asked the kernel about the owner.
+    /// Waiters sleep on it until the word changes; its upper half says when the kernel was last asked about the owner.
     pub(super) bell: Doorbell,
 }
 
-/// Proof of holding: who holds, and whether the data may be half-written.
+/// Proof of holding: the owner, and whether the data may be half-written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) owner: OwnerId,
@@ -90,7 +90,7 @@ impl RawMutex {
         unsafe { &*words.as_ptr().cast::<Self>() }
     }
 
-    /// Takes the lock, waiting until `deadline` at most. Only those who wait ask for the peers.
+    /// Takes the lock, waiting until `deadline` at most. Only a call that waits asks for the peers.
     #[inline]
     pub(crate) fn lock(&self, peers: impl FnOnce() -> Peers, deadline: Deadline) -> Result<Held, Refused> {
         self.lock_counted(None, peers, deadline)
@@ -121,8 +121,8 @@ impl RawMutex {
         }
     }
 
-    /// As [`lock`](Self::lock), for locks that are held for a moment only: who may not wait for what they guard may still wait
-    /// for that moment.
+    /// As [`lock`](Self::lock), for locks that are only held for a moment: a call that may not wait for what they guard may
+    /// still wait for that moment.
     #[inline]
     pub(crate) fn lock_while_held_shortly(
         &self,
@@ -130,7 +130,7 @@ impl RawMutex {
         deadline: Deadline,
     ) -> Result<Held, Refused> {
         match self.lock(&peers, deadline) {
-            // A model has no clock, and nobody is stopped in it: there the moment always passes.
+            // A model has no clock, and no process is stopped in it: there the moment always passes.
             Err(Refused::WouldBlock) if cfg!(procshare_loom) => self.lock(&peers, Deadline::Never),
             Err(Refused::WouldBlock) => match self.lock(&peers, Deadline::after(SHORTLY)) {
                 Err(Refused::TimedOut) => Err(Refused::WouldBlock),
@@ -147,7 +147,7 @@ impl RawMutex {
         // Relaxed: only the owner changes the word while it lives (M1, M4).
         let word = self.word.load(Ordering::Relaxed);
         if OwnerId::in_word(word) == Some(owner) {
-            // Release: pairs with the Acquire of whoever locks next.
+            // Release: pairs with the Acquire of the next to lock.
             self.word.store(word & INCONSISTENT, Ordering::Release);
             crash_point!("unlock.released");
             self.bell.ring(); // M2.
@@ -161,7 +161,7 @@ impl RawMutex {
         is_current_process(owner)
     }
 
-    /// Whether nobody seems to hold it, nor to have died with it.
+    /// Whether the lock seems to be free, without a dead holder.
     #[cfg(feature = "messages")]
     pub(crate) fn seems_free(&self) -> bool {
         self.word.load(Ordering::Relaxed) == 0 // Relaxed: a hint.
@@ -189,13 +189,13 @@ impl RawMutex {
         self.bell.reset();
     }
 
-    /// Whether somebody sleeps until the lock is free, as a hint.
+    /// Whether a waiter sleeps until the lock is free, as a hint.
     #[cfg(all(feature = "map", not(procshare_loom)))]
     pub(crate) fn is_wanted(&self) -> bool {
         self.bell.is_raised()
     }
 
-    /// Who holds the lock now, as a hint.
+    /// The lock's current owner, as a hint.
     #[cfg(not(procshare_loom))]
     pub(crate) fn owner(&self) -> Option<OwnerId> {
         OwnerId::in_word(self.word.load(Ordering::Relaxed))
@@ -238,8 +238,8 @@ impl RawMutex {
         }
     }
 
-    /// One compare-exchange from free; keeps `I`. Returns the word if it is another: looking and taking are one, since either
-    /// takes the cache line from the owner.
+    /// One compare-exchange from free; keeps `I`. Returns the word if it is another: looking and taking are one step, since
+    /// either takes the cache line from the owner.
     fn acquire_free(&self, free: u64, waiter: &Waiter<'_>) -> Result<Held, u64> {
         let mine = waiter.me.word() | free & INCONSISTENT;
         // Acquire: pairs with the Release in `unlock`.
@@ -278,7 +278,7 @@ impl RawMutex {
         if self.bell.sleep(&self.word, word, &mut waiter.raised, Some(slice)) == Wait::Woken {
             crash_point!("lock.woken");
         }
-        // A signal ends a sleep too: what counts is not why it ended, but whether the word has moved.
+        // A signal ends a sleep too: what counts is whether the word has moved, not why the sleep ended.
         if self.word.load(Ordering::Relaxed) != word {
             waiter.moved();
             return None;
@@ -288,7 +288,7 @@ impl RawMutex {
             .map(Ok)
     }
 
-    /// Asks whether the owner in `word` is dead, unless somebody has just asked, and takes its place if so.
+    /// Asks whether the owner in `word` is dead, unless another waiter has just asked, and takes its place if so.
     fn take_over_if_dead(&self, word: u64, waiter: &Waiter<'_>, peers: &Peers, look_at_maps: bool) -> Option<Held> {
         let owner = OwnerId::in_word(word)?;
         if !stamp::is_due(self.bell.word(), Half::Upper, CHECK_EVERY_MS) || !peers.is_dead(owner, look_at_maps) {

@@ -2,25 +2,25 @@
 //!
 //! | state | shown by | moved by | to | if that party dies there |
 //! |---|---|---|---|---|
-//! | unit is free | not in `head .. tail` | holder of the producers' lock writes a record | the same | it is written anew by the next |
+//! | unit is free | not in `head .. tail` | holder of the producers' lock writes a record | the same | the next holder overwrites it |
 //! | record is queued | in `head .. tail` | the same, by one store to `tail` | queued, for good | delivered; the lock is taken over |
 //! | record is being taken | in `head .. tail` | holder of the consumers' lock copies it | the same | the next takes it |
-//! | record is taken | `head` has passed it, by one store | the same | free | it went with the taker |
-//! | open | `closing` 0 | anybody, by one store | closing | closing; sleepers look when their slice ends |
-//! | closing | `closing` 1, `CLOSED` not in `tail` | whoever has the producers' lock, by one store to `tail` | closed | closed, or closing: whoever finds it empty closes it |
+//! | record is taken | `head` has passed it, by one store | the same | free | it is gone with the taker |
+//! | open | `closing` 0 | any process, by one store | closing | closing; sleepers look when their slice ends |
+//! | closing | `closing` 1, `CLOSED` not in `tail` | any holder of the producers' lock, by one store to `tail` | closed | closed, or closing: the next to find it empty closes it |
 //!
 //! Where items may lie outside the ring (`raw/trail.rs`), a record may be a reference to one, and the ring has room for as many
-//! references as items may be queued: only what is beyond that is room for items.
+//! references as items may be queued: only the room beyond that is for items.
 //!
 //! # Invariants
 //!
-//! - Q1. Only the holder of the producers' lock stores `tail`, only that of the consumers' lock `head`; either never
-//!   passes the other: `head ≤ tail ≤ head + bounds`, in items and in units.
+//! - Q1. Only the holder of the producers' lock stores `tail`, only that of the consumers' lock `head`; neither ever passes the
+//!   other: `head ≤ tail ≤ head + bounds`, in items and in units.
 //! - Q2. A record is whole before `tail` passes it, and copied before `head` does.
-//! - Q3. Nothing follows a record once `CLOSED` is in `tail`: who reads it there has the queue's last word. While it is
-//!   closing, whoever had the producers' lock before may yet publish one; nobody who takes it later does.
+//! - Q3. Nothing follows a record once `CLOSED` is in `tail`: a process that reads it there has seen the last record. While the
+//!   queue is closing, a holder that had the producers' lock before may still publish one; later holders do not.
 //! - Q4. `seen` on either side is a former value of the other side's word: it errs towards full and empty.
-//! - Q5. Nobody waits for items or room with a lock held.
+//! - Q5. No call waits for items or room while it holds a lock.
 //! - Q6. A producer that was woken for room it cannot use wakes the next, once for each `head`: others may want less.
 //! - Q7. Where items may lie outside the ring, `reserve` units of it are free for each further item.
 
@@ -32,15 +32,15 @@ use crate::raw::{Doorbell, End, RawMutex, Stop, Waiting};
 
 /// In `tail` and `head`: no further record will come.
 pub(super) const CLOSED: u64 = 1;
-/// Units are counted modulo this.
+/// Units are counted modulo this number.
 const UNITS: u64 = 1 << 31;
 
-/// The most a queue may hold, as its creator laid down: not more than 2^30 units, a power of two.
+/// The most a queue may hold, as set by its creator: not more than 2^30 units, a power of two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bounds {
     pub(crate) items: u32,
     pub(crate) units: u32,
-    /// Units of a reference to an item outside the ring; 0 where all lie in it.
+    /// Units of a reference to an item outside the ring; 0 if all items lie in it.
     pub(crate) reserve: u32,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Stretch {
 }
 
 impl Stretch {
-    /// What follows the records `moved`, which are its first.
+    /// What follows the first `moved` of these records.
     #[inline]
     pub(crate) fn without(self, moved: Moved) -> Self {
         Stretch {
@@ -95,7 +95,7 @@ impl Mark {
         Mark(items << 32 | units << 1 | self.0 & CLOSED)
     }
 
-    /// What lies between `head` and this tail, or `None` if the two contradict each other (Q1).
+    /// The difference between `head` and this tail, or `None` if the two contradict each other (Q1).
     fn since(self, head: Mark, bounds: Bounds) -> Option<Stretch> {
         let items = self.items().wrapping_sub(head.items());
         let units = self.units().wrapping_sub(head.units()) & (UNITS - 1) as u32;
@@ -110,9 +110,9 @@ impl Mark {
 
 /// How one attempt to put or take ended.
 enum Step {
-    /// So much was moved, of so many items that were there, or had room.
+    /// This much was moved, out of this many items that were there, or had room.
     Moved { moved: Moved, of: u32 },
-    /// Too little room, or no record: the other side's word as it was then, and whether there is some room.
+    /// Too little room, or no record: the other side's word as it was then, and whether there is any room.
     Blocked { now: Mark, spare: bool },
 }
 
@@ -137,7 +137,7 @@ pub(crate) struct RawQueue {
 #[repr(C)]
 pub(super) struct Tail {
     pub(super) mark: AtomicU64,
-    /// Beside the word that whoever looks at it is about to change: it costs no cache line.
+    /// Beside the word that its readers are about to change: it costs no cache line.
     pub(super) closing: AtomicU64,
 }
 
@@ -167,7 +167,7 @@ impl Side {
     fn lock(&self, end: End, keeper: &impl Keeper, deadline: Deadline) -> Result<Guard<'_>, Stop> {
         let held = self.lock.lock_while_held_shortly(|| keeper.peers(), deadline)?;
         if held.inconsistent {
-            // Whoever died here had published its record, or taken it, by one store or not at all (Q2).
+            // A holder that died here had published its record, or taken it, by one store or not at all (Q2).
             keeper.inherit(end);
             self.lock.mark_consistent();
         }
@@ -204,7 +204,7 @@ impl RawQueue {
     }
 
     /// Waits for room for one record of `least` units, has `write` fill what it can, and publishes that. Where items may lie
-    /// outside the ring, it waits for room for an item only: `write` is told how many units there are, maybe too few.
+    /// outside the ring, it waits for room for one item only: `write` is told how many units there are, perhaps too few.
     #[inline]
     pub(crate) fn put(
         &self,
@@ -224,7 +224,7 @@ impl RawQueue {
         }
     }
 
-    /// Waits for a record, has `read` copy what it wants, `most` records at most, and takes that out.
+    /// Waits for a record, has `read` copy what it wants, at most `most` records, and takes that out.
     #[inline]
     pub(crate) fn take(
         &self,
@@ -281,7 +281,7 @@ impl RawQueue {
             match again()? {
                 Step::Moved { moved, of } => return Ok((moved, of)),
                 Step::Blocked { now, spare } => {
-                    // What is not enough for this record may be for another's (Q6); no two pass the same word to and fro.
+                    // Room too small for this record may do for another's (Q6); no two calls pass the same word back and forth.
                     if watch.slept && spare && now != seen {
                         bell.wake();
                     }
@@ -303,7 +303,7 @@ impl RawQueue {
     ) -> Result<Step, Stop> {
         let guard = self.producers.lock(End::Producer, keeper, deadline)?;
         let tail = Mark(self.tail.mark.load(Ordering::Relaxed));
-        // Relaxed: who was told that it is closed was told by other means.
+        // Relaxed: a caller that was told of the closing was told by other means.
         if self.tail.closing.load(Ordering::Relaxed) != 0 {
             self.end(guard);
             return Err(Stop::Closed);
@@ -318,9 +318,9 @@ impl RawQueue {
             room = self::room(tail, head, bounds);
         }
         let room = room.ok_or(Stop::Corrupt)?;
-        // What has no room in the ring is to lie outside, where that may be.
+        // A record without room in the ring goes outside, where that is allowed.
         if !is_enough(Some(room), least) && (bounds.reserve == 0 || room.items == 0) {
-            // Q5: the guard is dropped before anybody waits.
+            // Q5: the guard is dropped before the call waits.
             let spare = room.items > 0;
             return Ok(Step::Blocked { now: head, spare });
         }
@@ -358,7 +358,7 @@ impl RawQueue {
         }
         let queued = queued.ok_or(Stop::Corrupt)?;
         if queued.items == 0 {
-            // Q3 and Q5: the guard is dropped before anybody waits.
+            // Q3 and Q5: the guard is dropped before the call waits.
             drop(guard);
             return if tail.is_closed() || self.is_closed() && self.close_at(tail, keeper) {
                 Err(Stop::Closed)
@@ -389,7 +389,7 @@ impl RawQueue {
         let mut watch = waiting.begin();
         let outcome = self.await_item_awake(bounds, keeper, &mut watch);
         if watch.slept {
-            self.bells.items.wake(); // B3: it leaves the item to whoever else waits.
+            self.bells.items.wake(); // B3: it leaves the item to another waiter.
         }
         outcome
     }
@@ -407,13 +407,13 @@ impl RawQueue {
         }
     }
 
-    /// Lets nothing more in (Q3), whoever holds which lock. What is queued can still be taken.
+    /// Lets nothing more in (Q3), whichever process holds a lock. What is queued can still be taken.
     pub(crate) fn close(&self, keeper: &impl Keeper) {
         // Release, without a partner of its own: the producers' lock orders it against all puts but one.
         self.tail.closing.store(1, Ordering::Release);
         crash_point!("queue.close.stored");
-        // Who looks at a word before it sleeps finds that it has changed. Where the lock's holder was stopped the sleepers'
-        // slices do.
+        // A process that looks at a word before it sleeps finds it changed. Where the lock's holder was stopped, the end of the
+        // sleepers' slices does that.
         let ends = [
             (End::Producer, &self.producers, &self.tail.mark),
             (End::Consumer, &self.consumers, &self.head),
@@ -427,8 +427,8 @@ impl RawQueue {
         self.wake_all();
     }
 
-    /// Closes it, which is closing, behind `tail`, where the caller has found it empty, if nobody is about to put. Whoever holds
-    /// the producers' lock may be, and may have been stopped.
+    /// Turns closing into closed at `tail`, where the caller has found the queue empty, if nobody can be about to put: a holder of
+    /// the producers' lock can, even while it is stopped.
     #[cold]
     fn close_at(&self, tail: Mark, keeper: &impl Keeper) -> bool {
         match self.producers.lock(End::Producer, keeper, Deadline::Now) {
@@ -437,13 +437,13 @@ impl RawQueue {
         }
     }
 
-    /// Closes it, which is closing, behind what was put, and returns where that was; gives the producers' lock back. Whoever
-    /// closes may have found the lock held, and others may have begun to sleep since.
+    /// Turns closing into closed after what was put, and returns where that was; gives the producers' lock back. The close call
+    /// may have found the lock held, and others may have begun to sleep since.
     #[cold]
     fn end(&self, guard: Guard<'_>) -> Mark {
         let tail = self.tail.mark.load(Ordering::Relaxed);
         if tail & CLOSED == 0 {
-            // Release: pairs with the Acquire of whoever takes.
+            // Release: pairs with the Acquire of the call that takes.
             self.tail.mark.store(tail | CLOSED, Ordering::Release);
             drop(guard);
             self.bells.items.wake_all();
@@ -451,13 +451,13 @@ impl RawQueue {
         Mark(tail & !CLOSED)
     }
 
-    /// Wakes one who waits for an item that is still being copied: by the time it runs, the item may be there.
+    /// Wakes a call that waits for an item still being copied: by the time it runs, the item may be there.
     #[cfg(not(procshare_loom))]
     pub(crate) fn announce(&self) {
         self.bells.items.ring();
     }
 
-    /// Has what a producer left behind that died put in order, if the lock can be had at once.
+    /// Has what a dead producer left behind put in order, if the lock is free at once.
     #[cfg(not(procshare_loom))]
     pub(crate) fn look_after_producers(&self, keeper: &impl Keeper) {
         if let Ok(held) = self.producers.lock.lock(|| keeper.peers(), Deadline::Now) {
@@ -506,21 +506,21 @@ impl RawQueue {
             .roll_back(self.tail.mark.load(Ordering::Relaxed), self.freed().at());
     }
 
-    /// Notes that with `moved` all bytes before `position` will have been taken; the caller holds the consumers' lock.
+    /// Notes that once `moved` is taken, all bytes before `position` will have been taken; the caller holds the consumers' lock.
     #[cfg(not(procshare_loom))]
     pub(crate) fn note(&self, moved: Moved, position: u64) {
         let head = Mark(self.head.load(Ordering::Relaxed));
         self.freed().note(position, head.after(moved).0);
     }
 
-    /// Bytes outside the ring that were taken and are to be given back; the caller holds the consumers' lock.
+    /// Bytes outside the ring that were taken but not yet given back; the caller holds the consumers' lock.
     #[cfg(not(procshare_loom))]
     #[inline]
     pub(crate) fn to_give_back(&self) -> Option<(u64, u64)> {
         self.freed().left_by(self.head.load(Ordering::Relaxed))
     }
 
-    /// Has everybody look again.
+    /// Wakes all sleepers to look again.
     pub(crate) fn wake_all(&self) {
         self.bells.items.wake_all();
         self.bells.room.wake_all();
@@ -541,8 +541,8 @@ impl RawQueue {
         self.look(bounds).1.unwrap_or(empty)
     }
 
-    /// A tail and what is queued before it: two words that stood side by side at one moment, which a head that has not
-    /// moved meanwhile shows.
+    /// A tail and what is queued before it: two words that were valid together at one moment, as shown by a head that has not
+    /// moved meanwhile.
     fn look(&self, bounds: Bounds) -> (Mark, Option<Stretch>) {
         loop {
             let head = Mark(self.head.load(Ordering::Acquire));
@@ -555,7 +555,7 @@ impl RawQueue {
     }
 }
 
-/// The free stretch behind `tail`, without what is kept for further items (Q7).
+/// The free stretch after `tail`, without what is reserved for further items (Q7).
 #[inline]
 fn room(tail: Mark, head: Mark, bounds: Bounds) -> Option<Stretch> {
     let queued = tail.since(head, bounds)?;
@@ -576,7 +576,7 @@ fn is_enough(room: Option<Stretch>, least: u32) -> bool {
 #[cfg(not(procshare_loom))]
 const _: () = {
     assert!(size_of::<RawQueue>() == 5 * 64);
-    // What a restart of the machine makes void is cleared by place: `layout::directory::QUEUE_FORGETS`.
+    // Words that a restart of the machine makes void are cleared by position: `layout::directory::QUEUE_FORGETS`.
     use core::mem::offset_of;
     assert!(offset_of!(RawQueue, producers) == 0 && offset_of!(RawQueue, tail) == 64);
     assert!(offset_of!(RawQueue, consumers) == 128 && offset_of!(RawQueue, head) == 192);

@@ -2,14 +2,14 @@
 //!
 //! | state of a slot | shown by | moved by | to | if that party dies there |
 //! |---|---|---|---|---|
-//! | free | not in `head .. tail` | the producer writes it | the same | its successor writes it anew |
+//! | free | not in `head .. tail` | the producer writes it | the same | its successor overwrites it |
 //! | full | in `head .. tail` | the producer, by one store to `tail` | full, for good | delivered |
 //! | being read | in `head .. tail` | the consumer copies it | the same | its successor reads it |
-//! | read | `head` has passed it, by one store | the consumer | free | it went with the consumer |
+//! | read | `head` has passed it, by one store | the consumer | free | it is gone with the consumer |
 //!
 //! # Invariants
 //!
-//! - N1. One process at a time is the producer and one the consumer (S3): each stores its own word only.
+//! - N1. One process at a time is the producer and one the consumer (S3): each stores only its own word.
 //! - N2. A slot is whole before `tail` passes it, and read before `head` does.
 //! - N3. What an end remembers of the other's word is a former value: it errs towards full and empty.
 
@@ -72,7 +72,7 @@ impl RawRing {
         }
     }
 
-    /// The word of an end, and the bell of those who wait for it to move.
+    /// The word of an end, and the bell of the end that waits for it to move.
     #[inline]
     fn word_of(&self, end: End) -> (&AtomicU64, &Doorbell) {
         match end {
@@ -81,11 +81,11 @@ impl RawRing {
         }
     }
 
-    /// Where an end stands that has just been claimed.
+    /// Where an end that has just been claimed stands.
     pub(crate) fn place(&self, end: End, capacity: u64) -> Place {
         // Relaxed: the seats' lock, by which the end was claimed, orders what its former holder stored.
         let own = self.word_of(end).0.load(Ordering::Relaxed);
-        // It remembers of the other end what leaves it no slot, so that it looks first.
+        // The other end's word is remembered as one that leaves no slot, so that this end looks first.
         let other = match end {
             End::Producer => own.wrapping_sub(capacity),
             End::Consumer => own,
@@ -151,7 +151,7 @@ impl RawRing {
         bell.ring();
     }
 
-    /// Has both ends look again.
+    /// Wakes both ends to look again.
     pub(crate) fn wake_all(&self) {
         for end in [End::Producer, End::Consumer] {
             self.word_of(end).1.wake_all();

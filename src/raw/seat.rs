@@ -1,11 +1,12 @@
-//! What a seat says: whose it is, and how many handles play which role; and what is known of all seats of a queue.
+//! What a seat (a participant's slot) says: its owner, and how many handles play which role; and a summary of all seats of a
+//! queue.
 
 use crate::primitive::{AtomicU64, Ordering, OwnerId, crash_point};
 
 /// What a handle may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// It has done neither yet, and may come to do either.
+    /// It has done neither yet, and may still do either.
     Either = 0,
     Producer = 1,
     Consumer = 2,
@@ -28,7 +29,7 @@ impl Role {
     }
 }
 
-/// Handles of one process in one role, at most; more are held to be there for as long as the process lives.
+/// Handles of one process in one role, at most; if there are more, the count is kept for as long as the process lives.
 const COUNT: u64 = (1 << COUNT_BITS) - 1;
 const COUNT_BITS: u32 = 16;
 
@@ -41,7 +42,7 @@ impl Counts {
         self.0 >> (COUNT_BITS * role as u32) & COUNT
     }
 
-    /// A count that has reached its end stays there: the process is held to have the role for as long as it lives.
+    /// A count that has reached its maximum stays there: the process is taken to have the role for as long as it lives.
     pub(super) fn with(self, role: Role) -> Self {
         Counts(if self.of(role) < COUNT {
             self.0 + role.one()
@@ -57,7 +58,7 @@ impl Counts {
         })
     }
 
-    /// Whether somebody here has that role, or may come to have it.
+    /// Whether a handle here has that role, or may come to have it.
     pub(super) fn may(self, role: Role) -> bool {
         self.how_many_may(role) > 0
     }
@@ -93,7 +94,7 @@ impl RawSeat {
 
     /// Takes a free seat. The caller holds the lock (S1).
     pub(super) fn take(&self, owner: OwnerId, counts: Counts) {
-        // Release, here and below: pairs with the Acquire in `read`. A former owner is not to be seen with new counts.
+        // Release, here and below: pairs with the Acquire in `read`. A former owner must not be seen with new counts.
         self.owner.store(0, Ordering::Release);
         self.counts.store(counts.0, Ordering::Release);
         crash_point!("seat.counted");
@@ -101,7 +102,7 @@ impl RawSeat {
         crash_point!("seat.taken");
     }
 
-    /// Changes the counts, whoever else changes them meanwhile; they are those of the caller's process.
+    /// Changes the counts, even if others change them meanwhile; they are those of the caller's process.
     pub(super) fn recount(&self, change: impl Fn(Counts) -> Counts) -> Counts {
         let mut counts = self.counts.load(Ordering::Relaxed);
         loop {
@@ -145,7 +146,7 @@ impl Summary {
         self.0 & 1 << role as u32 != 0
     }
 
-    /// After one more change, with those roles missing.
+    /// After one more change, with these roles missing.
     pub(super) fn changed(self, missing: u64) -> Self {
         Summary((self.0 >> 32).wrapping_add(1) << 32 | self.0 & 0xffff_0000 | missing)
     }

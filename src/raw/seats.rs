@@ -1,34 +1,34 @@
-//! `RawSeats`: which processes may put into a queue or ring, and which may take.
+//! `RawSeats`: participant slots of a queue or ring: which processes may put, and which may take.
 //!
-//! A process has one seat however many handles it holds; the seat counts them by role. A *ticket* is a seat set aside for
-//! a child that has yet to attach: it belongs to the process that spawns it, then to the child, then the child redeems it.
-//! A copy of a process, made by `fork`, has a seat for what it inherited as well (`inheritance.rs`).
+//! A process has one seat, however many handles it holds; the seat counts them by role. A *ticket* is a seat reserved for a
+//! child that has yet to attach: it belongs to the process that spawns the child, then to the child, until the child redeems
+//! it. A copy of a process, made by `fork`, also has a seat for what it inherited (`inheritance.rs`).
 //!
 //! | state | shown by | moved by | to | if that party dies there |
 //! |---|---|---|---|---|
 //! | free | owner 0, or counts 0 | holder of the lock: owner 0, counts, owner | taken | free |
-//! | taken | owner, counts | its process, by one compare-exchange of counts | other counts | its owner is dead: whoever notices frees it |
+//! | taken | owner, counts | its process, by one compare-exchange of counts | other counts | its owner is dead: the first to notice frees it |
 //! | | | the same, to counts of 0 | free | free |
 //! | ticket | owner with a number, counts | the spawner, by one compare-exchange of owner | the child's, or free | it is freed with its owner |
-//! | | | the child, which has no seat and holds the lock, one store to owner | taken | its owner is dead, whoever that is by then |
+//! | | | the child, which has no seat and holds the lock, one store to owner | taken | its owner, whichever it is by then, is dead |
 //! | | | the child, which has first counted itself elsewhere | free | both are freed with their owners |
 //!
-//! So only those wait for the lock who look for a seat: who opens, claims, redeems, or sets a seat aside. Who leaves, turns
-//! to another role, adds a handle to its seat, or passes a ticket on, changes a word that is its own.
+//! So a call waits for the lock only to look for a seat: to open, claim, redeem, or set a seat aside. Leaving, turning to
+//! another role, adding a handle to a seat, and passing a ticket on each change a word of the process's own.
 //!
 //! # Invariants
 //!
 //! - S1. A free seat is taken under the lock. The counts of a taken one are changed by its own process, one
 //!   compare-exchange at a time; a handle that is counted keeps its seat from being taken. Those of an inheritance are
 //!   changed under the lock.
-//! - S2. A seat is freed by its owner's process, or after proof that this has gone, by a compare-exchange: a ticket may
+//! - S2. A seat is freed by its owner's process, or after proof that this process is gone, by a compare-exchange: a ticket may
 //!   have been handed over meanwhile.
-//! - S3. A role that only one may have is given under the lock, when no seat of a living process counts it, or for a ticket
-//!   that does.
-//! - S4. A role moves to another seat in three steps: it is counted there, `summary` counts the change, the old seat gives
-//!   it up. So who looks at one seat after the other, and misses it at both, sees `summary` move.
-//! - S5. Whoever has changed a seat looks at all of them, after its change, between a load of `summary` and the
-//!   compare-exchange that writes what it found. So the last to write has seen every change.
+//! - S3. A role that only one handle may have is given under the lock, when no seat of a living process counts it, or for a
+//!   ticket that does.
+//! - S4. A role moves to another seat in three steps: it is counted there, `summary` counts the change, the old seat gives it
+//!   up. So a process that looks at the seats one by one, and misses the role at both, sees `summary` move.
+//! - S5. A process that has changed a seat then looks at all of them, between a load of `summary` and the compare-exchange that
+//!   writes what it found. So the last to write has seen every change.
 //! - S6. No seat beyond those `summary` counts as used has ever been taken.
 
 use super::inheritance::INHERITED;
@@ -41,7 +41,8 @@ use crate::raw::{Held, RawMutex, Refused};
 #[cfg(all(feature = "messages", not(procshare_loom)))]
 pub(crate) const MOST_SEATS: usize = 65_535;
 
-/// Least time between two questions to the kernel whether anybody of a side has `exec`ed, which cost more than others.
+/// Least time between two questions to the kernel whether any participant of a side has called `exec`: they cost more than
+/// others.
 const MAPS_EVERY_MS: u32 = 500;
 
 /// A seat set aside: which, and its number.
@@ -54,7 +55,7 @@ pub(crate) struct Ticket {
 /// Why there is no seat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoSeat {
-    /// So many there are, and all are taken by living processes.
+    /// There are this many seats, and living processes hold all of them.
     Full(usize),
     /// The process with that PID has the role, which only one may have.
     Taken(u32),
@@ -71,14 +72,14 @@ impl From<Refused> for NoSeat {
 #[repr(C, align(64))]
 pub(crate) struct RawSeats<S: ?Sized = [RawSeat]> {
     pub(super) lock: RawMutex,
-    /// How often a process has sat down or been given a ticket.
+    /// How often a process has taken a seat or been given a ticket.
     joined: AtomicU64,
-    /// When somebody last asked the kernel about producers, and about consumers: in the upper half whether they live, in the
-    /// lower whether they have `exec`ed.
+    /// When the kernel was last asked about producers, and about consumers: in the upper half whether they live, in the lower
+    /// whether they have called `exec`.
     checked: [AtomicU64; 2],
-    /// What spares a look at all seats: see `Summary`.
+    /// Spares a look at all seats: see `Summary`.
     summary: AtomicU64,
-    /// How often somebody has become a producer, and a consumer.
+    /// How often a process has become a producer, and a consumer.
     came: [AtomicU64; 2],
     pub(super) seats: S,
 }
@@ -101,7 +102,7 @@ impl<const SEATS: usize> RawSeats<[RawSeat; SEATS]> {
     }
 }
 
-/// Bytes of so many seats, filled up to a cache line.
+/// Bytes of that many seats, padded to a cache line.
 pub(crate) const fn bytes_of_seats(seats: u64) -> u64 {
     (size_of::<RawSeats<[RawSeat; 0]>>() as u64 + seats * size_of::<RawSeat>() as u64).next_multiple_of(64)
 }
@@ -139,8 +140,8 @@ impl RawSeats {
         }
     }
 
-    /// One more handle on the seat of the calling process, on which one is counted that stays meanwhile (S1). False if it is
-    /// no seat of its own.
+    /// One more handle on the calling process's seat, where a counted handle stays meanwhile (S1). False if the seat is not its
+    /// own.
     #[cfg(any(feature = "messages", procshare_loom))]
     pub(crate) fn share(&self, at: usize, role: Role) -> bool {
         let Some(seat) = self.own(at) else { return false };
@@ -151,7 +152,7 @@ impl RawSeats {
         true
     }
 
-    /// A handle of the calling process's seat plays another role from now on.
+    /// Changes the role of one handle of the calling process's seat.
     #[cfg(any(feature = "messages", procshare_loom))]
     pub(crate) fn turn(&self, at: usize, from: Role, to: Role) {
         if let Some(seat) = self.own(at) {
@@ -162,8 +163,8 @@ impl RawSeats {
         }
     }
 
-    /// One handle less on the seat of the calling process. Tells whether there is a role that at most one handle may play
-    /// now, so that sleepers had better look.
+    /// One handle less on the calling process's seat. Tells whether there is a role that at most one handle may play now, so
+    /// that sleepers should look again.
     pub(crate) fn leave(&self, at: usize, role: Role) -> bool {
         let Some(seat) = self.own(at) else { return false };
         if seat.recount(|counts| counts.without(role)) == Counts(0) {
@@ -172,7 +173,7 @@ impl RawSeats {
         self.sum_up()
     }
 
-    /// The child for whom the ticket was issued has been started as `child`. Nothing happens if it has redeemed it already.
+    /// The child the ticket was issued for has been started as `child`. Nothing happens if it has redeemed the ticket already.
     pub(crate) fn hand_over(&self, ticket: Ticket, child: OwnerId) {
         if let Some((seat, issuer)) = self.issued_here(ticket) {
             seat.give(issuer, child.with_ticket(ticket.number).word());
@@ -187,8 +188,8 @@ impl RawSeats {
         }
     }
 
-    /// The seat, if it is that of the calling process: one that has changed (a fork child) has no business with its parent's
-    /// (S2).
+    /// The seat, if it is the calling process's: a process that has become another (a fork child) must not touch its parent's
+    /// seat (S2).
     fn own(&self, at: usize) -> Option<&RawSeat> {
         let me = current_owner().ok()?.of_process();
         let seat = self.seats.get(at)?;
@@ -202,17 +203,17 @@ impl RawSeats {
         (ticket.number != 0 && seat.owner() == Some(issuer)).then_some((seat, issuer))
     }
 
-    /// Whether nobody is left who has `role` or may come to have it, as far as is known already.
+    /// Whether it is already known that no handle is left that has `role` or may come to have it.
     #[inline]
     pub(crate) fn is_missing(&self, role: Role) -> bool {
         // Relaxed: a hint, which the caller has confirmed by `has`.
         Summary(self.summary.load(Ordering::Relaxed)).is_missing(role)
     }
 
-    /// Whether anybody is left, beside the caller's handle, which plays `mine`, that has `role` or may come to have it.
+    /// Whether anybody is left, apart from the caller's handle, which plays `mine`, that has `role` or may come to have it.
     ///
-    /// Seats of the dead are freed. The kernel is asked at most once in 10 ms, and twice a second whether somebody has
-    /// `exec`ed; meanwhile those who have a seat count as alive.
+    /// Seats of the dead are freed. The kernel is asked at most once in 10 ms, and twice a second whether a participant has
+    /// called `exec`; meanwhile those that have a seat count as alive.
     pub(crate) fn has(&self, role: Role, mine: Role, peers: &dyn Fn() -> Peers) -> bool {
         let stamps = &self.checked[side(role)];
         let mut look_at_maps = None;
@@ -223,8 +224,8 @@ impl RawSeats {
             for seat in self.used(summary) {
                 let Some((owner, counts)) = seat.read() else { continue };
                 if current_owner().is_ok_and(|me| me.of_process() == owner.of_process()) {
-                    // A ticket of this process is a child's, and what it inherited are other handles; its seat counts the
-                    // caller's.
+                    // A ticket of this process belongs to a child, and what it inherited are other handles; its seat counts the
+                    // caller's handle.
                     let is_counted = owner.ticket() == 0;
                     let others = if is_counted { counts.without(mine) } else { counts };
                     if others.may(role) {
@@ -242,26 +243,26 @@ impl RawSeats {
                 if !peers().has_left(owner, look) {
                     return true;
                 }
-                // A spawner may have handed the ticket over before it went: then its death is not that of the ticket.
+                // A spawner may have handed the ticket over before it died: then its death is not the ticket's.
                 if seat.owner.load(Ordering::Acquire) != owner.word() {
                     return true;
                 }
                 dead = true;
             }
-            // Relaxed: whoever has seen a seat given up sees the count of the change before (S4), by the Acquire in `read`.
+            // Relaxed: a process that saw a seat given up sees the count of the change before (S4), by the Acquire in `read`.
             if self.summary.load(Ordering::Relaxed) != summary.0 {
                 continue; // A role may have moved from a seat looked at late to one looked at early (S4).
             }
             if dead {
                 self.free_dead_if_unlocked(peers, look_at_maps == Some(true));
             } else if !summary.is_missing(role) {
-                self.sum_up(); // Whoever has left, and was to say so, was stopped or died before.
+                self.sum_up(); // The process that left was stopped, or died, before it summed up.
             }
             return false;
         }
     }
 
-    /// Whoever cannot have the lock at once leaves the seats of the dead to others.
+    /// If the lock is not free at once, the seats of the dead are left to others.
     #[cold]
     fn free_dead_if_unlocked(&self, peers: &dyn Fn() -> Peers, look_at_maps: bool) {
         if let Ok(held) = self.lock.lock(peers, Deadline::Now) {
@@ -269,12 +270,12 @@ impl RawSeats {
         }
     }
 
-    /// How often anybody has joined so far.
+    /// How often a process has joined so far.
     pub(crate) fn joined(&self) -> u64 {
-        self.joined.load(Ordering::Acquire) // Acquire: pairs with the Release in `count`; whoever is counted is seen.
+        self.joined.load(Ordering::Acquire) // Acquire: pairs with the Release in `count`; those counted are seen.
     }
 
-    /// How often somebody has become a producer, or a consumer.
+    /// How often a process has become a producer, or a consumer.
     pub(crate) fn came(&self, role: Role) -> u64 {
         self.came[side(role)].load(Ordering::Acquire) // Acquire: as in `joined`.
     }
@@ -289,11 +290,11 @@ impl RawSeats {
         self.used(Summary(self.summary.load(Ordering::Acquire)))
     }
 
-    /// Counts a change of the seats, and computes the hint anew (S5). Tells whether there is a role that at most one handle may
-    /// play.
+    /// Counts a change of the seats, and computes the hint again (S5). Tells whether there is a role that at most one handle
+    /// may play.
     pub(super) fn sum_up(&self) -> bool {
         loop {
-            // Acquire: pairs with the Release below; the changes of those who wrote before are seen.
+            // Acquire: pairs with the Release below; the changes of earlier writers are seen.
             let summary = Summary(self.summary.load(Ordering::Acquire));
             let mut left = [0; 2];
             for (_, counts) in self.used(summary).iter().filter_map(RawSeat::read) {
@@ -318,7 +319,7 @@ impl RawSeats {
         }
     }
 
-    /// Counts so many seats as used, if they are more (S6). The caller holds the lock.
+    /// Raises the number of used seats to this, if it is lower (S6). The caller holds the lock.
     fn use_up_to(&self, used: usize) {
         let mut summary = Summary(self.summary.load(Ordering::Relaxed));
         while summary.used() < used {
@@ -335,13 +336,13 @@ impl RawSeats {
         }
     }
 
-    /// Counts who has just been seated.
+    /// Counts a process that has just been seated.
     pub(super) fn count_in(&self, role: Role) {
         count(&self.joined);
         self.count_came(role);
     }
 
-    /// Counts who has just become what it was not before, or not for sure.
+    /// Counts a process that has just become what it was not before, or not for certain.
     fn count_came(&self, role: Role) {
         for came in [Role::Producer, Role::Consumer] {
             if role as u64 & came as u64 != 0 {
@@ -355,7 +356,7 @@ fn count(word: &AtomicU64) {
     word.fetch_add(1, Ordering::Release); // Release: pairs with the Acquire in `joined` and `came`.
 }
 
-/// Which of two words is about that role.
+/// Which of the two words is for that role.
 fn side(role: Role) -> usize {
     usize::from(role == Role::Consumer)
 }
@@ -374,7 +375,7 @@ impl Drop for Session<'_> {
 }
 
 impl Session<'_> {
-    /// Who has locked them.
+    /// The owner that has locked them.
     pub(crate) fn owner(&self) -> OwnerId {
         self.owner
     }
@@ -394,13 +395,13 @@ impl Session<'_> {
         Ok(at)
     }
 
-    /// As [`join`](Self::join) for a role that only one may have (S3).
+    /// As [`join`](Self::join), for a role that only one handle may have (S3).
     pub(crate) fn claim(&self, role: Role) -> Result<usize, NoSeat> {
         self.check_unclaimed(role)?;
         self.join(role)
     }
 
-    /// Sets a seat aside for a child. With `instead_of`, the caller's handle there gives its role up to it.
+    /// Sets a seat aside for a child. With `instead_of`, the caller's handle there passes its role to it.
     pub(crate) fn issue(&self, role: Role, instead_of: Option<usize>) -> Result<Ticket, NoSeat> {
         let number = (self.seats.joined() % u64::from(INHERITED - 1)) as u16 + 1;
         let at = self.take_seat(self.owner.with_ticket(number), role)?;
@@ -421,10 +422,10 @@ impl Session<'_> {
             self.check_unclaimed(role)?;
         }
         let at = match (ticket, self.own_seat()) {
-            // Without a seat of its own the child makes the ticket its seat: there may be no other.
+            // Without a seat of its own, the child makes the ticket its seat: there may be no other.
             (Some((at, seat, _)), None) => {
-                // Release: pairs with the Acquire in `read`. A swap, since the spawner may hand the ticket over at this moment,
-                // by a compare-exchange: that comes before it, or fails.
+                // Release: pairs with the Acquire in `read`. A swap, since the spawner may be handing the ticket over by a
+                // compare-exchange at this moment: that comes before the swap, or fails.
                 seat.owner.swap(self.owner.of_process().word(), Ordering::AcqRel);
                 crash_point!("seat.turned");
                 self.seats.count_in(role);
@@ -444,7 +445,7 @@ impl Session<'_> {
         Ok(at)
     }
 
-    /// The seat the calling process has, tickets and inheritance aside.
+    /// The seat the calling process has, other than tickets and inheritance.
     pub(super) fn own_seat(&self) -> Option<usize> {
         self.taken_by(self.owner.of_process()).map(|(at, _)| at)
     }

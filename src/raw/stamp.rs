@@ -1,12 +1,12 @@
-//! When somebody last asked the kernel, so that a crowd of waiters asks once.
+//! When the kernel was last asked, so that a crowd of waiters asks once.
 //!
-//! A stamp is one half of a word, in milliseconds of the monotonic clock, and 0 for never. The other half is anybody's.
+//! A stamp is one half of a word, in milliseconds of the monotonic clock, and 0 for never. The other half is free for other use.
 
 use crate::primitive::AtomicU64;
 #[cfg(not(procshare_loom))]
 use crate::primitive::{Ordering, monotonic_millis};
 
-/// Least time between two questions about the same thing, whoever asks.
+/// Least time between two questions about the same thing, across all callers.
 pub(super) const CHECK_EVERY_MS: u32 = 10;
 
 /// Which half of its word a stamp is.

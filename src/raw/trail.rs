@@ -1,8 +1,8 @@
-//! `Trail`: where one side of a queue stands in the bytes that lie outside the ring.
+//! `Trail`: a crash-safe cursor: where one side of a queue stands in the bytes that lie outside the ring.
 //!
-//! An item that is not to lie in the ring lies in a file, and its record in the ring only refers to it. Such items follow one
-//! another; both sides count their bytes from the beginning, modulo 2^48. The words are moved by the holder of the side's
-//! lock alone, each move of several by stores in this order:
+//! An item stored outside the ring lies in a file, and its record in the ring only refers to it. Such items follow one another;
+//! both sides count their bytes from the beginning, modulo 2^48. Only the holder of the side's lock moves the words, each step
+//! that moves several of them by stores in this order:
 //!
 //! | step of a put | shown by | if the holder dies there, its heir |
 //! |---|---|---|
@@ -18,8 +18,8 @@
 //!
 //! # Invariants
 //!
-//! - F1. Bytes belong to a queued item, or to the holder of the producers' lock: those from the producers' `at` on, as far as
-//!   they do not reach the consumers' `at` from behind. A record refers to bytes between the two only.
+//! - F1. Bytes belong to a queued item, or to the holder of the producers' lock: those from the producers' `at` on, until they
+//!   would reach the consumers' `at` from behind. A record refers only to bytes between the two.
 //! - F2. Memory of bytes is given back once `head` has passed their record, and before the consumers' `at` passes them.
 
 use super::queue::CLOSED;
@@ -36,9 +36,9 @@ pub(crate) fn distance(from: u64, to: u64) -> u64 {
 /// One side's place; all zeros is the beginning.
 #[repr(C)]
 pub(crate) struct Trail {
-    /// Producers: where the next item goes. Consumers: where what is not given back begins.
+    /// Producers: where the next item goes. Consumers: where the bytes not yet given back begin.
     at: AtomicU64,
-    /// Producers: where `at` was before the put that `mark` tells of. Consumers: where it will be after that take.
+    /// Producers: where `at` was before the put that `mark` records. Consumers: where it will be after that take.
     aside: AtomicU64,
     /// Producers: `tail` before the last put outside the ring. Consumers: `head` after the last such take.
     mark: AtomicU64,
@@ -68,13 +68,13 @@ impl Trail {
 
     /// Begins a put that finds `tail`.
     pub(super) fn begin(&self, tail: u64) {
-        // Release, here and in `note`: a process that dies has made these stores in this order; nobody else reads them.
+        // Release, here and in `note`: a process that dies has made these stores in this order; only an heir reads them.
         self.aside.store(self.at(), Ordering::Release);
         self.mark.store(tail, Ordering::Release);
     }
 
     /// Takes back a put that was not published. `freed` is where the consumers stand: a put that began before what they have
-    /// given back was published long ago, and `tail`, which counts modulo 2^32, has come round.
+    /// given back was published long ago, and `tail`, which counts modulo 2^32, has wrapped around.
     pub(super) fn roll_back(&self, tail: u64, freed: u64) {
         let aside = self.aside.load(Ordering::Relaxed);
         if self.is_marked(tail) && distance(freed, aside) <= distance(freed, self.at()) {
@@ -88,7 +88,7 @@ impl Trail {
         self.aside.store(position & (POSITIONS - 1), Ordering::Release);
     }
 
-    /// What a take that was published has left to be given back: from where, and up to where.
+    /// What a published take has left to be given back: from where, and up to where.
     #[inline]
     pub(super) fn left_by(&self, head: u64) -> Option<(u64, u64)> {
         // Relaxed: stored under the lock the caller holds.
@@ -141,7 +141,7 @@ mod tests {
         let trail = trail();
         put(&trail, 0, 3);
         assert_eq!(trail.at(), 10);
-        // Consumers have given its bytes back, and so many items went through the ring that the tail is what it was.
+        // Consumers have given its bytes back, and enough items went through the ring that the tail is what it was.
         trail.roll_back(0, 10);
         assert_eq!(trail.at(), 10);
         // One that dies there all the same is taken back.

@@ -1,7 +1,7 @@
 //! `Waiting`: one call's wait for the other side of a queue or ring.
 //!
-//! It looks for a while, then sleeps in slices. When a slice ends and nothing has moved, it asks whether anybody is left
-//! on the other side. The answer "nobody" is believed only after one more look for what they may have left (W1).
+//! It looks for a while, then sleeps in slices. When a slice ends and nothing has moved, it asks whether anybody is left on the
+//! other side. The answer "nobody" is believed only after one more look for what they may have left (W1).
 
 use super::doorbell::Raised;
 use crate::primitive::{AtomicU64, Deadline, Ordering, Polls, Wait};
@@ -11,18 +11,18 @@ use std::time::Instant;
 
 /// The first sleep; each fruitless one doubles it.
 const FIRST_SLICE: Duration = Duration::from_millis(1);
-/// The longest: a death is noticed so much later at most, and an idle process wakes so rarely.
+/// The longest: it bounds how late a death is noticed, and how often an idle process wakes.
 const LAST_SLICE: Duration = Duration::from_millis(64);
 
-/// Why a call on a queue or ring ended without what it was for.
+/// Why a call on a queue or ring ended without success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// Nothing to take, or no room, and the call may not wait.
     WouldBlock,
     TimedOut,
-    /// Somebody has closed it; for those who take: and nothing is left.
+    /// It has been closed; for a consumer: and nothing is left.
     Closed,
-    /// Nobody is left on the other side; for those who take: nor anything they left.
+    /// Nobody is left on the other side; for a consumer: nor anything they left.
     Gone,
     /// The words contradict each other.
     Corrupt,
@@ -34,9 +34,9 @@ pub(crate) enum Stop {
     Io,
     /// The lock of the caller's own side was refused.
     Lock(Refused),
-    /// All seats are taken, so that the caller could not be told from one who has left.
+    /// All seats are taken, so the caller could not be told from a process that has left.
     NoSeat,
-    /// Somebody who looks for a seat has kept the caller from one for long, and must have been stopped.
+    /// A process that looks for a seat has kept the caller from one for long, and must have been stopped.
     #[cfg_attr(not(feature = "messages"), allow(dead_code, reason = "ends have their seats"))]
     Busy,
 }
@@ -76,7 +76,7 @@ impl<'a> Waiting<'a> {
         Waiting { deadline, company }
     }
 
-    /// Begins to wait: only those that must pay for what that takes.
+    /// Begins to wait: a call that does not wait need not pay for what this takes.
     pub(super) fn begin(self) -> Watch<'a> {
         Watch {
             waiting: self,
@@ -95,7 +95,7 @@ pub(super) struct Watch<'a> {
     waiting: Waiting<'a>,
     polls: Option<Polls>,
     slice: Duration,
-    /// Whether this call has slept: then it wakes the next when it ends (B3).
+    /// Whether this call has slept: if so, it wakes the next when it ends (B3).
     pub(super) slept: bool,
     /// The bell as it raised it last.
     raised: Raised,
@@ -106,7 +106,7 @@ pub(super) struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Waits until `word` may have changed from `seen`, or nobody is left who could change it.
+    /// Waits until `word` may have changed from `seen`, or nobody is left that could change it.
     #[cold]
     pub(super) fn until_moved(&mut self, bell: &Doorbell, word: &AtomicU64, seen: u64) -> Result<(), Stop> {
         if self.alone {
@@ -140,7 +140,7 @@ impl Watch<'_> {
         }
         match ending {
             Wait::TimedOut => self.slice = (self.slice * 2).min(LAST_SLICE),
-            // Whoever has much to copy wakes it before that is done.
+            // A producer with much to copy wakes this call before it has finished.
             Wait::Woken => self.polls = Some(Polls::before_news()),
             _ => {}
         }
@@ -148,7 +148,7 @@ impl Watch<'_> {
         Ok(())
     }
 
-    /// Ends a call that may not wait (longer), unless nobody is left: then it looks once more.
+    /// Ends a call that may not wait, or not any longer, unless nobody is left: then it looks once more.
     fn give_up(&mut self, stop: Stop) -> Result<(), Stop> {
         self.alone = !(self.waiting.company)();
         if self.alone { Ok(()) } else { Err(stop) }

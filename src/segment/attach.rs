@@ -1,4 +1,4 @@
-//! Attaching to a segment somebody else made: nothing is believed before it is checked.
+//! Attaching to a segment that another process made: nothing is believed before it is checked.
 
 use super::lifetime::Farewell;
 use super::mapping::Mapping;
@@ -18,11 +18,11 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// How long an opener waits for somebody who is just removing or resetting the segment.
+/// How long an opener waits for a process that is currently removing or resetting the segment.
 const PATIENCE: Duration = Duration::from_secs(2);
 const BETWEEN_TRIES: Duration = Duration::from_micros(100);
 
-/// The lines this process has in attach tables, one for each file, with the number of attachments that share it.
+/// The lines that this process has in attach tables, one for each file, with the number of attachments that share it.
 static LINES: Mutex<Vec<Line>> = Mutex::new(Vec::new());
 
 struct Line {
@@ -41,7 +41,7 @@ pub(super) struct Registration {
 }
 
 impl Registration {
-    /// Enters the calling process into the attach table. A full table is no error: the file lock counts as well.
+    /// Enters the calling process into the attach table. A full table is not an error: the file lock counts as well.
     pub(super) fn new(words: &[AtomicU64], fd: &OwnedFd) -> Result<Self> {
         let entry = Attachment::current().map_err(foreign_self)?;
         let home = Home::of_caller().map_err(foreign_self)?;
@@ -66,7 +66,7 @@ impl Registration {
         self.file
     }
 
-    /// Gives the share back, and the line with the last one; unless this is a fork child of the process it names.
+    /// Gives the share back, and the line with the last share; does nothing in a forked child of the process it names.
     pub(super) fn deregister(&self, words: &[AtomicU64]) {
         if !self.home.is_here() {
             return;
@@ -83,14 +83,14 @@ impl Registration {
             return;
         }
         if let Some(slot) = lines.swap_remove(at).slot {
-            // Release: whoever sees the slot free also sees what we did before.
+            // Release: a process that sees the slot free also sees what we did before.
             let _ =
                 words[word::ATTACHED + slot].compare_exchange(self.entry.0, 0, Ordering::Release, Ordering::Relaxed);
         }
     }
 }
 
-/// Takes a line of the table: a free one, or a dead process's. Lines of former images of this process go.
+/// Takes a line of the table: a free one, or a dead process's. Lines of former images of this process are cleared.
 fn enter(table: &[AtomicU64], entry: Attachment) -> Option<usize> {
     for slot in table {
         let found = slot.load(Ordering::Relaxed);
@@ -118,16 +118,16 @@ pub(super) fn somebody_is_attached(words: &[AtomicU64]) -> bool {
 }
 
 fn claim(slot: &AtomicU64, found: u64, entry: Attachment) -> bool {
-    // Release: pairs with the Acquire of those who judge our locks, who must not see a former image's entry as well.
+    // Release: pairs with the Acquire of processes that judge our locks, which must not see a former image's entry as well.
     slot.compare_exchange(found, entry.0, Ordering::Release, Ordering::Relaxed)
         .is_ok()
 }
 
-/// Opens what stands under `name`. `file` says that it may come from an earlier start of the machine.
+/// Opens the segment called `name`. `file` says that it may come from an earlier start of the machine.
 pub(super) fn open(name: &SegmentName, builder: &SegmentBuilder, file: bool) -> Result<Segment> {
     let give_up = Instant::now() + PATIENCE;
     loop {
-        // Asked before the attempt: this process may have been stopped in the one before.
+        // Checked before the attempt, as this process may be stopped during it.
         let is_last = Instant::now() > give_up;
         match try_open(name, builder, file) {
             Ok(Some(segment)) => return Ok(segment),
@@ -140,7 +140,7 @@ pub(super) fn open(name: &SegmentName, builder: &SegmentBuilder, file: bool) -> 
     }
 }
 
-/// One attempt; `None` if the segment is just being removed or reset.
+/// One attempt; `None` if the segment is currently being removed or reset.
 fn try_open(name: &SegmentName, builder: &SegmentBuilder, file: bool) -> Result<Option<Segment>> {
     let fd = map::open(&name.path).map_err(|error| not_opened(name, error))?;
     crash_point!("open.opened");
@@ -156,7 +156,7 @@ fn try_open(name: &SegmentName, builder: &SegmentBuilder, file: bool) -> Result<
         return Ok(None);
     }
     crash_point!("open.locked");
-    // Whoever removed the name did so before we held the lock: what we have is nobody's any more.
+    // If the name was removed before we held the lock, what we opened no longer belongs to any name.
     match map::stat_path(&name.path) {
         Ok(found) if (found.dev, found.ino) == (stat.dev, stat.ino) => {}
         _ => return Ok(None),
@@ -171,7 +171,7 @@ fn try_open(name: &SegmentName, builder: &SegmentBuilder, file: bool) -> Result<
     if other_boot || file && check_namespaces(&header).is_err() {
         drop((mapping, fd));
         let reset = reset_file(name)?;
-        // Whoever keeps us from it either resets it just now, or uses it in the other namespace.
+        // The holder of the lock either is resetting the segment, or uses it in the other namespace.
         return if reset || other_boot {
             Ok(None)
         } else {
@@ -192,13 +192,13 @@ fn not_opened(name: &SegmentName, error: io::Error) -> Error {
     Error::new(ErrorKind::NotFound, message).with_source(error)
 }
 
-/// Attaches to the segment behind a descriptor that was passed to us; `name` where it has one.
+/// Attaches to the segment behind a descriptor that was passed to us; `name` if it has one.
 pub(super) fn from_descriptor(fd: OwnedFd, name: Option<SegmentName>) -> Result<Segment> {
     let label = name
         .as_ref()
         .map_or_else(|| ANONYMOUS.to_owned(), SegmentName::to_string);
     let attach_now = || {
-        // Whose it is was for the one who passed it to judge, and we run under its user id.
+        // The process that passed it has judged its owner, and we run under the same user id.
         let own = match &name {
             None => fd,
             Some(name) => own_description(fd, name)?,
@@ -209,11 +209,11 @@ pub(super) fn from_descriptor(fd: OwnedFd, name: Option<SegmentName>) -> Result<
     attach_now().map_err(|error| error.in_segment(label))
 }
 
-/// Opens the file anew: locks taken through a descriptor we share with our parent would be our parent's as well.
+/// Opens the file again: locks taken through a descriptor shared with our parent would be our parent's as well.
 fn own_description(shared: OwnedFd, name: &SegmentName) -> Result<OwnedFd> {
     let own = match open_anew(&shared, name) {
-        // Whoever has given up the right to open it may use what was opened before. The lock stays a shared one, and the
-        // name is left to whoever may remove it.
+        // A process that has given up the right to open it may use what was opened before. The lock stays a shared one, and
+        // removing the name is left to processes that may.
         Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(shared),
         own => own?,
     };
@@ -225,7 +225,7 @@ fn own_description(shared: OwnedFd, name: &SegmentName) -> Result<OwnedFd> {
     }
 }
 
-/// By way of `/proc`, or else of the name.
+/// Through `/proc`, otherwise through the name.
 fn open_anew(shared: &OwnedFd, name: &SegmentName) -> Result<OwnedFd> {
     let failed = |error| os_error("opening the passed segment anew", error);
     let first = match map::reopen(shared.as_fd()) {
@@ -235,7 +235,7 @@ fn open_anew(shared: &OwnedFd, name: &SegmentName) -> Result<OwnedFd> {
     let file = |fd: &OwnedFd| map::stat(fd.as_fd()).map(|stat| (stat.dev, stat.ino)).ok();
     match map::open(&name.path) {
         Ok(own) if file(&own) == file(shared) => Ok(own),
-        // The name may be gone as well, or lead elsewhere by now.
+        // The name may be gone as well, or refer to another file by now.
         _ if first.kind() == ErrorKind::PermissionDenied => Err(first),
         Ok(_) => Err(Error::new(
             ErrorKind::NotFound,
@@ -248,7 +248,7 @@ fn open_anew(shared: &OwnedFd, name: &SegmentName) -> Result<OwnedFd> {
 fn attach(fd: OwnedFd, mapping: Mapping, header: &Header, name: Option<SegmentName>) -> Result<Segment> {
     check_namespaces(header)?;
     crash_point!("open.mapped");
-    // Nobody can write to a frozen segment, and nobody needs to.
+    // A frozen segment cannot be written to, and needs no entry.
     let registration = if header.flags & FROZEN != 0 {
         None
     } else {
@@ -269,7 +269,7 @@ fn attach(fd: OwnedFd, mapping: Mapping, header: &Header, name: Option<SegmentNa
     Ok(segment)
 }
 
-/// Checks a copy of the file's header and maps what the header says, which is not all of a file with lanes.
+/// Checks a copy of the file's header and maps the length it gives, which is not all of a file with lanes.
 pub(super) fn map_and_check(fd: &OwnedFd) -> Result<(Mapping, Header)> {
     let file_length = || match map::stat(fd.as_fd()) {
         Ok(stat) => Ok(stat.len),
@@ -278,11 +278,11 @@ pub(super) fn map_and_check(fd: &OwnedFd) -> Result<(Mapping, Header)> {
     header::check_shortest(file_length()?)?;
     let mut copy = [0; HEADER_WORDS * 8];
     map::read_at(fd.as_fd(), &mut copy, 0).map_err(|error| os_error("reading the header", error))?;
-    // Asked after the header was read: somebody may just add lanes, which the header tells of when they are there.
+    // Asked after the header was read: another process may be adding lanes, which the header mentions once they exist.
     let file_length = file_length()?;
     let header = Header::parse(&header::words_of(&copy), file_length);
     let length = header.as_ref().map_or(file_length, |header| header.length);
-    // Files of other file systems have no seals to ask for; what cannot be asked is not sealed.
+    // Files of other file systems have no seals; if that cannot be asked, the file counts as not sealed.
     let sealed = map::seals(fd.as_fd()).ok();
     let frozen = sealed
         .as_ref()
@@ -369,7 +369,7 @@ pub(crate) fn foreign_self(why: Foreign) -> Error {
     }
 }
 
-/// This start of the machine; zeros if it cannot be told.
+/// The id of this start of the machine; zeros if it cannot be determined.
 pub(super) fn boot_id() -> Result<[u64; 2]> {
     static BOOT_ID: OnceLock<[u64; 2]> = OnceLock::new();
     if let Some(known) = BOOT_ID.get() {
@@ -381,19 +381,19 @@ pub(super) fn boot_id() -> Result<[u64; 2]> {
     if known(boot_id) {
         return Ok(*BOOT_ID.get_or_init(|| boot_id));
     }
-    Ok(boot_id) // It may be told later.
+    Ok(boot_id) // It may be available later.
 }
 
 fn known(boot_id: [u64; 2]) -> bool {
     boot_id != [0, 0]
 }
 
-/// Frees the locks of processes that are gone for certain: a restart of the machine has ended them, or they lived in
-/// another namespace and nobody holds the file's lock any more. False if somebody does.
+/// Frees the locks of processes that are certainly gone: a restart of the machine has ended them, or they lived in another
+/// namespace and nobody holds the file's lock any more. False if some process does.
 ///
 /// | state | header's boot id, namespaces | moved by | if that party dies there |
 /// |---|---|---|---|
-/// | of an earlier start, or elsewhere | another | whoever holds the file's exclusive lock | the next opener begins again |
+/// | of an earlier start, or elsewhere | another | the holder of the file's exclusive lock | the next opener starts over |
 /// | of this start, here | ours, written last | – | – |
 fn reset_file(name: &SegmentName) -> Result<bool> {
     let fd = map::open(&name.path).map_err(|error| os_error("opening", error))?;
@@ -424,7 +424,7 @@ fn reset_file(name: &SegmentName) -> Result<bool> {
         .iter()
         .for_each(|slot| slot.store(0, Ordering::Relaxed));
     crash_point!("reset.locks");
-    // Unknown until all is stamped, so that a reset cut short is begun again.
+    // Unknown until everything is stamped, so that an interrupted reset is repeated.
     words[word::BOOT_ID + 1].store(!this_boot[1], Ordering::Relaxed);
     // Relaxed: the exclusive lock excludes every other process.
     words[word::PID_NAMESPACE].store(namespaces.pid, Ordering::Relaxed);

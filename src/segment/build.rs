@@ -1,4 +1,4 @@
-//! `SegmentBuilder`: making segments. A named one is complete, locked and registered before it gets its name.
+//! `SegmentBuilder`: making segments. A named segment is complete, locked and registered before it gets its name.
 
 use super::attach::{self, Registration};
 use super::lifetime::{BETWEEN_TRIES, FORKED_CHILDREN, Farewell};
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-/// Below this size the question how much memory is left costs more than the memory.
+/// Below this size, asking how much memory is left costs more than the memory.
 const CHECK_MEMORY_FROM: u64 = 1 << 20;
 /// How often `create` removes orphans and `open_or_create` changes its mind before giving up.
 pub(super) const ATTEMPTS: u32 = 1000;
@@ -45,7 +45,7 @@ pub struct SegmentBuilder {
     pub(super) allowed_user: Option<u32>,
     folder: PathBuf,
     buckets: Option<u64>,
-    /// Whether the file gets lanes; `None` if a queue may come to want them.
+    /// Whether the file gets lanes; `None` to decide when a queue needs them.
     lanes: Option<bool>,
 }
 
@@ -63,14 +63,14 @@ impl Default for SegmentBuilder {
     }
 }
 
-/// Fills a new segment before anybody else can see it.
+/// Fills a new segment before any other process can see it.
 type Fill<'a> = &'a dyn Fn(&Segment) -> Result<()>;
 
 /// Leaves a new segment empty.
 const EMPTY: Fill<'static> = &|_| Ok(());
 
 impl SegmentBuilder {
-    /// Sets the capacity in bytes; 64 KiB unless set.
+    /// Sets the capacity in bytes; the default is 64 KiB.
     ///
     /// It is rounded up to whole pages.
     ///
@@ -86,7 +86,7 @@ impl SegmentBuilder {
         self
     }
 
-    /// Sets the file's permission bits; 0600 unless set, whatever the umask.
+    /// Sets the file's permission bits, whatever the umask; the default is 0600.
     ///
     /// # Examples
     ///
@@ -121,9 +121,9 @@ impl SegmentBuilder {
         self
     }
 
-    /// Accepts, when opening, a segment owned by that user id too.
+    /// Also accepts, when opening, a segment owned by that user id.
     ///
-    /// Whoever may write to a segment can change every value in it; name only users you trust with them.
+    /// A process that may write to a segment can change every value in it; name only users you trust with them.
     ///
     /// # Examples
     ///
@@ -239,7 +239,7 @@ impl SegmentBuilder {
         self.open_or_create_with(name, EMPTY)
     }
 
-    /// Creates a segment in a file, which persists.
+    /// Creates a persistent segment in a file.
     ///
     /// # Errors
     ///
@@ -298,7 +298,7 @@ impl SegmentBuilder {
         self.open_or_create_at(&SegmentName::of_file(path.as_ref())?, true, header::PERSISTENT, EMPTY)
     }
 
-    /// A builder for a segment that holds just one object.
+    /// A builder for a segment that holds a single object.
     pub(crate) fn for_object(spec: &Spec<'_>) -> Result<Self> {
         const BUCKETS: u64 = 8;
         let capacity = directory::length_for("", spec, BUCKETS).ok_or_else(|| too_large(spec.bytes))?;
@@ -417,7 +417,7 @@ impl SegmentBuilder {
         Ok(segment)
     }
 
-    /// The same, with lanes, for a queue whose items may be of any size.
+    /// The same with lanes, for a queue with items of any size.
     #[cfg(feature = "messages")]
     pub(crate) fn with_lanes(self, lanes: bool) -> Self {
         SegmentBuilder {
@@ -426,11 +426,11 @@ impl SegmentBuilder {
         }
     }
 
-    /// Writes header and contents of a segment that only we can see, and attaches us to it.
+    /// Writes header and contents of a segment that only this process can see, and attaches to it.
     fn format(&self, fd: OwnedFd, flags: u32, (length, lanes): (u64, u64), fill: Fill<'_>) -> Result<Segment> {
         let mapping = Mapping::writable(&fd, length).map_err(|error| os_error("mmap", error))?;
         if flags & header::FROZEN != 0 {
-            // A child that never calls `exec` would keep its copy of this mapping, and with it the seal away.
+            // A child that never calls `exec` would keep its copy of this mapping, and so prevent the seal.
             mapping
                 .keep_from_children()
                 .map_err(|error| os_error("madvise", error))?;
@@ -464,12 +464,12 @@ impl SegmentBuilder {
     }
 }
 
-/// Seals a file nobody else maps, but for children of other threads that are between `fork` and `exec`: they have a copy
-/// of every mapping made before they were forked.
+/// Seals a file that no other process maps, except children of other threads between `fork` and `exec`: those have a copy of every
+/// mapping made before they were forked.
 fn seal_patiently(fd: &OwnedFd) -> Result<()> {
     let give_up = Instant::now() + FORKED_CHILDREN;
     loop {
-        // Asked before the attempt, as this process may be stopped in it.
+        // Checked before the attempt, as this process may be stopped during it.
         let is_last = Instant::now() > give_up;
         match map::seal_all(fd.as_fd()) {
             Ok(()) => return Ok(()),
@@ -481,7 +481,7 @@ fn seal_patiently(fd: &OwnedFd) -> Result<()> {
     }
 }
 
-/// Refuses a size the machine cannot hold, before any of it is taken.
+/// Refuses a size that the machine cannot hold, before any of it is taken.
 fn check_room(length: u64, space: Option<u64>, memory_backed: bool) -> Result<()> {
     let refuse = |found: u64, what: &str| {
         let message = format!("{length} bytes asked for, {found} bytes of {what} available");
@@ -500,10 +500,10 @@ fn check_room(length: u64, space: Option<u64>, memory_backed: bool) -> Result<()
     Ok(())
 }
 
-/// Makes a file longer by lanes, which take no memory, and returns what its header is to say of it. Where the system knows no
-/// holes (ramfs; some sandboxes) what they have held once would never be given back, and there are none.
+/// Makes a file longer by lanes, which take no memory, and returns what to write about them in its header. Where the system does
+/// not support holes (ramfs; some sandboxes), lanes would never give back what they once held, so there are none.
 pub(super) fn add_lanes(fd: &OwnedFd, length: u64) -> u64 {
-    // Asked of bytes behind the lanes: another process may have items in them already.
+    // Tested with bytes behind the lanes: another process may already have items in them.
     let can_be = |longer: &u64| map::can_give_back(fd.as_fd(), *longer) && map::set_len(fd.as_fd(), *longer).is_ok();
     match header::length_with_lanes(length).filter(can_be) {
         Some(_) => header::LANES,

@@ -1,4 +1,4 @@
-//! Passing a segment to a child that is another program, by an inherited descriptor and an environment variable.
+//! Passing a segment to a child that runs another program, by an inherited descriptor and an environment variable.
 
 use super::name::SegmentName;
 use super::{Inner, Segment, attach};
@@ -18,7 +18,7 @@ const VARIABLE: &str = "PROCSHARE_SEGMENT_";
 /// The segments received so far: a descriptor can be taken over only once. Weak, so that the last handle still detaches.
 static RECEIVED: Mutex<Option<HashMap<String, Weak<Inner>>>> = Mutex::new(None);
 
-/// A segment that stays attached as long as a command may still pass it on: its file lock is in use until then.
+/// A segment that stays attached as long as a command may still pass it on: until then its file lock is needed.
 struct Kept(Segment);
 
 impl AsFd for Kept {
@@ -30,8 +30,8 @@ impl AsFd for Kept {
 impl Segment {
     /// Passes this segment to the child that `command` will start.
     ///
-    /// The child, any program that uses this crate, gets it by [`inherited`](Self::inherited) with the same key. Only
-    /// this child inherits the descriptor. The key is made of letters, digits and underscores.
+    /// The child, which may be any program that uses this crate, gets it by calling [`inherited`](Self::inherited) with the same
+    /// key. No other child inherits the descriptor. The key consists of letters, digits and underscores.
     ///
     /// # Errors
     ///
@@ -71,13 +71,13 @@ impl Segment {
 
     /// Attaches to the segment the parent process passed under `key`.
     ///
-    /// Further calls with the same key return the same segment, as long as a handle of it is left; after that, the
-    /// descriptor is closed and the key leads to nothing.
+    /// Further calls with the same key return the same segment, as long as a handle of it exists; after that, the descriptor is
+    /// closed and the key is unknown.
     ///
     /// # Errors
     ///
-    /// [`InvalidName`](ErrorKind::InvalidName) if the key is none, [`NotFound`](ErrorKind::NotFound) if the parent
-    /// passed nothing under it, and one kind for each check the segment fails.
+    /// [`InvalidName`](ErrorKind::InvalidName) if the key is not valid, [`NotFound`](ErrorKind::NotFound) if the parent passed
+    /// nothing under it, and one kind for each check the segment fails.
     ///
     /// # Examples
     ///
@@ -96,7 +96,7 @@ impl Segment {
         Ok(segment)
     }
 
-    /// Attaches to the segment behind an inherited descriptor; `path` where it has a name.
+    /// Attaches to the segment behind an inherited descriptor; `path` if it has a name.
     #[cfg(feature = "process")]
     pub(crate) fn from_descriptor(fd: OwnedFd, path: Option<PathBuf>) -> Result<Self> {
         attach::from_descriptor(fd, path.map(SegmentName::known))

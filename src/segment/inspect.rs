@@ -1,4 +1,4 @@
-//! Reads a segment from bytes alone, for fuzzing: whatever they are, the outcome is a list or an error.
+//! Reads a segment from bytes alone, for fuzzing: whatever the bytes, the outcome is a list or an error.
 
 use super::ObjectInfo;
 use crate::error::Result;
@@ -6,7 +6,7 @@ use crate::layout::header::{self, HEADER_WORDS};
 use crate::layout::{Directory, Header};
 use crate::primitive::{AtomicU64, Ordering};
 
-/// Lists the objects of a segment whose bytes these are, and finds each by its name.
+/// Lists the objects in a segment's bytes, and finds each by name.
 ///
 /// # Errors
 ///
@@ -22,7 +22,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Vec<ObjectInfo>> {
     let mut objects = Vec::new();
     for entry in directory.entries()? {
         let object = ObjectInfo::of(&directory, &entry);
-        // Another of the same name may stand before it, or a name that is no text be shown as another one.
+        // Another object of the same name may come first, or a name that is not text may be displayed as another one.
         directory.find(&object.name)?;
         objects.push(object);
     }

@@ -1,9 +1,9 @@
-//! `Lane`: bytes of a segment's file behind what is mapped, for items that a queue does not hold in its ring.
+//! `Lane`: bytes of a segment's file behind the mapping, for items that a queue does not hold in its ring.
 //!
-//! Bytes that were never written take no memory, nor do those that were given back. They are not mapped but written and read
-//! by calls, so that a full file system or used-up memory is an error and no signal. Each 4096 bytes of the mapping have a lane
-//! of the same length, so that an object of that size or more has one to itself. What it holds is for the object to say: items
-//! one behind the other (`raw/trail.rs`) in its first half, single long ones (`raw/extent.rs`) in its second.
+//! Bytes that were never written take no memory, nor do bytes that were given back. They are not mapped, but written and read by
+//! system calls, so that a full file system or exhausted memory is an error and not a signal. Each 4096 bytes of the mapping have a
+//! lane of the same length, so that an object of that size or more has one to itself. What a lane holds is up to the object: items
+//! one after another (`raw/trail.rs`) in its first half, single long ones (`raw/extent.rs`) in its second.
 
 use super::Segment;
 use super::build::add_lanes;
@@ -17,28 +17,28 @@ use crate::sys::map::{self, AsFd, BorrowedFd};
 use crate::sys::memory;
 use std::mem::MaybeUninit;
 
-/// After so many bytes the question how much memory is left is asked again: it costs some ten microseconds.
+/// After this many bytes, ask again how much memory is left: asking costs some ten microseconds.
 const ASKED_EACH: u64 = 1 << 20;
 
-/// One object's stretch of the file. Positions in it are counted on and on.
+/// One object's stretch of the file. Positions in it grow without end and wrap around.
 #[derive(Clone)]
 pub(crate) struct Lane {
     segment: Segment,
     base: u64,
-    /// Of one half.
+    /// The size of one half.
     size: u64,
 }
 
 impl Segment {
-    /// Adds lanes to a file in memory, unless that was decided before. On a disk the file would seem large to whoever copies it.
+    /// Adds lanes to a file in memory, unless that is already decided. On a disk the file would look large to copying tools.
     ///
     /// | state | word | moved by | to | if that party dies there |
     /// |---|---|---|---|---|
-    /// | undecided | 0 | whoever places a queue makes the file longer, always to the same length | the same | both lengths are right |
+    /// | undecided | 0 | the thread that places a queue makes the file longer, always to the same length | the same | both lengths are right |
     /// | undecided | 0 | the same, by one compare-exchange | decided, for good | – |
     pub(crate) fn decide_lanes(&self) {
         let word = &self.words()[header::word::LANES];
-        // Relaxed: the lanes are there before anything refers to them.
+        // Relaxed: the lanes exist before anything refers to them.
         if self.is_frozen() || word.load(Ordering::Relaxed) != 0 {
             return;
         }
@@ -65,12 +65,12 @@ impl Segment {
 }
 
 impl Lane {
-    /// How many bytes it may hold at a time: the page whose memory is given back next holds no others.
+    /// How many bytes it may hold at a time: the page whose memory is given back next must hold no others.
     pub(crate) fn size(&self) -> u64 {
         self.size - map::page_size() as u64
     }
 
-    /// Writes `bytes` from `position` on.
+    /// Writes `bytes` at `position`.
     pub(crate) fn write(&self, position: u64, bytes: &[u8]) -> Result<()> {
         let (fd, len) = (self.file()?.0, bytes.len() as u64);
         if position / ASKED_EACH != (position + len) / ASKED_EACH {
@@ -82,7 +82,7 @@ impl Lane {
             .map_err(|error| os_error("writing an item", error))
     }
 
-    /// Appends `len` bytes from `position` on to `buffer`, which has room for a word more then.
+    /// Appends `len` bytes at `position` to `buffer`, which afterwards has room for one more word.
     pub(crate) fn read(&self, position: u64, len: u64, buffer: &mut Vec<u8>) -> Result<()> {
         let (fd, start) = (self.file_with(len)?, buffer.len());
         buffer
@@ -97,7 +97,7 @@ impl Lane {
         })
     }
 
-    /// Reads into memory that holds nothing yet; all of it is written where it succeeds.
+    /// Reads into uninitialised memory; on success all of it is written.
     pub(crate) fn read_into(&self, position: u64, target: &mut [MaybeUninit<u8>]) -> Result<()> {
         let len = target.len() as u64;
         let fd = self.file_with(len)?;
@@ -107,10 +107,10 @@ impl Lane {
             .map_err(|error| os_error("reading an item", error))
     }
 
-    /// The segment's file, if it may hold an item of so many bytes, and memory a copy.
+    /// The segment's file, if it may hold an item of `len` bytes, and memory a copy of it.
     fn file_with(&self, len: u64) -> Result<BorrowedFd<'_>> {
         let (fd, held) = self.file()?;
-        // A length is a peer's word; how much the file holds is the kernel's.
+        // The length comes from a peer; the size of the file comes from the kernel.
         if len > self.size.min(held) {
             let message = format!("a record refers to {len} bytes, more than the file holds");
             return Err(Error::new(ErrorKind::Corrupt, message));
@@ -119,7 +119,7 @@ impl Lane {
         Ok(fd)
     }
 
-    /// Gives the pages back that end among `len` bytes; what lies before these in the first one was given back before.
+    /// Gives back the pages that end within these `len` bytes; earlier bytes of the first page were given back before.
     pub(crate) fn give_back(&self, from: u64, len: u64) {
         let page = map::page_size() as u64;
         let before = from % page;
@@ -129,13 +129,13 @@ impl Lane {
         }
     }
 
-    /// Gives the memory of just these bytes back, as far as they fill pages.
+    /// Gives back the memory of exactly these bytes, as far as they fill pages.
     pub(crate) fn clear(&self, from: u64, len: u64) {
         let len = len.min(self.size);
         let first = self.until_wrap(from).min(len);
         for (offset, len) in [(self.offset(from), first), (self.base, len - first)] {
             if let (Ok((fd, _)), true) = (self.file(), len > 0) {
-                // What cannot be given back is written anew some day.
+                // If it cannot be given back, it is overwritten later.
                 let _ = map::punch(fd, offset, len);
             }
         }
@@ -172,12 +172,12 @@ impl Lane {
     /// While they are mapped, nobody changes them.
     pub(crate) unsafe fn map_extent(&self, number: usize, len: u64) -> Result<FileBytes> {
         let fd = self.file_with(len)?;
-        // SAFETY: nobody changes the bytes, says the caller; the file of a segment never becomes shorter.
+        // SAFETY: nobody changes the bytes, as the caller promises; the file of a segment never becomes shorter.
         let bytes = unsafe { FileBytes::map(fd, self.extent(number).0, len) };
         bytes.map_err(|error| os_error("mapping an item", error))
     }
 
-    /// Gives the memory of an extent back.
+    /// Gives back the memory of an extent.
     pub(crate) fn clear_extent(&self, number: usize) -> Result<()> {
         let (start, room) = self.extent(number);
         map::punch(self.file()?.0, start, room).map_err(|error| os_error("giving memory back", error))
@@ -199,8 +199,8 @@ impl Lane {
         self.size - (position & (self.size - 1))
     }
 
-    /// The segment's file, and the bytes it takes. A program that closes descriptors it did not open may have given its number
-    /// to another one.
+    /// The segment's file, and how many bytes it occupies. A program that closes descriptors it did not open may have reassigned
+    /// its number to another file.
     fn file(&self) -> Result<(BorrowedFd<'_>, u64)> {
         let fd = self.segment.0.fd.as_fd();
         let expected = self.segment.0.registration.as_ref().map(|line| line.file());
@@ -213,7 +213,7 @@ impl Lane {
     }
 }
 
-/// Asks whether that much more memory can be had: the kernel kills somebody rather than refuse it.
+/// Asks whether this much more memory is available: the kernel kills a process rather than refuse it.
 pub(crate) fn check_memory(len: u64) -> Result<()> {
     if len < ASKED_EACH {
         return Ok(());

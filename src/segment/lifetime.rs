@@ -1,20 +1,20 @@
 //! When a segment's name goes away: with its last user, by `unlink`, or by `clean`.
 //!
-//! Everybody attached holds a shared lock on the file, which the kernel drops at death. Whoever may be the last opens
-//! the file anew and tries for the exclusive lock: only if nobody else is attached does he get it, and then takes the
-//! name away before he lets go. An opener that finds itself locked out, or its name gone, begins again.
+//! Every attached process holds a shared lock on the file, which the kernel drops at its death. A process that may be the last
+//! opens the file again and tries for the exclusive lock: it gets that only if no other process is attached, and then removes the
+//! name before it lets go. An opener that finds itself locked out, or the name gone, starts over.
 //!
 //! | state | moved by | to | if that party dies there |
 //! |---|---|---|---|
 //! | used | the last user lets go of its shared lock | orphan | the name stays; the next `create` or `clean` removes it |
-//! | orphan | whoever gets the exclusive lock | removed | still an orphan, the kernel having dropped the lock |
+//! | orphan | the process that gets the exclusive lock | removed | still an orphan, as the kernel drops the lock |
 //! | orphan | an opener, by a shared lock | used | orphan again |
 //!
 //! # Invariants
 //!
-//! - T1. A name is removed only under the exclusive lock of the file it leads to, and only if the attach table names no
-//!   living process (somebody may have closed all descriptors and use the mapping still).
-//! - T2. Nobody tries to turn a shared lock into an exclusive one: a failed attempt would lose the shared one.
+//! - T1. A name is removed only under the exclusive lock of the file it refers to, and only if the attach table names no living
+//!   process (a process may have closed all descriptors and still use the mapping).
+//! - T2. A shared lock is never converted into an exclusive one: a failed attempt would lose the shared one.
 
 use super::attach::{flags_of_any_version, map_and_check, somebody_is_attached};
 use super::name::{PREFIX, SHARED_MEMORY, SegmentName, UNFINISHED};
@@ -30,13 +30,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 impl Segment {
-    /// Removes the segment's name at once; who is attached stays attached.
+    /// Removes the segment's name at once; attached processes stay attached.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) if the segment has no name, or the name leads elsewhere by now,
-    /// [`Busy`](ErrorKind::Busy) if a stopped process holds the directory,
-    /// [`PermissionDenied`](ErrorKind::PermissionDenied) if the folder may not be changed.
+    /// [`NotFound`](ErrorKind::NotFound) if the segment has no name, or the name refers to another file by now,
+    /// [`Busy`](ErrorKind::Busy) if a stopped process holds the directory, [`PermissionDenied`](ErrorKind::PermissionDenied) if the
+    /// folder may not be changed.
     ///
     /// # Examples
     ///
@@ -51,7 +51,7 @@ impl Segment {
         let name = self.0.farewell.name.as_ref().ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "an anonymous segment has no name to remove").in_segment(self.label())
         })?;
-        // Against another `unlink` of the same segment, between whose check and removal a new one might get the name.
+        // Excludes another `unlink` of the same segment, between whose check and removal a new segment might get the name.
         let _guard = self.hold_directory().map_err(|error| error.in_segment(name))?;
         crash_point!("unlink.begin");
         if !leads_to(&name.path, &self.0.fd) {
@@ -63,13 +63,13 @@ impl Segment {
     }
 }
 
-/// What is left of an attachment once it is unmapped and closed: the question whether the name must go.
+/// What is left of an attachment once it is unmapped and closed: whether the name has to be removed.
 pub(super) struct Farewell {
-    /// Where the segment stands; `None` for an anonymous one.
+    /// The segment's place; `None` for an anonymous one.
     pub(super) name: Option<SegmentName>,
     /// Device and inode of the file, if its name goes with its last user.
     file: Option<(u64, u64)>,
-    /// Who attached; `None` where that cannot be told from its copies.
+    /// The process that attached; `None` where it cannot be distinguished from its copies.
     home: Option<Home>,
 }
 
@@ -82,7 +82,7 @@ impl Farewell {
         }
     }
 
-    /// Whether this process attached, and is no copy of the one that did.
+    /// Whether this process attached, rather than being a copy of the one that did.
     pub(super) fn is_at_home(&self) -> bool {
         self.home.is_none_or(Home::is_here)
     }
@@ -135,15 +135,15 @@ fn open_again(name: &SegmentName, file: (u64, u64)) -> Option<OwnedFd> {
     is_it.then_some(fresh)
 }
 
-/// Whether anybody uses the file of that name, as far as can be told.
+/// Whether any process uses the file with that name, as far as can be determined.
 #[cfg(feature = "process")]
 pub(super) fn is_in_use(name: &SegmentName, file: (u64, u64)) -> bool {
     open_again(name, file).is_some_and(|fresh| matches!(map::lock_exclusive(fresh.as_fd()), Ok(false)))
 }
 
-/// Removes the name of a file this process holds no lock of any more, if nobody does.
+/// Removes the name of a file on which this process no longer holds a lock, if no other process does.
 pub(super) fn say_farewell(name: &SegmentName, file: (u64, u64), at_home: bool) {
-    // The descriptor just closed makes room for this one. What fails leaves an orphan, for `create` and `clean`.
+    // The descriptor just closed makes room for this one. A failure leaves an orphan, for `create` and `clean`.
     let Some(fresh) = open_again(name, file) else {
         return;
     };
@@ -157,17 +157,17 @@ pub(super) fn say_farewell(name: &SegmentName, file: (u64, u64), at_home: bool) 
         #[cfg(not(feature = "process"))]
         drop(removal);
     } else {
-        // Whoever attached holds the lock while it lives: there is nothing to wait for.
+        // The process that attached holds the lock while it lives: there is nothing to wait for.
         let _ = try_remove(&fresh, &name.path);
     }
 }
 
-/// As [`try_remove`], but waits for whoever holds the file's lock and is not in the attach table: a child that does not
-/// know it is attached.
+/// As [`try_remove`], but waits for a process that holds the file's lock and is not in the attach table: a child that does not know
+/// it is attached.
 fn remove_patiently(fd: &OwnedFd, path: &Path) -> Result<Removal> {
     let give_up = Instant::now() + FORKED_CHILDREN;
     loop {
-        // Asked before the attempt, as this process may be stopped in it.
+        // Checked before the attempt, as this process may be stopped during it.
         let is_last = Instant::now() > give_up;
         match try_remove(fd, path)? {
             Removal::Locked { by_users: false } if !is_last => sys::clock::sleep(BETWEEN_TRIES),
@@ -176,7 +176,7 @@ fn remove_patiently(fd: &OwnedFd, path: &Path) -> Result<Removal> {
     }
 }
 
-/// What came of an attempt to remove a name.
+/// The outcome of an attempt to remove a name.
 enum Removal {
     Done,
     /// The exclusive lock was refused; whether the attach table names a living process.
@@ -185,7 +185,7 @@ enum Removal {
     },
     /// It stays until it is unlinked.
     Persistent,
-    /// The segment is in use without a lock, or the name leads elsewhere.
+    /// The segment is in use without a lock, or the name refers to another file.
     Refused,
 }
 
@@ -194,7 +194,7 @@ fn try_remove(fd: &OwnedFd, path: &Path) -> Result<Removal> {
     let locked = map::lock_exclusive(fd.as_fd()).map_err(|error| os_error("flock", error))?;
     let (flags, by_users) = match map_and_check(fd) {
         Ok((mapping, header)) => (header.flags, somebody_is_attached(mapping.words())),
-        // Whoever wrote another layout held the file's lock as we do.
+        // Users of another layout hold the file's lock in the same way.
         Err(error) if error.kind() == ErrorKind::LayoutVersion => (flags_of_any_version(fd)?, false),
         Err(error) => return Err(error),
     };
@@ -213,7 +213,7 @@ fn try_remove(fd: &OwnedFd, path: &Path) -> Result<Removal> {
     Ok(Removal::Done)
 }
 
-/// Whether the name still leads to the file behind `fd`.
+/// Whether the name still refers to the file behind `fd`.
 fn leads_to(path: &Path, fd: &OwnedFd) -> bool {
     match (map::stat_path(path), map::stat(fd.as_fd())) {
         (Ok(named), Ok(open)) => (named.dev, named.ino) == (open.dev, open.ino),
@@ -221,16 +221,16 @@ fn leads_to(path: &Path, fd: &OwnedFd) -> bool {
     }
 }
 
-/// What stands under a name after an attempt to remove an orphan there.
+/// What a name refers to after an attempt to remove an orphan there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// Nothing: the name is free.
     Nothing,
-    /// A segment somebody uses.
+    /// A segment in use.
     InUse,
     /// A segment that stays until it is unlinked.
     Persistent,
-    /// No segment of this user's.
+    /// Not a segment of this user.
     Alien,
 }
 
@@ -245,7 +245,7 @@ pub(super) fn remove_if_orphan(path: &Path, patient: bool) -> Result<Standing> {
         }
         Err(error) => return Err(error),
     };
-    // Only a whole segment of our own can be an orphan; anything else is left alone, whatever it is.
+    // Only a complete segment of our own can be an orphan; anything else is left alone.
     let is_ours = map::stat(fd.as_fd()).is_ok_and(|stat| stat.is_file && stat.uid == sys::identity::user_id());
     if !is_ours {
         return Ok(Standing::Alien);
@@ -260,15 +260,15 @@ pub(super) fn remove_if_orphan(path: &Path, patient: bool) -> Result<Standing> {
         Ok(Removal::Persistent) => Ok(Standing::Persistent),
         Ok(Removal::Locked { .. } | Removal::Refused) => Ok(Standing::InUse),
         Err(error) if matches!(error.kind(), ErrorKind::TooManyDescriptors | ErrorKind::OutOfMemory) => Err(error),
-        // It is no segment this version, or any, could have made.
+        // Not a segment that this version, or any other, could have made.
         Err(_) => Ok(Standing::Alien),
     }
 }
 
 /// Removes named segments whose users were all killed.
 ///
-/// Returns the names removed. Segments in use, persistent ones, those of other users, and files that are no segments
-/// stay. It may run at any time: it waits for nobody, and nobody's segment is removed under them.
+/// Returns the names removed. Segments in use, persistent segments, those of other users, and files that are not segments stay. It
+/// may run at any time: it waits for no process, and never removes a segment in use.
 ///
 /// # Errors
 ///
@@ -287,7 +287,7 @@ pub fn clean() -> Result<Vec<String>> {
     clean_folder(SHARED_MEMORY)
 }
 
-/// Removes orphaned named segments from another folder than the usual.
+/// Removes orphaned named segments from the given folder.
 ///
 /// As [`clean`], for segments created with [`SegmentBuilder::folder`](crate::SegmentBuilder::folder).
 ///
@@ -311,7 +311,7 @@ pub fn clean_folder(folder: impl AsRef<Path>) -> Result<Vec<String>> {
             Some(text) if text.starts_with(UNFINISHED) => remove_unfinished(&folder.join(text)),
             Some(text) if text.starts_with(PREFIX) => {
                 let name = &text[PREFIX.len()..];
-                // What cannot be judged (another user's, say) is no orphan of ours.
+                // What cannot be judged (another user's file, for example) is not an orphan of ours.
                 if SegmentName::new(folder, OsStr::new(name)).is_ok_and(|name| was_removed(&name)) {
                     removed.push(name.to_owned());
                 }
@@ -327,8 +327,8 @@ fn was_removed(name: &SegmentName) -> bool {
     is_file && remove_if_orphan(&name.path, false).is_ok_and(|left| left == Standing::Nothing)
 }
 
-/// Removes a file whose creator died before it got its name. Its creator, alive, would hold the lock, or take the
-/// loss as an error of `create` in the instant between making the file and locking it.
+/// Removes a file whose creator died before giving it a name. A living creator holds the lock; in the instant between making the
+/// file and locking it, the loss becomes an error of its `create`.
 pub(super) fn remove_unfinished(path: &Path) {
     if let Ok(fd) = map::open(path) {
         if map::lock_exclusive(fd.as_fd()).unwrap_or(false) && leads_to(path, &fd) {

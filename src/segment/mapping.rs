@@ -11,7 +11,7 @@ use std::io;
 #[cfg(feature = "messages")]
 use std::mem::ManuallyDrop;
 
-/// Small segments are mapped with their pages, which saves a fault each.
+/// Small segments are mapped with their pages populated, which saves a fault for each.
 const POPULATE_BELOW: u64 = 64 * 1024;
 
 /// A shared mapping of a whole segment, unmapped on drop.
@@ -51,10 +51,10 @@ impl Mapping {
 
     /// The segment as the words it is made of.
     pub(super) fn words(&self) -> &[AtomicU64] {
-        // SAFETY: the mapping is page-aligned, at least this long, and lives as long as self; any bytes are an
-        // AtomicU64. What is loaded or stored through this slice (header, directory, locks) peers use as 64-bit atomics
-        // too; the elements of objects are never touched through it. Only memory files can be sealed and so mapped for
-        // reading; of those callers load header and directory alone, relaxed.
+        // SAFETY: the mapping is page-aligned, at least this long, and lives as long as self; any bytes are an AtomicU64. What is
+        // loaded or stored through this slice (header, directory, locks) is used by peers as 64-bit atomics too; the elements of
+        // objects are never touched through it. Only memory files can be sealed and so mapped for reading; in those, callers only
+        // load, from header and directory, relaxed.
         unsafe { core::slice::from_raw_parts(self.base().cast::<AtomicU64>(), self.map.len() / 8) }
     }
 }
@@ -63,7 +63,7 @@ impl Mapping {
 #[cfg(feature = "messages")]
 pub(crate) struct FileBytes {
     map: ManuallyDrop<Mmap>,
-    /// The process that has them: its copies do not.
+    /// The process that has the mapping: its copies do not.
     home: u32,
 }
 
@@ -73,21 +73,21 @@ impl FileBytes {
     ///
     /// # Errors
     ///
-    /// `UnexpectedEof` if the file ends before; what `mmap` reports.
+    /// `UnexpectedEof` if the file ends before that; otherwise what `mmap` reports.
     ///
     /// # Safety
     ///
-    /// While they are mapped, nobody changes these bytes or makes the file shorter.
+    /// While they are mapped, no process changes these bytes or makes the file shorter.
     pub(crate) unsafe fn map(fd: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<Self> {
-        // A length may be a peer's word; the file's is the kernel's.
+        // The length may come from a peer; the file's comes from the kernel.
         if offset.saturating_add(len) > map::stat(fd)?.len {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let mut options = options(len)?;
-        // SAFETY: the bytes are all in the file, and stay there and as they are, says the caller.
+        // SAFETY: the bytes are all in the file, and remain there unchanged, as the caller promises.
         let map = unsafe { options.offset(offset).populate().map(&fd.as_fd()) };
         let map = map.map_err(explain)?;
-        // A copy of this process does not have them: they may change as soon as this one is done.
+        // A copy of this process does not get them: they may change as soon as this process is done with them.
         #[cfg(target_os = "linux")]
         map.advise(memmap2::Advice::DontFork)?;
         Ok(FileBytes {
@@ -126,7 +126,7 @@ fn options(length: u64) -> io::Result<MmapOptions> {
     Ok(options)
 }
 
-/// What `mmap` calls "try again" is the limit of a process all of whose memory is locked (`mlockall`).
+/// When `mmap` reports "try again", a process with all its memory locked (`mlockall`) has reached its limit.
 fn explain(error: io::Error) -> io::Error {
     if error.kind() != io::ErrorKind::WouldBlock {
         return error;

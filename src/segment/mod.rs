@@ -46,21 +46,20 @@ use std::sync::{Arc, OnceLock};
 
 /// Holds typed objects in memory that several processes map.
 ///
-/// A segment is *anonymous* (no name; children receive it as an argument), *named* (found by name in the machine's
-/// shared-memory folder) or *file-backed* (a file you choose, which persists). It has a fixed capacity and holds any
-/// number of named, typed objects: [`value`](Segment::value), [`array`](Segment::array),
-/// [`counter`](Segment::counter), [`atomic`](Segment::atomic), [`atomic_array`](Segment::atomic_array).
-/// Cloning a `Segment` is cheap and gives another handle to the same mapping.
+/// A segment is *anonymous* (no name; children receive it as an argument), *named* (found by name in the machine's shared-memory
+/// folder) or *file-backed* (a file you choose, which persists). It has a fixed capacity and holds any number of named, typed
+/// objects: [`value`](Segment::value), [`array`](Segment::array), [`counter`](Segment::counter), [`atomic`](Segment::atomic),
+/// [`atomic_array`](Segment::atomic_array). Cloning a `Segment` is cheap and gives another handle to the same mapping.
 ///
 /// # Lifetime
 ///
-/// An anonymous segment vanishes with the last process that holds it. A named one is removed by its last user, unless
-/// it is [`persistent`](SegmentBuilder::persistent); if its users were all killed, the next `create` of the name or
-/// [`clean`] removes it. Nobody's segment is removed under them.
+/// An anonymous segment vanishes with the last process that holds it. A named segment is removed by its last user, unless it is
+/// [`persistent`](SegmentBuilder::persistent); if its users were all killed, the next `create` with the name or [`clean`] removes
+/// it. A segment in use is never removed.
 ///
 /// # What a peer sees
 ///
-/// An object appears whole or not at all, whenever its creator dies.
+/// An object appears completely or not at all, whenever its creator dies.
 ///
 /// # Examples
 ///
@@ -78,15 +77,15 @@ use std::sync::{Arc, OnceLock};
 #[derive(Clone)]
 pub struct Segment(Arc<Inner>);
 
-/// Dropped from top to bottom: the shared lock is gone once both mapping and descriptor are (a mapping keeps the open
-/// file alive), and only then can the farewell find out whether it was the last.
+/// Dropped from top to bottom: the shared lock is gone once both mapping and descriptor are (a mapping keeps the open file alive),
+/// and only then can the farewell find out whether this process was the last.
 struct Inner {
     mapping: Mapping,
     fd: OwnedFd,
     flags: u32,
     buckets: u64,
     registration: Option<Registration>,
-    /// Set when the share in the attach table was given back.
+    /// Set when the share in the attach table has been given back.
     left: OnceLock<()>,
     farewell: Farewell,
 }
@@ -95,14 +94,14 @@ struct Inner {
 impl std::panic::UnwindSafe for Inner {}
 impl std::panic::RefUnwindSafe for Inner {}
 
-/// What an anonymous segment is called in messages.
+/// The name of an anonymous segment in messages.
 const ANONYMOUS: &str = "(anonymous)";
 
 impl Segment {
     /// Creates an anonymous segment of `capacity` bytes.
     ///
-    /// Header, directory and objects share the capacity, which is rounded up to whole pages. The memory is taken at
-    /// once, so that running out of it is an error here and never a signal later.
+    /// Header, directory and objects share the capacity, which is rounded up to whole pages. The memory is taken at once, so that
+    /// running out of it is an error here and never a signal later.
     ///
     /// # Errors
     ///
@@ -122,7 +121,7 @@ impl Segment {
 
     /// Creates a named segment of `capacity` bytes.
     ///
-    /// A segment of that name whose users were all killed is replaced.
+    /// An existing segment of that name whose users were all killed is replaced.
     ///
     /// # Errors
     ///
@@ -167,8 +166,7 @@ impl Segment {
     ///
     /// # Errors
     ///
-    /// As [`create`](Segment::create) and [`open`](Segment::open). The capacity of a segment that exists is not
-    /// compared.
+    /// As [`create`](Segment::create) and [`open`](Segment::open). The capacity of an existing segment is not compared.
     ///
     /// # Examples
     ///
@@ -184,10 +182,10 @@ impl Segment {
         Self::builder().capacity(capacity).open_or_create(name)
     }
 
-    /// Creates a segment in a file, which persists.
+    /// Creates a persistent segment in a file.
     ///
-    /// After a restart of the machine the segment is as it was written last, with all locks free. A loss of power and
-    /// network file systems are outside what is promised; so are file systems that allocate on write, like btrfs.
+    /// After a restart of the machine the segment is as it was last written, with all locks free. This does not cover power
+    /// failures, network file systems, and file systems that allocate on write, like btrfs.
     ///
     /// # Errors
     ///
@@ -225,7 +223,7 @@ impl Segment {
         Self::builder().open_file(path)
     }
 
-    /// Returns a builder for what the short forms do not offer.
+    /// Returns a builder with options that the short forms do not offer.
     ///
     /// # Examples
     ///
@@ -268,7 +266,7 @@ impl Segment {
 
     /// Returns how many bytes are left for further objects.
     ///
-    /// Each object takes its own bytes and some hundred for its directory entry.
+    /// Each object takes its own bytes and about a hundred for its directory entry.
     ///
     /// # Examples
     ///
@@ -287,7 +285,7 @@ impl Segment {
             .saturating_sub(usize::try_from(used).unwrap_or(usize::MAX))
     }
 
-    /// What the segment is called in messages.
+    /// The name of the segment in messages.
     pub(crate) fn label(&self) -> String {
         self.name().unwrap_or_else(|| ANONYMOUS.to_owned())
     }
@@ -316,11 +314,11 @@ impl Segment {
         Directory::new(self.words(), self.0.buckets)
     }
 
-    /// Where to look when a lock's owner is to be judged.
+    /// Where to look up the owner of a lock.
     pub(crate) fn peers(&self) -> Peers {
         let table = &self.words()[header::word::ATTACHED..header::word::END];
-        // SAFETY: the table lies in the mapping, which outlives the call that asks for the Peers: every caller keeps this
-        // segment, or a handle in it, alive for as long as that call runs, and locks and seats keep no Peers.
+        // SAFETY: the table lies in the mapping, which outlives the call that asks for the Peers: every caller keeps this segment,
+        // or a handle in it, alive for the duration of that call, and locks and seats keep no Peers.
         unsafe { Peers::new(self.base(), table.as_ptr(), table.len()) }
     }
 }

@@ -1,4 +1,4 @@
-//! `SegmentName`: where a segment's file stands, and what it is called in messages.
+//! `SegmentName`: where a segment's file lies, and its name in messages.
 
 use crate::error::{Error, ErrorKind, Result};
 use std::ffi::OsStr;
@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 
 /// The folder named segments live in.
 pub(super) const SHARED_MEMORY: &str = "/dev/shm";
-/// What the file of a named segment begins with, so that `clean` touches no other.
+/// The prefix of every named segment's file, so that `clean` touches no other file.
 pub(super) const PREFIX: &str = "procshare.";
-/// Files not yet under their name, on file systems without unnamed files.
+/// Prefix of files not yet named, on file systems without unnamed files.
 pub(super) const UNFINISHED: &str = ".procshare-unfinished.";
-/// With the prefix, a file name may have 255 bytes.
+/// Including the prefix, a file name may have 255 bytes.
 const LONGEST: usize = 200;
 
-/// A segment's place in the file system, and its name for people.
+/// A segment's place in the file system, and its name in messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SegmentName {
-    /// From the root on: this process may change its folder before it looks for the segment again, and a child begin elsewhere.
+    /// Absolute: this process may change its folder before it looks for the segment again, and a child may start in another one.
     pub(super) path: PathBuf,
     label: String,
 }
@@ -56,7 +56,7 @@ impl SegmentName {
         }
     }
 
-    /// The segment another process has found at `path`.
+    /// The segment that another process found at `path`.
     pub(super) fn known(path: PathBuf) -> Self {
         let name = path
             .strip_prefix(SHARED_MEMORY)
@@ -72,7 +72,7 @@ impl SegmentName {
         self.path.file_name() != Some(OsStr::new(&format!("{PREFIX}{}", self.label)))
     }
 
-    /// The folder the file stands in.
+    /// The folder that contains the file.
     pub(super) fn folder(&self) -> &Path {
         match self.path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -87,7 +87,7 @@ impl fmt::Display for SegmentName {
     }
 }
 
-/// The path as it is where this process's folder cannot be told.
+/// The absolute path; unchanged where this process's folder cannot be determined.
 fn from_root(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

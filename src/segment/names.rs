@@ -1,7 +1,7 @@
-//! Names given up when a program or child ends without dropping what uses them: what lies in a `static` is never dropped.
+//! Giving up names when a program or child ends without dropping what uses them: a value in a `static` is never dropped.
 //!
-//! The memory stays for as long as anybody here uses it. Only the open file behind it, whose lock keeps the name, is
-//! exchanged for one without a lock, as if the segment had been unmapped and closed.
+//! The memory stays for as long as this process uses it. Only the open file behind it, whose lock keeps the name, is exchanged for
+//! one without a lock, as if the segment had been unmapped and closed.
 
 use super::Inner;
 use super::lifetime::{is_in_use, say_farewell};
@@ -13,13 +13,13 @@ use parking_lot::Mutex;
 use std::mem;
 use std::sync::{Arc, Weak};
 
-/// The names this process let go of while others used them.
+/// The names that this process let go of while other processes used them.
 static LEFT: Mutex<Vec<UsedName>> = Mutex::new(Vec::new());
 
 /// The attachments of this process to segments that have a name.
 static NAMED: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
 
-/// Enters an attachment, if it is to a segment with a name.
+/// Registers an attachment, if the segment has a name.
 pub(super) fn enter(inner: &Arc<Inner>) {
     if inner.farewell.name.is_none() {
         return;
@@ -31,7 +31,7 @@ pub(super) fn enter(inner: &Arc<Inner>) {
     named.push(Arc::downgrade(inner));
 }
 
-/// Lets go of the names of all segments this process is attached to, as the last drop of each would.
+/// Gives up the names of all segments this process is attached to, as the last drop of each would.
 pub(crate) fn give_names_up() {
     let named = mem::take(&mut *NAMED.lock());
     named
@@ -40,14 +40,14 @@ pub(crate) fn give_names_up() {
         .for_each(|inner| inner.give_name_up());
 }
 
-/// A name that this process has used, and the file it led to.
+/// A name that this process has used, and the file it referred to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UsedName {
     name: SegmentName,
     file: (u64, u64),
 }
 
-/// Notes a name that is left to others.
+/// Records a name that is left to other users.
 pub(super) fn leave(name: &SegmentName, file: (u64, u64)) {
     let (name, mut left) = (name.clone(), LEFT.lock());
     let used = UsedName { name, file };
@@ -60,7 +60,7 @@ pub(super) fn leave(name: &SegmentName, file: (u64, u64)) {
     left.push(used);
 }
 
-/// The names this process let go of that others use.
+/// The names that this process let go of and other processes use.
 pub(crate) fn names_of_others() -> Vec<UsedName> {
     let left = LEFT.lock().clone();
     left.into_iter()
@@ -87,15 +87,15 @@ impl Inner {
         let (Some(file), Ok(fresh)) = (self.mortal_file(), map::open(&name.path)) else {
             return;
         };
-        // What has this name by now may be another's.
+        // The name may refer to another file by now.
         if !map::stat(fresh.as_fd()).is_ok_and(|stat| (stat.dev, stat.ino) == file) {
             return;
         }
         self.deregister();
         crash_point!("detach.deregistered");
         let (base, len) = self.mapping.range();
-        // SAFETY: the range is a shared mapping of the whole file for reading and writing, as is every one of a segment
-        // with a name; both descriptors are of that file. What this process was started for has ended.
+        // SAFETY: the range is a shared mapping of the whole file for reading and writing, as for every segment with a name; both
+        // descriptors are of that file. What this process was started for has ended.
         if unsafe { descriptor::exchange(base, len, self.fd.as_fd(), fresh.as_fd()) }.is_ok() {
             drop(fresh);
             crash_point!("detach.unlocked");

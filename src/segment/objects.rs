@@ -8,10 +8,10 @@ use crate::primitive::{Deadline, Foreign, OwnerId, crash_point};
 use crate::raw::{Held, RawMutex, Refused};
 use std::time::Duration;
 
-/// How long to wait for somebody who is placing an object: a matter of microseconds, unless he was stopped.
+/// How long to wait for a process that is placing an object: a matter of microseconds, unless it was stopped.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Describes one object of a segment, for tools foreign to the program.
+/// Describes one object of a segment, for tools outside the program.
 ///
 /// # Examples
 ///
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ObjectInfo {
-    /// Its name; empty where the segment was made for it.
+    /// Its name; empty if the segment was made for this object.
     pub name: String,
     /// What it is: value, array, counter, atomic, atomic array, frozen array, queue, pipe, ring, map or pool.
     pub kind: &'static str,
@@ -33,7 +33,7 @@ pub struct ObjectInfo {
     pub schema: String,
     /// Where it begins, in bytes from the start of the segment.
     pub offset: u64,
-    /// How many bytes it takes, its lock included.
+    /// How many bytes it takes, including its lock.
     pub bytes: u64,
     /// How many elements an array has, items a queue may hold, shards a map has; 1 for others.
     pub len: u64,
@@ -76,7 +76,7 @@ impl Segment {
     ///
     /// # Errors
     ///
-    /// [`Corrupt`](ErrorKind::Corrupt) if the directory holds what no version of this crate writes.
+    /// [`Corrupt`](ErrorKind::Corrupt) if the directory holds something that no version of this crate writes.
     ///
     /// # Examples
     ///
@@ -93,7 +93,7 @@ impl Segment {
         Ok(entries.iter().map(|entry| ObjectInfo::of(&directory, entry)).collect())
     }
 
-    /// Finds the object `name`; `len` where the caller knows how many elements there must be.
+    /// Finds the object `name`; `len` is given if the number of elements is known.
     pub(crate) fn locate(&self, name: &str, spec: &Spec<'_>, len: Option<u64>) -> Result<Option<Located>> {
         let found = self
             .directory()
@@ -102,7 +102,7 @@ impl Segment {
         found.map_err(|error| error.in_segment(self.label()))
     }
 
-    /// Finds an object of that kind, whose type was checked by whoever passed it to this process.
+    /// Finds an object of that kind; the process that passed it to this one has checked its type.
     pub(crate) fn locate_passed(&self, name: &str, kind: Kind) -> Result<Located> {
         let found = self
             .directory()
@@ -120,7 +120,7 @@ impl Segment {
         }
     }
 
-    /// As [`locate`](Self::locate), an absent object being an error.
+    /// As [`locate`](Self::locate), but an absent object is an error.
     pub(crate) fn locate_existing(&self, name: &str, spec: &Spec<'_>, len: Option<u64>) -> Result<Located> {
         self.locate(name, spec, len)?.ok_or_else(|| {
             let what = if name.is_empty() {
@@ -135,7 +135,7 @@ impl Segment {
         })
     }
 
-    /// Finds the object `name`, or places it: `init` writes all its bytes. It is told whether they are zero already.
+    /// Finds the object `name`, or places it: `init` writes all its bytes, and is told whether they are already zero.
     pub(crate) fn place(&self, name: &str, spec: &Spec<'_>, init: &dyn Fn(*mut u8, bool)) -> Result<Located> {
         match self.locate(name, spec, Some(spec.len))? {
             Some(located) => Ok(located),
@@ -196,7 +196,7 @@ impl Segment {
         Ok(DirectoryGuard { mutex, held })
     }
 
-    /// Compares what was found with what is asked for.
+    /// Compares what was found with what was requested.
     fn check(&self, name: &str, entry: Entry, spec: &Spec<'_>, len: Option<u64>) -> Result<Located> {
         let label = if name.is_empty() {
             String::new()
@@ -229,7 +229,7 @@ impl Segment {
         self.base().wrapping_add(offset as usize)
     }
 
-    /// The name of the object whose entry stands at `at`, for messages and for passing it on.
+    /// The name of the object with this entry, for messages and for passing it on.
     pub(crate) fn object_name(&self, entry: &Entry) -> String {
         self.directory().name(entry)
     }

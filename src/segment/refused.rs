@@ -1,4 +1,4 @@
-//! What the system refused, as the kind a program can match on: one table for the whole crate.
+//! Refusals of the system as kinds that a program can match on: one table for the whole crate.
 
 use super::name::SHARED_MEMORY;
 use crate::error::{Error, ErrorKind};
@@ -6,12 +6,12 @@ use crate::sys::{Errno, errno_is};
 use std::io;
 use std::path::Path;
 
-/// An error of the operating system in a step that has to do with memory and files.
+/// An error of the operating system in a step that concerns memory and files.
 pub(crate) fn os_error(what: &str, error: io::Error) -> Error {
     os_error_or(ErrorKind::Io, what, error)
 }
 
-/// As [`os_error`]; what the table does not know is of the kind `otherwise`.
+/// As [`os_error`]; errors that are not in the table get the kind `otherwise`.
 pub(crate) fn os_error_or(otherwise: ErrorKind, what: &str, error: io::Error) -> Error {
     let kind = kind_of(&error).unwrap_or(otherwise);
     let cure = match error.kind() {
@@ -23,7 +23,7 @@ pub(crate) fn os_error_or(otherwise: ErrorKind, what: &str, error: io::Error) ->
     Error::new(kind, format!("{what} failed{cure}")).with_source(error)
 }
 
-/// An error in a step that has to do with the folder segments stand in.
+/// An error in a step that concerns the folder of segments.
 pub(super) fn folder_error(step: &str, folder: &Path, error: io::Error) -> Error {
     let cure = match kind_of(&error) {
         Some(ErrorKind::NotFound | ErrorKind::PermissionDenied) if folder == Path::new(SHARED_MEMORY) => {
@@ -40,9 +40,9 @@ pub(super) fn folder_error(step: &str, folder: &Path, error: io::Error) -> Error
     Error::new(kind, format!("{what} failed{cure}")).with_source(error)
 }
 
-/// An error in a step that needs `/proc`; what the table does not know is of the kind `otherwise`.
+/// An error in a step that needs `/proc`; errors that are not in the table get the kind `otherwise`.
 pub(crate) fn proc_error(otherwise: ErrorKind, step: &str, error: io::Error) -> Error {
-    // There without what it leads to, it is that of another PID namespace.
+    // If it exists but the link does not, it belongs to another PID namespace.
     if error.kind() != io::ErrorKind::NotFound || Path::new("/proc/self").exists() {
         return os_error_or(otherwise, step, error);
     }
@@ -50,7 +50,7 @@ pub(crate) fn proc_error(otherwise: ErrorKind, step: &str, error: io::Error) -> 
     Error::new(ErrorKind::Unsupported, message).with_source(error)
 }
 
-/// The table. `EAGAIN` is not in it: `mmap` means memory by it (see `mapping`), `fork` processes.
+/// The table. `EAGAIN` is not in it: from `mmap` it concerns memory (see `mapping`), from `fork` processes.
 fn kind_of(error: &io::Error) -> Option<ErrorKind> {
     let by_errno = [
         (Errno::Emfile, ErrorKind::TooManyDescriptors),

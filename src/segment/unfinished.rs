@@ -10,8 +10,8 @@ use crate::sys::{self, Errno, errno_is, map};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A file on its way to its name: unnamed where the file system can do that, else under a name of its own that goes
-/// away with this value, or with the next `clean` if the process is killed.
+/// A file before it gets its name: unnamed where the file system supports that, otherwise under a temporary name that is removed
+/// when this value is dropped, or by the next `clean` if the process is killed.
 pub(super) struct Unfinished {
     temporary: Option<PathBuf>,
 }
@@ -30,7 +30,7 @@ impl Unfinished {
     fn with_name(folder: &Path, mode: u32) -> Result<(OwnedFd, Self)> {
         let (process, thread) = (sys::identity::process_id(), sys::identity::thread_id());
         let path = folder.join(format!("{UNFINISHED}{process}.{thread}"));
-        // What stands there already was left by a dead process that had our number.
+        // An existing file was left by a dead process that had our process id.
         remove_unfinished(&path);
         let fd =
             map::create_exclusive(&path, mode).map_err(|error| folder_error("creating a file in", folder, error))?;
@@ -38,7 +38,7 @@ impl Unfinished {
         Ok((fd, Unfinished { temporary }))
     }
 
-    /// Gives the finished file its name; an orphan under that name makes room.
+    /// Gives the finished file its name; an orphan with that name is removed first.
     pub(super) fn link(&self, fd: &OwnedFd, name: &SegmentName) -> Result<()> {
         for _ in 0..ATTEMPTS {
             let linked = match &self.temporary {
@@ -57,7 +57,7 @@ impl Unfinished {
         Err(Error::new(ErrorKind::Busy, "others keep creating and removing it"))
     }
 
-    /// What is not there, though the folder is: an unnamed file is named by way of `/proc`.
+    /// Why something is missing although the folder exists: an unnamed file gets its name through `/proc`.
     fn not_found(&self, error: io::Error) -> Error {
         match self.temporary {
             None => proc_error(ErrorKind::Io, "naming the segment's file", error),
@@ -70,7 +70,7 @@ impl Unfinished {
     }
 }
 
-/// Removes an orphan that has the name, and refuses anything else.
+/// Removes an orphan with the name, and refuses anything else.
 fn make_room(name: &SegmentName) -> Result<()> {
     let cure = match name.is_path() {
         true => "use `open_file` or `open_or_create_file`",
@@ -88,7 +88,7 @@ fn make_room(name: &SegmentName) -> Result<()> {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(temporary) = &self.temporary {
-            // Fails once the file was renamed, which is what was wanted.
+            // Fails if the file was renamed, as it should be.
             let _ = map::unlink(temporary);
         }
     }
@@ -98,7 +98,7 @@ impl Drop for Unfinished {
 mod tests {
     use super::*;
 
-    /// The way of file systems that have no unnamed files.
+    /// Used on file systems that have no unnamed files.
     #[test]
     fn a_file_made_under_a_hidden_name_gets_its_own_or_goes_away() {
         let folder = std::env::temp_dir().join(format!("procshare-build-{}", sys::identity::process_id()));
@@ -111,14 +111,14 @@ mod tests {
         drop(unfinished);
         assert!(name.path.exists() && !hidden.exists());
 
-        // A name that is taken by what is no orphan of ours stays taken, and the hidden file goes.
+        // If the name is taken by something other than an orphan of ours, it stays taken, and the hidden file is removed.
         let (fd, unfinished) = Unfinished::with_name(&folder, 0o600).unwrap();
         let error = unfinished.link(&fd, &name).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AlreadyExists);
         drop(unfinished);
         assert!(!hidden.exists());
 
-        // A new file that somebody removed is no fault of the folder, nor of `/proc`.
+        // If the new file was removed by another process, neither the folder nor `/proc` is to blame.
         let (fd, unfinished) = Unfinished::with_name(&folder, 0o600).unwrap();
         remove_unfinished(&hidden);
         let free = SegmentName::of_file(&folder.join("free")).unwrap();
@@ -127,7 +127,7 @@ mod tests {
         assert!(!error.to_string().contains("/proc"), "{error}");
         drop(unfinished);
 
-        // What a dead creator left behind is in nobody's way, and `clean` finds it.
+        // What a dead creator left behind is not in the way, and `clean` finds it.
         std::fs::write(&hidden, b"left behind").unwrap();
         drop(Unfinished::with_name(&folder, 0o600).unwrap());
         std::fs::write(&hidden, b"left behind").unwrap();

@@ -10,21 +10,21 @@
 //! | `futex` | sleep on and wake a word that several processes map |
 //! | `clock` | time that all processes of the machine agree on |
 //! | `descriptor` | pass descriptors to a child, take over inherited ones |
-//! | `identity` | who this thread, process and executable image are |
+//! | `identity` | identify this thread, process and executable image |
 //! | `liveness` | whether another process can still act |
 //! | `map` | file objects: make, size, seal, lock, name; their bytes: take, write, read, give back |
 //! | `memory` | how much memory can still be taken |
 //! | `executable` | what this program is and where its code lies |
-//! | `event` | wake whoever polls a descriptor |
+//! | `event` | wake the threads polling a descriptor |
 //! | `fork` | copy this process |
-//! | `privilege` | what rights this program would gain if begun anew |
+//! | `privilege` | what rights this program would gain if started again |
 //! | `socket` | messages that carry descriptors |
 //! | `surroundings` | standard streams, working folder |
 //! | `spawn` | start this program again, wait for children, signal them |
 //!
-//! The `unsupported` backend stands in where there is no native one, and under Miri, which knows
-//! neither `/proc` nor file objects: state machines run there between threads of one process, and
-//! everything that needs the operating system returns `io::ErrorKind::Unsupported`.
+//! The `unsupported` backend is used where there is no native one, and under Miri, which supports neither `/proc` nor file objects:
+//! there, state machines run between threads of one process, and everything that needs the operating system returns
+//! `io::ErrorKind::Unsupported`.
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(miri)))]
 mod linux;

@@ -25,7 +25,7 @@ pub(crate) fn errno_is(_error: &io::Error, _errno: Errno) -> bool {
     false
 }
 
-/// The error of whatever this backend cannot do.
+/// The error for everything this backend cannot do.
 fn linux_only() -> io::Error {
     io::Error::new(
         io::ErrorKind::Unsupported,
@@ -34,14 +34,14 @@ fn linux_only() -> io::Error {
 }
 
 pub(crate) mod barrier {
-    //! Reaches nobody, so every thread fences for itself.
+    //! Reaches no other thread, so every thread issues its own fences.
 
-    /// Enlists nobody.
+    /// Registers nothing.
     pub(crate) fn enlist() -> bool {
         false
     }
 
-    /// Reaches nobody.
+    /// Reaches no thread.
     pub(crate) fn everywhere() -> bool {
         false
     }
@@ -59,9 +59,9 @@ pub(crate) mod futex {
     /// Says why a wait ended.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) enum Wait {
-        /// Perhaps woken; look at the word again.
+        /// Possibly woken; look at the word again.
         Woken,
-        /// The low half was another, so there was no sleep.
+        /// The low half had another value, so there was no sleep.
         Changed,
         /// The timeout passed first.
         TimedOut,
@@ -78,7 +78,7 @@ pub(crate) mod futex {
         if last.is_some() { Wait::TimedOut } else { Wait::Woken }
     }
 
-    /// Wakes nobody: every sleeper looks by itself.
+    /// Wakes nobody: every sleeper looks again by itself.
     pub(crate) fn wake(_word: &AtomicU64, _count: u32) {}
 }
 
@@ -123,7 +123,7 @@ pub(crate) mod identity {
     use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
     use std::io;
 
-    /// Says which process this is, and where its numbers mean something.
+    /// Says which process this is, and in which namespaces its numbers are valid.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) struct Identity {
         pub(crate) pid: u32,
@@ -154,7 +154,7 @@ pub(crate) mod identity {
     pub(crate) fn thread_id() -> u32 {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         thread_local! {
-            // Relaxed: numbers need only differ.
+            // Relaxed: numbers only need to differ.
             static OWN: u32 = NEXT.fetch_add(1, Ordering::Relaxed);
         }
         OWN.with(|own| *own)
@@ -192,7 +192,7 @@ pub(crate) mod identity {
         std::process::abort();
     }
 
-    /// Does nothing: there is nobody to continue this process.
+    /// Does nothing: no process could continue this one.
     #[cfg(feature = "crash-points")]
     pub(crate) fn stop_self() {}
 
@@ -250,7 +250,7 @@ pub(crate) mod memory {
 }
 
 pub(crate) mod map {
-    //! Has the doors to file objects, all closed.
+    //! Has the same functions for file objects, none of which works.
 
     use core::ffi::CStr;
     use std::io;
@@ -328,7 +328,7 @@ pub(crate) mod map {
         pub(crate) blocks: u64,
     }
 
-    /// What nobody can do to a file object any more.
+    /// What can no longer be done to a file object.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub(crate) struct Seals {
         pub(crate) write: bool,
@@ -498,7 +498,7 @@ pub(crate) mod map {
 }
 
 pub(crate) mod descriptor {
-    //! Passes nothing: no child of another program is told of a descriptor.
+    //! Passes nothing: a child that runs another program gets no descriptors.
 
     use super::map::OwnedFd;
     use std::process::Command;

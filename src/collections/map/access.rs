@@ -16,7 +16,7 @@ where
 {
     /// Tells whether there is an entry under `key`.
     ///
-    /// It counts neither as a hit nor as a use.
+    /// The call counts neither as a hit nor as a use.
     ///
     /// # Errors
     ///
@@ -42,13 +42,12 @@ where
 
     /// Returns the value under `key`.
     ///
-    /// A key can be looked up by what is borrowed from it and encoded alike: a `String` by a `str`, a `Vec` or an array by a
-    /// slice.
+    /// A key can be looked up by any borrowed form that is encoded alike: a `String` by a `str`, a `Vec` or an array by a slice.
     ///
     /// # Errors
     ///
-    /// [`NotEncodable`](MapError::NotEncodable), [`NotDecodable`](MapError::NotDecodable), [`Corrupt`](MapError::Corrupt),
-    /// and if a writer was in the way the errors of locking: [`WouldBlock`](MapError::WouldBlock),
+    /// [`NotEncodable`](MapError::NotEncodable), [`NotDecodable`](MapError::NotDecodable), [`Corrupt`](MapError::Corrupt), and,
+    /// if a writer was in the way, the errors of locking: [`WouldBlock`](MapError::WouldBlock),
     /// [`TimedOut`](MapError::TimedOut), [`WouldDeadlock`](MapError::WouldDeadlock),
     /// [`ForeignNamespace`](MapError::ForeignNamespace).
     ///
@@ -75,15 +74,15 @@ where
         .or_else(MapError::of_lookup)
     }
 
-    /// Stores `value` under `key`, and returns the value before.
+    /// Stores `value` under `key`, and returns the previous value.
     ///
-    /// The entry's time to live begins anew. A value that takes the place of another needs room beside it, unless it is about as
-    /// long and few of its bytes differ.
+    /// The entry's time to live starts again. A value that replaces another needs room beside it, unless it is about as long
+    /// and few of its bytes differ.
     ///
     /// # Errors
     ///
-    /// [`Full`](MapError::Full), [`KeyTooLong`](MapError::KeyTooLong), the errors of locking, and those of [`get`](Self::get); of
-    /// these only [`NotDecodable`](MapError::NotDecodable) is about the value before, and the new one is then in place.
+    /// [`Full`](MapError::Full), [`KeyTooLong`](MapError::KeyTooLong), the errors of locking, and those of [`get`](Self::get);
+    /// of these only [`NotDecodable`](MapError::NotDecodable) concerns the previous value, and the new one is then in place.
     ///
     /// # Examples
     ///
@@ -102,7 +101,7 @@ where
         self.insert_living(key, value, Life::Usual)
     }
 
-    /// Stores `value` under `key` for `ttl`, and returns the value before.
+    /// Stores `value` under `key` for `ttl`, and returns the previous value.
     ///
     /// # Errors
     ///
@@ -140,9 +139,9 @@ where
         })
     }
 
-    /// Returns the value under `key`, or stores and returns what `make` makes.
+    /// Returns the value under `key`, or stores and returns what `make` returns.
     ///
-    /// `make` runs without a lock. If somebody else stores a value meanwhile, that one is returned.
+    /// `make` runs without a lock. If another caller stores a value in the meantime, that value is returned.
     ///
     /// # Errors
     ///
@@ -203,15 +202,15 @@ where
         .or_else(MapError::of_lookup)
     }
 
-    /// Turns the value under `key` into what `change` makes of it, and returns that.
+    /// Replaces the value under `key` with what `change` makes of it.
     ///
-    /// `None` stands for no entry, before and after. It is one step for all others: the shard of `key` is locked while
-    /// `change` runs, and whoever reads sees the value before, without waiting. If `change` panics, or its process is killed,
-    /// nothing has changed. An entry that was there keeps the time at which it expires.
+    /// Returns the new value; `None` stands for no entry, before and after. The change is one step to all others: the shard of
+    /// `key` is locked while `change` runs, and readers see the previous value, without waiting. If `change` panics, or its
+    /// process is killed, nothing has changed. An entry that existed keeps its expiry time.
     ///
     /// # Errors
     ///
-    /// As [`insert`](Self::insert), but nothing has changed then. Inside `change` every call of any map returns
+    /// As [`insert`](Self::insert), but here nothing has changed. Inside `change`, every call of any map returns
     /// [`WouldDeadlock`](MapError::WouldDeadlock).
     ///
     /// # Examples
@@ -244,14 +243,14 @@ where
         })
     }
 
-    /// Replaces the value under `key` by `new` if it is `current`, where `None` stands for no entry.
+    /// Replaces the value under `key` with `new` if it is `current`.
     ///
-    /// Values are compared as they are encoded, so that equal values of a type without an order of its own, such as a
-    /// `HashMap`, may differ. An entry that was there keeps the time at which it expires.
+    /// `None` stands for no entry. Values are compared in encoded form, so equal values of a type without an order of its own,
+    /// such as a `HashMap`, may differ. An entry that existed keeps its expiry time.
     ///
     /// # Errors
     ///
-    /// As [`insert`](Self::insert), but nothing has changed then. The inner error is the value found, if it is not `current`.
+    /// As [`insert`](Self::insert), but here nothing has changed. The inner error is the value found, if it is not `current`.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! `MapBuilder<K, V>`: what a map is to be like, and the doors to one.
+//! `MapBuilder<K, V>`: the properties of a map, and the ways to make or open one.
 
 use super::bytes::usual_bytes;
 use super::core::{Core, EntryOf, map_spec, write_map};
@@ -14,12 +14,12 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::marker::PhantomData;
 use std::time::Duration;
 
-/// Bytes of an entry beside its key and value.
+/// Bytes of an entry besides its key and value.
 const ENTRY_BYTES: u64 = 16;
 const FEWEST_BYTES: usize = 512;
 const MOST_SHARDS: u32 = 64;
 
-/// Says what a map is to be like, and makes or opens it.
+/// Sets the properties of a map, and makes or opens it.
 ///
 /// # Examples
 ///
@@ -63,11 +63,12 @@ impl<K: 'static, V: 'static> MapBuilder<K, V> {
         }
     }
 
-    /// Sets how many bytes there are for entries; 1 MiB by default, at least 512, less than 32 GiB.
+    /// Sets how many bytes there are for entries.
     ///
-    /// An entry takes 16 bytes, key and value each rounded up to eight, eight more in a map that evicts, and eight more if
-    /// it expires; a value in parts 16 more for each part. Beside the entries a map takes 1.1 KiB, 1.4 KiB for each shard, and
-    /// four bytes for each entry expected.
+    /// The default is 1 MiB; the number must be at least 512 and less than 32 GiB. An entry takes 16 bytes, plus its key and
+    /// its value, each rounded up to eight, eight more in a map that evicts, and eight more if it expires; a value in parts
+    /// takes 16 more for each part. Besides the entries, a map takes 1.1 KiB, 1.4 KiB for each shard, and four bytes for each
+    /// entry expected.
     ///
     /// # Examples
     ///
@@ -84,9 +85,9 @@ impl<K: 'static, V: 'static> MapBuilder<K, V> {
         }
     }
 
-    /// Sets how many entries to expect, which makes looking for one among so many fast.
+    /// Sets how many entries to expect, for fast lookups among them.
     ///
-    /// By default as many as fit, as far as the types tell: keys and values whose length varies are taken to be 24 bytes long.
+    /// The default is as many as fit, judging by the types: keys and values of variable length are taken to be 24 bytes long.
     ///
     /// # Examples
     ///
@@ -104,8 +105,8 @@ impl<K: 'static, V: 'static> MapBuilder<K, V> {
 
     /// Sets the number of shards: a power of two up to 64.
     ///
-    /// By default one for each 128 KiB of capacity. A map of one shard evicts strictly by age, and takes a
-    /// value as large as what is free.
+    /// The default is one for each 128 KiB of capacity. A map of one shard evicts strictly by age, and accepts a value as large
+    /// as its free space.
     ///
     /// # Examples
     ///
@@ -121,9 +122,9 @@ impl<K: 'static, V: 'static> MapBuilder<K, V> {
         }
     }
 
-    /// Has the map make room by removing what was used least recently.
+    /// Makes the map evict the least recently used entries.
     ///
-    /// Without it a full map refuses what does not fit. With it an entry is refused only if it takes nearly the whole capacity.
+    /// Without it, a full map refuses what does not fit. With it, an entry is refused only if it takes nearly the whole capacity.
     ///
     /// # Examples
     ///
@@ -140,10 +141,10 @@ impl<K: 'static, V: 'static> MapBuilder<K, V> {
         MapBuilder { evicts: true, ..self }
     }
 
-    /// Sets how long an entry lives after it was stored; for ever by default.
+    /// Sets how long an entry lives after it is stored.
     ///
-    /// Time is counted in milliseconds, and goes on while the machine is suspended or off. Whoever opens the map need not
-    /// say it again.
+    /// The default is for ever. Time is counted in milliseconds, and goes on while the machine is suspended or off. The setting
+    /// is stored in the map, so it need not be repeated on opening.
     ///
     /// # Examples
     ///
@@ -161,12 +162,12 @@ impl<K: 'static, V: 'static> MapBuilder<K, V> {
         }
     }
 
-    /// Sets the name and version by which programs agree on the encoding of keys and values.
+    /// Sets the name and version by which programs agree on the encoding.
     ///
-    /// By default these are the types' paths as Rust prints them, which differ where two programs define a type each for
-    /// itself, and do not change when the types' fields do. Raise the version when the encoding changes: numbers of
-    /// a fixed size, `bool`, `char`, `String` and `Vec<u8>` are stored as they are, all else in the [wire
-    /// format](crate::wire_format), a struct around one of them as well.
+    /// The default is the types' paths as Rust prints them, which differ if two programs each define the type for themselves,
+    /// and do not change when the types' fields do. Raise the version when the encoding changes: numbers of a fixed size,
+    /// `bool`, `char`, `String` and `Vec<u8>` are stored as they are, and everything else in the [wire
+    /// format](crate::wire_format), including a struct around one of them.
     ///
     /// # Examples
     ///
@@ -182,12 +183,12 @@ impl<K: 'static, V: 'static> MapBuilder<K, V> {
         }
     }
 
-    /// Has keys be hashed in another way.
+    /// Makes the map hash its keys in another way.
     pub(crate) fn hasher(self, hasher: NamedHasher) -> Self {
         MapBuilder { hasher, ..self }
     }
 
-    /// The schema, with the name of the hash: builds that hash otherwise do not find each other's entries.
+    /// The schema, with the name of the hash: builds that hash differently could not find each other's entries.
     fn full_schema(&self) -> String {
         format!("{}, {}", self.schema, self.hasher.name)
     }
@@ -221,7 +222,7 @@ impl<K: 'static, V: 'static> MapBuilder<K, V> {
         Ok(SharedMap::of(Core::adopt(handle, self.hasher)?))
     }
 
-    /// As [`adopt`](Self::adopt), if the map is like that.
+    /// As [`adopt`](Self::adopt), if the map has that shape.
     fn adopt_equal(&self, handle: Handle, shape: &Shape) -> Result<SharedMap<K, V>> {
         let map = self.adopt(handle)?;
         let refuse = |kind, message| Err(Error::new(kind, message).in_segment(map.handle().segment().label()));
@@ -288,7 +289,7 @@ impl<K: 'static, V: 'static> MapBuilder<K, V> {
         )?)
     }
 
-    /// Opens the map by name, whatever its capacity and whatever it does when full.
+    /// Opens the map by name, whatever its capacity and eviction policy.
     ///
     /// # Errors
     ///
@@ -389,7 +390,9 @@ impl<K, V> fmt::Debug for MapBuilder<K, V> {
 }
 
 impl Segment {
-    /// Returns the map `name` of this segment with room for `bytes` bytes of entries, creating it if absent.
+    /// Returns the map `name` of this segment, creating it if absent.
+    ///
+    /// A new map has room for `bytes` bytes of entries.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
-//! Keys and values as bytes: scalars, strings and byte vectors as they are, all else by `serde`.
+//! Keys and values as bytes: scalars, strings and byte vectors as they are, everything else through `serde`.
 //!
-//! Which types are stored as they are is part of the layout. Of a map whose keys are, only keys that are stored alike can be
-//! looked up: the type itself, `str` for `String`, `[u8]` for `Vec<u8>`.
+//! Which types are stored as they are is part of the layout. If a map's keys are stored as they are, only keys that are stored
+//! alike can be looked up: the type itself, `str` for `String`, `[u8]` for `Vec<u8>`.
 
 use super::error::MapError;
 use crate::encoding::{self, Encoded, EncodingReason, Limit, Trial};
@@ -20,7 +20,7 @@ thread_local! {
     static SCRATCH: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A buffer of this thread's, given back on drop.
+/// A buffer of this thread, given back on drop.
 pub(super) struct Scratch(pub(super) Vec<u8>);
 
 impl Scratch {
@@ -35,7 +35,7 @@ impl Drop for Scratch {
     }
 }
 
-/// A buffer of this thread's, if it keeps one.
+/// A buffer of this thread, if it keeps one.
 fn scratch() -> Vec<u8> {
     let kept = SCRATCH.try_with(|scratch| scratch.borrow_mut().pop());
     kept.ok().flatten().unwrap_or_default()
@@ -81,7 +81,7 @@ fn is_plain<T: ?Sized + 'static>() -> bool {
 fn plain<T: ?Sized + 'static>(item: &T) -> Option<&[u8]> {
     let address = core::ptr::from_ref(item).cast::<u8>();
     if is_scalar::<T>() {
-        // SAFETY: T is a scalar: so many initialised bytes, without padding.
+        // SAFETY: T is a scalar: that many initialised bytes, without padding.
         Some(unsafe { core::slice::from_raw_parts(address, size_of_val(item)) })
     } else if is::<T, String>() {
         // SAFETY: T is String.
@@ -97,10 +97,10 @@ fn plain<T: ?Sized + 'static>(item: &T) -> Option<&[u8]> {
     }
 }
 
-/// About how many bytes an item of the type takes, where its type does not tell.
+/// The assumed size in bytes of an item whose type does not determine it.
 const GUESS: usize = 24;
 
-/// Bytes of an item, as a guess.
+/// The size of an item in bytes, guessed where necessary.
 pub(super) fn usual_bytes<T: 'static>() -> usize {
     if is_scalar::<T>() { size_of::<T>() } else { GUESS }
 }
@@ -122,7 +122,7 @@ pub(super) fn with_value<V: Serialize + DeserializeOwned + 'static, R>(
     }
 }
 
-/// Runs `work` with the bytes of a key by which an entry of a map of `K`s is looked up, or stored if there is a trial.
+/// Runs `work` with the bytes of a key that is looked up in a map of `K`s, or stored if there is a trial.
 #[inline]
 pub(super) fn with_key<K: Serialize + DeserializeOwned + 'static, Q: Serialize + ?Sized + 'static, R>(
     shape: &Shape,
@@ -142,7 +142,7 @@ pub(super) fn with_key<K: Serialize + DeserializeOwned + 'static, Q: Serialize +
     with_encoded(shape, true, is_sure, key, check, work)
 }
 
-/// What is borrowed from a key may be encoded otherwise, and would then find nothing.
+/// A borrowed form of a key may be encoded differently, and would then find nothing.
 fn check_borrowed<K: Serialize + DeserializeOwned, Q: ?Sized>(bytes: &[u8]) -> Result<(), MapError> {
     let mut again = Scratch::new();
     let key = encoding::decode::<K>(bytes).map_err(|_| other_type::<Q>())?;
@@ -158,7 +158,7 @@ fn other_type<Q: ?Sized>() -> MapError {
     MapError::NotEncodable(EncodingReason::new::<Q>(why, String::new()))
 }
 
-/// Runs `work` with the encoded item. That of a short one lies on the stack, and needs no check if the type `is_sure`.
+/// Runs `work` with the encoded item. A short one lies on the stack, and needs no check if the type `is_sure`.
 fn with_encoded<T: Serialize + ?Sized, R>(
     shape: &Shape,
     is_key: bool,
@@ -189,10 +189,10 @@ fn with_encoded<T: Serialize + ?Sized, R>(
     work(bytes)
 }
 
-/// Words of what is encoded on the stack, or copied there.
+/// How many words may be encoded on the stack, or copied there.
 const FEW: usize = 16;
 
-/// Bytes of words, aligned as words are.
+/// The bytes of words, aligned as words are.
 #[repr(align(8))]
 struct Few([[u8; 8]; FEW]);
 
@@ -227,7 +227,7 @@ impl<T: 'static> Copied<T> {
         }
     }
 
-    /// Appends what is long, or not the first piece.
+    /// Appends what is long, or is not the first piece.
     #[cold]
     fn append_long(&mut self, words: &[AtomicU64], len: usize) {
         if self.long.capacity() == 0 {
@@ -241,7 +241,7 @@ impl<T: 'static> Copied<T> {
 }
 
 impl<T: DeserializeOwned + 'static> Copied<T> {
-    /// The item; what was copied is then gone.
+    /// The item; this consumes what was copied.
     #[inline(always)]
     pub(super) fn decode(&mut self) -> Result<T, MapError> {
         let item = if is_scalar::<T>() {
@@ -256,7 +256,7 @@ impl<T: DeserializeOwned + 'static> Copied<T> {
     }
 }
 
-/// The buffer is kept whether there was an item or not.
+/// The buffer is kept whether it held an item or not.
 impl<T> Drop for Copied<T> {
     #[inline(always)]
     fn drop(&mut self) {
@@ -283,7 +283,7 @@ impl<T> Output for Copied<T> {
         } else if words.len() <= FEW && self.few.is_none() && self.long.is_empty() {
             let few = self.few.insert(Few([[0; 8]; FEW]));
             for (bytes, word) in few.0.iter_mut().zip(words) {
-                *bytes = word.load(Ordering::Relaxed).to_ne_bytes(); // Relaxed: whoever reads looks whether it was changed.
+                *bytes = word.load(Ordering::Relaxed).to_ne_bytes(); // Relaxed: the reader checks it for changes.
             }
             self.few_len = len;
         } else {

@@ -1,4 +1,4 @@
-//! `Core`: what of a map does not depend on the types of keys and values.
+//! `Core`: the part of a map that does not depend on the types of keys and values.
 
 use super::error::MapError;
 use super::hasher::{Hasher, NamedHasher, PROOF_TEXT};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 const _: () = assert!(MAP_FORGETS.start == EPOCH as usize && MAP_FORGETS.end == EPOCH as usize + 1);
 
-/// What a map takes and gives, and does not hold: it is neither more nor less `Send` than its handle.
+/// What a map takes and returns but does not hold: it makes the map neither more nor less `Send` than its handle.
 pub(super) type EntryOf<K, V> = fn(K, V) -> (K, V);
 
 /// Tells milliseconds.
@@ -52,7 +52,7 @@ pub(super) enum Life {
     For(Duration),
 }
 
-/// As long as it takes to wake somebody up.
+/// About the time it takes to wake a waiter.
 const AFTER_YOU: Duration = Duration::from_micros(300);
 
 /// When the machine was started, by the wall clock, in milliseconds.
@@ -62,7 +62,7 @@ fn started_at() -> u64 {
         let wall = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
-        // Both clocks were read at one moment unless this thread was kept waiting in between.
+        // The two clocks agree on one moment unless this thread was kept waiting in between.
         if boot_millis() - before <= 1 {
             return (wall.as_millis() as u64).saturating_sub(before);
         }
@@ -84,7 +84,7 @@ impl Place {
     }
 }
 
-/// An entry being updated, its shard's lock held.
+/// An entry being updated, with its shard's lock held.
 pub(super) struct Turn<'a> {
     core: &'a Core,
     locked: &'a Locked<'a>,
@@ -97,14 +97,14 @@ impl Turn<'_> {
     #[inline]
     pub(super) fn into(self, new: Option<&[u8]>) -> Result<(), MapError> {
         if !self.locked.is_callers() {
-            // The lock is that of the process this one was forked from, inside the update.
+            // The lock belongs to the process this one was forked from, inside the update.
             return Err(MapError::ForeignNamespace);
         }
         self.core.turn(self.locked, self.key, self.place, new)
     }
 }
 
-/// The spec of a map of that shape. Who opens one need not know the shape.
+/// The spec of a map of that shape. The shape need not be known to open a map.
 pub(super) fn map_spec<'a>(schema: &'a String, shape: Option<&Shape>) -> Spec<'a> {
     Spec {
         kind: Kind::Map,
@@ -121,7 +121,7 @@ pub(super) fn write_map(shape: &Shape, ttl: u64, seed: u64, hasher: NamedHasher)
     let proof = Hasher::new(hasher, seed).hash(PROOF_TEXT);
     move |address, memory_is_zero| {
         if !memory_is_zero {
-            // SAFETY: the object has so many bytes and more (`map_spec`), and nobody else has its address yet.
+            // SAFETY: the object has that many bytes and more (`map_spec`), and nobody else has its address yet.
             unsafe { address.write_bytes(0, before_regions) };
         }
         let [first, second, third] = shape.to_words();
@@ -161,7 +161,7 @@ impl Drop for Inside {
 }
 
 impl Core {
-    /// Makes a map of a handle, if what it leads to is one.
+    /// Makes a map from a handle, if the object is one.
     pub(super) fn adopt(handle: Handle, hasher: NamedHasher) -> Result<Self> {
         handle.check_writable()?;
         let corrupt = |message: String| Error::new(ErrorKind::Corrupt, message).in_segment(handle.segment().label());
@@ -230,7 +230,7 @@ impl Core {
         }
     }
 
-    /// Refuses whoever is inside an update: it might wait for somebody who waits for it.
+    /// Refuses a caller inside an update: it might wait for a thread that waits for it.
     #[inline]
     fn check_outside() -> Result<(), MapError> {
         if INSIDE.get() {
@@ -254,8 +254,8 @@ impl Core {
         }
     }
 
-    /// Milliseconds by the map's clock: the wall clock as it was when the first who asked looked at it, going on with the
-    /// time since the machine was started.
+    /// Milliseconds by the map's clock: the wall clock as it was when first read for this map, advanced by the time since the
+    /// machine was started.
     #[cold]
     pub(super) fn now(&self) -> u64 {
         match &self.clock {
@@ -267,7 +267,7 @@ impl Core {
         }
     }
 
-    /// When what is stored now expires, if it does.
+    /// When a value stored now expires, if it does.
     #[inline(always)]
     fn expiry(&self, life: Life) -> Option<u64> {
         match life {
@@ -319,7 +319,7 @@ impl Core {
         Ok(hit)
     }
 
-    /// Copies the value of `key` and makes it the newest, if nobody is in the way: nobody waits to look.
+    /// Copies the value of `key` and makes it the newest, unless the shard is locked: a lookup does not wait for that.
     #[inline(never)]
     fn get_and_touch(&self, key: Key<'_>, out: &mut impl Output) -> Result<bool, MapError> {
         Self::check_outside()?;
@@ -337,7 +337,7 @@ impl Core {
         Ok(place.live().is_some())
     }
 
-    /// As [`get`](Self::get), as if nobody had looked.
+    /// As [`get`](Self::get), without counting as a use.
     #[inline]
     pub(super) fn look(&self, key: Key<'_>, out: &mut impl Output) -> Result<bool, MapError> {
         Self::check_outside()?;
@@ -346,7 +346,7 @@ impl Core {
             .read(key, || self.now(), out, || self.peers(), || self.deadline())?)
     }
 
-    /// Stores a value, and copies the one before; false if there was none.
+    /// Stores a value, and copies the previous one; false if there was none.
     #[inline]
     pub(super) fn insert(
         &self,
@@ -407,7 +407,7 @@ impl Core {
         locked.store(key, payload, place.found.as_ref(), world)
     }
 
-    /// Tries again while shards that have room to give are locked: those who hold them may want this one's.
+    /// Tries again while shards that could give up room are locked: their holders may want room in this one.
     #[cold]
     fn persist(&self, mut attempt: impl FnMut() -> Result<Result<bool, Refusal>, MapError>) -> Result<bool, MapError> {
         const ATTEMPTS: u32 = 64;
@@ -420,7 +420,7 @@ impl Core {
         Ok(attempt()??)
     }
 
-    /// Stores a value unless there is one, which it then copies; true if there was.
+    /// Stores a value unless there is one already, which it then copies; true if there was.
     pub(super) fn insert_if_absent(
         &self,
         key: Key<'_>,
@@ -459,8 +459,8 @@ impl Core {
         Ok(place.live().is_some())
     }
 
-    /// Replaces the value `current` by `new`, either of which may be none; else copies the one found, and tells whether there
-    /// is one.
+    /// Replaces the value `current` with `new`, either of which may be none; otherwise copies the one found, and tells whether
+    /// there is one.
     pub(super) fn compare_exchange(
         &self,
         key: Key<'_>,
@@ -480,7 +480,7 @@ impl Core {
         self.turn(&locked, key, &place, new).map(Ok)
     }
 
-    /// Puts `new`, which may be none, in the place of what was found, and keeps the time at which that expires.
+    /// Puts `new`, which may be none, in the place of what was found, keeping its expiry time.
     fn turn(&self, locked: &Locked<'_>, key: Key<'_>, place: &Place, new: Option<&[u8]>) -> Result<(), MapError> {
         match (new, &place.found) {
             (Some(value), _) => {
@@ -495,7 +495,7 @@ impl Core {
         }
     }
 
-    /// Has `change` turn the value found, which is copied to `old`, into another, or none, with the lock of its shard held.
+    /// Has `change` turn the value found, which is copied to `old`, into another or none, while its shard's lock is held.
     #[inline]
     pub(super) fn update<O: Output, R>(
         &self,
@@ -519,13 +519,13 @@ impl Core {
         change(place.live().map(|_| old), turn)
     }
 
-    /// How many entries there are that have not expired.
+    /// The number of entries that have not expired.
     pub(super) fn len(&self) -> usize {
         self.sweep_overdue();
         self.raw().len(|| self.peers()) as usize
     }
 
-    /// What the map holds without what has expired.
+    /// What the map holds, without expired entries.
     pub(super) fn totals(&self) -> Totals {
         self.sweep_overdue();
         self.raw().totals(|| self.peers())
@@ -548,14 +548,14 @@ impl Core {
             let wanted = locked.is_wanted();
             drop(locked);
             if wanted {
-                // Who is woken now would else come too late every time.
+                // Without the pause, a waiter that is woken now would come too late every time.
                 std::thread::sleep(AFTER_YOU);
             }
         }
         Ok(())
     }
 
-    /// Removes what has expired, as far as no lock is in the way.
+    /// Removes what has expired from the shards that are not locked.
     fn sweep_overdue(&self) {
         let raw = self.raw();
         for shard in 0..self.shape.shards() {

@@ -22,7 +22,7 @@ use std::vec::IntoIter;
 pub struct MapEntries<'a, K, V> {
     map: &'a SharedMap<K, V>,
     next_shard: u32,
-    /// Keys and values of the shard before that, one after the other.
+    /// Keys and values of the shard before `next_shard`, one after the other.
     bytes: Vec<u8>,
     ends: IntoIter<usize>,
     at: usize,

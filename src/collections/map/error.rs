@@ -1,4 +1,4 @@
-//! `MapError`: why a map did not do what it was asked to.
+//! `MapError`: why a map did not do what was asked.
 
 use crate::encoding::{EncodingReason, Unfit};
 use crate::error::{Error, ErrorKind};
@@ -6,10 +6,10 @@ use crate::raw::Refused;
 use crate::raw::map::{Corrupt, Refusal};
 use std::fmt;
 
-/// Tells why a map did not do what it was asked to.
+/// Tells why a map did not do what was asked.
 ///
-/// The map is then as it was, unless the call says otherwise. It converts into [`Error`], so that `?` works in functions that return the crate's
-/// [`Result`](crate::Result).
+/// The map is then unchanged, unless the call says otherwise. The error converts into [`Error`], so that `?` works in functions
+/// that return the crate's [`Result`](crate::Result).
 ///
 /// # Examples
 ///
@@ -28,10 +28,10 @@ use std::fmt;
 pub enum MapError {
     /// There is too little room.
     Full {
-        /// How many bytes in one piece the entry takes; at least so many, if it is larger than the map.
+        /// How many contiguous bytes the entry takes; a lower bound if it is larger than the map.
         needed: usize,
-        /// Bytes that are free for it: those of its shard, and of no shard, if they are not scattered in scraps; or all that
-        /// the map has, if the entry is larger than these.
+        /// Bytes that are free for it: those of its shard and those of no shard, unless they are scattered in scraps; or all
+        /// that the map has, if the entry is larger than that.
         free: usize,
     },
     /// The encoded key is longer than keys may be in this map.
@@ -39,18 +39,18 @@ pub enum MapError {
         /// The most bytes a key may take.
         most: usize,
     },
-    /// Somebody else holds the lock of the key's shard, and the handle does not wait.
+    /// The lock of the key's shard is held, and the handle does not wait.
     WouldBlock,
-    /// Somebody else held the lock of the key's shard until the handle's time limit passed.
+    /// The lock of the key's shard was held until the handle's time limit passed.
     TimedOut,
     /// The calling thread is inside the closure of an `update`, where no map can be used.
     WouldDeadlock,
     /// This process was moved to another PID or time namespace, or is a child forked inside an `update`.
     ForeignNamespace,
-    /// The `Serialize` of key or value failed, or its `Deserialize` does not take what that gives, or the key's type is
-    /// encoded otherwise than the map's.
+    /// The `Serialize` of the key or value failed, or its `Deserialize` does not accept the result, or the key is encoded
+    /// differently from the map's key type.
     NotEncodable(EncodingReason),
-    /// The stored bytes are no key or value of the type.
+    /// The stored bytes are no valid key or value of the type.
     NotDecodable(EncodingReason),
     /// The shared bytes contradict each other.
     Corrupt,
@@ -95,7 +95,7 @@ impl From<Corrupt> for MapError {
 }
 
 impl MapError {
-    /// The error of a key or a value there are no bytes of, in a map with room for `most`.
+    /// The error of a key or value that cannot be encoded, in a map with room for `most`.
     pub(super) fn unfit<T: ?Sized>(unfit: Unfit, most: usize, is_key: bool) -> Self {
         match unfit {
             Unfit::NotEncodable(reason) => MapError::NotEncodable(reason),
@@ -105,7 +105,7 @@ impl MapError {
         }
     }
 
-    /// Of a key that is too long for any entry, the answer of a map that does not have it.
+    /// The answer for a key too long for any entry, from a map that therefore does not have it.
     #[cold]
     pub(super) fn of_lookup<R: Default>(self) -> Result<R, MapError> {
         match self {

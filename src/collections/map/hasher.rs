@@ -2,7 +2,7 @@
 
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
 
-/// A way to hash the bytes of a key beginning with a seed, and the name by which programs agree on it.
+/// A way to hash the bytes of a key from a seed, and the name by which programs agree on it.
 #[derive(Clone, Copy)]
 pub(crate) struct NamedHasher {
     pub(crate) name: &'static str,
@@ -16,7 +16,7 @@ pub(super) const RAPIDHASH: NamedHasher = NamedHasher {
     hash: None,
 };
 
-/// What every map keeps the hash of: who hashes otherwise would find nothing.
+/// Every map stores the hash of this text, since a program that hashes differently would find nothing.
 pub(super) const PROOF_TEXT: &[u8] = b"procshare";
 
 /// A hasher and its seed.

@@ -1,4 +1,4 @@
-//! `SharedMap<K, V>`: the type, the doors to it, and what concerns the map as such.
+//! `SharedMap<K, V>`: the type, the ways to make or open one, and what concerns the map as a whole.
 
 use super::builder::MapBuilder;
 use super::core::{Clock, Core, EntryOf, Patience};
@@ -13,39 +13,39 @@ use std::time::{Duration, Instant};
 
 /// Keeps values under keys, for many processes, without a server.
 ///
-/// Keys and values are anything `serde` can encode: strings, vectors, structs, enums, maps in maps. What is stored are
-/// copies: calls take references and return values. Two keys are the same if their encodings are. The map has a fixed
-/// capacity in bytes, for all entries together. A value may be nearly as large as the free space: every other shard
-/// may hold on to less than a region, about 4 KiB in maps of up to 8 MiB; a map of one shard can use all of it.
-/// A key takes up to about 4,000 bytes, less in maps of less than 64 KiB a shard.
+/// Keys and values are anything `serde` can encode: strings, vectors, structs, enums, maps in maps. The map stores copies:
+/// calls take references and return values. Two keys are the same if their encodings are. The map has a fixed capacity in
+/// bytes, for all entries together. A value may be nearly as large as the free space: every other shard may hold on to less
+/// than a region, about 4 KiB in maps of up to 8 MiB; a map of one shard can use all of it. A key takes up to about 4,000
+/// bytes, less in maps of less than 64 KiB a shard.
 ///
-/// Entries are spread over shards by the hash of their keys (rapidhash, seeded for each map). Whoever changes an entry
-/// locks its shard; whoever reads looks without a lock and only waits while an entry of the same shard is being written.
-/// Encoding happens before a lock is taken and decoding afterwards, except in [`update`](Self::update).
+/// Entries are spread over shards by the hash of their keys (rapidhash, seeded for each map). A writer locks the entry's shard;
+/// a reader takes no lock, and waits only while an entry of the same shard is being written. Encoding happens before a lock is
+/// taken and decoding after it is released, except in [`update`](Self::update).
 ///
-/// What concerns one entry is done at one moment; [`clear`](Self::clear), [`extend`](Self::extend),
-/// [`retain`](Self::retain) and [`iter`](Self::iter) take many. Inside the closure of an `update` no call can be made: it
-/// returns [`WouldDeadlock`](MapError::WouldDeadlock) there, except [`len`](Self::len), [`is_empty`](Self::is_empty) and
-/// [`stats`](Self::stats), which then count what has expired too.
+/// Calls on one entry are atomic; [`clear`](Self::clear), [`extend`](Self::extend), [`retain`](Self::retain) and
+/// [`iter`](Self::iter) take several steps. Inside the closure of an `update` no map can be used: calls return
+/// [`WouldDeadlock`](MapError::WouldDeadlock), except [`len`](Self::len), [`is_empty`](Self::is_empty) and
+/// [`stats`](Self::stats), which then count expired entries too.
 ///
 /// # As a cache
 ///
-/// A map [`MapBuilder::evict_lru`] was called for makes room for new entries by removing what was used least recently. Each
-/// shard keeps an order of its own, so it is about the oldest of the map. Reading an entry notes its use, unless somebody
-/// holds the shard's lock just then. Any map's entries may have a time to live, see [`MapBuilder::time_to_live`]. An entry
+/// A map made with [`MapBuilder::evict_lru`] makes room for new entries by removing the least recently used ones. Each shard
+/// keeps its own order, so the entry removed is only roughly the oldest of the map. Reading an entry notes its use, unless the
+/// shard's lock is held just then. The entries of any map may have a time to live, see [`MapBuilder::time_to_live`]. An entry
 /// that has expired is as good as removed.
 ///
 /// # What happens on death
 ///
-/// A process killed while it stores or removes has done so or not: the next to lock the shard undoes what was half-done,
-/// in as many steps as were taken, and goes on; others notice nothing but a pause of some milliseconds, and other shards
-/// not even that. No bytes are lost.
+/// A process killed while it stores or removes has done so or not: the next to lock the shard undoes what was half-done, in as
+/// many steps as were taken, and goes on; others notice nothing but a pause of some milliseconds, and users of other shards not
+/// even that. No bytes are lost.
 ///
 /// # Waiting
 ///
 /// A lock is held while an entry is copied, or an `update`'s closure runs; in a full map also while entries make room.
-/// [`with_timeout`](Self::with_timeout), [`with_deadline`](Self::with_deadline) and
-/// [`without_waiting`](Self::without_waiting) give handles all of whose calls give up in time.
+/// [`with_timeout`](Self::with_timeout), [`with_deadline`](Self::with_deadline) and [`without_waiting`](Self::without_waiting)
+/// give handles whose calls all give up in time.
 ///
 /// # Examples
 ///
@@ -97,7 +97,7 @@ impl<K, V> SharedMap<K, V> {
         }
     }
 
-    /// Makes a map of a handle that was passed to this process.
+    /// Makes a map from a handle that was passed to this process.
     #[cfg(feature = "process")]
     pub(crate) fn adopt(handle: Handle) -> Result<Self> {
         Ok(Self::of(Core::adopt(handle, super::hasher::RAPIDHASH)?))
@@ -113,9 +113,9 @@ impl<K, V> SharedMap<K, V> {
         other
     }
 
-    /// Returns a handle whose calls wait for a lock for at most `timeout`.
+    /// Returns a handle whose calls wait at most `timeout` for a lock.
     ///
-    /// They then return [`TimedOut`](MapError::TimedOut). The limit is the handle's own, not its map's, and does not travel
+    /// They then return [`TimedOut`](MapError::TimedOut). The limit belongs to the handle, not to the map, and does not travel
     /// to a child.
     ///
     /// # Examples
@@ -130,7 +130,7 @@ impl<K, V> SharedMap<K, V> {
         self.with_patience(Patience::For(timeout))
     }
 
-    /// Returns a handle whose calls wait for a lock until `deadline` at most.
+    /// Returns a handle whose calls wait for a lock until `deadline`.
     ///
     /// # Examples
     ///
@@ -148,7 +148,7 @@ impl<K, V> SharedMap<K, V> {
 
     /// Returns a handle whose calls do not wait for a lock.
     ///
-    /// They return [`WouldBlock`](MapError::WouldBlock) if somebody else holds it, who is not dead.
+    /// They return [`WouldBlock`](MapError::WouldBlock) if a living thread or process holds it.
     ///
     /// # Examples
     ///
@@ -162,10 +162,10 @@ impl<K, V> SharedMap<K, V> {
         self.with_patience(Patience::None)
     }
 
-    /// Returns how many bytes there are for entries: what was asked for, rounded up.
+    /// Returns how many bytes there are for entries.
     ///
-    /// An entry takes 16 bytes, key and value each rounded up to eight, eight more in a map that evicts, and eight more if it
-    /// expires.
+    /// It is the capacity asked for, rounded up. An entry takes 16 bytes, plus its key and its value, each rounded up to eight,
+    /// eight more in a map that evicts, and eight more if it expires.
     ///
     /// # Examples
     ///
@@ -229,7 +229,7 @@ impl<K, V> SharedMap<K, V> {
 
     /// Removes all entries, one after the other.
     ///
-    /// What others store meanwhile may stay. Whoever is killed here has removed some.
+    /// Entries that others store in the meantime may stay. A process killed during the call has removed some.
     ///
     /// # Errors
     ///
@@ -248,13 +248,13 @@ impl<K, V> SharedMap<K, V> {
         (0..self.core.shape().shards()).try_for_each(|shard| self.core.clear(shard))
     }
 
-    /// Has the map tell the time by `clock`, in milliseconds.
+    /// Makes the map tell the time by `clock`, in milliseconds.
     pub(crate) fn with_clock(mut self, clock: Clock) -> Self {
         self.core.clock = Some(clock);
         self
     }
 
-    /// Checks that no word of the map is lost. Nobody may be using it.
+    /// Checks that no word of the map is lost. The map must not be in use.
     #[cfg(any(test, fuzzing, feature = "crash-points"))]
     pub(crate) fn verify(&self) -> Result<(), String> {
         self.core.raw().verify()
@@ -262,7 +262,9 @@ impl<K, V> SharedMap<K, V> {
 }
 
 impl<K: 'static, V: 'static> SharedMap<K, V> {
-    /// Creates a map with room for `bytes` bytes of entries, in an anonymous segment of its own.
+    /// Creates a map in an anonymous segment of its own.
+    ///
+    /// It has room for `bytes` bytes of entries.
     ///
     /// # Errors
     ///

@@ -1,10 +1,10 @@
-//! `MapStats`: how full a map is, and how well it serves.
+//! `MapStats`: how full a map is, and how often lookups succeed.
 
 use crate::raw::map::Totals;
 
 /// Tells how full a map is, and how often keys were found.
 ///
-/// Each number was right at one moment for each shard. A process that is killed takes nothing of them with it.
+/// Each number was right at one moment for each shard. Killing a process loses none of them.
 ///
 /// # Examples
 ///
@@ -19,13 +19,13 @@ use crate::raw::map::Totals;
 pub struct MapStats {
     /// Entries that have not expired.
     pub entries: usize,
-    /// Bytes that entries take, with what each of them takes for itself.
+    /// Bytes that entries take, including what each of them takes for itself.
     pub bytes_used: usize,
     /// The rest of the capacity.
     pub bytes_free: usize,
     /// Calls of `get` and `get_or_insert_with` that found their key.
     pub hits: u64,
-    /// Calls of these that did not.
+    /// Calls of these two that did not.
     pub misses: u64,
     /// Entries that were removed to make room for others.
     pub evictions: u64,

@@ -1,4 +1,4 @@
-//! All entries: storing many, showing, removing and copying what there is.
+//! All entries at once: storing, listing, removing and copying them.
 
 use super::bytes::{decode, with_key, with_value};
 use super::core::Life;
@@ -41,14 +41,14 @@ where
         Ok(())
     }
 
-    /// Removes the entries that `keep` does not want to keep.
+    /// Removes the entries for which `keep` returns false.
     ///
-    /// `keep` runs without a lock; an entry that was changed meanwhile is shown to it again. Entries that others add meanwhile may
-    /// be missed.
+    /// `keep` runs without a lock; an entry that was changed in the meantime is shown to it again. Entries that others add in
+    /// the meantime may be missed.
     ///
     /// # Errors
     ///
-    /// As [`iter`](Self::iter); entries shown before stay removed.
+    /// As [`iter`](Self::iter); entries removed before the error stay removed.
     ///
     /// # Examples
     ///
@@ -78,13 +78,13 @@ where
 
     /// Returns an iterator over copies of all entries, in no order.
     ///
-    /// Each shard is copied as it is at one moment, when the iterator comes to it: an entry that is there all the time is
-    /// shown once, one that is added or removed meanwhile is shown or not, and a value is never half another's.
+    /// Each shard is copied as it is at one moment, when the iterator reaches it: an entry that is there all the time is shown
+    /// once, one that is added or removed in the meantime may or may not be shown, and a value never mixes two values.
     ///
     /// # Errors
     ///
-    /// The items are results: an entry that cannot be decoded is that entry's error. After an error of a shard (locking,
-    /// [`Corrupt`](MapError::Corrupt)) the iterator goes on with the next.
+    /// The items are results: an entry that cannot be decoded yields its own error. After an error of a shard (locking,
+    /// [`Corrupt`](MapError::Corrupt)) the iterator goes on with the next shard.
     ///
     /// # Examples
     ///
@@ -148,14 +148,14 @@ where
         })
     }
 
-    /// Returns all entries as a map of this process's own.
+    /// Returns all entries as a `HashMap` of this process.
     ///
-    /// It is as consistent as [`iter`](Self::iter): each shard as at one moment, the shards one after the other. Of a map that
-    /// nobody changes meanwhile it is an exact copy.
+    /// It is as consistent as [`iter`](Self::iter): each shard is copied as it is at one moment, the shards one after the
+    /// other. If the map does not change in the meantime, it is an exact copy.
     ///
     /// # Errors
     ///
-    /// The first error there is.
+    /// The first error that occurs.
     ///
     /// # Examples
     ///
@@ -186,7 +186,7 @@ where
     }
 }
 
-/// Prints the contents without waiting. Where an entry cannot be read, or is locked, it prints the error.
+/// Prints the contents without waiting. If an entry cannot be read, or is locked, it prints the error.
 impl<K, V> fmt::Debug for SharedMap<K, V>
 where
     K: Serialize + DeserializeOwned + fmt::Debug + 'static,

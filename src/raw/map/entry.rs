@@ -1,4 +1,4 @@
-//! Entries: blocks that hold a key and a value, and the rests of values that one block does not hold.
+//! Entries: blocks that hold a key and a value, and the rests (continuation blocks) of values that do not fit into one block.
 //!
 //! ```text
 //! entry:  [ next:32 | hash:32 ]  [ words:32 | key bytes:16 | unused:8 | flags:8 ]
@@ -18,7 +18,7 @@ pub(super) const EXTENDED: u64 = 4;
 pub(super) const EXPIRES: u64 = 8;
 pub(super) const REST: u64 = 16;
 
-/// The longest key, in bytes, that an entry can tell the length of.
+/// The longest key, in bytes, that an entry can record the length of.
 pub(crate) const LONGEST_KEY: usize = u16::MAX as usize;
 /// The most bytes a block leaves unused at its end.
 pub(super) const MOST_UNUSED: u32 = u8::MAX as u32;
@@ -47,7 +47,7 @@ impl Key<'_> {
     }
 }
 
-/// What is to be stored under a key.
+/// What will be stored under a key.
 #[derive(Clone, Copy)]
 pub(crate) struct Payload<'a> {
     pub(crate) value: &'a [u8],
@@ -63,13 +63,13 @@ impl Payload<'_> {
     }
 }
 
-/// Words that hold so many bytes.
+/// Words that hold this many bytes.
 #[inline]
 pub(super) fn words_of(bytes: usize) -> u32 {
     bytes.div_ceil(8) as u32
 }
 
-/// A word of the map; garbage may lead outside it.
+/// A word of the map; a garbage number may lead outside it.
 #[inline]
 pub(super) fn load(words: &[AtomicU64], at: u32) -> Result<u64, Corrupt> {
     let word = words.get(at as usize).ok_or(Corrupt)?;
@@ -240,7 +240,7 @@ impl Entry {
     }
 }
 
-/// One block more of a value.
+/// One more block of a value.
 pub(super) struct Rest {
     pub(super) size: u32,
     pub(super) len: u32,
@@ -267,7 +267,7 @@ impl Rest {
     }
 }
 
-/// Up to eight bytes as a word, filled up with zeros.
+/// Up to eight bytes as a word, padded with zeros.
 #[inline]
 pub(super) fn word_of(bytes: &[u8]) -> u64 {
     if let Ok(word) = bytes.try_into() {
@@ -294,7 +294,7 @@ fn words_from(words: &[AtomicU64], at: u32, len: usize) -> Result<&[AtomicU64], 
 
 /// Where keys and values are copied to.
 pub(crate) trait Output {
-    /// Forgets what was appended: it may mean nothing.
+    /// Discards what was appended: it may mean nothing.
     fn clear(&mut self);
 
     /// Appends the first `len` bytes of these words.
@@ -309,7 +309,7 @@ impl Output for Vec<u8> {
     #[inline(always)]
     fn append(&mut self, words: &[AtomicU64], len: usize) {
         let start = self.len();
-        // Whole words first, then what is too much goes.
+        // Whole words first, then the excess is cut off.
         self.resize(start + 8 * words.len(), 0);
         for (chunk, word) in self[start..].chunks_exact_mut(8).zip(words) {
             chunk.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes()); // Relaxed: as in `load`.
@@ -318,7 +318,7 @@ impl Output for Vec<u8> {
     }
 }
 
-/// A short value: sixteen bytes of it, and how many it has.
+/// A short value: up to sixteen bytes of it, and how many it has.
 #[derive(Default)]
 pub(crate) struct Short {
     words: [u64; 2],
@@ -326,7 +326,7 @@ pub(crate) struct Short {
 }
 
 impl Short {
-    /// The value's bytes, if it was as short.
+    /// The value's bytes, if it was short enough.
     #[inline]
     pub(crate) fn bytes(&self) -> Option<[u8; 16]> {
         let mut bytes = [0; 16];
@@ -358,7 +358,7 @@ impl Output for Short {
     }
 }
 
-/// For who only asks whether there is an entry.
+/// For a caller that only asks whether there is an entry.
 impl Output for () {
     fn clear(&mut self) {}
 

@@ -1,4 +1,4 @@
-//! Moving what a shard holds together, so that a region of its own becomes free.
+//! Compaction: moving a shard's blocks together, so that one of its regions becomes free.
 
 use super::entry::{EXTENDED, Entry, MOST_UNUSED, REST, Rest, load, tag};
 use super::heap::{AFTER_FREE, Edit, FREE, LEAST, owned_by, size_of_block};
@@ -7,7 +7,7 @@ use super::order::join_order;
 use super::shape::{Link, halves};
 use super::shard::Locked;
 
-/// What stands in a region.
+/// What lies in a region.
 struct Tenants {
     /// The region's first word.
     first: u32,
@@ -16,8 +16,8 @@ struct Tenants {
 }
 
 impl Locked<'_> {
-    /// Empties the region with the fewest words in use by moving its blocks, each in a change of its own, to places that are
-    /// free elsewhere in the shard; false if they do not fit there.
+    /// Empties the region with the fewest words in use by moving its blocks, each in a change of its own, to free places elsewhere
+    /// in the shard; false if they do not fit there.
     pub(super) fn gather(&self) -> Result<bool, Corrupt> {
         let shape = self.map.shape;
         self.free_garbage()?;
@@ -28,7 +28,7 @@ impl Locked<'_> {
                 continue;
             }
             let tenants = self.tenants(shape.regions_at + region * shape.region)?;
-            // A region that is all free does not stay a shard's, unless something is corrupt.
+            // An entirely free region does not stay a shard's, unless something is corrupt.
             let fewer = least.as_ref().is_none_or(|least| tenants.words < least.words);
             if fewer && tenants.words > 0 {
                 least = Some(tenants);
@@ -43,7 +43,7 @@ impl Locked<'_> {
                 return Ok(false);
             }
         }
-        // Unless something is corrupt; then there is no end to moving to and fro.
+        // True unless something is corrupt, in which case blocks would be moved back and forth without end.
         Ok(self.map.room(self.shard).0 < before)
     }
 
@@ -104,7 +104,7 @@ impl Locked<'_> {
         Ok(true)
     }
 
-    /// What leads to a rest of a value: its entry, or another rest.
+    /// What leads to a rest (continuation) of a value: its entry, or another rest.
     fn link_to_rest(&self, block: u32) -> Result<Link, Corrupt> {
         let (words, shape) = (self.map.words, self.map.shape);
         let mut found = None;
@@ -127,7 +127,7 @@ impl Locked<'_> {
     }
 }
 
-/// Has an entry's neighbours by age know that it moves.
+/// Tells an entry's neighbours by age that it moves.
 fn follow_order(edit: &mut Edit<'_>, block: u32, target: u32) -> Result<(), Corrupt> {
     let entry = Entry::of_tag(edit.shape, block, edit.get(block + 1)?)?;
     let (newer, older) = halves(edit.get(entry.ages_at())?);

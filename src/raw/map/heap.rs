@@ -5,8 +5,8 @@
 //! block in use:   two words of its owner's: see `entry`
 //! ```
 //!
-//! The second word of every block tells its size and flags; the last word of a free one tells its size again, so that its
-//! follower finds its beginning. A block of two words has both in one. Lists are doubly linked, and one word tells which are not
+//! The second word of every block tells its size and flags; the last word of a free one tells its size again, so that the next
+//! block can find its beginning. A block of two words has both in one. Lists are doubly linked, and one word tells which are not
 //! empty: good fit in a bounded number of steps, as in Masmano's TLSF ("TLSF: a New Dynamic Memory Allocator for Real-Time
 //! Systems", 2004).
 
@@ -29,7 +29,7 @@ pub(super) fn size_of_block(tag: u64) -> u32 {
     (tag >> 32) as u32
 }
 
-/// The list of free blocks of so many words: one for each size below 16, four for each doubling above.
+/// The list of free blocks of this many words: one for each size below 16, four for each doubling above.
 #[inline]
 pub(super) fn class_of(size: u32) -> u32 {
     if size < 16 {
@@ -47,7 +47,7 @@ pub(super) struct Edit<'a> {
     /// The shard's first word.
     at: u32,
     words: &'a [AtomicU64],
-    /// Regions that are to be freed when the change is published (`RETURNS`), and those to be freed if it is not.
+    /// Regions to free when the change is published (`RETURNS`), and those to free if it is not.
     returned: [u32; RETURNS],
     claimed: u32,
 }
@@ -56,12 +56,12 @@ pub(super) struct Edit<'a> {
 const RETURNS: usize = 2;
 const NONE: u32 = u32::MAX;
 
-/// The owner of a region that a shard has claimed, and not made blocks of.
+/// The owner word of a region that a shard has claimed but not made into blocks.
 pub(super) fn claimed_by(shard: u32) -> u64 {
     pair(shard + 1, 0)
 }
 
-/// The owner of a region whose blocks are a shard's.
+/// The owner word of a region whose blocks are a shard's.
 pub(super) fn owned_by(shard: u32) -> u64 {
     pair(shard + 1, 1)
 }
@@ -113,7 +113,7 @@ impl<'a> Edit<'a> {
         Ok(())
     }
 
-    /// Writes the second word of a block that was taken; whether the one before it is free stays as it was.
+    /// Writes the second word of a block that was taken; the flag that says whether the one before it is free stays.
     pub(super) fn fill_tag(&self, block: u32, tag: u64) -> Result<(), Corrupt> {
         let after_free = self.get(block + 1)? & AFTER_FREE;
         self.fill(block + 1, tag | after_free)
@@ -137,7 +137,7 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Gives the change up, and the region it has claimed with it.
+    /// Abandons the change, and the region it has claimed.
     pub(super) fn abandon(self) {
         let (shape, words, claimed) = (self.shape, self.words, self.claimed);
         drop(self.change);
@@ -168,7 +168,7 @@ impl<'a> Edit<'a> {
         sound.then_some(size).ok_or(Corrupt)
     }
 
-    /// Whether a block of that size may stand there.
+    /// Whether a block of that size may begin there.
     pub(super) fn fits_region(&self, block: u32, size: u32) -> bool {
         block >= self.shape.regions_at
             && block < self.shape.words
@@ -176,13 +176,13 @@ impl<'a> Edit<'a> {
             && size <= self.shape.region - self.shape.in_region(block)
     }
 
-    /// The first word behind a block, if that lies in the same region.
+    /// The first word after a block, if that lies in the same region.
     fn follower(&self, block: u32, size: u32) -> Option<u32> {
         let end = block + size;
         (self.shape.in_region(end) != 0).then_some(end)
     }
 
-    /// Makes a free block of words that belong to none, and puts it into its list.
+    /// Makes a free block of words that belong to no block, and puts it into its list.
     fn make_free(&mut self, block: u32, size: u32) -> Result<(), Corrupt> {
         let class = class_of(size);
         let head = self.head(class)?;
@@ -255,7 +255,7 @@ impl<'a> Edit<'a> {
         Ok(Some(block))
     }
 
-    /// The largest free block there is, or one hardly smaller.
+    /// The largest free block there is, or one barely smaller.
     fn largest(&self) -> Result<Option<u32>, Corrupt> {
         match self.own(word::CLASSES)? {
             0 => Ok(None),
@@ -265,8 +265,8 @@ impl<'a> Edit<'a> {
 
     // --- taking and giving back ------------------------------------------------------------------------------
 
-    /// Takes a block of at least `size` words, which are not more than a region's, and tells where and how large it is. Its
-    /// second word has its size and no flag but `AFTER_FREE`; to write to it needs no notes.
+    /// Takes a block of at least `size` words, at most a region's, and tells where and how large it is. Its second word has its
+    /// size and no flag but `AFTER_FREE`; writing to it needs no notes.
     pub(super) fn take(&mut self, size: u32) -> Result<Option<(u32, u32)>, Corrupt> {
         if let Some(block) = self.find(size)? {
             let total = self.free_size(block)?;
@@ -279,7 +279,7 @@ impl<'a> Edit<'a> {
         self.carve(block, self.shape.region, size).map(Some)
     }
 
-    /// As [`take`](Self::take), of the blocks the shard has, and not of the region that begins at `avoided`.
+    /// As [`take`](Self::take), from the blocks the shard has, except those of the region that begins at `avoided`.
     pub(super) fn take_outside(&mut self, size: u32, avoided: u32) -> Result<Option<(u32, u32)>, Corrupt> {
         let mut classes = self.own(word::CLASSES)? & (u64::MAX << class_of(size));
         while classes != 0 {
@@ -299,7 +299,7 @@ impl<'a> Edit<'a> {
         Ok(None)
     }
 
-    /// Words of values that the shard's free blocks hold, as rests.
+    /// Words of values that the shard's free blocks can hold, as rests.
     pub(super) fn usable(&self, least: u32, header: u32) -> Result<u64, Corrupt> {
         let mut usable = 0;
         let mut left = self.shape.words;
@@ -315,7 +315,7 @@ impl<'a> Edit<'a> {
         Ok(usable)
     }
 
-    /// Takes the largest block there is, `size` words of it at most; `None` if even that has not `least`.
+    /// Takes the largest block there is, `size` words of it at most; `None` if even that has fewer than `least`.
     pub(super) fn take_large(&mut self, least: u32, size: u32) -> Result<Option<(u32, u32)>, Corrupt> {
         let size = size.min(self.shape.region);
         if let Some(taken) = self.take(size)? {
@@ -334,7 +334,7 @@ impl<'a> Edit<'a> {
     fn carve(&mut self, block: u32, total: u32, size: u32) -> Result<(u32, u32), Corrupt> {
         let rest = if total - size >= LEAST { total - size } else { 0 };
         let (taken, size) = (block + rest, total - rest);
-        // Of the words taken these tell of the free block, and are needed if the change is undone.
+        // Of the words taken, these describe the free block, and are needed if the change is undone.
         self.keep(block + total - 1)?;
         if rest == 0 {
             self.take_out(block)?;
@@ -365,7 +365,7 @@ impl<'a> Edit<'a> {
         Ok(())
     }
 
-    /// Gives a block back that nothing leads to.
+    /// Gives back a block that nothing leads to.
     pub(super) fn give_back(&mut self, block: u32) -> Result<(), Corrupt> {
         let tag = self.get(block.wrapping_add(1))?;
         let own_size = size_of_block(tag);
@@ -427,7 +427,7 @@ impl<'a> Edit<'a> {
         Ok(Some(self.shape.regions_at + region * self.shape.region))
     }
 
-    /// Gives a region up of which `used` words were in use; it is free when the change is published.
+    /// Gives up a region of which `used` words were in use; it is free once the change is published.
     fn empty_region(&mut self, first: u32, used: u32) -> Result<(), Corrupt> {
         let region = (first - self.shape.regions_at) / self.shape.region;
         let owner = self.shape.owners_at + region;
@@ -444,7 +444,7 @@ impl<'a> Edit<'a> {
     }
 }
 
-/// Whether a shard may have a region. In a map that evicts the first ones are set aside, one for each shard: else a shard
+/// Whether a shard may have a region. In a map that evicts, the first ones are set aside, one for each shard: otherwise a shard
 /// that comes late would have nothing of its own to evict.
 fn is_for(shape: &Shape, shard: u32, region: u32) -> bool {
     !shape.evicts || region >= shape.shards() || region == shard
@@ -462,7 +462,7 @@ pub(crate) fn claim_region(shape: &Shape, words: &[AtomicU64], shard: u32) -> Op
     if shape.evicts && take(shard) {
         return Some(shard);
     }
-    // Acquire: pairs with the Release in `reopen`: who sees the hint sees the region free.
+    // Acquire: pairs with the Release in `reopen`: a process that sees the hint sees the region free.
     let hint = words[HINT as usize].load(Ordering::Acquire);
     let (changes, start) = halves(hint);
     if start == NONE {
@@ -471,14 +471,14 @@ pub(crate) fn claim_region(shape: &Shape, words: &[AtomicU64], shard: u32) -> Op
     let start = start.min(shape.regions - 1);
     let mut looked_at = (start..shape.regions).chain(0..start);
     let taken = looked_at.find(|region| is_for(shape, shard, *region) && take(*region));
-    // Relaxed: whoever frees a region changes the hint, so that a fruitless look at the owners before that is not taken for
-    // the last word.
+    // Relaxed: a process that frees a region changes the hint, so that a fruitless look at the owners before that is not taken as
+    // final.
     let next = pair(changes, taken.map_or(NONE, |region| region + 1));
     let _ = words[HINT as usize].compare_exchange(hint, next, Ordering::Relaxed, Ordering::Relaxed);
     taken
 }
 
-/// Puts a region that no block stands in back into the pool. The caller's shard has claimed it.
+/// Puts a region without blocks back into the pool. The caller's shard has claimed it.
 pub(crate) fn free_region(shape: &Shape, words: &[AtomicU64], region: u32) {
     // Release: pairs with the Acquire in `claim_region`.
     owners(shape, words)[region as usize].store(0, Ordering::Release);
@@ -491,7 +491,7 @@ pub(super) fn freed_so_far(words: &[AtomicU64]) -> u32 {
     halves(words[HINT as usize].load(Ordering::Relaxed)).0
 }
 
-/// Has claims look at `region` first.
+/// Makes claims look at `region` first.
 fn reopen(words: &[AtomicU64], region: u32) {
     let mut hint = words[HINT as usize].load(Ordering::Relaxed);
     loop {
@@ -504,14 +504,14 @@ fn reopen(words: &[AtomicU64], region: u32) {
     }
 }
 
-/// Frees the regions that a dead holder of the shard's lock had claimed and not made blocks of. The caller holds the lock.
+/// Frees the regions that a dead holder of the shard's lock had claimed but not made into blocks. The caller holds the lock.
 pub(super) fn free_claimed(shape: &Shape, words: &[AtomicU64], shard: u32) {
     for (region, owner) in owners(shape, words).iter().enumerate() {
         if owner.load(Ordering::Relaxed) == claimed_by(shard) {
             free_region(shape, words, region as u32);
         }
     }
-    // It may have died between freeing one and saying so.
+    // It may have died between freeing one and announcing it.
     reopen(words, 0);
 }
 

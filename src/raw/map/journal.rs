@@ -1,4 +1,4 @@
-//! `Journal`: several words of a shard changed as one; undone if the owner dies half-way, read by others without a lock.
+//! `Journal`: an undo log: several words of a shard changed as one, undone if the owner dies halfway, read without a lock.
 //!
 //! | state | word | moved by | to | if that party dies there |
 //! |---|---|---|---|---|
@@ -7,16 +7,16 @@
 //! | | | the same, by one store | at rest, `[ g + 1 \| 0 ]` | it has happened |
 //! | undoing | `[ g \| n ]` | the holder that found it, or gave up | at rest, `[ g + 1 \| 0 ]` | the next holder begins again |
 //!
-//! So a change is as large as its number of words, and so is its undoing: nobody need look at the rest of the map.
+//! So a change is as large as its number of words, and so is its undoing: the rest of the map need not be looked at.
 //!
 //! # Invariants
 //!
 //! - J1. A word changes only after what it held has been noted, and the note counted.
-//! - J2. Words are put back in the reverse order of the notes, so that the first note of a word wins; doing so twice is
-//!   the same as once.
-//! - J3. Memory that a change has freed is written to only after that change was published, and memory that a change
-//!   takes only after its first word was counted. So whoever finds the same word at rest before and after looking has
-//!   seen no half of anything.
+//! - J2. Words are put back in the reverse order of the notes, so that the first note of a word wins; doing so twice is the same
+//!   as doing it once.
+//! - J3. Memory that a change has freed is written to only after that change was published, and memory that a change takes only
+//!   after its first word was counted. So a reader that finds the same word at rest before and after looking has seen nothing
+//!   half-changed.
 //!
 //! The notes lie in the shard: `LOG` pairs of a word's number and what it held.
 
@@ -27,7 +27,7 @@ pub(crate) const LOG: usize = 64;
 const COUNT_BITS: u32 = 16;
 const COUNT: u64 = (1 << COUNT_BITS) - 1;
 
-/// What was found contradicts what any version of this crate writes.
+/// What was found contradicts everything that any version of this crate writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Corrupt;
 
@@ -66,8 +66,8 @@ impl<'a> Journal<'a> {
 
     fn undo(&self, generation: u64, count: u64) -> Result<(), Corrupt> {
         let notes = self.log.get(..2 * count as usize).ok_or(Corrupt)?;
-        // Release: pairs with the Acquire fence in `read`: who sees a word put back, perhaps to what it held between two of its
-        // changes, sees the count, though another has counted.
+        // Release: pairs with the Acquire fence in `read`: a reader that sees a word put back, perhaps to what it held between two
+        // of its changes, sees the count, though another has counted.
         fence(Ordering::Release);
         for note in notes.chunks_exact(2).rev() {
             let at = note[0].load(Ordering::Relaxed);
@@ -85,15 +85,15 @@ impl<'a> Journal<'a> {
     }
 }
 
-/// Whether a change was begun and neither published nor undone. For the holder of the lock: its owner died.
+/// Whether a change was begun and neither published nor undone. For the holder of the lock: the last owner died.
 #[inline(always)]
 pub(crate) fn is_open(state: &AtomicU64) -> bool {
     // Relaxed: only the holder of the lock stores here.
     state.load(Ordering::Relaxed) & COUNT != 0
 }
 
-/// Has `look` look at the words of the journal with that state, without the lock; `None` if somebody was changing them, and
-/// what it saw means nothing.
+/// Has `look` look at the words of the journal with that state, without the lock; `None` if they were being changed, so that what
+/// it saw means nothing.
 #[inline(always)]
 pub(crate) fn read<R>(state: &AtomicU64, look: impl FnOnce() -> R) -> Option<R> {
     // Acquire: pairs with the Release in `publish` and `undo`, so that the words are those it published.
@@ -109,7 +109,7 @@ pub(crate) fn read<R>(state: &AtomicU64, look: impl FnOnce() -> R) -> Option<R> 
 }
 
 impl Change<'_> {
-    /// What a word holds, with this change's own doing.
+    /// What a word holds, including this change's own writes.
     #[inline]
     pub(crate) fn get(&self, at: u32) -> Result<u64, Corrupt> {
         let word = self.journal.words.get(at as usize).ok_or(Corrupt)?;
@@ -125,26 +125,26 @@ impl Change<'_> {
             return Err(Corrupt);
         };
         if self.count == 0 {
-            // Release, without a partner: a note must not be made before the last change is published, whose undoing would
-            // take it for its own.
+            // Release, without a partner: a note must not be made before the last change is published, whose undoing would take
+            // the note for its own.
             fence(Ordering::Release);
         }
         number.store(u64::from(at), Ordering::Relaxed);
         held.store(word.load(Ordering::Relaxed), Ordering::Relaxed);
         crash_point!("map.noted");
         self.count += 1;
-        // Release: the note comes first (J1). Whoever takes the lock from a dead owner sees it because that one's threads
+        // Release: the note comes first (J1). A process that takes the lock from a dead owner sees it because that owner's threads
         // have left the processor for good.
         let state = self.generation << COUNT_BITS | self.count;
         self.journal.state.store(state, Ordering::Release);
-        // Release: pairs with the Acquire fence in `read`: who sees the word changed sees the count (J1).
+        // Release: pairs with the Acquire fence in `read`: a reader of the changed word sees the count (J1).
         fence(Ordering::Release);
         word.store(value, Ordering::Relaxed);
         crash_point!("map.changed");
         Ok(())
     }
 
-    /// Notes what a word holds, which is about to be overwritten as part of free memory.
+    /// Notes what a word holds that is about to be overwritten as part of free memory.
     #[inline]
     pub(crate) fn keep(&mut self, at: u32) -> Result<(), Corrupt> {
         let value = self.get(at)?;

@@ -16,7 +16,7 @@
 //! | owned | `[ shard + 1 \| 1 ]` | the shard's holder, in a change | claimed | as above |
 //! | claimed | | the same, when the change is published | free | as above |
 //!
-//! In a map that evicts the first regions are set aside, one for each shard, and no other claims them.
+//! In a map that evicts, the first regions are set aside, one for each shard, and no other shard claims them.
 //!
 //! | state of a block | shown by | moved by | to |
 //! |---|---|---|---|
@@ -25,13 +25,13 @@
 //! | rest of an entry | the entry's `more`, or another rest's | the change that removes the entry | garbage |
 //! | garbage | the shard's `GARBAGE`, or another rest's `more` | a change for each | free, or the entry's rest |
 //!
-//! Every change goes through the journal, except that a value of one word is overwritten by one store. If the changing process dies,
-//! the next holder of the shard's lock undoes the change, in as many steps as were taken. No two shards share a word but those of owners and header, and no change covers
-//! those of others; so a death holds up its own shard only.
+//! Every change goes through the journal, except that a value of one word is overwritten by one store. If the changing process
+//! dies, the next holder of the shard's lock undoes the change, in as many steps as were taken. The only words that shards share
+//! are those of owners and header, and no change covers words of two shards; so a death holds up only its own shard.
 //!
 //! # Invariants
 //!
-//! - P1. Only the holder of a shard's lock changes the shard's words, its buckets, its regions, and the owner of these.
+//! - P1. Only the holder of a shard's lock changes the shard's words, its buckets, its regions, and their owner words.
 //! - P2. Blocks fill a region end to end, no two free ones side by side; none reaches beyond its region.
 //! - P3. An entry is whole before the change is published that leads to it.
 //! - P4. What is read here may be garbage: numbers of words are checked against the map, chains are bounded.

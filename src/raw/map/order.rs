@@ -8,7 +8,7 @@ use super::shard::Locked;
 use super::table::Found;
 
 impl Locked<'_> {
-    /// Removes the entry that was used least recently; false if there is none.
+    /// Removes the least recently used entry; false if there is none.
     pub(crate) fn evict_oldest(&self) -> Result<bool, Corrupt> {
         let (_, oldest) = halves(self.own(word::AGES)?);
         if oldest == 0 {
@@ -40,7 +40,7 @@ impl Locked<'_> {
     }
 }
 
-/// Makes a block the newest of its shard's order; it is not in it.
+/// Makes a block the newest in its shard's order; it is not in the order yet.
 pub(super) fn make_newest(edit: &mut Edit<'_>, block: u32) -> Result<(), Corrupt> {
     let (newest, oldest) = halves(edit.own(word::AGES)?);
     edit.set(block + 2, pair(0, newest))?;
@@ -60,8 +60,8 @@ pub(super) fn take_out_of_order(edit: &mut Edit<'_>, block: u32) -> Result<(), C
     join_order(edit, newer, older, older, newer)
 }
 
-/// Has what is newer than a place in the order know `below`, and what is older know `above`; the ends of the order stand in
-/// for what is not there.
+/// Links a place's neighbours in the order: the newer to `below`, the older to `above`; the ends of the order stand in for a
+/// missing neighbour.
 pub(super) fn join_order(edit: &mut Edit<'_>, newer: u32, older: u32, below: u32, above: u32) -> Result<(), Corrupt> {
     if newer != 0 {
         edit.relink(ages(edit, newer, false)?, below)?;
@@ -75,7 +75,7 @@ pub(super) fn join_order(edit: &mut Edit<'_>, newer: u32, older: u32, below: u32
     edit.set_own(word::AGES, pair(newest, oldest))
 }
 
-/// The half of an entry's word that tells its neighbour in the order.
+/// The half of an entry's word that names its neighbour in the order.
 fn ages(edit: &Edit<'_>, block: u32, high: bool) -> Result<Link, Corrupt> {
     let entry = Entry::of_tag(edit.shape, block, edit.get(block.wrapping_add(1))?)?;
     Ok(Link {

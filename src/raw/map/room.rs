@@ -1,7 +1,6 @@
-//! Making room: what has expired goes first; then entries move together, or what was used least recently goes, here and in
-//! other shards.
+//! Making room: what has expired goes first; then entries are compacted, or the least recently used go, here and in other shards.
 //!
-//! The caller holds its own shard's lock meanwhile, and asks for others' for a moment each: two that want each other's go
+//! The caller holds its own shard's lock meanwhile, and asks for others' for a moment each: two callers that want each other's go
 //! on to the next, and if that was all, begin again without their own.
 
 use super::entry::{Key, Payload, REST_HEADER};
@@ -15,10 +14,10 @@ use core::time::Duration;
 
 /// How long to wait for another shard's lock.
 const SHORTLY: Duration = Duration::from_millis(1);
-/// Entries are moved together in a shard if so many words are free for each eight of a region.
+/// A shard's entries are compacted if this many words are free for each eight of a region.
 const SCATTERED: u32 = 9;
 
-/// How making room sees the world: what time it is, who is alive, and whether it may wait.
+/// What making room knows of the world: what time it is, who is alive, and whether it may wait.
 pub(crate) struct World<'a> {
     pub(crate) now: &'a dyn Fn() -> u64,
     pub(crate) peers: &'a dyn Fn() -> Peers,
@@ -45,7 +44,7 @@ enum Progress {
 }
 
 impl Locked<'_> {
-    /// Stores `payload` under `key`, whose entry is `found` if there is one. Where there is too little room, room is made.
+    /// Stores `payload` under `key`, whose entry is `found` if there is one. If there is too little room, room is made.
     #[inline(always)]
     pub(crate) fn store<'w>(
         &self,
@@ -67,7 +66,7 @@ impl Locked<'_> {
         self.free_garbage()?;
         self.sweep_overdue(world)?;
         if let (Some(found), true) = (self.find(key)?, shape.evicts) {
-            // What is to be replaced goes last.
+            // The entry to be replaced goes last.
             self.touch(&found)?;
         }
         loop {
@@ -83,7 +82,7 @@ impl Locked<'_> {
             let needed = 8 * needed;
             let free = || match 8 * self.free_words()? {
                 free if free < needed => Ok::<_, Refusal>(free),
-                // What is free in scraps too small for this entry is not free for it.
+                // Scraps too small for this entry do not count as free for it.
                 _ => Ok(self.usable_bytes()?.min(needed - 8)),
             };
             match progress {
@@ -94,7 +93,7 @@ impl Locked<'_> {
         }
     }
 
-    /// Does one thing that makes room for an entry of so many words, whose predecessor is `found`.
+    /// Takes one step that makes room for an entry of this many words, whose predecessor is `found`.
     fn make_some_room(&self, needed: u64, found: Option<&Found>, world: &World<'_>) -> Result<Progress, Refusal> {
         let shape = self.map.shape;
         if !shape.evicts {
@@ -123,7 +122,7 @@ impl Locked<'_> {
         }
     }
 
-    /// Removes what has expired: in this shard, and in others as far as their locks are to be had.
+    /// Removes what has expired: in this shard, and in others whose locks can be had.
     fn sweep_overdue(&self, world: &World<'_>) -> Result<(), Refusal> {
         for shard in 0..self.map.shape.shards() {
             if !self.map.is_overdue(shard, world.now) {
@@ -132,7 +131,7 @@ impl Locked<'_> {
             if shard == self.shard {
                 self.sweep((world.now)())?;
             } else if let Some(locked) = world.lock(self.map, shard) {
-                // A shard that is corrupt gives nothing; who uses it is told.
+                // A corrupt shard gives nothing; its users are told.
                 let _ = locked.sweep((world.now)());
             }
         }
@@ -152,8 +151,8 @@ impl RawMap<'_> {
         halves(self.own(shard, word::ROOM).load(Ordering::Relaxed)) // Relaxed: a hint.
     }
 
-    /// Has another shard give up a region, beginning with those that have most to spare. Whoever died with a shard's lock is
-    /// found on the way, and what he had taken is free again.
+    /// Has another shard give up a region, beginning with those that have most to spare. A holder that died with a shard's lock is
+    /// found on the way, and what it had taken is free again.
     fn make_room_elsewhere(&self, except: u32, world: &World<'_>) -> Result<Progress, Refusal> {
         let mut others: Vec<u32> = (0..self.shape.shards()).filter(|shard| *shard != except).collect();
         let spare = |shard: &u32| {
@@ -177,7 +176,7 @@ impl RawMap<'_> {
                 progress = Progress::Busy;
                 continue;
             };
-            // A shard that is corrupt gives nothing; who uses it is told.
+            // A corrupt shard gives nothing; its users are told.
             let given = locked.give_up_a_region().unwrap_or(false);
             if given || freed_so_far(self.words) != freed {
                 return Ok(Progress::Some);
@@ -190,8 +189,8 @@ impl RawMap<'_> {
         self.room(shard).1 >= SCATTERED * (self.shape.region / 8)
     }
 
-    /// Copies all entries of a shard that have not expired, as they were at one moment: keys and values to `out`, one after
-    /// the other, and where each ends to `ends`.
+    /// Copies all entries of a shard that have not expired, as they were at one moment: keys and values to `out`, one after the
+    /// other, and the end of each to `ends`.
     pub(crate) fn snapshot(
         &self,
         shard: u32,
@@ -201,7 +200,7 @@ impl RawMap<'_> {
         peers: impl FnOnce() -> Peers,
         deadline: Deadline,
     ) -> Result<(), Refusal> {
-        /// How often to try without the lock, which others would have to wait for.
+        /// How often to try without the lock, since taking it makes others wait.
         const TRIES: usize = 4;
         for _ in 0..TRIES {
             out.clear();
@@ -222,14 +221,14 @@ impl RawMap<'_> {
 }
 
 impl Locked<'_> {
-    /// Moves entries together, or evicts, until a region is free.
+    /// Compacts entries, or evicts, until a region is free.
     fn give_up_a_region(&self) -> Result<bool, Corrupt> {
         loop {
             if self.map.is_scattered(self.shard) && self.gather()? {
                 return Ok(true);
             }
             let before = self.map.room(self.shard).0;
-            // The last region is set aside for this shard: none would be the better for it.
+            // The last region is set aside for this shard: giving it up would help no other.
             if !self.map.shape.evicts || before <= 1 || !self.evict_oldest()? {
                 return Ok(false);
             }

@@ -1,4 +1,4 @@
-//! `Shape`: where everything of a map lies, computed alike by who creates it and who opens it.
+//! `Shape`: where everything in a map lies, computed alike by the process that creates it and those that open it.
 
 use super::journal::LOG;
 
@@ -6,11 +6,11 @@ use super::journal::LOG;
 pub(crate) const SHAPE_WORDS: usize = 3;
 /// A word of the header: what hashes begin with.
 pub(crate) const SEED: usize = 3;
-/// A word of the header: what the hash makes of a text that all know.
+/// A word of the header: the hash of a text known to all.
 pub(crate) const PROOF: usize = 7;
-/// A word of the header: milliseconds that an entry lives unless its writer says otherwise; 0 is for ever.
+/// A word of the header: milliseconds that an entry lives unless its writer says otherwise; 0 means for ever.
 pub(crate) const TTL: usize = 6;
-/// A word of the header: when, by the wall clock, the machine was started, in milliseconds; 0 if nobody has asked yet.
+/// A word of the header: when, by the wall clock, the machine was started, in milliseconds; 0 if it has not been asked for yet.
 pub(crate) const EPOCH: u32 = 4;
 /// A word of the header: `[ changes:32 | region:32 ]`, where to look for a free region.
 pub(super) const HINT: u32 = 5;
@@ -35,9 +35,9 @@ pub(super) mod word {
     /// No entry expires before; 0 if none expires at all.
     pub(crate) const SOONEST: u32 = 6;
     pub(crate) const EVICTIONS: u32 = 7;
-    /// On another line than the lock: who only reads does not miss it whenever somebody locks.
+    /// On another line than the lock: a reader does not lose it whenever the lock is taken.
     pub(crate) const JOURNAL: u32 = 8;
-    /// The first of the blocks that nothing leads to any more, or nothing yet.
+    /// The first of the blocks that nothing leads to any more, or not yet.
     pub(crate) const GARBAGE: u32 = 10;
     /// Which lists of free blocks are not empty.
     pub(crate) const CLASSES: u32 = 9;
@@ -54,12 +54,12 @@ const LINE: u64 = 8;
 const LEAST_REGION: u64 = 64;
 const LARGEST_REGION: u64 = 1 << 16;
 const MOST_SHARDS: u64 = 64;
-/// Regions a shard has on the average: what it leaves unused of its last one is a small part.
+/// Regions a shard has on average: what it leaves unused of its last one is a small part.
 const REGIONS_PER_SHARD: u64 = 32;
-/// Rather fewer than that, but not than these, than that a key of some thousand bytes does not fit into one.
+/// Fewer than that rather than regions too small for a key of some thousand bytes; but not fewer than this.
 const FEWEST_REGIONS: u64 = 16;
 const USUAL_REGION: u64 = 512;
-/// Words of a shard on the average: 128 KiB, unless there would be too many shards.
+/// Words of a shard on average: 128 KiB, unless there would be too many shards.
 const SHARE: u64 = 1 << 14;
 /// Numbers of words fit into 32 bits.
 const MOST_WORDS: u64 = u32::MAX as u64;
@@ -73,7 +73,7 @@ pub(crate) struct Shape {
     pub(super) regions: u32,
     /// Chains of a shard.
     pub(super) buckets: u32,
-    /// Entries are kept in the order of their use, and the oldest make room.
+    /// Entries are kept in order of use, and the oldest make room.
     pub(crate) evicts: bool,
     pub(super) owners_at: u32,
     pub(super) buckets_at: u32,
@@ -83,7 +83,7 @@ pub(crate) struct Shape {
 
 impl Shape {
     /// The shape of a map with room for `bytes` bytes of entries of about `entry` bytes each, in `shards` shards if the caller
-    /// wants so many; `None` if it would be too large.
+    /// asks for a number; `None` if it would be too large.
     pub(crate) fn for_capacity(bytes: u64, entry: u64, shards: Option<u32>, evicts: bool) -> Option<Self> {
         let words = bytes.div_ceil(8).max(LEAST_REGION);
         if words > MOST_WORDS {
@@ -151,7 +151,7 @@ impl Shape {
         ]
     }
 
-    /// The shape told by these words, if there can be such a one.
+    /// The shape described by these words, if there can be such a shape.
     pub(crate) fn of_words([first, second, third]: [u64; SHAPE_WORDS]) -> Option<Self> {
         let (shards, evicts) = (first >> 32, first as u32);
         let (region, regions) = (second >> 32, second & u64::from(u32::MAX));
@@ -177,7 +177,7 @@ impl Shape {
         u64::from(self.regions) * u64::from(self.region) * 8
     }
 
-    /// Words of the regions that one shard may have: in a map that evicts not those set aside for others.
+    /// Words of the regions that one shard may have: in a map that evicts, without those set aside for others.
     pub(super) fn reach(&self) -> u64 {
         let others = if self.evicts { self.shards - 1 } else { 0 };
         u64::from(self.regions - others) * u64::from(self.region)
@@ -231,7 +231,7 @@ impl Shape {
         }
     }
 
-    /// The words where locks lie: who held one before a restart of the machine holds it no more.
+    /// The words where locks lie: an owner from before a restart of the machine no longer holds one.
     pub(crate) fn lock_at(&self, shard: u32) -> u32 {
         self.shard_at(shard) + word::LOCK
     }

@@ -1,4 +1,4 @@
-//! A shard's lock and what comes with it: reading without it, taking it, making good what a dead holder left.
+//! A shard's lock and what comes with it: reading without it, taking it, repairing what a dead holder left.
 
 use super::entry::{Key, LEAST_REST, Output, REST_HEADER, Rest, load};
 use super::heap::{Edit, free_claimed, free_regions};
@@ -11,17 +11,17 @@ use core::time::Duration;
 
 /// How often to look for a moment between two changes.
 const LOOKS: u32 = 32;
-/// As often before waiting for the lock, for as long as changes are made.
+/// How often before waiting for the lock, as long as changes are made.
 const MANY_LOOKS: u32 = 1 << 10;
-/// How long to wait for a shard that is half changed, to tell how much is in it.
+/// How long to wait for a half-changed shard before telling how much is in it.
 const SETTLED_WITHIN: Duration = Duration::from_millis(50);
 
-/// Why a call on the map did not do what it was to.
+/// Why a call on the map failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Lock(Refused),
     Corrupt,
-    /// Bytes an entry takes, and bytes that are free for it.
+    /// Bytes an entry takes, and bytes free for it.
     Full {
         needed: u64,
         free: u64,
@@ -68,7 +68,7 @@ pub(crate) struct RawMap<'a> {
 }
 
 impl<'a> RawMap<'a> {
-    /// The map of that shape in these words, which are as many.
+    /// The map of that shape in these words, which are as many as it needs.
     #[inline]
     pub(crate) fn new(words: &'a [AtomicU64], shape: &'a Shape) -> Self {
         debug_assert_eq!(words.len(), shape.words as usize);
@@ -79,7 +79,7 @@ impl<'a> RawMap<'a> {
         RawMutex::in_words(self.words, self.shape.lock_at(shard) as usize)
     }
 
-    /// Whether somebody holds a shard's lock, perhaps dead.
+    /// Whether a shard's lock is held, perhaps by a dead owner.
     pub(super) fn is_held(&self, shard: u32) -> bool {
         self.mutex(shard).owner().is_some()
     }
@@ -106,8 +106,8 @@ impl<'a> RawMap<'a> {
         }
     }
 
-    /// Copies the value of `key` to `out`, which is empty, and tells whether there is one. `now` is asked if the entry
-    /// expires. Does not wait while nobody changes the shard.
+    /// Copies the value of `key` to `out`, which is empty, and tells whether there is one. `now` is asked if the entry expires.
+    /// Does not wait unless the shard is being changed.
     #[inline]
     pub(crate) fn read(
         &self,
@@ -136,7 +136,7 @@ impl<'a> RawMap<'a> {
     ) -> Result<bool, Refusal> {
         let shard = self.shape.shard_of(key.hash);
         let state = self.journal_state(shard);
-        // While one change follows the other there is a moment between them; only who stands still holds us up.
+        // While one change follows another there is a moment between them; only a writer that makes no progress holds us up.
         let (mut backoff, mut before) = (Backoff::new(), 0);
         for _ in 0..MANY_LOOKS {
             out.clear();
@@ -168,7 +168,7 @@ impl<'a> RawMap<'a> {
         Ok(true)
     }
 
-    /// Takes a shard's lock, and makes good what a dead holder left half-done.
+    /// Takes a shard's lock, and repairs what a dead holder left half-done.
     #[inline(always)]
     pub(crate) fn lock(
         &'a self,
@@ -190,7 +190,7 @@ impl<'a> RawMap<'a> {
         Ok(locked)
     }
 
-    /// Counts a look-up for one of several groups of threads, so that these do not meet.
+    /// Counts a look-up for one of several groups of threads, so that these do not share a cache line.
     #[inline]
     pub(crate) fn tally(&self, group: u32, hit: bool) {
         let at = self.shape.tally_at(group) + u32::from(!hit);
@@ -198,7 +198,7 @@ impl<'a> RawMap<'a> {
         self.words[at as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Reads words of a shard as they were at one moment, after undoing what a dead holder left half changed.
+    /// Reads words of a shard as they were at one moment, after undoing what a dead holder left half-changed.
     fn settled<const COUNT: usize>(
         &self,
         shard: u32,
@@ -212,12 +212,12 @@ impl<'a> RawMap<'a> {
                 return seen;
             }
         }
-        // Whoever is stopped in the middle of a change may have it as he left it.
+        // If a holder is stopped in the middle of a change, the words are read as it left them.
         let _locked = self.lock(shard, peers, Deadline::after(SETTLED_WITHIN));
         look()
     }
 
-    /// How many entries there are, those that have expired and nobody has looked for included.
+    /// How many entries there are, including expired ones not yet removed.
     pub(crate) fn len(&self, peers: impl Fn() -> Peers) -> u64 {
         let of_shard = |shard| self.settled(shard, [word::LEN], &peers)[0];
         (0..self.shape.shards).map(of_shard).fold(0, u64::saturating_add)
@@ -248,11 +248,11 @@ impl<'a> RawMap<'a> {
         totals
     }
 
-    /// The wall clock's time at which the machine was started, as the first who asked saw it: so the map's clock does not
-    /// jump when the wall clock is set.
+    /// The wall clock's time at which the machine was started, as the first to ask saw it: so the map's clock does not jump when
+    /// the wall clock is set.
     pub(crate) fn epoch(&self, seen: impl FnOnce() -> u64) -> u64 {
         let word = &self.words[EPOCH as usize];
-        // Relaxed: the word stands for itself.
+        // Relaxed: nothing else is published with the word.
         match word.load(Ordering::Relaxed) {
             0 => {
                 let seen = seen().max(1);
@@ -285,10 +285,10 @@ impl Drop for Locked<'_> {
 }
 
 impl<'a> Locked<'a> {
-    /// Undoes what was half-done, and frees what nothing leads to; if that is much, some of it.
+    /// Undoes what was half-done, and frees what nothing leads to, or only some of it if there is much.
     #[cold]
     fn recover(&self) -> Result<(), Corrupt> {
-        /// Parts of values that are freed at once: a matter of a millisecond.
+        /// Parts of values freed at a time: a matter of a millisecond.
         const AT_ONCE: u32 = 4096;
         self.map.journal(self.shard).recover()?;
         crash_point!("map.recovered");
@@ -348,7 +348,7 @@ impl<'a> Locked<'a> {
         load(self.map.words, self.map.shape.shard_at(self.shard) + word)
     }
 
-    /// Words that are free for this shard: its own, and those of regions that are nobody's.
+    /// Words that are free for this shard: its own, and those of regions without an owner.
     pub(super) fn free_words(&self) -> Result<u64, Corrupt> {
         let (_, own) = halves(self.own(word::ROOM)?);
         let pool = u64::from(free_regions(self.map.shape, self.map.words, self.shard));
@@ -361,7 +361,7 @@ impl<'a> Locked<'a> {
         RawMutex::is_caller(self.owner)
     }
 
-    /// Whether somebody sleeps until the lock is free.
+    /// Whether a waiter sleeps until the lock is free.
     pub(crate) fn is_wanted(&self) -> bool {
         self.mutex.is_wanted()
     }

@@ -11,7 +11,7 @@ use super::shape::{Link, Shape, halves, pair, word};
 use super::shard::{Locked, RawMap, Refusal};
 use crate::primitive::{AtomicU64, Ordering, crash_point, fence};
 
-/// A value is overwritten in its place if no more than so many of its words differ.
+/// A value is overwritten in place if no more than this many of its words differ.
 const MOST_IN_PLACE: usize = 24;
 /// Chains longer than this are compared with the number of entries.
 const LONG_CHAIN: u64 = 32;
@@ -24,7 +24,7 @@ pub(crate) struct Found {
     next: u32,
 }
 
-/// The entry of `key`. Without the lock it may be anything, which the journal then tells.
+/// The entry of `key`. Without the lock it may be anything; the journal then tells whether it is valid.
 #[inline(always)]
 pub(super) fn find(words: &[AtomicU64], shape: &Shape, shard: u32, key: Key<'_>) -> Result<Option<Found>, Corrupt> {
     find_where(words, shape, shard, key.tag(), |entry| {
@@ -100,7 +100,7 @@ impl Locked<'_> {
         if needed <= u64::from(shape.region) && self.put_whole(key, payload, found, needed as u32)? {
             return Ok(true);
         }
-        // In parts only if there is surely enough; a map that evicts rather does so for an entry of usual size.
+        // In parts only if there is certainly enough; for an entry of usual size, a map that evicts would rather evict.
         let (free, spare) = if shape.evicts && needed <= u64::from(shape.region) {
             (u64::from(halves(self.own(word::ROOM)?).1), needed / 4 + 8)
         } else {
@@ -118,7 +118,7 @@ impl Locked<'_> {
 
     /// Overwrites a value of one word, which it first copies to `old`; false if it is not one, or the new one is not.
     ///
-    /// That needs no journal: one word is whole in itself, and whoever reads sees the old or the new.
+    /// That needs no journal: one word is whole in itself, and a reader sees the old or the new.
     #[inline(always)]
     pub(crate) fn replace_word(
         &self,
@@ -140,20 +140,20 @@ impl Locked<'_> {
         Ok(true)
     }
 
-    /// Puts another word in the place of a value of one word.
+    /// Replaces the word of a value of one word.
     #[inline(always)]
     fn overwrite(&self, target: &AtomicU64, word: u64) {
         let writes = self.map.own(self.shard, word::WRITES);
         // Relaxed: only the holder of the lock stores here.
         writes.store(writes.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-        // Release: pairs with the Acquire fence in `snapshot`: who sees the word sees the count.
+        // Release: pairs with the Acquire fence in `snapshot`: a reader of the word sees the count.
         fence(Ordering::Release);
-        // Release: pairs with the Acquire fence of who reads without the lock, for what this process did before.
+        // Release: pairs with the Acquire fence of readers without the lock, for what this process did before.
         target.store(word, Ordering::Release);
         crash_point!("map.replaced");
     }
 
-    /// Overwrites the value where it stands, if it takes about the same room and few of its words change.
+    /// Overwrites the value in place, if it takes about the same room and few of its words change.
     #[inline(never)]
     fn put_in_place(&self, payload: Payload<'_>, found: &Found) -> Result<bool, Corrupt> {
         let (words, shape, entry) = (self.map.words, self.map.shape, &found.entry);
@@ -224,7 +224,7 @@ impl Locked<'_> {
         Ok(true)
     }
 
-    /// Stores the entry in as many blocks as it takes; false if they were not enough, and what was taken is garbage.
+    /// Stores the entry in as many blocks as it takes; false if there were not enough, and those taken are garbage.
     ///
     /// | step | what a death leaves |
     /// |---|---|
@@ -304,7 +304,7 @@ impl Locked<'_> {
         Ok(Some((block, size)))
     }
 
-    /// Fills a block that was taken, has a chain lead to it instead of to `found`, and publishes that.
+    /// Fills a block that was taken, makes a chain lead to it instead of to `found`, and publishes that.
     fn enter(
         &self,
         mut edit: Edit<'_>,
@@ -376,7 +376,7 @@ impl Locked<'_> {
         self.free_garbage()
     }
 
-    /// The entry that stands at `block`.
+    /// The entry at `block`.
     pub(super) fn find_block(&self, block: u32) -> Result<Found, Corrupt> {
         let (words, shape) = (self.map.words, self.map.shape);
         let (_, hash) = halves(load(words, block)?);
@@ -401,9 +401,9 @@ impl Locked<'_> {
         Ok(())
     }
 
-    /// Removes the entries of some chains from one on, and tells where to go on.
+    /// Removes the entries of some chains from one on, and tells where to continue.
     pub(crate) fn clear_some(&self, from: u32) -> Result<Option<u32>, Corrupt> {
-        /// So few that others need not wait for long.
+        /// Few enough that others need not wait for long.
         const AT_ONCE: u32 = 64;
         let mut removed = 0;
         for bucket in from..self.map.shape.buckets {
@@ -420,7 +420,7 @@ impl Locked<'_> {
         Ok(None)
     }
 
-    /// Shows each entry to `look`, and removes it if that says so.
+    /// Shows each entry to `look`, and removes it if `look` says so.
     fn each(&self, mut look: impl FnMut(&Found) -> Result<bool, Corrupt>) -> Result<(), Corrupt> {
         self.map.each(self.shard, |found| {
             let doomed = look(found)?;
@@ -433,7 +433,7 @@ impl Locked<'_> {
 }
 
 impl RawMap<'_> {
-    /// Appends key and value of each entry that has not expired to `out`, and tells their ends to `ends`.
+    /// Appends key and value of each entry that has not expired to `out`, and their ends to `ends`.
     pub(super) fn copy_all(
         &self,
         shard: u32,
@@ -473,7 +473,7 @@ impl RawMap<'_> {
         Ok(())
     }
 
-    /// As [`each`](Self::each), of one chain, which has an end if `visit` sees to it.
+    /// As [`each`](Self::each), for one chain; bounding its length is left to `visit`.
     fn each_of_chain(
         &self,
         chain: Link,
@@ -499,7 +499,7 @@ pub(super) fn words_needed(shape: &Shape, key: Key<'_>, payload: Payload<'_>) ->
     u64::from(header_words(shape, payload.flags()) + key.words()) + payload.value.len().div_ceil(8) as u64
 }
 
-/// An entry to be: its block, and what of its value that holds.
+/// An entry about to be made: its block, and the part of its value that the block holds.
 struct New<'a> {
     block: u32,
     size: u32,
@@ -509,7 +509,7 @@ struct New<'a> {
 }
 
 impl New<'_> {
-    /// Writes the entry. Its first two words have been noted, and the others belong to nobody.
+    /// Writes the entry. Its first two words have been noted, and the others belong to no block.
     fn fill(&self, edit: &Edit<'_>, key: Key<'_>, expires: Option<u64>, next: u32) -> Result<(), Corrupt> {
         let used = header_words(edit.shape, self.flags) + key.words();
         let unused = 8 * (self.size - used) - self.value.len() as u32;
@@ -543,7 +543,7 @@ fn in_rest(size: u32, len: usize) -> usize {
     }
 }
 
-/// Has the shard know that an entry expires then.
+/// Records in the shard that an entry expires then.
 fn expire_from(edit: &mut Edit<'_>, expires: u64) -> Result<(), Corrupt> {
     let soonest = edit.own(word::SOONEST)?;
     if soonest == 0 || expires < soonest {

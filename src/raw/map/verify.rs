@@ -1,4 +1,4 @@
-//! Whether a map that nobody uses is whole: every word of it accounted for, once.
+//! Whether a map not in use is whole: every word of it accounted for, once.
 
 use super::entry::{Entry, REST, Rest, load};
 use super::heap::{AFTER_FREE, FREE, LEAST, class_of, owned_by, size_of_block};

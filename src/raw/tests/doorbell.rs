@@ -6,10 +6,10 @@ use crate::raw::doorbell::{RAISED, Raised};
 use loom::thread;
 use std::sync::Arc;
 
-/// In `given`: nobody gives any more.
+/// In `given`: no more will be given.
 const CLOSED: u64 = 1 << 16;
 
-/// Somebody gives tokens, others take one each, and sleep while there are none.
+/// One thread gives tokens, others take one each, and sleep while there are none.
 struct Tokens {
     bell: Doorbell,
     /// How many were given so far: the word that sleepers wait for.
@@ -22,7 +22,7 @@ struct Tokens {
 struct Play {
     ring: fn(&Tokens),
     sleep: fn(&Tokens, u64) -> Wait,
-    /// What one who has slept does when it ends; it is told whether it sees tokens left.
+    /// What a taker that has slept does when it ends; it is told whether it sees tokens left.
     leave: fn(&Tokens, bool),
 }
 
@@ -73,7 +73,7 @@ impl Tokens {
     }
 }
 
-/// One thread gives as many tokens as the `takers` take, `each` of them some.
+/// One thread gives as many tokens as the `takers` take in total, `each` of them several.
 fn give_and_take(preemptions: usize, takers: u32, each: usize, play: Play) {
     check(preemptions, move || {
         let tokens = Tokens::new();
@@ -153,7 +153,7 @@ fn loom_mutant_passing_nothing_on_strands_the_second_sleeper() {
     give_and_take(2, 2, 1, Play { leave, ..RIGHT });
 }
 
-/// B3 broken: what one sees left is not all there is, unless there is a fence between raising the flag and looking.
+/// B3 broken: tokens seen are not all there are, unless there is a fence between raising the flag and looking.
 #[test]
 #[should_panic]
 fn loom_mutant_passing_on_only_what_is_seen_strands_the_second_sleeper() {
@@ -165,7 +165,7 @@ fn loom_mutant_passing_on_only_what_is_seen_strands_the_second_sleeper() {
     give_and_take(2, 2, 1, Play { leave, ..RIGHT });
 }
 
-/// Sleeps on the word, and so does not notice that its flag was taken down for a change it has seen already.
+/// Sleeps on the word, and so does not notice that its flag was taken down for a change it has already seen.
 #[test]
 #[should_panic]
 fn loom_mutant_sleeping_on_the_word_loses_the_wake_up() {

@@ -22,7 +22,7 @@ struct Model {
     records: [UnsafeCell<u32>; RECORDS],
     extent: RawExtent,
     bytes: UnsafeCell<u32>,
-    /// Whether what is placed and not yet published is taken for what was taken.
+    /// Whether an item placed and not yet published is mistaken for one taken.
     judges_wrongly: bool,
 }
 
@@ -31,7 +31,7 @@ unsafe impl Sync for Model {}
 // SAFETY: as above.
 unsafe impl Send for Model {}
 
-/// How far somebody comes before it dies.
+/// How far a process gets before it dies.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
 enum Step {
     Locked,
@@ -74,7 +74,7 @@ impl Model {
         }
     }
 
-    /// The extent, cleared, unless it holds what somebody may yet take.
+    /// The extent, cleared, unless it holds an item that may still be taken.
     fn claim(&self) -> Option<Held> {
         let held = self.extent.try_lock(|| Peers)?;
         match self.content() {
@@ -124,7 +124,7 @@ impl Model {
         }
     }
 
-    /// Takes an item, if there is one, and returns what it was where the taker lives to tell.
+    /// Takes an item, if there is one, and returns it if the taker lives to tell.
     fn take(&self, until: Step) -> Option<u32> {
         let side = lock(&self.consumers);
         if side.inconsistent {
@@ -163,7 +163,7 @@ impl Model {
     }
 }
 
-/// A producer dies at `step`, another puts at the same time, and so does a consumer take.
+/// A producer dies at `step`; at the same time another puts and a consumer takes.
 fn producer_dies(step: Step, judges_wrongly: bool) {
     check(3, move || {
         let model = Model::new(judges_wrongly);
@@ -222,7 +222,7 @@ fn loom_extent_two_producers_and_a_consumer() {
     producer_dies(Step::Done, false);
 }
 
-/// Broken: what is placed and not yet published may be cleared.
+/// Broken: an item placed and not yet published may be cleared.
 #[test]
 #[should_panic]
 fn loom_extent_cleared_before_it_is_published() {
@@ -248,7 +248,7 @@ fn consumer_dies(step: Step) {
             taken.push(number);
         }
         taken.sort_unstable();
-        // Who dies having published may have had the extent's, which it did not read.
+        // A consumer that dies after publishing may have had the extent's item, which it did not read.
         let is_right = taken == [11, 12] || step == Step::Published && (taken == [0, 11] || taken == [0, 12]);
         assert!(is_right, "{taken:?}");
         assert!(model.claim().is_some(), "it holds something");

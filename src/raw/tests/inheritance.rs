@@ -80,7 +80,7 @@ fn drop_unused(estate: &Estate, note: fn(&Estate)) {
     session(&estate.seats, |session| session.settle(|| note(estate)));
 }
 
-/// The parent leaves so many handles to its child, which has done with them by then, or not.
+/// The parent leaves this many handles to its child, which may or may not have finished with them by then.
 fn inherit(handles: usize, use_it: Use, note: fn(&Estate)) {
     check(2, move || {
         let estate = Estate::new();
@@ -123,14 +123,14 @@ fn loom_mutant_dropping_without_a_note_leaves_a_ghost() {
     inherit(1, drop_unused, |_| {});
 }
 
-/// Who becomes a producer, with what was left to the child.
+/// Makes the child a producer with a handle left to it; returns its seat.
 type Join = fn(&RawSeats) -> usize;
 
 fn join_inherited(seats: &RawSeats) -> usize {
     session(seats, |session| session.join_inherited(Role::Producer, || ())).expect("there is a seat")
 }
 
-/// Counts the handle no more before it is counted elsewhere.
+/// Stops counting the handle before it is counted elsewhere.
 fn join_wrongly(seats: &RawSeats) -> usize {
     session(seats, |session| {
         session.settle(|| ());
@@ -139,7 +139,7 @@ fn join_wrongly(seats: &RawSeats) -> usize {
     .expect("there is a seat")
 }
 
-/// A watcher never finds nobody while the child has a handle: two were left to it, of which it uses one.
+/// A watcher never finds that nobody is left while the child has a handle: two were left to it, of which it uses one.
 fn watch(handles: usize, join: Join) {
     check(2, move || {
         let estate = Estate::new();

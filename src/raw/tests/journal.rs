@@ -76,7 +76,7 @@ impl Shard {
         self.mutex.unlock(held.owner);
     }
 
-    /// Takes the lock from a dead holder, makes good what that one left, and changes something.
+    /// Takes the lock from a dead holder, repairs what that one left, and changes something.
     fn inherited(&self, recover: impl FnOnce(&Self), change: impl FnOnce(&Self)) {
         let held = lock(&self.mutex);
         assert!(held.inconsistent);
@@ -103,8 +103,8 @@ fn read(shard: &Shard, look: Look) -> Option<[u64; 2]> {
     journal::read(&shard.state, || look(shard))
 }
 
-/// Plays `writers` while somebody looks without the lock: nothing is torn, nothing goes back. Nobody ticks: the reader's
-/// fence would take the ticks for the writers' news, and hide what is missing there.
+/// Runs `writers` while a reader looks without the lock: nothing is torn, nothing goes back. No thread ticks: the reader's fence
+/// would take the ticks for the writers' news, and hide what is missing there.
 fn watched(
     looks: usize,
     new: fn() -> Arc<Shard>,
@@ -167,7 +167,7 @@ fn loom_journal_two_writers_and_a_reader() {
     });
 }
 
-/// The change of a word by hand: the state before it, which word, and what it is to hold.
+/// The change of a word by hand: the state before it, which word, and its new value.
 struct Step {
     state: u64,
     at: u32,
@@ -211,7 +211,7 @@ impl Step {
     }
 }
 
-/// As `add_one`, with each word changed and the whole published as told.
+/// As `add_one`, with each word changed and the whole published as the parameters say.
 fn add_one_by_hand(shard: &Shard, set: fn(&Step, &Shard), publish: Ordering) {
     let rest = shard.state.load(Ordering::Relaxed);
     let value = shard.load(PAIR[0]) + 1;
@@ -245,7 +245,7 @@ fn loom_mutant_publishing_a_change_without_release_tears() {
     one_writer(read, |shard| add_one_by_hand(shard, Step::whole, Ordering::Relaxed));
 }
 
-/// As `Journal::read`, with the first look at the state, what it may be, and the fence as told.
+/// As `Journal::read`, with the first look at the state, what it may be, and the fence as the parameters say.
 fn read_by_hand(shard: &Shard, look: Look, first: Ordering, may_be: fn(u64) -> bool, fence: fn()) -> Option<[u64; 2]> {
     let before = shard.state.load(first);
     if !may_be(before) {
@@ -317,7 +317,7 @@ fn begun<'a>(shard: &'a Shard, sets: &[(u32, u64)]) -> Change<'a> {
     change
 }
 
-/// A writer gives up after so many words of `sets`; nobody sees any.
+/// A writer gives up after this many words of `sets`; nobody sees any of them.
 fn given_up(sets: &'static [(u32, u64)], give_up: fn(&Shard, Change<'_>)) {
     watched(1, Shard::of_pair, (read, Shard::pair), move |shard| {
         become_owner(1);
@@ -359,7 +359,7 @@ fn undo(shard: &Shard) {
     rest(shard, Ordering::Release);
 }
 
-/// Enough for whoever made the change, since each word's change was fenced; not for who takes its place.
+/// Enough for the writer that made the change, since each word's change was fenced; not for one that takes its place.
 fn undo_unfenced(shard: &Shard) {
     put_back(shard, notes(shard).rev());
     rest(shard, Ordering::Release);

@@ -179,7 +179,7 @@ fn loom_mutant_version_without_release_tears() {
     });
 }
 
-/// A writer dies between slot and version: nobody ever sees its half, and the next writer starts from the old value.
+/// A writer dies between slot and version: its half is never seen, and the next writer starts from the old value.
 #[test]
 fn loom_writer_dies_between_slot_and_version() {
     check(3, || {

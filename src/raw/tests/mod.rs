@@ -1,6 +1,6 @@
 //! Models of the raw types: every interleaving of two or three threads, some of which die.
 //!
-//! A model that cannot fail proves nothing, so each protocol also stands here broken on purpose, `#[should_panic]`.
+//! A model that cannot fail proves nothing, so each protocol is also broken here on purpose, `#[should_panic]`.
 
 mod board;
 mod doorbell;
@@ -37,12 +37,12 @@ fn lock(mutex: &RawMutex) -> Held {
 /// Where the dead are looked up.
 type Judge<'a> = &'a dyn Fn() -> Peers;
 
-/// Three seats, which nobody has.
+/// Three free seats.
 fn seats() -> Arc<RawSeats> {
     Arc::new(RawSeats::<[RawSeat; 3]>::new())
 }
 
-/// Looks for a seat, each with the lock to itself.
+/// Looks for a seat, holding the lock each time.
 trait AtOnce {
     fn join(&self, role: Role, peers: Judge<'_>) -> Result<usize, NoSeat>;
     fn claim(&self, role: Role, peers: Judge<'_>) -> Result<usize, NoSeat>;
@@ -81,7 +81,7 @@ fn process<S: Send + Sync + ?Sized + 'static, T: 'static>(
     })
 }
 
-/// Whether nobody has declared process `pid` dead.
+/// Whether process `pid` has not been declared dead.
 fn lives(pid: u32) -> bool {
     !Peers.has_left(OwnerId::pack(pid, 1, pid, 1), false)
 }
@@ -90,7 +90,7 @@ loom::lazy_static! {
     static ref CLOCK: AtomicU64 = AtomicU64::new(0);
 }
 
-/// Has loom try this moment before and after other threads' ticks. By itself it fails to try a load after another thread's
+/// Makes loom try this moment before and after other threads' ticks. By itself it fails to try a load after another thread's
 /// store, if that thread has itself loaded the word in between.
 fn tick() {
     // Relaxed: it must not order what the model is about.

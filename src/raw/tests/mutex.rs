@@ -108,7 +108,7 @@ fn loom_mutant_unlock_that_looks_for_sleepers_first_strands_one() {
     increments(2, 4, hasty, lock);
 }
 
-/// M3 broken: does not raise the bell again when it was woken.
+/// M3 broken: does not raise the bell again after being woken.
 fn lock_forgetting_sleepers(mutex: &RawMutex) -> Held {
     let owner = current_owner().expect("said who it is");
     let mut has_raised = false;
@@ -146,7 +146,7 @@ fn loom_mutant_waking_up_without_marking_strands_the_third() {
     increments(3, 3, unlock, lock_forgetting_sleepers);
 }
 
-/// Thread 1 dies holding; thread 2 gets in all the same, and is told.
+/// Thread 1 dies holding the lock; thread 2 gets it all the same, and is told.
 fn owner_dies(announce: bool) {
     check(3, move || {
         let guarded = Guarded::new();
@@ -286,7 +286,7 @@ fn loom_waiter_dies_after_its_wake_up() {
     });
 }
 
-/// What was marked inconsistent stays so through an unlock, until somebody declares it whole.
+/// What was marked inconsistent stays so through an unlock, until an owner declares it whole.
 #[test]
 fn loom_inconsistency_outlives_unlocks() {
     check(3, || {

@@ -170,7 +170,7 @@ impl Numbers {
         declare_dead(pid);
     }
 
-    /// Does what `take` does, up to `step`, or nothing if there is nothing to take. Tells what went with it.
+    /// Does what `take` does, up to `step`, or nothing if there is nothing to take. Tells what was lost with it.
     fn die_taking(&self, pid: u32, step: Step) -> Option<u32> {
         let held = lock(&self.raw.consumers.lock);
         let head = Mark(self.raw.head.load(Ordering::Relaxed));
@@ -213,7 +213,7 @@ fn at(mark: Mark) -> Stretch {
     }
 }
 
-/// One producer dies at `step`, the other when it is done: its record comes, the first's comes or not.
+/// One producer dies at `step`, the other when it is done: its record arrives, the first one's may or may not.
 fn producer_dies(step: Step) {
     check(2, move || {
         let numbers = Numbers::new(2);
@@ -284,7 +284,7 @@ fn loom_queue_consumer_dies_before_it_rings() {
     consumer_dies(Step::Unlocked);
 }
 
-/// Nobody is left to make room: who waits for it is told.
+/// Nobody is left to make room: a producer waiting for it is told.
 #[test]
 fn loom_queue_producer_outlives_all_consumers() {
     check(3, || {
@@ -323,7 +323,7 @@ fn loom_queue_what_was_put_before_it_closed_is_taken() {
     });
 }
 
-/// What got in before the close gets out, and the rest is refused, whoever comes first.
+/// What got in before the close gets out, and the rest is refused, whichever comes first.
 #[test]
 fn loom_queue_closes_while_it_is_full_and_a_producer_waits() {
     check(2, || {
@@ -358,8 +358,7 @@ fn loom_queue_closes_and_wakes_all_who_wait() {
     });
 }
 
-/// It is only said that it is to be closed when the closer dies, or one word has been marked: either is enough for both
-/// sides.
+/// The closer dies when only the intention to close is stored, or one word has been marked: either is enough for both sides.
 fn closer_dies(has_marked: bool) {
     check(2, move || {
         let numbers = Numbers::new(1);
@@ -391,7 +390,7 @@ fn loom_queue_closer_dies_half_way() {
     closer_dies(true);
 }
 
-/// Closed while somebody puts: what was put is taken, and nothing follows the last word.
+/// Closed during a put: what was put is taken, and nothing follows the last word.
 fn close_beside_a_put(take_all: fn(&Numbers) -> Vec<u32>) {
     check(3, move || {
         let numbers = Numbers::new(1);
@@ -414,7 +413,7 @@ fn loom_queue_closing_loses_no_item_that_was_put() {
     close_beside_a_put(|numbers| core::iter::from_fn(|| numbers.take().ok()).collect());
 }
 
-/// Believes that it is empty for good because it is to be closed: somebody may be about to put (Q3 broken).
+/// Takes a closing queue for empty for good: a producer may be about to put (Q3 broken).
 #[test]
 #[should_panic]
 fn loom_mutant_taking_closing_for_closed_loses_an_item() {
@@ -475,7 +474,7 @@ fn loom_queue_room_too_small_for_one_is_left_to_another() {
     });
 }
 
-/// Two records through a queue with room for one, put and taken in ways of the test's own.
+/// Two records through a queue with room for one, put and taken in this test's own ways.
 fn one_to_one(put: fn(&Numbers, u32), take: fn(&Numbers) -> u32) {
     check(3, move || {
         let numbers = Numbers::new(1);
@@ -494,7 +493,7 @@ fn take(numbers: &Numbers) -> u32 {
     numbers.take().expect("nobody closes it")
 }
 
-/// Puts as `put` does, but publishes with `ordering`, and before it copies if told so.
+/// Puts as `put` does, but publishes with `ordering`, and before copying if told so.
 fn put_wrongly(numbers: &Numbers, number: u32, ordering: Ordering, copy_first: bool) {
     let raw = &numbers.raw;
     loop {
@@ -596,7 +595,7 @@ fn loom_mutant_waiting_with_the_lock_held_hangs_the_closer() {
     });
 }
 
-/// One that was woken for room it cannot use and keeps that to itself (Q6 broken).
+/// A producer woken for room it cannot use that keeps that to itself (Q6 broken).
 #[test]
 #[should_panic]
 fn loom_mutant_keeping_a_wake_up_one_cannot_use_strands_another() {
@@ -622,7 +621,7 @@ fn loom_mutant_keeping_a_wake_up_one_cannot_use_strands_another() {
     });
 }
 
-/// Puts one and is gone: the consumer finds it all the same.
+/// Puts one and is gone: the consumer still finds it.
 fn put_and_go(take_all: fn(&Numbers) -> Vec<u32>) {
     check(3, move || {
         let numbers = Numbers::new(1);

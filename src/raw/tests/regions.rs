@@ -8,7 +8,7 @@ use std::sync::Arc;
 const HINT: usize = 5;
 const OWNERS: usize = 8;
 
-/// The owners of a map's regions, and a word that stands for what is in the first.
+/// The owners of a map's regions, and a word that stands for the contents of the first.
 struct Pool {
     shape: Shape,
     words: Vec<AtomicU64>,
@@ -33,7 +33,7 @@ impl Pool {
     }
 }
 
-/// One gives the last region back while others look for one.
+/// One shard gives the last region back while others look for one.
 fn returned_while_claimed(give_back: fn(&Pool)) {
     check(3, move || {
         let pool = Pool::new(1);

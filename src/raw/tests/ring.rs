@@ -122,7 +122,7 @@ fn loom_ring_two_slots_in_order() {
     one_to_one(3, 2, 4, Numbers::put_all);
 }
 
-/// Puts as `put` does, but publishes with `ordering`, and before it writes if told so.
+/// Puts as `put` does, but publishes with `ordering`, and before writing if told so.
 fn put_wrongly(numbers: &Numbers, mine: &[u32], ordering: Ordering, write_first: bool) {
     let mut place = numbers.raw.place(End::Producer, numbers.capacity());
     for &number in mine {
@@ -199,14 +199,14 @@ fn loom_ring_producer_outlives_the_consumer() {
     });
 }
 
-/// How far the first producer comes with its second number.
+/// How far the first producer gets with its second number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Written,
     Published,
 }
 
-/// The producer dies at `step`; its successor claims the end as soon as it may, and goes on where it stopped.
+/// The producer dies at `step`; its successor claims the end as soon as it may, and continues where the first stopped.
 fn producer_dies(step: Step) {
     check(2, move || {
         let numbers = Numbers::new(2);
@@ -278,7 +278,7 @@ fn loom_ring_consumer_dies_and_another_goes_on() {
     });
 }
 
-/// While the holder of an end lives, nobody else may claim it.
+/// While the holder of an end lives, no other process may claim it.
 #[test]
 fn loom_ring_end_is_for_one() {
     check(3, || {

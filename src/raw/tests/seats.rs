@@ -25,8 +25,8 @@ fn join(seats: &RawSeats, role: Role) -> usize {
     seats.join(role, &peers).expect("there is a seat")
 }
 
-/// Seats, and whether the role they are about may be missing by now. The latter is no part of the model: no process
-/// could know it.
+/// Seats, and whether the role they are about may be missing by now. The latter is not part of the model: no process could know
+/// it.
 struct Watched {
     seats: Arc<RawSeats>,
     may_be_missing: AtomicBool,
@@ -44,7 +44,7 @@ impl Watched {
         self.may_be_missing.store(true, Ordering::SeqCst);
     }
 
-    /// Looks once: the answer that nobody has the role is never given while somebody has it.
+    /// Looks once: the answer that nobody has the role is never given while a process has it.
     fn watch(&self, has_producer: fn(&RawSeats) -> bool) {
         if !has_producer(&self.seats) {
             assert!(
@@ -75,7 +75,7 @@ fn loom_seats_two_join_and_leave() {
     });
 }
 
-/// One producer leaves when another has come, which sits down before it: somebody is always there.
+/// One producer leaves once another has come, which takes its seat before that: somebody is always there.
 fn relieve(has_producer: fn(&RawSeats) -> bool) {
     check(3, move || {
         let watched = Watched::new();
@@ -97,7 +97,7 @@ fn relieve(has_producer: fn(&RawSeats) -> bool) {
     });
 }
 
-/// Looks at one seat after the other, and not again if something has changed (S4 broken).
+/// Looks at the seats one by one, and not again if something has changed (S4 broken).
 fn has_at_one_look(seats: &RawSeats) -> bool {
     tick();
     let is_there = |(owner, counts): (OwnerId, Counts)| counts.may(Role::Producer) && !Peers.has_left(owner, false);
@@ -120,7 +120,7 @@ fn claim(seats: &RawSeats) -> Result<usize, NoSeat> {
     seats.claim(Role::Producer, &peers)
 }
 
-/// Two claim; whoever has the role ends it by dying or leaving; at no time do both have it.
+/// Two processes claim; the one that has the role ends it by dying or leaving; they never both have it.
 #[test]
 fn loom_seats_a_claimed_role_is_for_one() {
     check(2, || {
@@ -172,7 +172,7 @@ fn begin_redeeming(seats: &RawSeats, ticket: Ticket) {
     core::mem::forget(session);
 }
 
-/// As it must not be: no ticket any more, and not yet its own.
+/// The wrong way: no ticket any more, and not yet its own.
 fn begin_redeeming_wrongly(seats: &RawSeats, ticket: Ticket) {
     let session = seats
         .session(Deadline::Never, &peers)
@@ -241,7 +241,7 @@ fn loom_seats_no_ghost_of_a_ticket_stays() {
     }
 }
 
-/// The ticket would turn into a seat of its living spawner, who knows nothing of it.
+/// The ticket would turn into a seat of its living spawner, which knows nothing of it.
 #[test]
 #[should_panic]
 fn loom_mutant_redeeming_in_two_steps_leaves_a_ghost() {
@@ -268,8 +268,8 @@ fn redeem_wrongly(seats: &RawSeats, ticket: Ticket) -> usize {
     session.join(Role::Producer).expect("there is a seat")
 }
 
-/// The only producer's role goes with a ticket to a child; a third process watches: at no time is there nobody. With
-/// `has_seat` the child, which has a seat before the ticket's, counts itself there.
+/// The only producer's role goes with a ticket to a child; a third process watches: the role is never missing. With `has_seat` the
+/// child, which has a seat before the ticket's, counts itself there.
 fn watch_ticket(has_seat: bool, spawner_dies: bool, redeem: Redeem, has_producer: fn(&RawSeats) -> bool) {
     check(2, move || {
         let watched = Watched::new();
@@ -370,7 +370,7 @@ unsafe impl Sync for Legacy {}
 // SAFETY: as above.
 unsafe impl Send for Legacy {}
 
-/// Whoever is told that nobody is left sees what they left.
+/// A process told that nobody is left sees what they left.
 fn write_and_stop(stop: fn(&RawSeats, usize), has_producer: fn(&RawSeats) -> bool) {
     check(3, move || {
         let legacy = Arc::new(Legacy {

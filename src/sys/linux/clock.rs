@@ -17,7 +17,7 @@ pub(crate) fn monotonic_nanos() -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
 }
 
-/// Returns milliseconds since boot, time suspended included.
+/// Returns milliseconds since boot, including time suspended.
 #[cfg(feature = "map")]
 pub(crate) fn boot_millis() -> u64 {
     let (seconds, nanoseconds) = read(libc::CLOCK_BOOTTIME);
@@ -28,7 +28,7 @@ fn millis(seconds: u64, nanoseconds: u64) -> u64 {
     seconds.saturating_mul(1_000).saturating_add(nanoseconds / 1_000_000)
 }
 
-/// Seconds, and nanoseconds of the next.
+/// Seconds, and nanoseconds of the next second.
 fn read(clock: libc::clockid_t) -> (u64, u64) {
     // SAFETY: every field of a timespec is an integer, for which zero is a value.
     let mut now: libc::timespec = unsafe { core::mem::zeroed() };

@@ -1,4 +1,4 @@
-//! Descriptors that cross `exec`: into one child, and out of the environment it finds.
+//! Descriptors that cross `exec`: passed to one child, and taken over there.
 
 use parking_lot::Mutex;
 use std::io;
@@ -8,12 +8,12 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// The number a child will know the descriptor by.
+/// The number by which a child will know the descriptor.
 pub(crate) fn number(fd: &OwnedFd) -> RawFd {
     fd.as_raw_fd()
 }
 
-/// The number of a descriptor somebody else owns.
+/// The number of a descriptor that belongs to another object.
 #[cfg(feature = "process")]
 pub(crate) fn number_of(fd: BorrowedFd<'_>) -> RawFd {
     fd.as_raw_fd()
@@ -21,7 +21,7 @@ pub(crate) fn number_of(fd: BorrowedFd<'_>) -> RawFd {
 
 /// Makes a second descriptor of `number`, if that is the file `(dev, ino)`.
 ///
-/// A process made by `fork` finds its parent's descriptors, which objects of the parent still own in their copies here.
+/// A process made by `fork` has its parent's descriptors, which objects of the parent still own in their copies here.
 #[cfg(feature = "process")]
 pub(crate) fn duplicate(number: RawFd, dev: u64, ino: u64) -> Option<OwnedFd> {
     let lowest = libc::STDERR_FILENO + 1;
@@ -36,21 +36,20 @@ pub(crate) fn duplicate(number: RawFd, dev: u64, ino: u64) -> Option<OwnedFd> {
     ((stat.dev, stat.ino) == (dev, ino)).then_some(copy)
 }
 
-/// Puts the open file `fresh` in the place of the one behind a mapping and the descriptor `own`: whoever uses either
-/// notices nothing.
+/// Replaces the open file behind a mapping and the descriptor `own` by `fresh`, unnoticed by users of either.
 ///
 /// # Errors
-/// Whatever `mmap` and `dup3` report. Older kernels give the old mapping up before they have memory for the new one: after an
-/// error of `mmap` for lack of memory, nothing may be mapped in the range any more.
+/// Whatever `mmap` and `dup3` report. Older kernels remove the old mapping before they have memory for the new one: if `mmap` fails
+/// for lack of memory, the range may no longer be mapped.
 ///
 /// # Safety
-/// The range is a shared mapping of the beginning of the file, for reading and writing, and both descriptors are of that
-/// file. The process is about to end: after an error, whoever still uses the range may be ended by a signal.
+/// The range is a shared mapping of the beginning of the file, for reading and writing, and both descriptors are of that file. The
+/// process is about to end: after an error, threads that still use the range may be ended by a signal.
 #[cfg(feature = "process")]
 pub(crate) unsafe fn exchange(base: *mut u8, len: usize, own: BorrowedFd<'_>, fresh: BorrowedFd<'_>) -> io::Result<()> {
     let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_FIXED);
-    // SAFETY: the range is mapped in the same way already, and to the same bytes of the same file, says the caller. A
-    // hole that a failure leaves is not closed here: see above.
+    // SAFETY: the range is already mapped in the same way, and to the same bytes of the same file, as the caller promises. A hole
+    // that a failure leaves is not closed here: see above.
     if unsafe { libc::mmap(base.cast(), len, access, kind, fresh.as_raw_fd(), 0) } == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
@@ -58,10 +57,10 @@ pub(crate) unsafe fn exchange(base: *mut u8, len: usize, own: BorrowedFd<'_>, fr
     super::retry(|| unsafe { libc::dup3(fresh.as_raw_fd(), own.as_raw_fd(), libc::O_CLOEXEC) }).map(drop)
 }
 
-/// Lets the child of `command` inherit the descriptor of `keeper`, under the same number, and no other child.
+/// Lets the child of `command`, and no other, inherit the keeper's descriptor under the same number.
 ///
-/// The keeper lives as long as the command. The close-on-exec flag is cleared in the child, after the fork: cleared here,
-/// it would leak the descriptor into whatever child another thread starts meanwhile.
+/// The keeper lives as long as the command. The close-on-exec flag is cleared in the child, after the fork: if it were cleared
+/// here, the descriptor would leak into any child that another thread starts meanwhile.
 pub(crate) fn keep_in_child(command: &mut Command, keeper: impl AsFd + Send + Sync + 'static) {
     let clear = move || clear_close_on_exec(keeper.as_fd().as_raw_fd());
     // SAFETY: the closure asks the keeper (a segment, for a number it holds) and makes one fcntl call, which is
@@ -79,11 +78,11 @@ fn clear_close_on_exec(fd: RawFd) -> io::Result<()> {
 
 /// Takes over the descriptor `number`, if this process inherited it and it is the file `(dev, ino)`.
 ///
-/// A descriptor opened in this process has the close-on-exec flag (this crate and `std` see to that), an inherited one
-/// has not: so what somebody here owns under the same number is never taken, and nothing is taken twice.
+/// A descriptor opened in this process has the close-on-exec flag (this crate and `std` see to that), and an inherited one does
+/// not: so a descriptor that is owned here under the same number is never taken, and nothing is taken twice.
 ///
-/// A program that runs with more rights than its caller (set-user-id and the like) takes nothing: the caller would choose
-/// what it does with them.
+/// A program that runs with more rights than its caller (set-user-id and the like) takes nothing: otherwise the caller would choose
+/// what the program does with them.
 pub(crate) fn take_inherited(number: RawFd, dev: u64, ino: u64) -> Option<OwnedFd> {
     // SAFETY: the call reads the vector the kernel gave this process at its start.
     if unsafe { libc::getauxval(libc::AT_SECURE) } != 0 {

@@ -1,13 +1,13 @@
-//! A counter in the kernel that wakes whoever polls it.
+//! A counter in the kernel that wakes the threads polling it.
 
 use super::retry;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-/// The kernel adds what is written and gives all of it to one reader.
+/// The kernel adds what is written and returns the whole sum to one reader.
 const WORD: usize = size_of::<u64>();
 
-/// Makes one that nobody has signalled; nobody waits in a read or write of it.
+/// Makes an unsignalled one; reads and writes of it never block.
 ///
 /// # Errors
 /// Whatever `eventfd` reports.
@@ -18,7 +18,7 @@ pub(crate) fn new() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Makes it readable; one that is readable already stays so.
+/// Makes it readable; if it already is, it stays so.
 ///
 /// # Errors
 /// Whatever `write` reports.
@@ -42,7 +42,7 @@ pub(crate) fn drain(fd: BorrowedFd<'_>) -> io::Result<()> {
     }))
 }
 
-/// A counter that is full is readable, and one that is empty is drained: that the call would wait is no failure.
+/// A full counter is readable, and an empty one is drained: a call that would block has not failed.
 fn ignore_full(outcome: io::Result<isize>) -> io::Result<()> {
     match outcome {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),

@@ -9,7 +9,7 @@ use std::hash::DefaultHasher;
 /// Describes the main program of this process, without the libraries it has loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Executable {
-    /// A digest of its build id and of what it loads where: the same in every process that runs this build.
+    /// A digest of its build id and its load layout: the same in every process that runs this build.
     pub(crate) id: u64,
     /// Where it was loaded.
     base: usize,
@@ -26,8 +26,8 @@ impl Executable {
         found
     }
 
-    /// Tells whether another program was executed, the dynamic loader, and has loaded this one: `/proc/self/exe` leads to
-    /// that program.
+    /// Tells whether the program executed was another one, the dynamic loader, which then loaded this one: `/proc/self/exe` refers
+    /// to the loader.
     pub(crate) fn was_loaded_by_another() -> bool {
         let mut search = Search {
             executed: executed_headers(),
@@ -39,13 +39,13 @@ impl Executable {
         search.is_library
     }
 
-    /// How far an address of its code is from where it was loaded; `None` for any other address.
+    /// The distance of an address in its code from where it was loaded; `None` for any other address.
     pub(crate) fn offset_of(&self, address: usize) -> Option<u64> {
         let known = self.code.iter().any(|range| range.contains(&address));
         known.then(|| address.wrapping_sub(self.base) as u64)
     }
 
-    /// The address that is that far from where it was loaded, if its code is there.
+    /// The address at that distance from where it was loaded, if it lies in its code.
     pub(crate) fn address_at(&self, offset: u64) -> Option<*const ()> {
         let address = self.base.wrapping_add(offset as usize);
         self.offset_of(address)?;
@@ -53,7 +53,7 @@ impl Executable {
     }
 }
 
-/// Where the kernel put the program headers of the file it executed; `None` if that cannot be told.
+/// Where the kernel put the program headers of the file it executed; `None` if that is unknown.
 fn executed_headers() -> Option<usize> {
     let words = std::fs::read("/proc/self/auxv").ok()?;
     let words = words.chunks_exact(size_of::<usize>());
@@ -72,9 +72,9 @@ struct Search {
     is_library: bool,
 }
 
-/// Looks at the objects behind the first, which is the main program.
+/// Looks at the objects after the first, which is the main program.
 extern "C" fn look(info: *mut libc::dl_phdr_info, _: usize, search: *mut c_void) -> c_int {
-    // SAFETY: the loader passes a description that is whole and stays until the callback returns.
+    // SAFETY: the loader passes a complete description that stays until the callback returns.
     let headers = unsafe { (*info).dlpi_phdr };
     // SAFETY: `was_loaded_by_another` passes the address of its variable, which nobody else uses meanwhile.
     let search = unsafe { &mut *search.cast::<Search>() };
@@ -83,9 +83,9 @@ extern "C" fn look(info: *mut libc::dl_phdr_info, _: usize, search: *mut c_void)
     0
 }
 
-/// Describes the object the loader names first, which is the main program, and asks for no more.
+/// Describes the object that the loader names first, which is the main program, and then stops.
 extern "C" fn take_first(info: *mut libc::dl_phdr_info, _: usize, found: *mut c_void) -> c_int {
-    // SAFETY: the loader passes a description that is whole and stays until the callback returns.
+    // SAFETY: the loader passes a complete description that stays until the callback returns.
     let info = unsafe { &*info };
     // SAFETY: the loader keeps that many program headers there for as long as the object is loaded.
     let headers = unsafe { slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };

@@ -1,7 +1,7 @@
-//! The bytes of file objects: how they are taken, written, read and given back.
+//! The bytes of file objects: how they are allocated, written, read and given back.
 //!
-//! Here is the only door to calls that make a file longer or write to it. The kernel answers whoever goes beyond the
-//! limit of file sizes (`ulimit -f`) with a signal that ends the process, so each of them compares first.
+//! All calls that make a file longer or write to it are made here. If a file would exceed the limit of file sizes (`ulimit -f`),
+//! the kernel ends the process by a signal, so each of them compares first.
 
 use core::mem::{ManuallyDrop, MaybeUninit};
 use std::fs::File;
@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 
 use super::{check, retry};
 
-/// How long a file may be that this process writes.
+/// The longest file that this process may write.
 pub(crate) fn file_size_limit() -> u64 {
     soft_limit(libc::RLIMIT_FSIZE)
 }
@@ -29,13 +29,13 @@ fn soft_limit(resource: libc::__rlimit_resource_t) -> u64 {
     asked.map_or(u64::MAX, |_| unsafe { limit.assume_init() }.rlim_cur)
 }
 
-/// Refuses to write up to byte `end` of a file where that would be answered by a signal.
+/// Refuses to write up to byte `end` of a file if that would cause a signal.
 ///
 /// # Errors
 /// `FileTooLarge`, which names the limit.
 pub(crate) fn check_end(end: u64) -> io::Result<()> {
     let limit = file_size_limit();
-    // A length is a signed number to the kernel.
+    // The kernel takes a length as a signed number.
     if end > limit.min(i64::MAX as u64) {
         let message = format!("a file of {end} bytes is beyond the limit of file sizes (ulimit -f), {limit} bytes");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
@@ -43,10 +43,10 @@ pub(crate) fn check_end(end: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Sets the length; bytes beyond the old one read zero and take no space yet.
+/// Sets the length; bytes beyond the old one read as zero and take no space yet.
 ///
 /// # Errors
-/// `FileTooLarge` beyond the limit of file sizes or what the file system knows; else what `ftruncate` reports.
+/// `FileTooLarge` beyond the limit of file sizes or of the file system; otherwise what `ftruncate` reports.
 pub(crate) fn set_len(fd: BorrowedFd<'_>, len: u64) -> io::Result<()> {
     check_end(len)?;
     borrowed(fd).set_len(len)
@@ -54,17 +54,17 @@ pub(crate) fn set_len(fd: BorrowedFd<'_>, len: u64) -> io::Result<()> {
 
 /// Sets the length and takes the space, so no later write fails.
 ///
-/// Memory file systems take real memory here: a memfd longer than the machine's memory gets this
-/// process killed, not an error. The caller asks beforehand whether there is enough.
+/// Memory file systems allocate real memory here: a memfd longer than the machine's memory gets this process killed, and is not an
+/// error. The caller asks beforehand whether there is enough.
 ///
 /// # Errors
-/// As [`set_len`], and full file system or quota, out of memory.
+/// As [`set_len`]; also a full file system, an exceeded quota, or lack of memory.
 pub(crate) fn allocate(fd: BorrowedFd<'_>, len: u64) -> io::Result<()> {
     set_len(fd, len)?;
     if len == 0 {
         return Ok(());
     }
-    // The kernel has accepted it as a length, so it is one.
+    // The kernel has accepted it as a length, so it fits.
     let size = len as libc::off_t;
     // SAFETY: the descriptor is open, and the other arguments are numbers.
     match retry(|| unsafe { libc::fallocate(fd.as_raw_fd(), 0, 0, size) }) {
@@ -73,7 +73,7 @@ pub(crate) fn allocate(fd: BorrowedFd<'_>, len: u64) -> io::Result<()> {
     }
 }
 
-/// Takes space where the file system knows no `fallocate`, by writing.
+/// Allocates space by writing, on file systems without `fallocate`.
 fn write_out(fd: BorrowedFd<'_>, size: libc::off_t) -> io::Result<()> {
     loop {
         // SAFETY: the descriptor is open, and the other arguments are numbers.
@@ -85,10 +85,10 @@ fn write_out(fd: BorrowedFd<'_>, size: libc::off_t) -> io::Result<()> {
     }
 }
 
-/// Writes all of `bytes` at `offset`, however far the position of the descriptor is.
+/// Writes all of `bytes` at `offset`, independently of the descriptor's position.
 ///
 /// # Errors
-/// `FileTooLarge` beyond the limit of file sizes; else what `pwrite` reports.
+/// `FileTooLarge` beyond the limit of file sizes; otherwise what `pwrite` reports.
 #[cfg(feature = "messages")]
 pub(crate) fn write_at(fd: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> io::Result<()> {
     check_end(offset.saturating_add(bytes.len() as u64))?;
@@ -103,7 +103,7 @@ pub(crate) fn read_at(fd: BorrowedFd<'_>, bytes: &mut [u8], offset: u64) -> io::
     borrowed(fd).read_exact_at(bytes, offset)
 }
 
-/// As [`read_at`], into memory that holds nothing yet; all of it is written where it succeeds.
+/// As [`read_at`], into uninitialised memory; on success all of it is written.
 ///
 /// # Errors
 /// Whatever `pread` reports; `UnexpectedEof` if the file ends first.
@@ -122,10 +122,10 @@ pub(crate) fn read_into(fd: BorrowedFd<'_>, mut target: &mut [MaybeUninit<u8>], 
     Ok(())
 }
 
-/// Appends `len` bytes to `buffer`, which has room for them; nothing, where it fails.
+/// Appends `len` bytes to `buffer`, which has room for them; on failure, nothing.
 ///
 /// # Errors
-/// As [`read_into`]; `InvalidInput` without room.
+/// As [`read_into`]; `InvalidInput` if there is no room.
 #[cfg(feature = "messages")]
 pub(crate) fn append_at(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<()> {
     let room = buffer
@@ -133,12 +133,12 @@ pub(crate) fn append_at(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, len: usize, of
         .get_mut(..len)
         .ok_or(io::ErrorKind::InvalidInput)?;
     read_into(fd, room, offset)?;
-    // SAFETY: so many bytes behind the buffer's old end have just been written.
+    // SAFETY: this many bytes behind the buffer's old end have just been written.
     unsafe { buffer.set_len(buffer.len() + len) };
     Ok(())
 }
 
-/// Gives back the memory of a file's bytes, which read zero afterwards; the file keeps its length.
+/// Gives back the memory of a file's bytes, which then read as zero; the file keeps its length.
 ///
 /// # Errors
 /// Whatever `fallocate` reports.
@@ -148,7 +148,7 @@ pub(crate) fn punch(fd: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()>
     retry(|| unsafe { libc::fallocate(fd.as_raw_fd(), mode, offset as libc::off_t, len as libc::off_t) }).map(drop)
 }
 
-/// Tells whether bytes of a file that does not reach beyond `end` can be written by calls, and their memory given back.
+/// Tells whether bytes of a file that ends at `end` at most can be written by calls, and their memory given back.
 pub(crate) fn can_give_back(fd: BorrowedFd<'_>, end: u64) -> bool {
     borrowed(fd).write_at(&[], 0).is_ok() && punch(fd, end, super::map::page_size() as u64).is_ok()
 }

@@ -12,7 +12,7 @@ use super::{check, map};
 /// Returns how many threads this process has.
 ///
 /// # Errors
-/// What keeps `/proc` from being read.
+/// Why `/proc` cannot be read.
 pub(crate) fn thread_count() -> io::Result<usize> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("Threads:"));
@@ -20,7 +20,7 @@ pub(crate) fn thread_count() -> io::Result<usize> {
     count.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// Copies this process; `None` in the child, whose id the parent gets.
+/// Copies this process; returns the child's id in the parent, `None` in the child.
 ///
 /// # Errors
 /// Whatever `fork` reports.
@@ -28,28 +28,28 @@ pub(crate) fn thread_count() -> io::Result<usize> {
 /// # Safety
 /// The process has one thread, or the child makes system calls only.
 pub(crate) unsafe fn fork() -> io::Result<Option<u32>> {
-    // SAFETY: the caller knows that no thread is missing in the child that may hold what this one needs.
+    // SAFETY: the caller promises that no thread missing in the child holds what the child needs.
     let pid = check(unsafe { libc::fork() })?;
     Ok((pid != 0).then_some(pid.unsigned_abs()))
 }
 
 /// Copies this process; the copy is a child of this one's parent. `None` in the child.
 ///
-/// The kernel writes the child's id as an `i32` at byte `offset` of the first page of the file `note` before the child
-/// runs and before this call returns: who reads it after the death of this process knows whether there is a child.
+/// The kernel writes the child's id as an `i32` at byte `offset` of the first page of the file `note` before the child runs and
+/// before this call returns: a reader of it knows, after the death of this process, whether there is a child.
 ///
-/// `clone` itself tells the C library nothing. What its own `fork` would put in order is done here: the thread id it
-/// keeps, and the list of robust mutexes.
+/// `clone` itself does not inform the C library. What its own `fork` would update is updated here: the thread id it keeps, and the
+/// list of robust mutexes.
 ///
 /// # Errors
-/// Whatever `mmap` or `clone` reports; `ENOSYS` where it is not known how to put that in order.
+/// Whatever `mmap` or `clone` reports; `ENOSYS` where the way to update that is unknown.
 ///
 /// # Safety
-/// The process has one thread, or a second one that waits; the file is longer than `offset` by four bytes at least.
+/// The process has one thread, or a second one that waits; the file extends at least four bytes beyond `offset`.
 pub(crate) unsafe fn clone_sibling(note: BorrowedFd<'_>, offset: usize) -> io::Result<Option<u32>> {
     let page = Page::map(note)?;
     let child_id = page.0.cast::<u8>().wrapping_add(offset);
-    // SAFETY: the caller knows that no other thread looks.
+    // SAFETY: the caller promises that no other thread looks.
     let tid = unsafe { ThreadId::find() }.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOSYS))?;
     let (cleared, robust) = (tid.cleared, robust_list());
     let mut flags = libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID | libc::SIGCHLD;
@@ -62,8 +62,8 @@ pub(crate) unsafe fn clone_sibling(note: BorrowedFd<'_>, offset: usize) -> io::R
     } else {
         (flags, no_stack)
     };
-    // Which of the last two is the address to be cleared differs among architectures; the other one means nothing here.
-    // SAFETY: without a stack of its own the child goes on with a copy of ours, as after fork, which the caller allows. The
+    // Which of the last two arguments is the address to clear differs among architectures; the other one means nothing here.
+    // SAFETY: without a stack of its own the child continues with a copy of ours, as after fork, which the caller allows. The
     // kernel writes to the page mapped above, and at the child's end to the word it would have cleared for this thread.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone, first, second, child_id, cleared, cleared) })?;
     if pid != 0 {
@@ -72,31 +72,31 @@ pub(crate) unsafe fn clone_sibling(note: BorrowedFd<'_>, offset: usize) -> io::R
     // SAFETY: this is the child's only thread.
     unsafe { tid.correct() };
     if let Some((head, length)) = robust {
-        // SAFETY: the list is the C library's own for this thread, of which the child's is a copy at the same place.
+        // SAFETY: the list is the C library's own for this thread, and the child's copy of it lies at the same address.
         unsafe { libc::syscall(libc::SYS_set_robust_list, head, length) };
     }
     Ok(None)
 }
 
-/// Tells whether a copy made by [`clone_sibling`] can be put in order.
+/// Tells whether a copy made by [`clone_sibling`] can be updated as described there.
 ///
 /// # Safety
 /// The process has one thread, or a second one that waits.
 pub(crate) unsafe fn can_clone_sibling() -> bool {
-    // SAFETY: the caller knows that no other thread looks.
+    // SAFETY: the caller promises that no other thread looks.
     unsafe { ThreadId::find() }.is_some()
 }
 
-/// Words, all zero at first, that this process has in common with the copies it makes from now on.
+/// Words, initially zero, that this process shares with the copies it makes from now on.
 pub(crate) struct CommonWords(Page);
 
-// SAFETY: the words are atomics, and which thread unmaps the page is no matter.
+// SAFETY: the words are atomics, and it does not matter which thread unmaps the page.
 unsafe impl Send for CommonWords {}
 // SAFETY: as above.
 unsafe impl Sync for CommonWords {}
 
 impl CommonWords {
-    /// Maps a page of them; each process unmaps its own with this value.
+    /// Maps a page of such words; each process unmaps its own with this value.
     ///
     /// # Errors
     /// Whatever `mmap` reports.
@@ -113,18 +113,18 @@ impl AsRef<[AtomicU64]> for CommonWords {
     }
 }
 
-/// A page that others map as well, mapped for as long as this lives.
+/// A page that other processes map as well, mapped for as long as this lives.
 struct Page(*mut libc::c_void);
 
 impl Page {
-    /// The first one of a file.
+    /// The first page of a file.
     fn map(fd: BorrowedFd<'_>) -> io::Result<Self> {
         Self::of_kind(0, fd.as_raw_fd())
     }
 
     fn of_kind(kind: libc::c_int, fd: libc::c_int) -> io::Result<Self> {
         let access = libc::PROT_READ | libc::PROT_WRITE;
-        // Populated: the kernel tells nobody if it cannot write there later.
+        // Populated: if the kernel cannot write there later, it does not report that.
         let kind = kind | libc::MAP_SHARED | libc::MAP_POPULATE;
         // SAFETY: a new mapping at a place the kernel chooses touches nothing that exists.
         let page = unsafe { libc::mmap(ptr::null_mut(), map::page_size(), access, kind, fd, 0) };
@@ -142,20 +142,20 @@ impl Drop for Page {
     }
 }
 
-/// Where the C library keeps the calling thread's id, which a copy made behind its back has from its parent.
+/// Where the C library keeps the calling thread's id, which a copy made without its knowledge has from its parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ThreadId {
-    /// What `raise`, `abort` and mutexes that know their owner go by.
+    /// What `raise`, `abort` and owner-checking mutexes use.
     kept: *mut libc::pid_t,
-    /// What the kernel clears when the thread ends; null if that cannot be told.
+    /// What the kernel clears when the thread ends; null if that is unknown.
     cleared: *mut libc::pid_t,
 }
 
 impl ThreadId {
-    /// With glibc the kernel clears the id itself. Other libraries keep it in what `pthread_self` leads to.
+    /// With glibc the kernel clears the id itself. Other libraries keep the id in the block that `pthread_self` points to.
     ///
     /// # Safety
-    /// No other thread looks at this one's id meanwhile.
+    /// No other thread looks at this thread's id meanwhile.
     unsafe fn find() -> Option<Self> {
         let cleared = cleared_word();
         // SAFETY: the kernel would clear this word at the thread's end, so it is mapped, aligned, and an int.
@@ -177,13 +177,13 @@ impl ThreadId {
     }
 }
 
-/// Asks the kernel: musl's `gettid` returns what it keeps.
+/// Asks the kernel: musl's `gettid` returns its stored value.
 fn own_id() -> libc::pid_t {
     // SAFETY: the call only returns a number.
     unsafe { libc::syscall(libc::SYS_gettid) as libc::pid_t }
 }
 
-/// What the kernel clears when this thread ends; null if that cannot be told.
+/// What the kernel clears when this thread ends; null if that is unknown.
 fn cleared_word() -> *mut libc::pid_t {
     let mut address = ptr::null_mut::<libc::pid_t>();
     // SAFETY: the pointer is to room for an address, which the kernel may write.
@@ -191,7 +191,7 @@ fn cleared_word() -> *mut libc::pid_t {
     if told == -1 { ptr::null_mut() } else { address }
 }
 
-/// So many bytes of what `pthread_self` leads to are searched; of no library is it smaller.
+/// How many bytes at `pthread_self` are searched; with every library the block is at least this large.
 const SEARCHED: usize = if cfg!(target_env = "gnu") {
     1024
 } else if cfg!(any(target_env = "musl", target_env = "ohos")) {
@@ -200,37 +200,37 @@ const SEARCHED: usize = if cfg!(target_env = "gnu") {
     0
 };
 
-/// The word behind `pthread_self` that the C library takes for this thread's id.
+/// The word behind `pthread_self` that the C library uses as this thread's id.
 ///
 /// # Safety
-/// No other thread looks at this one's id meanwhile.
+/// No other thread looks at this thread's id meanwhile.
 unsafe fn search() -> Option<*mut libc::pid_t> {
     // SAFETY: the call only returns a number, which with the libraries searched is an address.
     let first = unsafe { libc::pthread_self() };
     let first = ptr::with_exposed_provenance_mut::<libc::pid_t>(first as usize);
-    // Ids stand at multiples of eight, before another small number: so halves of addresses are not taken for one.
+    // Ids stand at multiples of eight, followed by another small number: so halves of addresses are not mistaken for one.
     let mut words = (0..SEARCHED / 8).map(|at| first.wrapping_add(at * 2));
     words.find(|word| {
-        // SAFETY: the library's description of this thread is at least so long, and aligned.
+        // SAFETY: the library's description of this thread is at least that long, and aligned.
         let id = unsafe { word.read_volatile() };
         // SAFETY: as above.
         let next = unsafe { word.wrapping_add(1).read_volatile() };
-        // SAFETY: as above; the caller knows that no other thread looks.
+        // SAFETY: as above; the caller promises that no other thread looks.
         id == own_id() && (0..4096).contains(&next) && unsafe { is_believed(*word) }
     })
 }
 
-/// No thread has this id: it is beyond the greatest that any kernel gives.
+/// No thread has this id: it exceeds the greatest that any kernel assigns.
 const NOBODY: libc::pid_t = 0x0f1e_d2c3;
 
-/// Whether the C library takes what stands there for this thread's id. A mutex that knows its owner is asked.
+/// Whether the C library takes this word for this thread's id; found out with a mutex that records its owner.
 ///
 /// # Safety
-/// The word is an int of the library's description of this thread, and no other thread looks at that meanwhile.
+/// The word is an int of the library's description of this thread, and no other thread looks at it meanwhile.
 unsafe fn is_believed(word: *mut libc::pid_t) -> bool {
     // SAFETY: the caller's promise.
     let own = unsafe { word.read_volatile() };
-    // SAFETY: as above; what stood there is put back below.
+    // SAFETY: as above; the previous value is restored below.
     unsafe { word.write_volatile(NOBODY) };
     let owner = knows_owner(NOBODY);
     // SAFETY: as above.
@@ -238,7 +238,7 @@ unsafe fn is_believed(word: *mut libc::pid_t) -> bool {
     owner
 }
 
-/// Whether a mutex that this thread has locked says that its owner is `id`.
+/// Whether a mutex locked by this thread records `id` as its owner.
 fn knows_owner(id: libc::pid_t) -> bool {
     const INTS: usize = size_of::<libc::pthread_mutex_t>() / 4;
     let mut kind = MaybeUninit::<libc::pthread_mutexattr_t>::zeroed();
@@ -250,13 +250,13 @@ fn knows_owner(id: libc::pid_t) -> bool {
     unsafe { libc::pthread_mutexattr_settype(kind, libc::PTHREAD_MUTEX_ERRORCHECK) };
     // SAFETY: the pointer is to room for such an object, and the attributes are initialised.
     unsafe { libc::pthread_mutex_init(mutex, kind) };
-    // SAFETY: the mutex is initialised, and nobody else has it.
+    // SAFETY: the mutex is initialised, and no other thread uses it.
     unsafe { libc::pthread_mutex_lock(mutex) };
-    // SAFETY: a mutex is made of integers, and all of it was zeroed at least.
+    // SAFETY: a mutex consists of integers, and all of it was at least zeroed.
     let ints = unsafe { mutex.cast::<[libc::c_int; INTS]>().read_volatile() };
     // SAFETY: this thread has locked it.
     unsafe { libc::pthread_mutex_unlock(mutex) };
-    // SAFETY: nobody has it.
+    // SAFETY: it is unlocked, and no other thread uses it.
     unsafe { libc::pthread_mutex_destroy(mutex) };
     // SAFETY: the object is initialised.
     unsafe { libc::pthread_mutexattr_destroy(kind) };
@@ -272,7 +272,7 @@ fn robust_list() -> Option<(*mut libc::c_void, usize)> {
     (told == 0 && !head.is_null()).then_some((head, length))
 }
 
-/// Lets all signals through to this thread, as a program begun anew would.
+/// Unblocks all signals in this thread, as in a newly started program.
 pub(crate) fn unblock_signals() {
     let mut none = MaybeUninit::uninit();
     // SAFETY: the pointer is to writable room for one set.
@@ -285,11 +285,11 @@ pub(crate) fn unblock_signals() {
 mod tests {
     use super::*;
 
-    /// With glibc the kernel tells the place as well, so the two ways to find it can be compared.
+    /// With glibc the kernel also tells the place, so the two ways to find it can be compared.
     #[test]
     fn a_threads_id_is_found_without_the_kernels_help() {
         let find = || {
-            // SAFETY: nobody knows of this thread.
+            // SAFETY: no other thread knows of this thread.
             let told = unsafe { ThreadId::find() };
             // SAFETY: as above.
             let found = unsafe { search() };

@@ -12,7 +12,7 @@ use core::time::Duration;
 pub(crate) enum Wait {
     /// Woken by a peer, or by a signal; look at the word again.
     Woken,
-    /// The low half was another, so there was no sleep.
+    /// The low half had another value, so there was no sleep.
     Changed,
     /// The timeout passed first.
     TimedOut,
@@ -31,12 +31,12 @@ pub(crate) fn wait(word: &AtomicU64, expected_low: u32, timeout: Option<Duration
     match std::io::Error::last_os_error().raw_os_error() {
         Some(libc::EAGAIN) => Wait::Changed,
         Some(libc::ETIMEDOUT) => Wait::TimedOut,
-        // A signal (EINTR) is a wake-up for no reason, which every waiter must bear anyway.
+        // A signal (EINTR) is a spurious wake-up, which every waiter must tolerate anyway.
         _ => Wait::Woken,
     }
 }
 
-/// Wakes at most `count` of those that sleep on `word`.
+/// Wakes at most `count` of the threads that sleep on `word`.
 pub(crate) fn wake(word: &AtomicU64, count: u32) {
     let count = libc::c_int::try_from(count).unwrap_or(libc::c_int::MAX);
     // SAFETY: the address is the aligned low half of a live word; the kernel uses it as a key and
@@ -87,7 +87,7 @@ mod tests {
                 word.store(1, Ordering::Relaxed);
                 wake(&word, u32::MAX);
             });
-            // Relaxed: the value is the only thing passed.
+            // Relaxed: only the value matters.
             while word.load(Ordering::Relaxed) == 0 {
                 assert_ne!(wait(&word, 0, Some(Duration::MAX)), Wait::TimedOut);
             }
@@ -100,7 +100,7 @@ mod tests {
         std::thread::scope(|scope| {
             let sleeper = scope.spawn(|| {
                 loop {
-                    // Relaxed: the value is the only thing passed.
+                    // Relaxed: only the value matters.
                     if word.load(Ordering::Relaxed) != HIGH {
                         return;
                     }

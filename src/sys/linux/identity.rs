@@ -18,7 +18,7 @@ const PIDFD_GET_TIME_NAMESPACE: libc::c_ulong = 0xff07;
 /// Stands for the one time namespace of kernels built without them.
 const ONLY_TIME_NAMESPACE: u64 = 1;
 
-/// Says which process this is, and where its numbers mean something.
+/// Says which process this is, and in which namespaces its numbers are valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     /// The process.
@@ -31,10 +31,10 @@ pub(crate) struct Identity {
     pub(crate) time_namespace: u64,
 }
 
-/// Finds out anew who this process is.
+/// Determines again who this process is.
 ///
 /// # Errors
-/// What keeps it from opening files now, if something is unknown: then it may be known later.
+/// Why files cannot be opened now, if something is unknown: then it may be known later.
 pub(crate) fn identity() -> io::Result<Identity> {
     let pid = process_id();
     let believed = proc_is_believed();
@@ -54,7 +54,7 @@ pub(crate) fn identity() -> io::Result<Identity> {
 
 /// As [`identity`] for a process that can open nothing: when it started stays unknown.
 pub(crate) fn without_descriptors() -> Identity {
-    // A copy sees the `/proc` that was found to be its forebear's own.
+    // A copy sees the `/proc` that its ancestor found to be its own.
     if BELIEVER.load(Ordering::Relaxed) != 0 && proc_shows_our_number() {
         BELIEVER.store(process_id(), Ordering::Relaxed);
     }
@@ -62,7 +62,7 @@ pub(crate) fn without_descriptors() -> Identity {
     Identity {
         pid: process_id(),
         start: 0,
-        // Whatever `/proc` counts, what it calls ours leads to our own.
+        // Whatever `/proc` counts, its entry for us refers to ourselves.
         pid_namespace: namespace("/proc/thread-self/ns/pid"),
         time_namespace: proc_time_namespace(),
     }
@@ -114,29 +114,29 @@ fn pidfd_namespace(pidfd: BorrowedFd<'_>, request: libc::c_ulong) -> io::Result<
     Ok(map::stat(namespace.as_fd())?.ino)
 }
 
-/// Reads a namespace's inode; of the thread, as a leader that has ended is in none any more.
+/// Reads a namespace's inode; the thread's, as a leader that has ended is no longer in any.
 fn proc_namespace(path: &str) -> io::Result<u64> {
     Ok(fs::metadata(path)?.ino())
 }
 
 /// The process that last found its `/proc` to be its own.
 static BELIEVER: AtomicU32 = AtomicU32::new(0);
-/// The device of that `/proc`; 0 is none. A mount counts processes for ever as it did at first, and another one beside it is
-/// another device.
+/// The device of that `/proc`; 0 is none. A mount always counts processes as it did at first, and a second one beside it is a
+/// different device.
 static BELIEVED: AtomicU64 = AtomicU64::new(0);
 
 /// Tells whether `/proc` counts processes as this process does.
 ///
-/// A mount inherited from another PID namespace speaks of other processes under the same numbers. It may even show us
-/// under our own number, by chance; but then it shows more than one number.
+/// A mount inherited from another PID namespace shows other processes under the same numbers. By chance it may even show this
+/// process under its own number; but then it shows more than one number.
 pub(super) fn proc_is_believed() -> bool {
     if !proc_shows_our_number() {
         return false;
     }
     let device = fs::symlink_metadata("/proc/self").map_or(0, |link| link.dev());
-    // Relaxed, here and below: words that say the same whoever stores them.
+    // Relaxed, here and below: every thread that stores these words stores the same values.
     if device != 0 && BELIEVED.load(Ordering::Relaxed) == device && BELIEVER.load(Ordering::Relaxed) == process_id() {
-        return true; // As a thread that waits asks many times a second, and the file takes the kernel long to write.
+        return true; // A waiting thread asks many times a second, and the file takes the kernel long to write.
     }
     let Ok(status) = fs::read("/proc/thread-self/status") else {
         return false;
@@ -158,7 +158,7 @@ pub(super) fn proc_is_believed() -> bool {
     believed
 }
 
-/// As [`proc_is_believed`], from what was found earlier, for a process that has no descriptor to spare.
+/// As [`proc_is_believed`], from earlier findings, for a process that has no descriptor to spare.
 pub(super) fn proc_was_believed() -> bool {
     BELIEVER.load(Ordering::Relaxed) == process_id() && proc_shows_our_number()
 }
@@ -199,7 +199,7 @@ pub(crate) fn user_id() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Returns a number from 1 to 255 that every `exec` draws anew.
+/// Returns a number from 1 to 255 that every `exec` draws again.
 ///
 /// All threads of an image and all its fork children share it.
 pub(crate) fn image_nonce() -> u8 {
@@ -211,7 +211,7 @@ pub(crate) fn image_nonce() -> u8 {
     }
     // SAFETY: the kernel put 16 random bytes there before the image began; nothing writes them.
     let bytes = unsafe { random.read() };
-    // The sum gives away next to nothing of the bytes, from which libc takes its stack guard.
+    // The sum reveals next to nothing about the bytes, from which libc takes its stack guard.
     let sum: u32 = bytes.iter().map(|byte| u32::from(*byte)).sum();
     (sum % 255) as u8 + 1
 }
@@ -224,7 +224,7 @@ pub(crate) fn image_nonce() -> u8 {
 /// # Errors
 /// Whatever `mmap` and `madvise` report.
 pub(crate) fn fork_word() -> io::Result<&'static AtomicU64> {
-    // No lock guards the making: a fork in the middle of it would leave the child waiting for ever.
+    // No lock guards the creation: a fork in the middle of it would leave the child waiting for ever.
     static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
     // Acquire: pairs with the Release below, so the page is wiped on fork before anyone uses it.
     let mut page = PAGE.load(Ordering::Acquire);
@@ -251,29 +251,29 @@ fn map_fork_page() -> io::Result<*mut AtomicU64> {
     if page == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the range is the private anonymous page just mapped, which nobody else knows.
+    // SAFETY: the range is the private anonymous page just mapped, which is known nowhere else.
     let advice = unsafe { libc::madvise(page, map::page_size(), libc::MADV_WIPEONFORK) };
     check(advice).inspect_err(|_| unmap_page(page.cast()))?;
     Ok(page.cast())
 }
 
-/// Unmaps a page that `map_fork_page` made and nobody has seen.
+/// Unmaps a page that `map_fork_page` made and did not publish.
 fn unmap_page(page: *mut AtomicU64) {
     // SAFETY: the page was mapped by this thread and no reference to it was handed out.
     unsafe { libc::munmap(page.cast(), map::page_size()) };
 }
 
-/// Has `handler` run in every child made by `fork`, before anything else of the program's; not in one made by `clone`.
+/// Has `handler` run first in every child made by `fork`; not in one made by `clone`.
 pub(crate) fn at_fork(handler: extern "C" fn()) {
-    // SAFETY: the handler is a function of the program, which takes and returns nothing; there is none before the fork, nor
-    // in the parent. Where there is no memory to note it, `clone` and `fork` are alike.
+    // SAFETY: the handler is a function of the program, which takes and returns nothing; there is none before the fork, nor in the
+    // parent. If there is no memory to register it, `fork` behaves like `clone`.
     unsafe { libc::pthread_atfork(None, None, Some(handler)) };
 }
 
-/// Returns the id the kernel drew when this machine booted; `None` if that cannot be told.
+/// Returns the id the kernel drew when this machine booted; `None` if it is unknown.
 ///
 /// # Errors
-/// What keeps this process from opening files now.
+/// Why this process cannot open files now.
 pub(crate) fn boot_id() -> io::Result<Option<[u8; 16]>> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id");
     if text.is_err() {
@@ -303,7 +303,7 @@ pub(crate) fn kill_self() {
 pub(crate) fn stop_self() {
     // SAFETY: only asks for a number.
     let thread = unsafe { libc::gettid() };
-    // Sent to the thread, it is taken before the call returns, and stops all threads. SAFETY: the call takes three numbers.
+    // Sent to the thread, it takes effect before the call returns, and stops all threads. SAFETY: the call takes three numbers.
     unsafe { libc::syscall(libc::SYS_tgkill, process_id(), thread, libc::SIGSTOP) };
 }
 

@@ -1,8 +1,7 @@
 //! Tells whether another process can still act.
 //!
-//! A process is declared dead only on positive proof: its number is free or names a mere thread,
-//! its pidfd says it has ended, or all its threads are on their way out, perhaps by way of a core file.
-//! Whatever cannot be read proves nothing.
+//! A process is declared dead only on positive proof: its number is free or names a mere thread, its pidfd says it has ended, or
+//! all its threads are exiting, perhaps while a core file is written. What cannot be read proves nothing.
 
 use core::ops::Range;
 use std::fs::{self, File};
@@ -17,12 +16,12 @@ use super::retry;
 const PF_EXITING: u64 = 0x4;
 /// Marks a process that was forked and has not called `exec` since.
 const PF_FORKNOEXEC: u64 = 0x40;
-/// Marks a thread that waits, in its exit, for another one to write a core file.
+/// Marks a thread that waits, while exiting, for another one to write a core file.
 const PF_POSTCOREDUMP: u64 = 0x8;
 /// Marks the thread that writes the core file; it exits when it is done.
 const PF_DUMPCORE: u64 = 0x200;
-/// A thread with one of these never returns to its program, nor to a system call. (`CoreDumping` in `status` is no
-/// proof: it appears before the other threads have stopped, and one in a system call may be writing to its memory.)
+/// A thread with one of these never returns to its program, nor to a system call. (`CoreDumping` in `status` is no proof: it
+/// appears before the other threads have stopped, and a thread in a system call may be writing to its memory.)
 const FINAL: u64 = PF_EXITING | PF_POSTCOREDUMP | PF_DUMPCORE;
 
 /// Limits how often a changing list of threads is read.
@@ -55,7 +54,7 @@ pub(crate) fn life(pid: u32) -> Life {
     } else {
         Facts::default()
     };
-    // Polled last: a process that has not exited still owns its number, so the facts are its own.
+    // Polled last: a process that has not exited still owns its number, so the facts are about it.
     if facts.doomed || has_exited(pidfd.as_fd()) {
         return Life::Dead;
     }
@@ -73,7 +72,7 @@ pub(super) fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
 }
 
-/// Returns `pid` as the kernel's type if it is possible.
+/// Returns `pid` as the kernel's type if it is valid.
 fn process_number(pid: u32) -> Option<libc::pid_t> {
     libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0)
 }
@@ -84,21 +83,21 @@ fn proves_absence(error: &io::Error, pid: u32) -> bool {
         Some(libc::ESRCH) => true,
         // The number names a thread of another process: EINVAL before Linux 6.15, ENOENT since.
         Some(libc::EINVAL | libc::ENOENT) => true,
-        // No descriptor to be had (EMFILE, ENFILE, ENOMEM) or not allowed: these ways need none.
+        // No descriptor is available (EMFILE, ENFILE, ENOMEM) or allowed: these ways need none.
         _ => process_number(pid).is_none_or(is_gone) || has_left_its_memory(pid),
     }
 }
 
 /// Tells, without a descriptor, whether the process has ended or is about to.
 ///
-/// A thread has no executable once it has let go of its memory, on its way out. If it was the leader, and the process
-/// has no other thread, nothing of the process runs any more.
+/// A thread has no executable once it has released its memory while exiting. If it was the leader, and the process has no other
+/// thread, nothing of the process runs any more.
 fn has_left_its_memory(pid: u32) -> bool {
     let without_memory = || {
         let link = fs::read_link(format!("/proc/{pid}/exe"));
         link.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     };
-    // The folder of threads has a link for each, besides its own two.
+    // The folder of threads has a link for each thread, besides its own two.
     let is_alone = || fs::metadata(format!("/proc/{pid}/task")).is_ok_and(|task| task.nlink() == 3);
     proc_was_believed() && without_memory() && is_alone() && without_memory()
 }
@@ -126,7 +125,7 @@ fn has_exited(pidfd: BorrowedFd<'_>) -> bool {
 struct Facts {
     /// When it started; 0 is unknown.
     start: u64,
-    /// It is proven to end.
+    /// It is proven to be ending.
     doomed: bool,
 }
 
@@ -134,7 +133,7 @@ fn observe(pid: u32) -> Facts {
     let Some(leader) = read_stat(pid, pid) else {
         return Facts::default();
     };
-    // The leader first: that it runs on is the commonest answer, and the cheapest.
+    // The leader first: that it is running is the most common answer, and the cheapest.
     let doomed = leader.flags & FINAL != 0 && census(pid) == Some(Census::AllExiting);
     Facts {
         start: leader.start,
@@ -154,18 +153,17 @@ pub(crate) fn start_of(pid: u32) -> u64 {
 
 #[derive(PartialEq, Eq)]
 enum Census {
-    /// Every thread has begun to exit, so none can begin another.
+    /// Every thread has begun to exit, so none can start another.
     AllExiting,
-    /// One has not.
+    /// A thread has not.
     Runs,
 }
 
 /// Looks for a thread that is not exiting.
 ///
-/// A list read while threads come and go may miss some: a thread can begin behind the reader, and
-/// the kernel ends the list early when the thread it stands at goes away. So every thread must be
-/// exiting in two lists, the lists must be the same, and the kernel's own count, read between them,
-/// must be their length. Then the process had exactly these threads at that moment.
+/// A list read while threads come and go may miss some: a thread can start behind the reader, and the kernel ends the list early
+/// when the thread it stands at goes away. So every thread must be exiting in two lists, the lists must be the same, and the
+/// kernel's own count, read between them, must equal their length. Then the process had exactly these threads at that moment.
 fn census(pid: u32) -> Option<Census> {
     let mut before = None;
     for _ in 0..PASSES {
@@ -187,7 +185,7 @@ fn census(pid: u32) -> Option<Census> {
 enum Survey {
     /// All threads seen, each exiting.
     Exiting(Vec<u32>),
-    /// One is not exiting.
+    /// At least one is not exiting.
     Runs,
     /// A thread went away before it could be looked at.
     Changing,
@@ -229,8 +227,7 @@ fn read_stat(pid: u32, thread: u32) -> Option<Stat> {
 }
 
 fn parse_stat(text: &[u8]) -> Option<Stat> {
-    // The second field is the program's name in brackets, which may itself hold brackets, spaces
-    // and bytes that are no text.
+    // The second field is the program's name in brackets, which may itself contain brackets, spaces and bytes that are not text.
     let name_end = text.iter().rposition(|byte| *byte == b')')?;
     let rest = core::str::from_utf8(text.get(name_end + 1..)?).ok()?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
@@ -243,7 +240,7 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
 }
 
 fn read_small(path: &str) -> io::Result<Vec<u8>> {
-    // Such a file comes in one read, if there is room for it; whether more follows would be asked in a second.
+    // Such a file comes in one read, if the buffer is large enough; asking whether more follows would take another read.
     let mut bytes = vec![0; 2048];
     let mut file = File::open(path)?;
     let len = file.read(&mut bytes)?;
@@ -256,7 +253,7 @@ fn read_small(path: &str) -> io::Result<Vec<u8>> {
 
 /// Tells whether `pid` provably lacks the file mapped here at `base`.
 ///
-/// That is how a process looks that has `exec`ed. When anything cannot be read the answer is no.
+/// That is what a process looks like after `exec`. When anything cannot be read the answer is no.
 pub(crate) fn lacks_mapping(pid: u32, base: *const u8) -> bool {
     if pid == process_id() || !proc_is_believed() {
         return false;
@@ -267,7 +264,7 @@ pub(crate) fn lacks_mapping(pid: u32, base: *const u8) -> bool {
     if let Some(found) = maps_file(&format!("/proc/{pid}/maps"), &file) {
         return !found;
     }
-    // A leader that has ended has no memory, but its threads may still have.
+    // A leader that has ended has no memory, but its threads may still have it.
     let answer = threads(pid).and_then(|mut threads| {
         threads.find_map(|thread| maps_file(&format!("/proc/{pid}/task/{thread}/maps"), &file))
     });
@@ -277,7 +274,7 @@ pub(crate) fn lacks_mapping(pid: u32, base: *const u8) -> bool {
 /// Returns device and inode text of the file mapped at `address`.
 fn file_mapped_at(address: usize) -> Option<Vec<u8>> {
     let mut file = None;
-    // Of the thread, as a leader that has ended has no memory.
+    // The thread's, as a leader that has ended has no memory.
     each_mapping("/proc/thread-self/maps", |mapping| {
         if !mapping.range.contains(&address) {
             return false;
@@ -289,7 +286,7 @@ fn file_mapped_at(address: usize) -> Option<Vec<u8>> {
     file
 }
 
-/// Tells whether a list of mappings has that file; `None` if the list is unreadable or empty.
+/// Tells whether a list of mappings contains that file; `None` if the list is unreadable or empty.
 fn maps_file(path: &str, file: &[u8]) -> Option<bool> {
     let mut found = false;
     let lines = each_mapping(path, |mapping| {
@@ -302,7 +299,7 @@ fn maps_file(path: &str, file: &[u8]) -> Option<bool> {
 /// One line of a list of mappings.
 struct Mapping<'a> {
     range: Range<usize>,
-    /// Device and inode as text, if it is a file.
+    /// Device and inode as text, if it maps a file.
     file: Option<&'a [u8]>,
 }
 

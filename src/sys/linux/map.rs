@@ -41,7 +41,7 @@ pub(crate) struct Stat {
     pub(crate) blocks: u64,
 }
 
-/// What nobody can do to a file object any more.
+/// What can no longer be done to a file object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seals {
     /// Change its bytes.
@@ -56,14 +56,14 @@ pub(crate) struct Seals {
 
 /// Makes an empty anonymous file object that can be sealed.
 ///
-/// It can never be executed, where the kernel knows how to forbid that.
+/// It can never be executed, if the kernel is able to forbid that.
 ///
 /// # Errors
 /// Whatever `memfd_create` reports.
 pub(crate) fn memfd(name: &CStr) -> io::Result<OwnedFd> {
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     match memfd_with(name, flags | libc::MFD_NOEXEC_SEAL) {
-        // Kernels before 6.3 know no such flag.
+        // Kernels before 6.3 do not know this flag.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => memfd_with(name, flags),
         outcome => outcome,
     }
@@ -98,10 +98,10 @@ fn add_seals(fd: BorrowedFd<'_>, seals: libc::c_int) -> io::Result<()> {
     retry(|| unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) }).map(drop)
 }
 
-/// Tells how a file object is sealed; one that cannot be sealed has no seals.
+/// Tells how a file object is sealed; one that does not support seals has none.
 ///
 /// # Errors
-/// Whatever `fcntl` reports, but for objects that know no seals.
+/// Whatever `fcntl` reports, except for objects that do not support seals.
 pub(crate) fn seals(fd: BorrowedFd<'_>) -> io::Result<Seals> {
     // SAFETY: the descriptor is open, and the request takes no argument.
     let bits = match retry(|| unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) }) {
@@ -157,7 +157,7 @@ pub(crate) fn stat_path(path: &Path) -> io::Result<Stat> {
 /// Makes a file object in `folder` that has no name yet.
 ///
 /// # Errors
-/// `EOPNOTSUPP` or `EISDIR` where the file system cannot; else what `open` reports.
+/// `EOPNOTSUPP` or `EISDIR` if the file system cannot; otherwise what `open` reports.
 pub(crate) fn open_unnamed(folder: &Path, mode: u32) -> io::Result<OwnedFd> {
     let mut options = OpenOptions::new();
     let file = options
@@ -173,12 +173,12 @@ pub(crate) fn open_unnamed(folder: &Path, mode: u32) -> io::Result<OwnedFd> {
 /// Gives an unnamed file object its first name.
 ///
 /// # Errors
-/// `AlreadyExists` if the name is taken; else what `linkat` reports.
+/// `AlreadyExists` if the name is taken; otherwise what `linkat` reports.
 pub(crate) fn link_unnamed(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let to = c_path(path)?;
     let from = CString::new(fd_path(fd))?;
     match link_at(libc::AT_FDCWD, &from, &to, libc::AT_SYMLINK_FOLLOW) {
-        // No /proc. This way wants the capability, or Linux 6.10.
+        // No /proc. This way needs the capability, or Linux 6.10.
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
             link_at(fd.as_raw_fd(), c"", &to, libc::AT_EMPTY_PATH)
         }
@@ -195,7 +195,7 @@ fn link_at(folder: libc::c_int, from: &CStr, to: &CStr, flags: libc::c_int) -> i
 /// Makes a file object under a name that must be free.
 ///
 /// # Errors
-/// `AlreadyExists` if the name is taken; else what `open` reports.
+/// `AlreadyExists` if the name is taken; otherwise what `open` reports.
 pub(crate) fn create_exclusive(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     let mut options = OpenOptions::new();
     let options = options.read(true).write(true).create_new(true);
@@ -212,7 +212,7 @@ fn widen(file: &File, mode: u32) -> io::Result<()> {
 /// Renames a file to a name that must be free.
 ///
 /// # Errors
-/// `AlreadyExists` if the name is taken; else what `renameat2` reports.
+/// `AlreadyExists` if the name is taken; otherwise what `renameat2` reports.
 pub(crate) fn rename_noreplace(from: &Path, to: &Path) -> io::Result<()> {
     let (from_text, to_text) = (c_path(from)?, c_path(to)?);
     // SAFETY: both paths are strings that end in NUL and outlive the call.
@@ -227,7 +227,7 @@ pub(crate) fn rename_noreplace(from: &Path, to: &Path) -> io::Result<()> {
         )
     };
     match retry(call) {
-        // The file system knows no flags; a hard link does not replace either.
+        // The file system supports no flags; a hard link does not replace either.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
             fs::hard_link(from, to)?;
             unlink(from)
@@ -242,10 +242,10 @@ fn c_path(path: &Path) -> io::Result<CString> {
 
 /// Opens a name for reading and writing.
 ///
-/// Neither follows a symbolic link nor waits for the other end of a FIFO.
+/// Neither follows symbolic links nor waits for the other end of a FIFO.
 ///
 /// # Errors
-/// `ELOOP` for a symbolic link, `EISDIR` for a folder; else what `open` reports.
+/// `ELOOP` for a symbolic link, `EISDIR` for a folder; otherwise what `open` reports.
 pub(crate) fn open(path: &Path) -> io::Result<OwnedFd> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let file = OpenOptions::new()
@@ -256,7 +256,7 @@ pub(crate) fn open(path: &Path) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// Opens a file object anew: same bytes, its own locks.
+/// Opens a file object again: same bytes, but its own locks.
 ///
 /// # Errors
 /// What `open` reports; `NotFound` without `/proc`.
@@ -264,7 +264,7 @@ pub(crate) fn reopen(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(OpenOptions::new().read(true).write(true).open(fd_path(fd))?.into())
 }
 
-/// Names a descriptor; of the thread, as a leader that has ended has no descriptors.
+/// A descriptor's path; the thread's, as a leader that has ended has no descriptors.
 fn fd_path(fd: BorrowedFd<'_>) -> String {
     format!("/proc/thread-self/fd/{}", fd.as_raw_fd())
 }
@@ -282,7 +282,7 @@ pub(crate) fn unlink(path: &Path) -> io::Result<()> {
 /// A failed attempt to change an exclusive lock loses it.
 ///
 /// # Errors
-/// Whatever `flock` reports, but for a lock that is taken.
+/// Whatever `flock` reports, except for a lock that is taken.
 pub(crate) fn lock_shared(fd: BorrowedFd<'_>) -> io::Result<bool> {
     lock(fd, libc::LOCK_SH)
 }
@@ -292,7 +292,7 @@ pub(crate) fn lock_shared(fd: BorrowedFd<'_>) -> io::Result<bool> {
 /// A failed attempt to change a shared lock loses it.
 ///
 /// # Errors
-/// Whatever `flock` reports, but for a lock that is taken.
+/// Whatever `flock` reports, except for a lock that is taken.
 pub(crate) fn lock_exclusive(fd: BorrowedFd<'_>) -> io::Result<bool> {
     lock(fd, libc::LOCK_EX)
 }
@@ -308,7 +308,7 @@ fn lock(fd: BorrowedFd<'_>, operation: libc::c_int) -> io::Result<bool> {
 
 /// Returns the bytes left in the file system, if it is limited.
 ///
-/// A memfd has none: it takes from the machine's memory.
+/// A memfd has no such limit: it uses the machine's memory.
 ///
 /// # Errors
 /// Whatever `fstatvfs` reports.
@@ -322,12 +322,12 @@ pub(crate) fn free_space(fd: BorrowedFd<'_>) -> io::Result<Option<u64>> {
     Ok(limited.then(|| system.f_bavail.saturating_mul(system.f_frsize)))
 }
 
-/// Tells whether the bytes of a file object live in memory only.
+/// Tells whether the bytes of a file object exist in memory only.
 ///
 /// # Errors
 /// Whatever `fstatfs` reports.
 pub(crate) fn is_memory_backed(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    /// Not named by the C library's bindings.
+    /// Not defined by the C library's bindings.
     const RAMFS_MAGIC: u32 = 0x8584_58f6;
     let mut buffer = MaybeUninit::<libc::statfs>::uninit();
     // SAFETY: the descriptor is open, and the buffer is writable for one statfs.
@@ -418,7 +418,7 @@ mod tests {
     fn lengths_no_file_can_have_are_errors() {
         let fd = memfd(c"procshare-test").unwrap();
         allocate(fd.as_fd(), 0).unwrap();
-        // Anything less is really taken, until the machine has no memory left.
+        // Any smaller length is really allocated, until the machine has no memory left.
         assert!(allocate(fd.as_fd(), u64::MAX).is_err());
     }
 

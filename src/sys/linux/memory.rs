@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Returns the bytes that can be taken without a process being killed.
+/// Returns the bytes that can be allocated without a process being killed.
 ///
-/// The least of what the machine has available and what each memory cgroup above this process still
-/// allows; swap is not counted. `None` if nothing can be found out.
+/// The minimum of what the machine has available and what each memory cgroup above this process still allows; swap is not counted.
+/// `None` if nothing can be determined.
 pub(crate) fn available_memory() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo")
         .ok()
@@ -117,7 +117,7 @@ fn parse_mount(line: &str, controller: &Controller) -> Option<Mount> {
 
 /// Lists the folders of a cgroup and its visible parents.
 fn folders(group: &Path, mount: Mount) -> Vec<PathBuf> {
-    // A cgroup outside of what is mounted (`/../other`) cannot be reached; what is mounted counts.
+    // A cgroup outside the mounted part (`/../other`) cannot be reached; then the mounted part counts.
     let below = group.strip_prefix(&mount.root).unwrap_or(Path::new(""));
     let folder = mount.point.join(below);
     folder

@@ -81,7 +81,7 @@ fn check<T: PartialEq + From<i8>>(result: T) -> io::Result<T> {
     }
 }
 
-/// Makes a system call again for as long as signals interrupt it.
+/// Repeats a system call for as long as signals interrupt it.
 fn retry<T: PartialEq + From<i8>>(mut call: impl FnMut() -> T) -> io::Result<T> {
     loop {
         match check(call()) {

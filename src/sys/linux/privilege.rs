@@ -1,7 +1,7 @@
-//! Whether this program, begun anew, would have more rights than whoever starts it.
+//! Whether this program, if started again, would have more rights than the process that starts it.
 //!
-//! The kernel says so in `AT_SECURE`, and such a process takes nothing from its caller. Here the same is foreseen, from
-//! what the kernel goes by: the ids, and the bits and capabilities of the file.
+//! The kernel reports that in `AT_SECURE`, and such a process takes nothing from its caller. Here the same is predicted from what
+//! the kernel uses: the ids, and the bits and capabilities of the file.
 
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
@@ -13,10 +13,10 @@ use super::check;
 use super::identity::user_id;
 
 const OWN_EXECUTABLE: &CStr = c"/proc/self/exe";
-/// The file's effective capabilities are those it permits.
+/// The file's permitted capabilities are also effective.
 const EFFECTIVE: u32 = 1;
 
-/// Says from what this program, begun anew by this process, would have more rights than it; `None` if from nothing.
+/// Names what would give this program more rights if this process started it again; `None` if nothing would.
 pub(crate) fn gain() -> Option<&'static str> {
     if acts_for_another() {
         return Some("it acts for another user or group than its own");
@@ -44,12 +44,12 @@ fn groups() -> (u32, u32) {
     (real, unsafe { libc::getegid() })
 }
 
-/// Whether what the file grants counts for nothing where it lies.
+/// Whether the rights that the file grants are ineffective on its mount.
 fn mount_grants_nothing() -> bool {
     let mut found = MaybeUninit::<libc::statvfs>::zeroed();
     // SAFETY: the path ends in NUL, and the pointer is to room for one description.
     let told = check(unsafe { libc::statvfs(OWN_EXECUTABLE.as_ptr(), found.as_mut_ptr()) });
-    // SAFETY: it is made of integers, and all of it was zeroed at least.
+    // SAFETY: it is made of integers, and all of it was at least zeroed.
     let found = unsafe { found.assume_init() };
     told.is_ok() && found.f_flag & libc::ST_NOSUID != 0
 }
@@ -64,7 +64,7 @@ fn changes_ids() -> bool {
     has(libc::S_ISUID) && file.uid() != user_id() || has(libc::S_ISGID | libc::S_IXGRP) && file.gid() != groups().1
 }
 
-/// Whether a user who is not root would have capabilities from the file.
+/// Whether a user other than root would get capabilities from the file.
 fn has_capabilities() -> bool {
     // SAFETY: the call takes nothing and cannot fail.
     let is_root = unsafe { libc::getuid() } == 0;
@@ -76,7 +76,7 @@ fn has_capabilities() -> bool {
 fn file_capabilities() -> io::Result<Vec<u32>> {
     let mut bytes = [0_u8; 64];
     let (path, name) = (OWN_EXECUTABLE.as_ptr(), c"security.capability".as_ptr());
-    // SAFETY: both strings end in NUL, and the pointer is to so much room.
+    // SAFETY: both strings end in NUL, and the pointer is to that much room.
     let len = check(unsafe { libc::getxattr(path, name, bytes.as_mut_ptr().cast(), bytes.len()) })?;
     let words = bytes[..len as usize].chunks_exact(4);
     Ok(words
@@ -95,7 +95,7 @@ fn grants(words: &[u32], inheritable: u64) -> bool {
     magic & EFFECTIVE != 0 && sets > 0 || set(0) != 0 || set(1) & inheritable != 0
 }
 
-/// The capabilities this process would hand on to a file that asks for them.
+/// The capabilities that this process would pass on to a file that asks for them.
 fn inheritable() -> u64 {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("CapInh:"));

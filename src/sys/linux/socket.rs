@@ -7,17 +7,17 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::{check, retry};
 
-/// The kernel passes no more descriptors with one message.
+/// The most descriptors that the kernel passes in one message.
 pub(crate) const MOST_DESCRIPTORS: usize = 253;
 
-/// What came in one message.
+/// The contents of one message.
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) bytes: Vec<u8>,
     pub(crate) descriptors: Vec<OwnedFd>,
 }
 
-/// Makes two sockets joined to each other, which keep messages apart and in order.
+/// Makes two connected sockets, which preserve message boundaries and order.
 ///
 /// # Errors
 /// Whatever `socketpair` reports.
@@ -31,21 +31,21 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((own(fds[0]), own(fds[1])))
 }
 
-/// Bytes of one control message with so many descriptors.
+/// Bytes of one control message with this many descriptors.
 fn control_room(descriptors: usize) -> usize {
     let bytes = mem::size_of::<RawFd>() * descriptors;
-    // SAFETY: the function only computes; 253 descriptors fit its type by far.
+    // SAFETY: the function only computes; 253 descriptors are far below the limit of its type.
     unsafe { libc::CMSG_SPACE(bytes as u32) as usize }
 }
 
-/// A header without anything in it.
+/// An empty header.
 fn empty_header() -> libc::msghdr {
     // SAFETY: a header is made of numbers and pointers, for which zero is a value.
     unsafe { MaybeUninit::zeroed().assume_init() }
 }
 
-/// Sends a message, which must not be empty, with at most [`MOST_DESCRIPTORS`]. If `wait` is false and there is no room for
-/// it, that is the error `WouldBlock`.
+/// Sends a message, which must not be empty, with at most [`MOST_DESCRIPTORS`]. If `wait` is false and there is no room for it, the
+/// error is `WouldBlock`.
 ///
 /// # Errors
 /// Whatever `sendmsg` reports; `InvalidInput` for too many descriptors.
@@ -92,8 +92,8 @@ fn put_descriptors(header: &libc::msghdr, fds: &[BorrowedFd<'_>]) {
     }
 }
 
-/// Receives a message of at most `room` bytes; `None` if no more will come. If `wait` is false and there is none yet,
-/// that is the error `WouldBlock`.
+/// Receives a message of at most `room` bytes; `None` if no more will come. If `wait` is false and there is none yet, the error is
+/// `WouldBlock`.
 ///
 /// # Errors
 /// Whatever `recvmsg` reports; `InvalidData` if bytes or descriptors were lost.
@@ -123,7 +123,7 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, room: usize, wait: bool) -> io::Re
     Ok(Some(Message { bytes, descriptors }))
 }
 
-/// Takes over the descriptors the kernel has made with a message.
+/// Takes over the descriptors that the kernel created with a message.
 fn take_descriptors(header: &libc::msghdr) -> Vec<OwnedFd> {
     let mut found = Vec::new();
     // SAFETY: the kernel has filled the header's control buffer and set its length.
@@ -138,19 +138,19 @@ fn take_descriptors(header: &libc::msghdr) -> Vec<OwnedFd> {
             // SAFETY: the message has data, by its type.
             let data = unsafe { libc::CMSG_DATA(at) }.cast::<RawFd>();
             for place in (0..count).map(|at| data.wrapping_add(at)) {
-                // SAFETY: the message's length says that so many numbers stand there.
+                // SAFETY: by the message's length, that many numbers are there.
                 let fd = unsafe { place.read_unaligned() };
                 // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
                 found.push(unsafe { OwnedFd::from_raw_fd(fd) });
             }
         }
-        // SAFETY: header and message are as the kernel has left them.
+        // SAFETY: header and message are unchanged since the kernel wrote them.
         at = unsafe { libc::CMSG_NXTHDR(header, at) };
     }
     found
 }
 
-/// Whether a message could not be sent because nobody is left at the other end.
+/// Whether a message could not be sent because the other end is gone.
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotConnected};
     matches!(
@@ -159,7 +159,7 @@ pub(crate) fn is_gone(error: &io::Error) -> bool {
     )
 }
 
-/// Ends the talk on both sides, whoever else holds copies of these sockets.
+/// Shuts down both directions, even if other processes hold copies of these sockets.
 pub(crate) fn shut(socket: BorrowedFd<'_>) {
     // SAFETY: the call takes two numbers and touches no memory.
     unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };

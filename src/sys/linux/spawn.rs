@@ -11,17 +11,17 @@ use std::process::ExitStatus;
 
 use super::{check, liveness, retry};
 
-/// Leads to the same file even if another one has been put in its place.
+/// Refers to the same file even if another one has replaced it.
 const OWN_EXECUTABLE: &CStr = c"/proc/self/exe";
 
 /// Says how a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// By itself, with this code.
+    /// It exited with this code.
     Exited(i32),
-    /// By this signal.
+    /// This signal ended it.
     Signaled(i32),
-    /// Somebody else has asked, and the kernel tells only once.
+    /// Its end was reported elsewhere, and the kernel reports it only once.
     Unknown,
 }
 
@@ -42,7 +42,7 @@ fn check_number(number: libc::c_int) -> io::Result<()> {
     }
 }
 
-/// What a child does with its descriptors before it begins.
+/// What a child does with its descriptors before it starts.
 struct FileActions(Box<libc::posix_spawn_file_actions_t>);
 
 impl FileActions {
@@ -55,7 +55,7 @@ impl FileActions {
         Ok(FileActions(unsafe { Box::from_raw(actions) }))
     }
 
-    /// Lets the child keep a descriptor: made a copy of itself, it loses its close-on-exec flag there.
+    /// Lets the child keep a descriptor: duplicated onto itself, it loses its close-on-exec flag there.
     fn keep(&mut self, fd: RawFd) -> io::Result<()> {
         // SAFETY: the object was initialised by `new`.
         check_number(unsafe { libc::posix_spawn_file_actions_adddup2(&mut *self.0, fd, fd) })
@@ -72,7 +72,7 @@ impl FileActions {
 
 impl Drop for FileActions {
     fn drop(&mut self) {
-        // SAFETY: the object was initialised by `new`, and nobody uses it after this.
+        // SAFETY: the object was initialised by `new`, and is not used after this.
         unsafe { libc::posix_spawn_file_actions_destroy(&mut *self.0) };
     }
 }
@@ -81,7 +81,7 @@ impl Drop for FileActions {
 struct Attributes(Box<libc::posix_spawnattr_t>);
 
 impl Attributes {
-    /// No signal blocked, and SIGPIPE as at login: this program's runtime has changed it, not its user.
+    /// No signal blocked, and SIGPIPE as at login: it was this program's runtime that changed it, not its user.
     fn new() -> io::Result<Self> {
         let mut attributes = Box::new(MaybeUninit::uninit());
         // SAFETY: the pointer is to writable room for one such object, which does not move until it is destroyed.
@@ -105,7 +105,7 @@ impl Attributes {
 
 impl Drop for Attributes {
     fn drop(&mut self) {
-        // SAFETY: the object was initialised by `new`, and nobody uses it after this.
+        // SAFETY: the object was initialised by `new`, and is not used after this.
         unsafe { libc::posix_spawnattr_destroy(&mut *self.0) };
     }
 }
@@ -118,13 +118,13 @@ fn no_signals() -> libc::sigset_t {
     unsafe { signals.assume_init() }
 }
 
-/// Starts this process's executable anew and returns the child's id.
+/// Starts this process's executable again and returns the child's id.
 ///
-/// Of the descriptors that close on exec the child gets `keep`, under the same numbers. The parent is not copied, so
-/// its size does not matter, and its descriptors are never without their flag, so no other child gets them.
+/// Of the descriptors that close on exec, the child gets only `keep`, under the same numbers. The parent is not copied, so its size
+/// does not matter, and its descriptors never lose their flag, so no other child gets them.
 ///
 /// # Errors
-/// Whatever `posix_spawn` reports, the failures of the child's `exec` included.
+/// Whatever `posix_spawn` reports, including failures of the child's `exec`.
 pub(crate) fn spawn_self(
     arguments: &[impl AsRef<CStr>],
     environment: &[impl AsRef<CStr>],
@@ -142,7 +142,7 @@ pub(crate) fn spawn_self(
     let (arguments, environment) = (pointers(arguments), pointers(environment));
     let mut pid = 0;
     // SAFETY: the path and every string of the two lists end in NUL, each list ends in a null pointer, both objects are
-    // initialised, and all of them outlive the call, which writes nothing but `pid`.
+    // initialised, and all of them outlive the call, which writes only to `pid`.
     check_number(unsafe {
         libc::posix_spawn(
             &mut pid,
@@ -156,13 +156,13 @@ pub(crate) fn spawn_self(
     Ok(pid.unsigned_abs())
 }
 
-/// A list of strings as C wants it, null at its end.
+/// A list of strings as C expects it, with a null at its end.
 fn pointers(strings: &[impl AsRef<CStr>]) -> Vec<*mut libc::c_char> {
     let pointers = strings.iter().map(|text| text.as_ref().as_ptr().cast_mut());
     pointers.chain([ptr::null_mut()]).collect()
 }
 
-/// Opens a descriptor that names child `pid`; `None` if somebody else has already been told of its end.
+/// Opens a descriptor that names child `pid`; `None` if its end was already reported elsewhere.
 ///
 /// # Errors
 /// Whatever `pidfd_open` reports.
@@ -184,7 +184,7 @@ pub(crate) fn open_self() -> io::Result<OwnedFd> {
 
 /// Ends a child that has no descriptor, and waits for it.
 ///
-/// Nothing happens if somebody else has already been told of its end: then the number may be another's.
+/// Does nothing if its end was already reported elsewhere: then the number may belong to another process.
 pub(crate) fn abandon(pid: u32) {
     let child = Asked::Child(pid);
     if look(child, libc::WNOHANG | libc::WNOWAIT).is_err() {
@@ -192,11 +192,11 @@ pub(crate) fn abandon(pid: u32) {
     }
     // SAFETY: the call takes two numbers and touches no memory.
     unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
-    // Waited for until it has ended: one that this process traces may tell of stops before.
+    // Repeated until it has ended: if this process traces it, stops may be reported before.
     while let Ok(None) = look(child, 0) {}
 }
 
-/// A child that is asked for.
+/// How a child is identified.
 #[derive(Clone, Copy)]
 enum Asked<'a> {
     Child(u32),
@@ -205,7 +205,7 @@ enum Asked<'a> {
 
 /// Asks the kernel how a child has ended; `None` if it has not.
 ///
-/// Of a child that this process traces the kernel tells stops as well, asked or not: they are no ends.
+/// For a child that this process traces, the kernel also reports stops, requested or not: they do not count as ends.
 fn look(child: Asked<'_>, options: libc::c_int) -> io::Result<Option<End>> {
     let (kind, id) = match child {
         Asked::Child(pid) => (libc::P_PID, pid as libc::id_t),
@@ -214,7 +214,7 @@ fn look(child: Asked<'_>, options: libc::c_int) -> io::Result<Option<End>> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     // SAFETY: the pointer is to room for one siginfo, which the kernel may write.
     retry(|| unsafe { libc::waitid(kind, id, info.as_mut_ptr(), options | libc::WEXITED) })?;
-    // SAFETY: a siginfo is made of integers, and all of it was zeroed at least.
+    // SAFETY: a siginfo is made of integers, and all of it was at least zeroed.
     let info = unsafe { info.assume_init() };
     // SAFETY: waitid has filled the fields that belong to a child, or left them zero.
     let status = unsafe { info.si_status() };
@@ -225,9 +225,9 @@ fn look(child: Asked<'_>, options: libc::c_int) -> io::Result<Option<End>> {
     })
 }
 
-/// Waits until the process behind `pidfd` has ended; false if the time passes first, or a signal comes.
+/// Waits until the process behind `pidfd` has ended; false on timeout, or if a signal comes.
 ///
-/// Without a time limit, signals are no reason to return.
+/// Without a time limit, signals do not end the wait.
 ///
 /// # Errors
 /// Whatever `ppoll` reports.
@@ -235,10 +235,10 @@ pub(crate) fn wait(pidfd: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Resu
     Ok(wait_any(&[pidfd], timeout)?.contains(&true))
 }
 
-/// Waits until one of the descriptors can be read, or its other end is gone; says of each whether it is so.
+/// Waits until a descriptor is readable, or its other end is gone; says so for each.
 ///
-/// All are false if the time passes first, or a signal comes. Without a time limit, signals are no reason to return. A
-/// pidfd can be read once its process has ended.
+/// All are false on timeout, or if a signal comes. Without a time limit, signals do not end the wait. A pidfd is readable once its
+/// process has ended.
 ///
 /// # Errors
 /// Whatever `ppoll` reports.
@@ -256,7 +256,7 @@ pub(crate) fn wait_any(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io:
     let limit_at = limit.as_ref().map_or(ptr::null(), ptr::from_ref);
     let (first, count) = (entries.as_mut_ptr(), entries.len() as libc::nfds_t);
     loop {
-        // SAFETY: the pointers are to so many writable entries, to a time or null, and to no signal mask.
+        // SAFETY: the pointers are to that many writable entries, to a time or null, and to no signal mask.
         match check(unsafe { libc::ppoll(first, count, limit_at, ptr::null()) }) {
             Ok(_) => break,
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -267,7 +267,7 @@ pub(crate) fn wait_any(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io:
     Ok(entries.iter().map(|entry| entry.revents != 0).collect())
 }
 
-/// Whether the process behind `pidfd` is a child of this one, and has not been taken note of.
+/// Whether the process behind `pidfd` is a child of this one that has not been reaped.
 pub(crate) fn is_child(pidfd: BorrowedFd<'_>) -> bool {
     let asked = look(Asked::Behind(pidfd), libc::WNOHANG | libc::WNOWAIT);
     !asked.is_err_and(|error| error.raw_os_error() == Some(libc::ECHILD))
@@ -280,29 +280,29 @@ pub(crate) fn is_stopped(pidfd: BorrowedFd<'_>) -> bool {
     let id = pidfd.as_raw_fd() as libc::id_t;
     // SAFETY: the pointer is to room for one siginfo, which the kernel may write.
     let told = retry(|| unsafe { libc::waitid(libc::P_PIDFD, id, info.as_mut_ptr(), options) }).is_ok();
-    // SAFETY: a siginfo is made of integers, and all of it was zeroed at least.
+    // SAFETY: a siginfo is made of integers, and all of it was at least zeroed.
     told && unsafe { info.assume_init() }.si_code == libc::CLD_STOPPED
 }
 
-/// Takes note of how the child behind `pidfd` ended, which the kernel then forgets; `None` while it runs.
+/// Reaps the child behind `pidfd`, and returns how it ended; `None` while it runs.
 pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Option<End> {
     let child = Asked::Behind(pidfd);
-    // What is told of a stop is left for whoever traces it.
+    // Reports of stops are left for the tracer.
     match look(child, libc::WNOHANG | libc::WNOWAIT) {
         Ok(None) => None,
         Ok(end) => {
-            // It fails only if somebody else has reaped it since.
+            // It fails only if the child has been reaped elsewhere since.
             let _ = look(child, libc::WNOHANG);
             end
         }
-        // Not our child, or reaped by somebody else: what cannot be told is unknown once it has ended.
+        // Not our child, or reaped elsewhere: how it ended is unknown, once it has.
         Err(_) => wait(pidfd, Some(Duration::ZERO))
             .unwrap_or(true)
             .then_some(End::Unknown),
     }
 }
 
-/// The end of a child as the standard library has it.
+/// The end of a child as a type of the standard library.
 pub(crate) fn exit_status(end: End) -> Option<ExitStatus> {
     // As `wait` would report it: the exit status in the second byte, or the signal in the first.
     match end {
@@ -312,7 +312,7 @@ pub(crate) fn exit_status(end: End) -> Option<ExitStatus> {
     }
 }
 
-/// Sends a signal to the process behind `pidfd`; one that has ended gets none, which is no error.
+/// Sends a signal to the process behind `pidfd`; if it has ended, nothing is sent, which is not an error.
 ///
 /// # Errors
 /// Whatever `pidfd_send_signal` reports.
@@ -330,13 +330,13 @@ pub(crate) fn send(pidfd: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
     }
 }
 
-/// Ends this process now, with this status: nothing is flushed, no handler runs.
+/// Ends this process now, with this status: nothing is flushed, and no handler runs.
 pub(crate) fn exit_at_once(code: i32) -> ! {
     // SAFETY: the call does not return, and touches no memory.
     unsafe { libc::_exit(code) }
 }
 
-/// The error of a process that has no room for another descriptor.
+/// The error of a process with no room for another descriptor.
 pub(crate) fn too_many_descriptors() -> io::Error {
     io::Error::from_raw_os_error(libc::EMFILE)
 }

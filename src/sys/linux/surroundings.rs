@@ -1,4 +1,4 @@
-//! What a process has around it: standard streams and working folder.
+//! The surroundings of a process: standard streams and working folder.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -50,7 +50,7 @@ pub(crate) fn replace(stream: Stream, fd: BorrowedFd<'_>) -> io::Result<()> {
     retry(|| unsafe { libc::dup2(fd.as_raw_fd(), stream.number()) }).map(drop)
 }
 
-/// Opens what reads as empty and takes everything.
+/// Opens a file that reads as empty and accepts all output.
 ///
 /// # Errors
 /// Whatever `open` reports.
@@ -59,7 +59,7 @@ pub(crate) fn open_null() -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// Opens a folder to go there.
+/// Opens a folder, to enter it later.
 ///
 /// # Errors
 /// Whatever `open` reports.

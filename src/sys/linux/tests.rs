@@ -26,8 +26,8 @@ struct Child {
 impl Child {
     /// Forks a child that runs `body` and then exits.
     ///
-    /// `body` may only make system calls. The child keeps the descriptors of `pipes` and no other:
-    /// those of tests that run meanwhile may carry locks, which a child would hold on to.
+    /// `body` may only make system calls. The child keeps the descriptors of `pipes` and no others: those of concurrent tests may
+    /// carry locks, which the child would keep held.
     fn fork(pipes: &[&Pipe], body: impl FnOnce()) -> Child {
         // SAFETY: the child makes system calls only until it exits, so it needs no lock that a
         // thread it does not have may hold.
@@ -53,7 +53,7 @@ impl Child {
         assert_eq!(unsafe { libc::kill(self.pid, signal) }, 0);
     }
 
-    /// Waits for a change of state, but does not reap; false if none.
+    /// Waits for a change of state without reaping; false if there is none.
     fn wait(&self, events: libc::c_int) -> bool {
         // SAFETY: every field of a siginfo is a number or a pointer, for which zero is a value.
         let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
@@ -83,7 +83,7 @@ impl Drop for Child {
     }
 }
 
-/// Closes every descriptor but the standard ones and those of `pipes`.
+/// Closes every descriptor except the standard ones and those of `pipes`.
 fn close_all_but(pipes: &[&Pipe]) {
     let kept = |fd: libc::c_uint| {
         let ends = pipes.iter().flat_map(|pipe| [&pipe.reader, &pipe.writer]);
@@ -195,7 +195,7 @@ impl Drop for Shared {
     }
 }
 
-/// Asks `done` again and again until it says yes.
+/// Calls `done` repeatedly until it returns true.
 fn until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !done() {
@@ -257,7 +257,7 @@ fn without_descriptors_only_a_free_number_is_proof() {
     let mut child = Child::fork(&[], pause);
     let pid = child.id();
     let pipe = Pipe::new();
-    // Another process runs out of descriptors, not the one all tests share.
+    // A child runs out of descriptors, not the process that all tests share.
     let asker = Child::fork(&[&pipe], || {
         let limit = libc::rlimit {
             rlim_cur: 0,
@@ -285,7 +285,7 @@ fn without_descriptors_only_a_free_number_is_proof() {
 extern "C" fn outlive(argument: *mut c_void) -> libc::c_int {
     // SAFETY: the argument points to a page shared with the test, mapped for as long as we live.
     let word = unsafe { AtomicU32::from_ptr(argument.cast()) };
-    // Relaxed: the value is the only thing passed.
+    // Relaxed: only the value matters.
     while word.load(Ordering::Relaxed) != 0 {
         // SAFETY: the call takes nothing.
         unsafe { libc::sched_yield() };
@@ -321,7 +321,7 @@ fn a_zombie_leader_with_a_live_thread_is_alive() {
     let later = Shared::new();
     until("the leader ended", || state(child.id()) == 'Z');
     assert!(matches!(life(child.id()), Life::Alive { start } if start > 0));
-    // Its memory is asked of the thread that lives.
+    // The question is about the memory of the thread that lives.
     assert!(!lacks_mapping(child.id(), shared.base.cast()));
     assert!(lacks_mapping(child.id(), later.base.cast()));
     child.signal(libc::SIGKILL);
@@ -341,7 +341,7 @@ fn the_number_of_a_mere_thread_is_no_process() {
     let tid = hear.recv().unwrap();
     let error = open_pidfd(tid).unwrap_err().raw_os_error();
     assert!(matches!(error, Some(libc::EINVAL | libc::ENOENT)), "{error:?}");
-    // SAFETY: signal 0 is only a question. It is answered for threads too, so it proves less.
+    // SAFETY: signal 0 only asks. It is also answered for threads, so it proves less.
     assert_eq!(unsafe { libc::kill(tid as libc::pid_t, 0) }, 0);
     assert_eq!(life(tid), Life::Dead);
     drop(stop);
@@ -349,7 +349,7 @@ fn the_number_of_a_mere_thread_is_no_process() {
     assert_eq!(life(tid), Life::Dead);
 }
 
-/// Asks after a killed child until it is dead; tells how long it took and whether it was over.
+/// Asks about a killed child until it is dead; returns how long that took and whether it had exited.
 fn time_to_verdict(child: &Child) -> (Duration, bool) {
     let killed = Instant::now();
     child.signal(libc::SIGKILL);
@@ -360,7 +360,7 @@ fn time_to_verdict(child: &Child) -> (Duration, bool) {
 
 #[test]
 fn a_huge_killed_child_is_dead_before_its_memory_is_gone() {
-    // The machine may leave us aside until the memory is gone, so several children get a chance.
+    // This process may not be scheduled until the memory is gone, so several children get a chance.
     let early = (0..5).any(|_| {
         let pipe = Pipe::new();
         let child = Child::fork(&[&pipe], || {
@@ -410,7 +410,7 @@ fn crowd(count: usize) {
     }
 }
 
-/// A process that is never the same thread for long: each starts the next and ends.
+/// A process whose threads keep changing: each starts the next one and ends.
 struct Relay {
     stacks: *mut c_void,
     /// Whether a stack is in use; the kernel clears it when the thread on it has ended.
@@ -433,7 +433,7 @@ impl Relay {
 
     /// Starts the next thread, on a stack that is free.
     fn hand_over(&self) {
-        // Relaxed: one thread at a time comes here, and starting it orders its memory.
+        // Relaxed: only one thread at a time gets here, and starting it orders its memory.
         let slot = self.next.fetch_add(1, Ordering::Relaxed) % self.busy.len();
         let word = &self.busy[slot];
         // Acquire: pairs with the kernel's clearing of the word, after which the stack is free.
@@ -507,7 +507,7 @@ fn a_child_that_dumps_core_is_dead_before_the_core_is_written() {
         return;
     }
     let folder = std::env::temp_dir().join(format!("procshare-core-{}", std::process::id()));
-    // The machine may leave us aside until the file is written, so several children get a chance.
+    // This process may not be scheduled until the file is written, so several children get a chance.
     let early = (0..5).any(|_| {
         std::fs::create_dir(&folder).unwrap();
         let child = dump_core(&folder);
@@ -542,7 +542,7 @@ fn an_exec_loses_the_mapping() {
     out.hear();
     assert!(lacks_mapping(child.id(), shared.base.cast()));
     assert!(matches!(life(child.id()), Life::Alive { start } if start > 0));
-    // An address of ours that is no file proves nothing.
+    // An address that maps no file proves nothing.
     let local = 0u8;
     assert!(!lacks_mapping(child.id(), &local));
     let (id, base) = (child.id(), shared.base.cast());

@@ -3,7 +3,7 @@
 use super::{linux_only, map};
 
 pub(crate) mod executable {
-    //! Knows nothing of the program, so no function of it can be named.
+    //! Knows nothing about the program, so no function of it can be identified.
 
     /// Describes the main program of this process.
     #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,9 +36,9 @@ pub(crate) mod executable {
 }
 
 pub(crate) mod privilege {
-    //! Knows of no rights.
+    //! Knows nothing about rights.
 
-    /// Returns `None`: nothing is gained where nothing is begun.
+    /// Returns `None`: where nothing can be started, nothing is gained.
     pub(crate) fn gain() -> Option<&'static str> {
         None
     }
@@ -131,7 +131,7 @@ pub(crate) mod spawn {
         unsupported()
     }
 
-    /// Reports that it is none.
+    /// Returns false: there are no children.
     pub(crate) fn is_child(_pidfd: BorrowedFd<'_>) -> bool {
         false
     }
@@ -146,7 +146,7 @@ pub(crate) mod spawn {
         Some(End::Unknown)
     }
 
-    /// Returns `None`: nobody can tell.
+    /// Returns `None`: unknown.
     pub(crate) fn exit_status(_end: End) -> Option<std::process::ExitStatus> {
         None
     }
@@ -168,13 +168,13 @@ pub(crate) mod spawn {
 }
 
 pub(crate) mod fork {
-    //! Copies nobody.
+    //! Copies no process.
 
     use super::map::BorrowedFd;
     use core::sync::atomic::AtomicU64;
     use std::io;
 
-    /// Is never made.
+    /// Is never constructed.
     pub(crate) struct CommonWords(());
 
     impl CommonWords {
@@ -231,7 +231,7 @@ pub(crate) mod socket {
 
     pub(crate) const MOST_DESCRIPTORS: usize = 253;
 
-    /// What came in one message.
+    /// The contents of one message.
     #[derive(Debug)]
     pub(crate) struct Message {
         pub(crate) bytes: Vec<u8>,

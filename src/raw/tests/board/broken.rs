@@ -1,4 +1,4 @@
-//! The board's protocol broken on purpose, one step in each.
+//! The board's protocol broken on purpose, one step in each model.
 
 use super::*;
 
@@ -74,7 +74,7 @@ fn loom_mutant_ringing_without_a_fence_loses_a_job() {
     one_job(Play { wake_one, ..RIGHT });
 }
 
-/// The last look moves `head` on, and nobody asks whether results are overdue.
+/// The last look moves `head` on, and whether results are overdue is not asked.
 #[test]
 #[should_panic]
 fn loom_mutant_passing_positions_before_sleep_hides_results() {
@@ -122,7 +122,7 @@ fn loom_mutant_posting_without_a_look_at_the_head_loses_a_job() {
     });
 }
 
-/// Claims as `claim` does, but for the parameters.
+/// Claims as `claim` does, except for the parameters.
 fn claim_by_hand(board: RawBoard<'_>, worker: usize, ordering: Ordering, exchange: bool) -> Option<usize> {
     loop {
         let head = board.words.head.load(ordering);
@@ -225,7 +225,7 @@ fn loom_mutant_finishing_without_release_tears() {
     look_without_a_bit(Play { finish, ..RIGHT });
 }
 
-/// What the mutants need to be without, so that nothing makes good for them.
+/// What the mutants must do without, so that nothing compensates for them.
 #[test]
 fn loom_board_one_worker_that_never_looks_again_wakes_the_poster() {
     poster_sleeps(Play {

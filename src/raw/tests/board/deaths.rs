@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// How far a worker comes before it dies.
+/// How far a worker gets before it dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Asleep,
@@ -60,7 +60,7 @@ impl Site {
         Some((at, head))
     }
 
-    /// What the poster does when it is told of a death; tells the results there were.
+    /// What the poster does when told of a death; returns the results there were.
     fn bury(&self, ring: bool, play: Play) -> Vec<u32> {
         let board = self.board();
         let mut results = Vec::new();
@@ -85,7 +85,7 @@ impl Site {
     }
 }
 
-/// One of two workers dies at `step`; the other one does what is left. `ring` as the poster should: wakes another.
+/// One of two workers dies at `step`; the other does what is left. `ring`: the poster wakes another, as it should.
 fn worker_dies(step: Step, few: u64, ring: bool) {
     check(2, move || {
         let site = Site::new(2, 2);

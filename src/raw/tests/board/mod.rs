@@ -116,7 +116,7 @@ impl Site {
 
     /// Wakes the poster.
     fn call(&self) {
-        // Release: the kernel orders who writes to the descriptor and who reads it.
+        // Release: the kernel orders the writer of the descriptor and its reader.
         self.call.swap(1, Ordering::Release);
         futex::wake(&self.call, 1);
     }
@@ -127,7 +127,7 @@ impl Site {
         }
     }
 
-    /// Does one job if one is up, else what a worker does that finds none. Tells whether it did one.
+    /// Does one job if one is ready, otherwise what a worker does that finds none. Tells whether it did one.
     fn work_once(&self, me: usize, play: Play) -> bool {
         let board = self.board();
         if let Some(at) = (play.claim)(board, me) {
@@ -179,7 +179,7 @@ impl Site {
         }
     }
 
-    /// Takes results until there are so many.
+    /// Takes results until there are this many.
     fn gather(&self, count: usize, few: u64, play: Play) -> Vec<u32> {
         let mut results = self.collect();
         while results.len() < count {
@@ -227,7 +227,7 @@ const STAYING: Part = |site, me, play| site.work(me, play);
 /// A worker that sleeps until it has done a job.
 const FOR_ONE: Part = |site, me, play| site.work_on_one(me, play);
 
-/// A worker that does what is up, and does not sleep.
+/// A worker that does what is ready, and does not sleep.
 const PASSING: Part = |site, me, play| while site.work_once(me, play) {};
 
 #[test]
@@ -259,7 +259,7 @@ fn loom_board_two_jobs_wake_two_workers() {
 
 #[test]
 fn loom_board_one_job_wakes_one_of_two_workers() {
-    // Who has done the job sends the other one home.
+    // The worker that has done the job sends the other one home.
     let part: Part = |site, me, play| {
         while !site.board().is_closing() {
             if site.work_once(me, play) {
@@ -447,7 +447,7 @@ fn loom_board_garbage_is_no_index() {
     });
 }
 
-/// A position before or far behind the others is nobody's: whoever meets it must not look for years.
+/// A position before or far beyond the others is void: a worker that meets it must not look for years.
 #[test]
 fn loom_board_garbage_in_head_ends() {
     check(0, || {
