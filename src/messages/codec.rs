@@ -212,24 +212,20 @@ pub(super) struct Reference {
 impl Reference {
     /// Its record.
     pub(super) fn record(self) -> [u8; REFERENCE * UNIT] {
+        self.marked(REFERENCE_MARK)
+    }
+
+    /// Its record where it leads to an extent, whose number is the position.
+    pub(super) fn record_in_extent(self) -> [u8; REFERENCE * UNIT] {
+        self.marked(EXTENT_MARK)
+    }
+
+    fn marked(self, mark: u32) -> [u8; REFERENCE * UNIT] {
         let short = self.len as u32;
-        let header = u64::from(short ^ REFERENCE_MARK) << 32 | u64::from(short);
+        let header = u64::from(short ^ mark) << 32 | u64::from(short);
         let rest = self.len >> 32 << 48 | self.position;
         let words = [header.to_ne_bytes(), rest.to_ne_bytes()];
         core::array::from_fn(|at| words[at / UNIT][at % UNIT])
-    }
-
-    /// Its record if the item lies in an extent, whose number is the position.
-    pub(super) fn record_in_extent(self) -> [u8; REFERENCE * UNIT] {
-        let mut record = self.record();
-        let marks = REFERENCE_MARK ^ EXTENT_MARK;
-        let mark = marks.to_ne_bytes();
-        let upper = if cfg!(target_endian = "little") { 4 } else { 0 };
-        record[upper..]
-            .iter_mut()
-            .zip(mark)
-            .for_each(|(byte, mark)| *byte ^= mark);
-        record
     }
 
     /// Whether a word is the header of a reference.

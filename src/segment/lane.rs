@@ -73,9 +73,7 @@ impl Lane {
     /// Writes `bytes` at `position`.
     pub(crate) fn write(&self, position: u64, bytes: &[u8]) -> Result<()> {
         let (fd, len) = (self.file()?.0, bytes.len() as u64);
-        if position / ASKED_EACH != (position + len) / ASKED_EACH {
-            check_memory(len.max(ASKED_EACH))?;
-        }
+        check_memory_behind(position, len)?;
         let (first, rest) = bytes.split_at(self.until_wrap(position).min(len) as usize);
         map::write_at(fd, first, self.offset(position))
             .and_then(|()| map::write_at(fd, rest, self.base))
@@ -85,9 +83,7 @@ impl Lane {
     /// Appends `len` bytes at `position` to `buffer`, which afterwards has room for one more word.
     pub(crate) fn read(&self, position: u64, len: u64, buffer: &mut Vec<u8>) -> Result<()> {
         let (fd, start) = (self.file_with(len)?, buffer.len());
-        buffer
-            .try_reserve(len as usize + 8)
-            .map_err(|_| Error::new(ErrorKind::OutOfMemory, format!("no memory for an item of {len} bytes")))?;
+        reserve(buffer, len)?;
         let first = self.until_wrap(position).min(len) as usize;
         let outcome = map::append_at(fd, buffer, first, self.offset(position))
             .and_then(|()| map::append_at(fd, buffer, len as usize - first, self.base));
@@ -149,18 +145,14 @@ impl Lane {
             let message = format!("an item of {} bytes or more has no room in {room}", at + len);
             return Err(Error::new(ErrorKind::OutOfMemory, message));
         }
-        if at / ASKED_EACH != (at + len) / ASKED_EACH {
-            check_memory(len.max(ASKED_EACH))?;
-        }
+        check_memory_behind(at, len)?;
         map::write_at(fd, bytes, start + at).map_err(|error| os_error("writing an item", error))
     }
 
     /// Appends the first `len` bytes of an extent to `buffer`, as [`read`](Self::read) does.
     pub(crate) fn read_extent(&self, number: usize, len: u64, buffer: &mut Vec<u8>) -> Result<()> {
         let fd = self.file_with(len)?;
-        buffer
-            .try_reserve(len as usize + 8)
-            .map_err(|_| Error::new(ErrorKind::OutOfMemory, format!("no memory for an item of {len} bytes")))?;
+        reserve(buffer, len)?;
         map::append_at(fd, buffer, len as usize, self.extent(number).0)
             .map_err(|error| os_error("reading an item", error))
     }
@@ -211,6 +203,21 @@ impl Lane {
         }
         Ok((fd, found.blocks.saturating_mul(512)))
     }
+}
+
+/// Makes room for an item of `len` bytes, and one more word.
+fn reserve(buffer: &mut Vec<u8>, len: u64) -> Result<()> {
+    buffer
+        .try_reserve(len as usize + 8)
+        .map_err(|_| Error::new(ErrorKind::OutOfMemory, format!("no memory for an item of {len} bytes")))
+}
+
+/// Asks for memory, now and then, where `len` bytes follow the first `at`.
+fn check_memory_behind(at: u64, len: u64) -> Result<()> {
+    if at / ASKED_EACH == (at + len) / ASKED_EACH {
+        return Ok(());
+    }
+    check_memory(len.max(ASKED_EACH))
 }
 
 /// Asks whether this much more memory is available: the kernel kills a process rather than refuse it.
