@@ -5,6 +5,7 @@ use super::mailbox::{Answer, Arguments, Mailbox};
 use super::panic::Panic;
 use super::transfer::{self, Arrivals};
 use crate::error::{Error, ErrorKind, Result};
+use crate::primitive::Home;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::mem;
@@ -180,7 +181,7 @@ fn decode<Args: DeserializeOwned>(mailbox: &Mailbox, arguments: Arguments, arriv
         Arguments::Short(bytes) => transfer::unpack(&bytes, arrivals),
         Arguments::Long(len) => {
             let unreadable = |error| Error::new(ErrorKind::Spawn, "reading the arguments").with_source(error);
-            let _given_back = GivenBack(mailbox, std::process::id());
+            let _given_back = GivenBack(mailbox, Home::of_caller().ok());
             let bytes = mailbox.long(len).map_err(unreadable)?;
             transfer::unpack(&bytes, arrivals)
         }
@@ -188,12 +189,12 @@ fn decode<Args: DeserializeOwned>(mailbox: &Mailbox, arguments: Arguments, arriv
 }
 
 /// Gives back the memory of long arguments once they are decoded, or decoding has failed.
-struct GivenBack<'a>(&'a Mailbox, u32);
+struct GivenBack<'a>(&'a Mailbox, Option<Home>);
 
 impl Drop for GivenBack<'_> {
     fn drop(&mut self) {
         // A copy of this process does not own it.
-        if self.1 == std::process::id() {
+        if self.1.is_none_or(Home::is_here) {
             self.0.give_back();
         }
     }

@@ -14,6 +14,7 @@
 
 use super::panic::Panic;
 use crate::encoding::Store;
+use crate::primitive::Home;
 use crate::segment::FileBytes;
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{descriptor, identity, liveness, map, memory};
@@ -194,40 +195,34 @@ impl FromStr for Marker {
 /// The file of a mailbox that is not yet posted: made if arguments are long.
 #[derive(Default)]
 pub(super) struct Draft {
-    file: Option<Mailbox>,
-    /// The process that made it: a copy of that process, made while the arguments were encoded, does not own it.
-    home: u32,
+    /// And the process that made it: a copy of that process, made while the arguments were encoded, does not own it.
+    file: Option<(Mailbox, Option<Home>)>,
     /// How long they are.
     pub(super) len: u64,
 }
 
 impl Store for Draft {
     fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
-        let file = match &self.file {
-            Some(file) => file,
-            None => {
-                self.home = std::process::id();
-                self.file.insert(Mailbox::new()?)
-            }
-        };
-        if self.home != std::process::id() {
-            return Err(copied());
+        if self.file.is_none() {
+            self.file = Some((Mailbox::new()?, Home::of_caller().ok()));
         }
-        file.write_long(at, bytes)
+        self.own()?.write_long(at, bytes)
     }
 
     fn read(&self, len: usize, look: &mut dyn FnMut(&[u8])) -> io::Result<()> {
-        let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        if self.home != std::process::id() {
-            return Err(copied());
-        }
-        look(&file.long(len as u64)?);
+        look(&self.own()?.long(len as u64)?);
         Ok(())
     }
 }
 
-fn copied() -> io::Error {
-    io::Error::other("the process was copied while it encoded arguments")
+impl Draft {
+    /// The file, if this process made it.
+    fn own(&self) -> io::Result<&Mailbox> {
+        match &self.file {
+            Some((file, home)) if home.is_none_or(Home::is_here) => Ok(file),
+            _ => Err(io::Error::other("the process was copied while it encoded arguments")),
+        }
+    }
 }
 
 /// Arguments as a child finds them.
@@ -271,14 +266,14 @@ impl Mailbox {
 
     /// Makes a mailbox with a child's errand and arguments in it; long ones are in the draft.
     pub(super) fn post(errand: &[u8], arguments: &[u8], draft: Draft) -> io::Result<Self> {
-        let Draft { file, len: long, home } = draft;
-        if long > 0 && home != std::process::id() {
-            return Err(copied());
+        let long = draft.len;
+        if long > 0 {
+            draft.own()?;
         }
         // What was taken back from the draft needs no file.
-        let file = file.filter(|_| long > 0);
+        let file = draft.file.filter(|_| long > 0).map(|(file, _)| file);
         let (errand_len, short) = (errand.len() as u64, arguments.len() as u64);
-        let is_long = file.is_some() && long > 0;
+        let is_long = file.is_some();
         let (len, arguments_at) = if is_long {
             (long, LONG_AT)
         } else {

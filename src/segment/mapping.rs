@@ -1,6 +1,8 @@
 //! `Mapping`: one process's view of a segment's bytes.
 
 use crate::primitive::AtomicU64;
+#[cfg(feature = "messages")]
+use crate::primitive::Home;
 use crate::sys::map::{self, OwnedFd};
 #[cfg(feature = "messages")]
 use crate::sys::map::{AsFd, BorrowedFd};
@@ -64,7 +66,7 @@ impl Mapping {
 pub(crate) struct FileBytes {
     map: ManuallyDrop<Mmap>,
     /// The process that has the mapping: its copies do not.
-    home: u32,
+    home: Option<Home>,
 }
 
 #[cfg(feature = "messages")]
@@ -92,7 +94,7 @@ impl FileBytes {
         map.advise(memmap2::Advice::DontFork)?;
         Ok(FileBytes {
             map: ManuallyDrop::new(map),
-            home: std::process::id(),
+            home: Home::of_caller().ok(),
         })
     }
 }
@@ -109,7 +111,7 @@ impl core::ops::Deref for FileBytes {
 #[cfg(feature = "messages")]
 impl Drop for FileBytes {
     fn drop(&mut self) {
-        if self.home == std::process::id() {
+        if self.home.is_none_or(Home::is_here) {
             // SAFETY: it is dropped here, once.
             unsafe { ManuallyDrop::drop(&mut self.map) };
         }
