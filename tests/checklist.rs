@@ -170,7 +170,7 @@ fn sources(path: &Path) -> Vec<PathBuf> {
 /// The text of a file, a folder's sources, or what stands below a heading.
 fn text_of(place: &str) -> String {
     match place.split_once('#') {
-        None => sources(&root().join(place)).iter().map(|path| read(path)).collect(),
+        None => sources(&root().join(place)).iter().map(read).collect(),
         Some((file, "")) => {
             let text = read(file);
             text.lines().take_while(|line| line.starts_with("//!")).collect()

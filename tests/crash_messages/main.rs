@@ -12,6 +12,7 @@ mod role;
 
 mod ends;
 mod long;
+mod memory;
 mod outside;
 mod queue;
 mod seats;
