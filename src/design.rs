@@ -63,7 +63,7 @@
 //! | atomic, atomic array, frozen array | elements |
 //! | queue | one channel |
 //! | pipe | two channels of the same size |
-//! | ring | tail, head, two bells (a line of 64 each), 64 seats, slots (a power of two of them) |
+//! | ring | tail, head (a line of 64 bytes each), two bells on a third line, 64 seats, slots (a power of two of them) |
 //! | pool | tail and closing, head, alarm (a line each), done bits (16 lines), a line with the bell of each worker, a word per worker by which it announces itself, another by which it asks, ring of slot numbers, slots (128 each), pages of slots (8192 each) |
 //! | map | see below |
 //!
@@ -76,10 +76,11 @@
 //! | bells | two words on one line: consumers wait at the first, producers at the second |
 //! | seats | raw mutex (16), joined (8), two pairs of stamps (16), summary `[ changes:32 \| seats used:16 \| roles missing:16 ]` (8), two counts of arrivals (16); then the seats, two words each, as many as the shape says, padded to a line |
 //! | ring of units | a power of two of 8-byte units, at least 512 |
+//! | extents | if the number of items alone bounds the queue: eight, of a lock, a mark (8) and 8 unused bytes each |
 //!
 //! A record is a header of one unit, `[ length ^ mark:32 | length:32 ]`, followed by the item [encoded](crate::wire_format),
 //! padded to whole units. The record of an item stored outside the ring is two units: such a header with a different mark and the
-//! lower half of the length, then `[ rest of the length:16 | position:48 ]`. A seat is an owner as in a lock word, with a ticket's
+//! lower half of the length, then `[ rest of the length:16 | position:48 ]`; a third mark says that the position is that of an extent. A seat is an owner as in a lock word, with a ticket's
 //! number in the thread's place, and `[ both:16 | consumer:16 | producer:16 | either:16 ]`, the number of handles in each role.
 //! Queues and pipes have no structural schema: they record a name, by default that of the Rust type.
 //!
@@ -102,11 +103,13 @@
 //! vectors are stored as they are, all other types [encoded](crate::wire_format). A map's schema is the names of its types, or a
 //! name the user gives, and the name of the hash.
 //!
-//! A slot of a pool is a state `[ position:40 | worker:16 | phase:8 ]`, six words that describe its job (function as an offset in
-//! the program, items, items to skip, bytes, bytes of the table of what is sent along), and five that report the worker's progress
-//! (items begun, bytes of results written, bytes of those in the file, when the item was begun, failures). Its page holds the
+//! A slot of a pool is a state `[ position:40 | worker:16 | phase:8 ]`, eight words that describe its job (function as an offset
+//! in the program, items, items to skip, bytes, bytes of the table of what is sent along, how far the worker has taken over what was
+//! sent, the extents of its arguments and of its results), and six that report the worker's progress (items begun, bytes of results
+//! written, bytes of those in the file, when the item was begun, failures, bytes of long results). Its page holds the
 //! first 1024 bytes of the job and a window of 7168 bytes for results. The rest of both lies in a second memory file: that of slot
-//! `n` from `2n` TiB on, its results from `2n + 1` TiB on. Holes take no memory.
+//! `n` from `2n` TiB on, its results from `2n + 1` TiB on, or in smaller steps where the limit of file sizes allows less; the extents of
+//! long arguments and results follow. Holes take no memory.
 //!
 //! A raw mutex is two words. The first says who holds it: `[ start:10 | PID:22 | inconsistent | - | image:8 | TID:22 ]`, 0 is
 //! free. The second is a bell: `[ stamp:32 | count:31 | raised ]`; its low half is the futex that waiters sleep on, its high half
@@ -121,7 +124,7 @@
 //!
 //! | | in | in short |
 //! |---|---|---|
-//! | R1–R4 | `raw/mod.rs` | atomics only, zero is initial, `primitive` only, states first |
+//! | R1–R4 | `raw/mod.rs` | atomics only, zero is initial, `primitive` only, states first, every word is checked before it is used |
 //! | B1–B3 | `raw/doorbell.rs` | sleeper and waker see each other; the one that lowers the flag wakes a sleeper; a call that slept wakes the next |
 //! | M1–M5 | `raw/mutex.rs` | only the owner changes the word of a held lock; sleepers raise the bell; take-over follows proof and compares the whole word |
 //! | E1, E2 | `raw/extent.rs` | an extent is written only by the holder of its lock, and not at all once it is queued; nobody waits for that lock |
@@ -160,9 +163,13 @@
 //! | place of a side outside the ring, Release | Acquire load by the other side | that the bytes before it have been given back, or written |
 //! | attach slot, Release | Acquire in the judgement of an owner | that entries of former images are gone |
 //! | addresses of process-local pages, Release | Acquire | that the page is mapped |
+//! | mark of an extent, Release, when an item is placed or cleared | Acquire load of the next to hold its lock | the bytes, or that they were given back |
+//! | counts of arrivals at the seats, Release | Acquire load of those that wait for peers | the seats taken |
+//! | items begun and settled of a pool's slot, Release | Acquire load by the poster | what the worker did before |
 //! | attach slot, Release, when it is given back | Acquire in the judgement | what was done before |
 //!
-//! Everything else is relaxed, with the reason given in place. The one pair of SeqCst fences is in `primitive/asymmetric.rs`: a
+//! Everything else is relaxed, with the reason given in place. A pool's board has SeqCst fences between a process about to
+//! sleep and those that wake it (C3). All other sleepers rely on the one pair in `primitive/asymmetric.rs`: a
 //! thread about to sleep raises a flag and then looks at a word; a thread that has changed the word then looks at the flag; one of
 //! the two must see the other. The sleeper has the kernel fence every running thread of every process that uses this crate
 //! (`membarrier`), so the other side, which is the frequent one, only has to keep the compiler from reordering. That is what makes
@@ -209,8 +216,9 @@
 //!
 //! | call | beside a peer stopped in the middle of it |
 //! |---|---|
-//! | `drop`, `clone`, `Debug`, `get` of a value, counter or atomic, `len`, `stats`, `objects`, `clean` | does not wait |
+//! | `drop`, `clone`, `Debug`, `get` of an atomic, `try_get` of a value or counter, `len`, `stats`, `objects`, `clean` | does not wait |
 //! | `try_…`, `…_timeout`, `…_deadline`, a map `with_timeout` or `without_waiting` | keeps the caller's limit |
+//! | `get` of a value or counter | does not wait, unless writers have disturbed 32 attempts to copy it: then it takes the lock |
 //! | closing a queue | 20 ms for each of its sides, if the peer is putting or getting |
 //! | a lock, a put or get that must wait, a map's other calls, `join`, without a limit | wait until the peer goes on, or dies |
 //! | placing an object, `unlink` | 10 s, then `Busy`, if the peer holds the directory; what exists already is opened at once |
@@ -528,8 +536,7 @@
 //! - A queue's handle in a copy by `Fork` that the copy drops unused while some process is stopped taking a seat counts until the
 //!   copy ends, or calls `exec`.
 //! - Items of a queue that a consumer has taken die with it: there is no acknowledgement.
-//! - An `exec` of a process that holds a seat is noticed when a call has waited for it for about a tenth of a second, or a few
-//!   times that.
+//! - An `exec` of a process that holds a seat is noticed when a call has waited for it for about half a second.
 //! - A `Serialize` that writes a handle twice for one child, or writes one for no child while a child is being spawned, leaves a
 //!   ticket that counts until that child has ended.
 //! - A `fork` from a signal handler that interrupts a put or get: its child must not return from the handler.

@@ -64,7 +64,7 @@ pub enum ErrorKind {
     AlreadyExists,
     /// No segment, object or passed key has that name, or its folder is missing.
     NotFound,
-    /// The name is empty, too long, or holds a character a name may not hold.
+    /// A name, key, path or environment variable is empty, too long, or holds a character it may not hold.
     InvalidName,
     /// The name refers to something other than a regular file (a link, a FIFO, a folder …).
     NotARegularFile,
@@ -92,17 +92,17 @@ pub enum ErrorKind {
     InvalidCapacity,
     /// The memory, shared-memory folder or disk cannot hold that many bytes, or a limit of this process forbids it.
     OutOfMemory,
-    /// The segment has no room left for another object of that size.
+    /// The segment has no room for another object of that size, a map for an entry, or a queue for another process.
     Full,
     /// Too many descriptors are open.
     TooManyDescriptors,
     /// The operating system denies access to the file or its folder.
     PermissionDenied,
-    /// The segment's own lock has been held for too long.
+    /// A lock of the segment, of its file or of a queue's participants has been held for too long.
     Busy,
     /// A lock's owner died or panicked, and `recover` has not been called since.
     OwnerDied,
-    /// The lock is held and the call may not wait.
+    /// The lock is held, or the queue is full or empty, and the call may not wait.
     WouldBlock,
     /// The time limit passed.
     TimedOut,
@@ -112,7 +112,7 @@ pub enum ErrorKind {
     Closed,
     /// Nobody is left on the other side.
     Disconnected,
-    /// An item is larger than the whole queue or pipe.
+    /// An item is larger than the whole queue or pipe, or a map's key is too long.
     TooLarge,
     /// Another living process has this end of the pipe or ring, which only one may have.
     Claimed,

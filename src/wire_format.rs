@@ -150,7 +150,7 @@
 //!
 //! # Versions
 //!
-//! The format belongs to the layout of a segment, whose version is 3. It changes only together with that number, and
+//! The format belongs to the layout of a segment, whose version is 4. It changes only together with that number, and
 //! segments of another version are refused with [`ErrorKind::LayoutVersion`](crate::ErrorKind::LayoutVersion).
 //!
 //! A type may change within one version: added fields need `#[serde(default)]`, removed ones are unknown fields that are ignored,

@@ -106,7 +106,7 @@ pub struct Span {
 pub enum Ending {
     /// With a result.
     Done,
-    /// With an error of its own: a panic, or a result that could not be encoded.
+    /// With an error of its own: a panic, or arguments or a result that could not be encoded, decoded or attached to.
     Failed,
     /// By the death of its worker.
     Died,

@@ -49,7 +49,7 @@ use std::sync::{Arc, OnceLock};
 /// A segment is *anonymous* (no name; children receive it as an argument), *named* (found by name in the machine's shared-memory
 /// folder) or *file-backed* (a file you choose, which persists). It has a fixed capacity and holds any number of named, typed
 /// objects: [`value`](Segment::value), [`array`](Segment::array), [`counter`](Segment::counter), [`atomic`](Segment::atomic),
-/// [`atomic_array`](Segment::atomic_array). Cloning a `Segment` is cheap and gives another handle to the same mapping.
+/// [`atomic_array`](Segment::atomic_array), `queue` and `map`. Cloning a `Segment` is cheap and gives another handle to the same mapping.
 ///
 /// # Lifetime
 ///
