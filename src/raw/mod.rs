@@ -28,6 +28,7 @@ mod seats;
 mod stamp;
 #[cfg(any(feature = "messages", procshare_loom))]
 mod trail;
+mod wait;
 mod waiting;
 
 pub(crate) use doorbell::Doorbell;

@@ -263,8 +263,8 @@ impl RawQueue {
         if let Ok((_, of)) = outcome {
             watch.learn(u64::from(of), u64::from(bounds.items));
         }
-        if watch.slept {
-            bell.wake(); // B3.
+        if watch.has_slept() {
+            bell.wake(); // W5.
         }
         outcome.map(|(moved, _)| moved)
     }
@@ -282,7 +282,7 @@ impl RawQueue {
                 Step::Moved { moved, of } => return Ok((moved, of)),
                 Step::Blocked { now, spare } => {
                     // Room too small for this record may do for another's (Q6); no two calls pass the same word back and forth.
-                    if watch.slept && spare && now != seen {
+                    if watch.has_slept() && spare && now != seen {
                         bell.wake();
                     }
                     seen = now;
@@ -388,8 +388,8 @@ impl RawQueue {
     pub(crate) fn await_item(&self, bounds: Bounds, keeper: &impl Keeper, waiting: Waiting<'_>) -> Result<(), Stop> {
         let mut watch = waiting.begin();
         let outcome = self.await_item_awake(bounds, keeper, &mut watch);
-        if watch.slept {
-            self.bells.items.wake(); // B3: it leaves the item to another waiter.
+        if watch.has_slept() {
+            self.bells.items.wake(); // W5: it leaves the item to another waiter.
         }
         outcome
     }

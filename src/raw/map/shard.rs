@@ -5,7 +5,7 @@ use super::heap::{Edit, free_claimed, free_regions};
 use super::journal::{self, Corrupt, Journal, LOG};
 use super::shape::{EPOCH, Shape, halves, word};
 use super::table::{self, Found};
-use crate::primitive::{AtomicU64, Backoff, Deadline, Ordering, OwnerId, Peers, crash_point};
+use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers, Policy, Spin, crash_point};
 use crate::raw::{RawMutex, Refused};
 use core::time::Duration;
 
@@ -137,7 +137,7 @@ impl<'a> RawMap<'a> {
         let shard = self.shape.shard_of(key.hash);
         let state = self.journal_state(shard);
         // While one change follows another there is a moment between them; only a writer that makes no progress holds us up.
-        let (mut backoff, mut before) = (Backoff::new(), 0);
+        let (mut spin, mut before) = (Spin::new(Policy::Lock), 0);
         for _ in 0..MANY_LOOKS {
             out.clear();
             if let Some(seen) = journal::read(state, || self.look(shard, key, &now, out)) {
@@ -145,8 +145,8 @@ impl<'a> RawMap<'a> {
             }
             let now = state.load(Ordering::Relaxed); // Relaxed: a hint.
             if now != before {
-                (backoff, before) = (Backoff::new(), now);
-            } else if !backoff.spin() {
+                (spin, before) = (Spin::new(Policy::Lock), now);
+            } else if !spin.pause() {
                 break;
             }
         }
