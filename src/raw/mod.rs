@@ -19,6 +19,8 @@ mod keeper;
 mod latch;
 #[cfg(any(feature = "map", procshare_loom))]
 pub(crate) mod map;
+#[cfg(any(feature = "messages", procshare_loom))]
+mod mark;
 mod mutex;
 #[cfg(any(feature = "messages", procshare_loom))]
 mod queue;
@@ -39,11 +41,11 @@ pub(crate) use keeper::Keeper;
 pub(crate) use latch::RawLatch;
 #[cfg(not(procshare_loom))]
 pub(crate) use latch::words_for;
+#[cfg(any(feature = "messages", procshare_loom))]
+pub(crate) use mark::{Bounds, Moved, Stretch};
 pub(crate) use mutex::{Held, RawMutex, Refused};
 #[cfg(all(feature = "messages", not(procshare_loom)))]
 pub(crate) use queue::RawQueue;
-#[cfg(any(feature = "messages", procshare_loom))]
-pub(crate) use queue::{Bounds, Moved, Stretch};
 pub(crate) use ring::{End, Place, RawRing};
 pub(crate) use seat::Role;
 #[cfg(all(feature = "messages", not(procshare_loom)))]

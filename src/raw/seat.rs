@@ -68,6 +68,9 @@ impl Counts {
     }
 }
 
+/// The number of an inheritance (`inheritance.rs`). No ticket has it.
+pub(super) const INHERITED: u16 = u16::MAX;
+
 /// A free seat, a process's seat, or a ticket.
 #[repr(C)]
 pub(crate) struct RawSeat {
