@@ -4,8 +4,9 @@
 //!
 //! - R1. It is made of atomics only, and all zeros is its initial state: fresh memory needs no constructor.
 //! - R2. It imports `primitive` and nothing else, so that a model checker can stand in for the machine.
-//! - R3. A file whose words are moved by several parties opens with their states: which party may move them, and what happens if
-//!   it dies there. The files of `map` share the journal's: what the holder changes is noted there first.
+//! - R3. A file that moves words opens with their states: which party may move them, and what happens if it dies there. Where
+//!   each step is a change of the journal, as in `map`, it opens with the steps, and what a death between two of them leaves.
+//!   Files that only read words, or say what they mean, have no states.
 //! - R4. Its words are a peer's bytes: any value read from them is checked before it is used as an index or an id.
 
 #[cfg(any(feature = "process", procshare_loom))]

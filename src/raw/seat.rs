@@ -1,5 +1,5 @@
 //! What a seat (a participant's slot) says: its owner, and how many handles play which role; and a summary of all seats of a
-//! queue.
+//! queue. `seats` has the states.
 
 use crate::primitive::{AtomicU64, Ordering, OwnerId, crash_point};
 
