@@ -186,7 +186,7 @@ impl RawQueue {
         if let Ok((_, of)) = outcome {
             watch.learn(u64::from(of), u64::from(bounds.items));
         }
-        if watch.has_slept() {
+        if watch.waiter.slept {
             bell.wake(); // W5.
         }
         outcome.map(|(moved, _)| moved)
@@ -205,7 +205,7 @@ impl RawQueue {
                 Step::Moved { moved, of } => return Ok((moved, of)),
                 Step::Blocked { now, spare } => {
                     // Room too small for this record may do for another's (Q6); no two calls pass the same word back and forth.
-                    if watch.has_slept() && spare && now != seen {
+                    if watch.waiter.slept && spare && now != seen {
                         bell.wake();
                     }
                     seen = now;
@@ -311,7 +311,7 @@ impl RawQueue {
     pub(crate) fn await_item(&self, bounds: Bounds, keeper: &impl Keeper, waiting: Waiting<'_>) -> Result<(), Stop> {
         let mut watch = waiting.begin();
         let outcome = self.await_item_awake(bounds, keeper, &mut watch);
-        if watch.has_slept() {
+        if watch.waiter.slept {
             self.bells.items.wake(); // W5: it leaves the item to another waiter.
         }
         outcome

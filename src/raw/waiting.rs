@@ -94,7 +94,8 @@ impl<'a> Waiting<'a> {
 /// What a call that waits remembers between two looks.
 pub(super) struct Watch<'a> {
     company: Company<'a>,
-    waiter: Waiter,
+    /// If it has slept, the call wakes the next when it ends (W5).
+    pub(super) waiter: Waiter,
     /// Nobody is left; the next look is the last (W4).
     forsaken: bool,
 }
@@ -113,11 +114,6 @@ impl Watch<'_> {
         };
         self.forsaken = self.waiter.until_moved(&other_side, seen)? == Turn::Forsaken;
         Ok(())
-    }
-
-    /// Whether this call has slept: if so, it wakes the next when it ends (W5).
-    pub(super) fn has_slept(&self) -> bool {
-        self.waiter.slept
     }
 
     /// Remembers how the wait ended, and how much there was in the end, for the next waits of this thread.
