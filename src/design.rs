@@ -132,7 +132,7 @@
 //! | F1–F2 | `raw/trail.rs` | bytes outside the ring belong to a queued item or to the holder of the producers' lock; given back once head has passed |
 //! | N1–N3 | `raw/ring.rs` | each end stores only its own word |
 //! | S1–S6 | `raw/seats.rs`, `raw/inheritance.rs` | taken under a lock, changed by their own process; freed by it or on proof; a role is never missing while it moves; the last to sum up has seen all |
-//! | W1 | `raw/waiting.rs` | "nobody is left" is believed after one more look for what they left |
+//! | W1–W5 | `raw/wait.rs` | asleep only after raising the bell, for a slice at most; peers are asked about only when a slice ends in vain; "nobody is left" is believed after one more look for what they left |
 //! | P1–P4 | `raw/map/mod.rs` | only the holder of a shard's lock changes its words; blocks fill regions; entries are whole before a chain leads to them |
 //! | J1–J3 | `raw/map/journal.rs` | noted before it changes; undone backwards; freed memory is reused only in a later change |
 //! | C1–C3 | `raw/board.rs` | a job is whole before it is ready, its results before it is done; a place is reused once all have passed it; sleeper and waker see each other |
@@ -296,7 +296,7 @@
 //! machine with one processor), then sleeps in slices of 1 ms doubling to 64 ms. A sleep that turns out short lengthens the next
 //! look: otherwise two processes that stream would fall into a rhythm of waking each other. The faster side waits for the other
 //! all the time, and each of its looks takes the cache line away from the other side. So once it has seen news it lets more
-//! gather, for up to 64 pauses, as long as that brings more than one item. Both rules are in `primitive/polls.rs`.
+//! gather, for up to 64 pauses, as long as that brings more than one item. Both rules are in `primitive/spin.rs`.
 //!
 //! For a vector that takes long to copy, the producer wakes a sleeper before the last quarter of a mebibyte is copied, so that
 //! copying and waking overlap. A process that is woken and finds nothing yet looks again for the longest time it ever does.

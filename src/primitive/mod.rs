@@ -14,22 +14,19 @@ pub(crate) use padded::Padded;
 #[cfg(not(procshare_loom))]
 pub(crate) mod asymmetric;
 #[cfg(not(procshare_loom))]
-mod backoff;
-#[cfg(not(procshare_loom))]
 pub(crate) mod identity;
 #[cfg(not(procshare_loom))]
 pub(crate) mod liveness;
 #[cfg(all(feature = "process", not(procshare_loom)))]
 pub(crate) mod loans;
 #[cfg(not(procshare_loom))]
-mod polls;
+mod spin;
 
 #[cfg(not(procshare_loom))]
 mod real {
-    pub(crate) use super::backoff::Backoff;
     pub(crate) use super::identity::{Foreign, Home, current as current_owner, is_current_process};
     pub(crate) use super::liveness::Peers;
-    pub(crate) use super::polls::Polls;
+    pub(crate) use super::spin::{Policy, Spin};
     #[cfg(feature = "map")]
     pub(crate) use crate::sys::clock::boot_millis;
     pub(crate) use crate::sys::clock::monotonic_millis;

@@ -83,27 +83,6 @@ impl Peers {
     }
 }
 
-/// Messages are not polled before sleeping, for the same reason.
-pub(crate) struct Polls;
-
-impl Polls {
-    pub(crate) fn new() -> Self {
-        Polls
-    }
-
-    pub(crate) fn before_news() -> Self {
-        Polls
-    }
-
-    pub(crate) fn spin(&mut self) -> bool {
-        false
-    }
-
-    pub(crate) fn gather(&mut self, _news: impl Fn() -> u64) {}
-
-    pub(crate) fn learn(&self, _asleep: Duration, _found: u64, _capacity: u64) {}
-}
-
 /// Both sides fence: this stands for what the kernel does for the light side.
 pub(crate) mod asymmetric {
     use super::{Ordering, fence};
@@ -117,20 +96,31 @@ pub(crate) mod asymmetric {
     }
 }
 
+/// What a call spins for.
+#[derive(Clone, Copy)]
+pub(crate) enum Policy {
+    Lock,
+    Messages,
+}
+
 /// No spinning: a model explores the sleep at once. (Yielding here would hide the schedules in which a waiter goes to
 /// sleep between two steps of the owner.)
-pub(crate) struct Backoff;
+pub(crate) struct Spin;
 
-impl Backoff {
-    pub(crate) fn new() -> Self {
-        Backoff
+impl Spin {
+    pub(crate) fn new(_policy: Policy) -> Self {
+        Spin
     }
 
-    pub(crate) fn spin(&mut self) -> bool {
+    pub(crate) fn woken_in_vain(&mut self) {}
+
+    pub(crate) fn turn(&mut self, _seen: u64, _word: impl Fn() -> u64) -> bool {
         false
     }
 
-    pub(crate) fn learn(&self, _while_spinning: bool, _passes: u64) {}
+    pub(crate) fn learn_of_lock(&self, _slept: bool, _passes: u64) {}
+
+    pub(crate) fn learn_of_messages(&self, _asleep: Duration, _found: u64, _capacity: u64) {}
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

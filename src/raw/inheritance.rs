@@ -14,14 +14,11 @@
 //! The inheritance names the child with its image, which it has from its parent: a look at the seat finds out if it calls
 //! `exec`.
 
-use super::seat::{Counts, RawSeat, Role};
+use super::seat::{Counts, INHERITED, RawSeat, Role};
 use super::seats::{NoSeat, Session};
 #[cfg(any(feature = "process", procshare_loom))]
 use crate::primitive::OwnerId;
 use crate::primitive::{Ordering, crash_point};
-
-/// The number of an inheritance. No ticket has it.
-pub(super) const INHERITED: u16 = u16::MAX;
 
 impl Session<'_> {
     /// Counts a handle for `child`, a copy of this process, unless it is settled: the child has used or dropped it before.

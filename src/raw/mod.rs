@@ -4,8 +4,9 @@
 //!
 //! - R1. It is made of atomics only, and all zeros is its initial state: fresh memory needs no constructor.
 //! - R2. It imports `primitive` and nothing else, so that a model checker can stand in for the machine.
-//! - R3. A file whose words are moved by several parties opens with their states: which party may move them, and what happens if
-//!   it dies there. The files of `map` share the journal's: what the holder changes is noted there first.
+//! - R3. A file that moves words opens with their states: which party may move them, and what happens if it dies there. Where
+//!   each step is a change of the journal, as in `map`, it opens with the steps, and what a death between two of them leaves.
+//!   Files that only read words, or say what they mean, have no states.
 //! - R4. Its words are a peer's bytes: any value read from them is checked before it is used as an index or an id.
 
 #[cfg(any(feature = "process", procshare_loom))]
@@ -19,6 +20,8 @@ mod keeper;
 mod latch;
 #[cfg(any(feature = "map", procshare_loom))]
 pub(crate) mod map;
+#[cfg(any(feature = "messages", procshare_loom))]
+mod mark;
 mod mutex;
 #[cfg(any(feature = "messages", procshare_loom))]
 mod queue;
@@ -28,6 +31,7 @@ mod seats;
 mod stamp;
 #[cfg(any(feature = "messages", procshare_loom))]
 mod trail;
+mod wait;
 mod waiting;
 
 pub(crate) use doorbell::Doorbell;
@@ -38,11 +42,11 @@ pub(crate) use keeper::Keeper;
 pub(crate) use latch::RawLatch;
 #[cfg(not(procshare_loom))]
 pub(crate) use latch::words_for;
+#[cfg(any(feature = "messages", procshare_loom))]
+pub(crate) use mark::{Bounds, Moved, Stretch};
 pub(crate) use mutex::{Held, RawMutex, Refused};
 #[cfg(all(feature = "messages", not(procshare_loom)))]
 pub(crate) use queue::RawQueue;
-#[cfg(any(feature = "messages", procshare_loom))]
-pub(crate) use queue::{Bounds, Moved, Stretch};
 pub(crate) use ring::{End, Place, RawRing};
 pub(crate) use seat::Role;
 #[cfg(all(feature = "messages", not(procshare_loom)))]

@@ -25,16 +25,14 @@
 
 use super::doorbell::{Doorbell, Raised};
 use super::stamp::{self, CHECK_EVERY_MS, Half};
+use super::wait::{Awaited, Late, Turn, Waiter};
 use crate::primitive::owner::INCONSISTENT;
 use crate::primitive::{
-    AtomicU64, Backoff, Deadline, Foreign, Ordering, OwnerId, Peers, Wait, crash_point, current_owner,
+    AtomicU64, Deadline, Foreign, Ordering, OwnerId, Peers, Policy, Wait, crash_point, current_owner,
     is_current_process,
 };
 use core::time::Duration;
-use std::time::Instant;
 
-/// The first sleep of a waiter; each fruitless one doubles it.
-const FIRST_SLICE: Duration = Duration::from_millis(1);
 /// The longest sleep between two looks at the owner.
 const LAST_SLICE: Duration = Duration::from_millis(32);
 /// How long a word must stay unchanged before waiters also ask whether its owner called `exec`.
@@ -65,6 +63,15 @@ pub(crate) enum Refused {
     TimedOut,
     WouldDeadlock,
     Foreign,
+}
+
+impl From<Late> for Refused {
+    fn from(late: Late) -> Self {
+        match late {
+            Late::WouldBlock => Refused::WouldBlock,
+            Late::TimedOut => Refused::TimedOut,
+        }
+    }
 }
 
 impl From<Foreign> for Refused {
@@ -211,22 +218,43 @@ impl RawMutex {
         peers: &Peers,
         deadline: Deadline,
     ) -> Result<Held, Refused> {
-        let mut waiter = Waiter::new(me, deadline, passes);
-        let outcome = self.lock_awake(word, &mut waiter, peers);
+        let contended = Contended {
+            mutex: self,
+            me,
+            peers,
+            passes,
+            passes_before: passes.map_or(0, |passes| passes.load(Ordering::Relaxed)), // Relaxed: a hint about speed.
+        };
+        let mut waiter = Waiter::new(deadline);
+        let outcome = contended.lock(word, &mut waiter);
         if waiter.slept && outcome.is_err() {
             self.bell.wake(); // M3.
         }
         outcome
     }
+}
 
-    fn lock_awake(&self, mut word: u64, waiter: &mut Waiter<'_>, peers: &Peers) -> Result<Held, Refused> {
+/// A lock that another may hold, and the call that wants it.
+struct Contended<'a> {
+    mutex: &'a RawMutex,
+    me: OwnerId,
+    peers: &'a Peers,
+    /// What owners count up, where there is such a thing, and its value when the wait began.
+    passes: Option<&'a AtomicU64>,
+    passes_before: u64,
+}
+
+impl Contended<'_> {
+    fn lock(&self, mut word: u64, waiter: &mut Waiter) -> Result<Held, Refused> {
         loop {
             let free = match OwnerId::in_word(word) {
                 None => word,
-                Some(owner) if owner == waiter.me => return Err(Refused::WouldDeadlock),
+                Some(owner) if owner == self.me => return Err(Refused::WouldDeadlock),
                 Some(_) => {
-                    if let Some(outcome) = self.wait_once(word, waiter, peers) {
-                        return outcome;
+                    if waiter.until_moved(self, word)? == Turn::Forsaken {
+                        if let Some(held) = self.take_over(word) {
+                            return Ok(held);
+                        }
                     }
                     word & INCONSISTENT
                 }
@@ -240,120 +268,69 @@ impl RawMutex {
 
     /// One compare-exchange from free; keeps `I`. Returns the word if it is another: looking and taking are one step, since
     /// either takes the cache line from the owner.
-    fn acquire_free(&self, free: u64, waiter: &Waiter<'_>) -> Result<Held, u64> {
-        let mine = waiter.me.word() | free & INCONSISTENT;
+    fn acquire_free(&self, free: u64, waiter: &Waiter) -> Result<Held, u64> {
+        let mine = self.me.word() | free & INCONSISTENT;
         // Acquire: pairs with the Release in `unlock`.
-        self.word
+        self.mutex
+            .word
             .compare_exchange(free, mine, Ordering::Acquire, Ordering::Relaxed)?;
-        waiter.backoff.learn(!waiter.slept, waiter.passes_seen());
+        if let Some(spin) = &waiter.spin {
+            spin.learn_of_lock(waiter.slept, self.passes_seen());
+        }
         crash_point!("lock.acquired");
         Ok(Held {
-            owner: waiter.me,
+            owner: self.me,
             inconsistent: free & INCONSISTENT != 0,
         })
     }
 
-    /// Spins once, or sleeps one slice; tells the outcome when waiting is over.
-    fn wait_once(&self, word: u64, waiter: &mut Waiter<'_>, peers: &Peers) -> Option<Result<Held, Refused>> {
-        if waiter.deadline == Deadline::Now {
-            return Some(
-                self.take_over_if_dead(word, waiter, peers, true)
-                    .ok_or(Refused::WouldBlock),
-            );
-        }
-        if waiter.backoff.spin() {
-            return None;
-        }
-        let left = waiter.deadline.left();
-        if left == Some(Duration::ZERO) {
-            return Some(
-                self.take_over_if_dead(word, waiter, peers, true)
-                    .ok_or(Refused::TimedOut),
-            );
-        }
-        crash_point!("lock.waiting");
-        waiter.slept = true;
-        let (slice, asleep_since) = (waiter.slice, Instant::now());
-        let slice = left.map_or(slice, |left| left.min(slice));
-        if self.bell.sleep(&self.word, word, &mut waiter.raised, Some(slice)) == Wait::Woken {
-            crash_point!("lock.woken");
-        }
-        // A signal ends a sleep too: what counts is whether the word has moved, not why the sleep ended.
-        if self.word.load(Ordering::Relaxed) != word {
-            waiter.moved();
-            return None;
-        }
-        waiter.stood_still(asleep_since.elapsed());
-        self.take_over_if_dead(word, waiter, peers, waiter.still >= EXEC_AFTER)
-            .map(Ok)
-    }
-
-    /// Asks whether the owner in `word` is dead, unless another waiter has just asked, and takes its place if so.
-    fn take_over_if_dead(&self, word: u64, waiter: &Waiter<'_>, peers: &Peers, look_at_maps: bool) -> Option<Held> {
-        let owner = OwnerId::in_word(word)?;
-        if !stamp::is_due(self.bell.word(), Half::Upper, CHECK_EVERY_MS) || !peers.is_dead(owner, look_at_maps) {
-            return None;
-        }
-        let mine = waiter.me.word() | INCONSISTENT;
+    /// Takes the place of the owner in `word`, who is dead (M4).
+    fn take_over(&self, word: u64) -> Option<Held> {
+        let mine = self.me.word() | INCONSISTENT;
         // Acquire: what the dead owner had stored is visible, its threads having left the processor for good (M4).
-        self.word
+        self.mutex
+            .word
             .compare_exchange(word, mine, Ordering::Acquire, Ordering::Relaxed)
             .ok()?;
         crash_point!("lock.taken_over");
         Some(Held {
-            owner: waiter.me,
+            owner: self.me,
             inconsistent: true,
         })
-    }
-}
-
-/// What one waiting thread remembers between two looks at the word.
-struct Waiter<'a> {
-    me: OwnerId,
-    deadline: Deadline,
-    backoff: Backoff,
-    slept: bool,
-    /// The bell as this thread last raised it.
-    raised: Raised,
-    slice: Duration,
-    /// How long the word has stood still while this thread slept.
-    still: Duration,
-    /// What owners count up, where there is such a thing, and its value when the wait began.
-    passes: Option<&'a AtomicU64>,
-    passes_before: u64,
-}
-
-impl<'a> Waiter<'a> {
-    fn new(me: OwnerId, deadline: Deadline, passes: Option<&'a AtomicU64>) -> Self {
-        Waiter {
-            me,
-            deadline,
-            backoff: Backoff::new(),
-            slept: false,
-            raised: Raised::default(),
-            slice: FIRST_SLICE,
-            still: Duration::ZERO,
-            passes,
-            // Relaxed, as below: a hint about speed.
-            passes_before: passes.map_or(0, |passes| passes.load(Ordering::Relaxed)),
-        }
     }
 
     /// How many owners have passed since the wait began, if that can be told.
     fn passes_seen(&self) -> u64 {
         self.passes.map_or(0, |passes| {
-            passes.load(Ordering::Relaxed).wrapping_sub(self.passes_before)
+            passes.load(Ordering::Relaxed).wrapping_sub(self.passes_before) // Relaxed: as above.
         })
     }
+}
 
-    fn stood_still(&mut self, asleep: Duration) {
-        self.still += asleep;
-        self.slice = (self.slice * 2).min(LAST_SLICE);
+impl Awaited for Contended<'_> {
+    const POLICY: Policy = Policy::Lock;
+
+    fn place(&self) -> (&AtomicU64, &Doorbell) {
+        (&self.mutex.word, &self.mutex.bell)
     }
 
-    fn moved(&mut self) {
-        self.still = Duration::ZERO;
-        self.slice = FIRST_SLICE;
+    fn sleep(&self, seen: u64, raised: &mut Raised, slice: Duration) -> Wait {
+        crash_point!("lock.waiting");
+        let ending = self.mutex.bell.sleep(&self.mutex.word, seen, raised, Some(slice));
+        if ending == Wait::Woken {
+            crash_point!("lock.woken");
+        }
+        ending
+    }
+
+    fn next_slice(slice: Duration, _ending: Wait) -> Duration {
+        (slice * 2).min(LAST_SLICE)
+    }
+
+    /// Whether the owner is dead, unless another waiter has just asked.
+    fn is_forsaken(&self, seen: u64, still: Duration) -> bool {
+        stamp::is_due(self.mutex.bell.word(), Half::Upper, CHECK_EVERY_MS)
+            && OwnerId::in_word(seen).is_some_and(|owner| self.peers.is_dead(owner, still >= EXEC_AFTER))
     }
 }
 

@@ -25,88 +25,11 @@
 //! - Q7. Where items may lie outside the ring, `reserve` units of it are free for each further item.
 
 use super::keeper::Keeper;
+use super::mark::{Bounds, CLOSED, Mark, Moved, Stretch};
 use super::trail::Trail;
 use super::waiting::Watch;
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Padded, crash_point};
 use crate::raw::{Doorbell, End, RawMutex, Stop, Waiting};
-
-/// In `tail` and `head`: no further record will come.
-pub(super) const CLOSED: u64 = 1;
-/// Units are counted modulo this number.
-const UNITS: u64 = 1 << 31;
-
-/// The most a queue may hold, as set by its creator: not more than 2^30 units, a power of two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Bounds {
-    pub(crate) items: u32,
-    pub(crate) units: u32,
-    /// Units of a reference to an item outside the ring; 0 if all items lie in it.
-    pub(crate) reserve: u32,
-}
-
-/// Records side by side: where the first begins, in units not yet reduced to the ring, and how much there is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stretch {
-    pub(crate) start: u32,
-    pub(crate) items: u32,
-    pub(crate) units: u32,
-}
-
-impl Stretch {
-    /// What follows the first `moved` of these records.
-    #[inline]
-    pub(crate) fn without(self, moved: Moved) -> Self {
-        Stretch {
-            start: self.start.wrapping_add(moved.units),
-            items: self.items - moved.items,
-            units: self.units - moved.units,
-        }
-    }
-}
-
-/// How much was put or taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Moved {
-    pub(crate) items: u32,
-    pub(crate) units: u32,
-}
-
-/// `[ items:32 | units:31 | closed:1 ]`, counted from the beginning; the futex compares the low half.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark(pub(super) u64);
-
-impl Mark {
-    fn items(self) -> u32 {
-        (self.0 >> 32) as u32
-    }
-
-    pub(super) fn units(self) -> u32 {
-        (self.0 >> 1 & (UNITS - 1)) as u32
-    }
-
-    fn is_closed(self) -> bool {
-        self.0 & CLOSED != 0
-    }
-
-    /// Adds without carrying from one part into the next.
-    pub(super) fn after(self, moved: Moved) -> Self {
-        let items = u64::from(self.items().wrapping_add(moved.items));
-        let units = (u64::from(self.units()) + u64::from(moved.units)) & (UNITS - 1);
-        Mark(items << 32 | units << 1 | self.0 & CLOSED)
-    }
-
-    /// The difference between `head` and this tail, or `None` if the two contradict each other (Q1).
-    fn since(self, head: Mark, bounds: Bounds) -> Option<Stretch> {
-        let items = self.items().wrapping_sub(head.items());
-        let units = self.units().wrapping_sub(head.units()) & (UNITS - 1) as u32;
-        let fits = items <= bounds.items && units <= bounds.units && items <= units;
-        fits.then_some(Stretch {
-            start: head.units(),
-            items,
-            units,
-        })
-    }
-}
 
 /// How one attempt to put or take ended.
 enum Step {
@@ -263,8 +186,8 @@ impl RawQueue {
         if let Ok((_, of)) = outcome {
             watch.learn(u64::from(of), u64::from(bounds.items));
         }
-        if watch.slept {
-            bell.wake(); // B3.
+        if watch.waiter.slept {
+            bell.wake(); // W5.
         }
         outcome.map(|(moved, _)| moved)
     }
@@ -282,7 +205,7 @@ impl RawQueue {
                 Step::Moved { moved, of } => return Ok((moved, of)),
                 Step::Blocked { now, spare } => {
                     // Room too small for this record may do for another's (Q6); no two calls pass the same word back and forth.
-                    if watch.slept && spare && now != seen {
+                    if watch.waiter.slept && spare && now != seen {
                         bell.wake();
                     }
                     seen = now;
@@ -310,12 +233,12 @@ impl RawQueue {
         }
         // Relaxed: it was read with Acquire before it was kept here, by this thread or one that held the lock before.
         let mut head = Mark(self.producers.seen.load(Ordering::Relaxed));
-        let mut room = room(tail, head, bounds);
+        let mut room = tail.room(head, bounds);
         if !is_enough(room, least) {
             // Acquire: pairs with the Release in `take_now`; what was there has been copied (Q2).
             head = Mark(self.head.load(Ordering::Acquire));
             self.producers.seen.store(head.0, Ordering::Relaxed);
-            room = self::room(tail, head, bounds);
+            room = tail.room(head, bounds);
         }
         let room = room.ok_or(Stop::Corrupt)?;
         // A record without room in the ring goes outside, where that is allowed.
@@ -388,8 +311,8 @@ impl RawQueue {
     pub(crate) fn await_item(&self, bounds: Bounds, keeper: &impl Keeper, waiting: Waiting<'_>) -> Result<(), Stop> {
         let mut watch = waiting.begin();
         let outcome = self.await_item_awake(bounds, keeper, &mut watch);
-        if watch.slept {
-            self.bells.items.wake(); // B3: it leaves the item to another waiter.
+        if watch.waiter.slept {
+            self.bells.items.wake(); // W5: it leaves the item to another waiter.
         }
         outcome
     }
@@ -553,19 +476,6 @@ impl RawQueue {
             }
         }
     }
-}
-
-/// The free stretch after `tail`, without what is reserved for further items (Q7).
-#[inline]
-fn room(tail: Mark, head: Mark, bounds: Bounds) -> Option<Stretch> {
-    let queued = tail.since(head, bounds)?;
-    let items = bounds.items - queued.items;
-    let kept = bounds.reserve.wrapping_mul(items.wrapping_sub(1));
-    Some(Stretch {
-        start: tail.units(),
-        items,
-        units: (bounds.units - queued.units).saturating_sub(kept),
-    })
 }
 
 #[inline]

@@ -1,5 +1,5 @@
 //! What a seat (a participant's slot) says: its owner, and how many handles play which role; and a summary of all seats of a
-//! queue.
+//! queue. `seats` has the states.
 
 use crate::primitive::{AtomicU64, Ordering, OwnerId, crash_point};
 
@@ -67,6 +67,9 @@ impl Counts {
         [Role::Either, role, Role::Both].map(|role| self.of(role)).iter().sum()
     }
 }
+
+/// The number of an inheritance (`inheritance.rs`). No ticket has it.
+pub(super) const INHERITED: u16 = u16::MAX;
 
 /// A free seat, a process's seat, or a ticket.
 #[repr(C)]

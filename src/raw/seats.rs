@@ -31,8 +31,7 @@
 //!   writes what it found. So the last to write has seen every change.
 //! - S6. No seat beyond those `summary` counts as used has ever been taken.
 
-use super::inheritance::INHERITED;
-use super::seat::{Counts, RawSeat, Role, Summary};
+use super::seat::{Counts, INHERITED, RawSeat, Role, Summary};
 use super::stamp::{self, CHECK_EVERY_MS, Half};
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers, crash_point, current_owner};
 use crate::raw::{Held, RawMutex, Refused};

@@ -1,6 +1,11 @@
 //! When the kernel was last asked, so that a crowd of waiters asks once.
 //!
 //! A stamp is one half of a word, in milliseconds of the monotonic clock, and 0 for never. The other half is free for other use.
+//!
+//! | state | shown by | moved by | to | if that party dies there |
+//! |---|---|---|---|---|
+//! | due | never stamped, or long ago | a caller that then asks, by compare-exchange | recent | nobody has asked; the next one asks when it is due again |
+//! | recent | | time | due | – |
 
 use crate::primitive::AtomicU64;
 #[cfg(not(procshare_loom))]

@@ -22,7 +22,7 @@
 //!   would reach the consumers' `at` from behind. A record refers only to bytes between the two.
 //! - F2. Memory of bytes is given back once `head` has passed their record, and before the consumers' `at` passes them.
 
-use super::queue::CLOSED;
+use super::mark::CLOSED;
 use crate::primitive::{AtomicU64, Ordering};
 
 /// Bytes outside the ring are counted modulo this.

@@ -1,17 +1,13 @@
-//! `Waiting`: one call's wait for the other side of a queue or ring.
-//!
-//! It looks for a while, then sleeps in slices. When a slice ends and nothing has moved, it asks whether anybody is left on the
-//! other side. The answer "nobody" is believed only after one more look for what they may have left (W1).
+//! `Waiting`: one call's wait for the other side of a queue or ring, as `wait` does it: the peers are all that have the other role.
 
-use super::doorbell::Raised;
-use crate::primitive::{AtomicU64, Deadline, Ordering, Polls, Wait};
-use crate::raw::{Doorbell, NoSeat, Refused};
+use super::doorbell::Doorbell;
+use super::mutex::Refused;
+use super::seats::NoSeat;
+use super::wait::{Awaited, Late, Turn, Waiter};
+use crate::primitive::{AtomicU64, Deadline, Policy, Wait};
 use core::time::Duration;
-use std::time::Instant;
 
-/// The first sleep; each fruitless one doubles it.
-const FIRST_SLICE: Duration = Duration::from_millis(1);
-/// The longest: it bounds how late a death is noticed, and how often an idle process wakes.
+/// The longest sleep.
 const LAST_SLICE: Duration = Duration::from_millis(64);
 
 /// Why a call on a queue or ring ended without success.
@@ -60,6 +56,15 @@ impl From<NoSeat> for Stop {
     }
 }
 
+impl From<Late> for Stop {
+    fn from(late: Late) -> Self {
+        match late {
+            Late::WouldBlock => Stop::WouldBlock,
+            Late::TimedOut => Stop::TimedOut,
+        }
+    }
+}
+
 /// Tells whether anybody is left on the other side.
 pub(crate) type Company<'a> = &'a dyn Fn() -> bool;
 
@@ -76,88 +81,72 @@ impl<'a> Waiting<'a> {
         Waiting { deadline, company }
     }
 
-    /// Begins to wait: a call that does not wait need not pay for what this takes.
+    /// Begins to wait.
     pub(super) fn begin(self) -> Watch<'a> {
         Watch {
-            waiting: self,
-            polls: None,
-            slice: FIRST_SLICE,
-            slept: false,
-            raised: Raised::default(),
-            asleep: Duration::ZERO,
-            alone: false,
+            company: self.company,
+            waiter: Waiter::new(self.deadline),
+            forsaken: false,
         }
     }
 }
 
 /// What a call that waits remembers between two looks.
 pub(super) struct Watch<'a> {
-    waiting: Waiting<'a>,
-    polls: Option<Polls>,
-    slice: Duration,
-    /// Whether this call has slept: if so, it wakes the next when it ends (B3).
-    pub(super) slept: bool,
-    /// The bell as it raised it last.
-    raised: Raised,
-    /// For how long, for the next waits of this thread.
-    asleep: Duration,
-    /// Nobody is left; the next look is the last (W1).
-    alone: bool,
+    company: Company<'a>,
+    /// If it has slept, the call wakes the next when it ends (W5).
+    pub(super) waiter: Waiter,
+    /// Nobody is left; the next look is the last (W4).
+    forsaken: bool,
 }
 
 impl Watch<'_> {
     /// Waits until `word` may have changed from `seen`, or nobody is left that could change it.
     #[cold]
     pub(super) fn until_moved(&mut self, bell: &Doorbell, word: &AtomicU64, seen: u64) -> Result<(), Stop> {
-        if self.alone {
-            return Err(Stop::Gone); // The look after the verdict found nothing (W1).
+        if self.forsaken {
+            return Err(Stop::Gone); // The look after the verdict found nothing (W4).
         }
-        if self.waiting.deadline == Deadline::Now {
-            return self.give_up(Stop::WouldBlock);
-        }
-        let mut polls = self.polls.take().unwrap_or_else(Polls::new);
-        while polls.spin() {
-            // Relaxed: the caller looks again, with the ordering it needs.
-            if word.load(Ordering::Relaxed) != seen {
-                polls.gather(|| word.load(Ordering::Relaxed));
-                self.polls = Some(polls);
-                return Ok(());
-            }
-        }
-        self.polls = Some(polls);
-        let left = self.waiting.deadline.left();
-        if left == Some(Duration::ZERO) {
-            return self.give_up(Stop::TimedOut);
-        }
-        let slice = left.map_or(self.slice, |left| left.min(self.slice));
-        self.slept = true;
-        let asleep_since = Instant::now();
-        let ending = bell.sleep(word, seen, &mut self.raised, Some(slice));
-        self.asleep += asleep_since.elapsed();
-        if word.load(Ordering::Relaxed) != seen {
-            self.slice = FIRST_SLICE;
-            return Ok(());
-        }
-        match ending {
-            Wait::TimedOut => self.slice = (self.slice * 2).min(LAST_SLICE),
-            // A producer with much to copy wakes this call before it has finished.
-            Wait::Woken => self.polls = Some(Polls::before_news()),
-            _ => {}
-        }
-        self.alone = !(self.waiting.company)();
+        let other_side = OtherSide {
+            bell,
+            word,
+            company: self.company,
+        };
+        self.forsaken = self.waiter.until_moved(&other_side, seen)? == Turn::Forsaken;
         Ok(())
-    }
-
-    /// Ends a call that may not wait, or not any longer, unless nobody is left: then it looks once more.
-    fn give_up(&mut self, stop: Stop) -> Result<(), Stop> {
-        self.alone = !(self.waiting.company)();
-        if self.alone { Ok(()) } else { Err(stop) }
     }
 
     /// Remembers how the wait ended, and how much there was in the end, for the next waits of this thread.
     pub(super) fn learn(&self, found: u64, capacity: u64) {
-        if let Some(polls) = &self.polls {
-            polls.learn(self.asleep, found, capacity);
+        if let Some(spin) = &self.waiter.spin {
+            spin.learn_of_messages(self.waiter.asleep, found, capacity);
         }
+    }
+}
+
+/// The word of the other side, which its processes move.
+struct OtherSide<'a> {
+    bell: &'a Doorbell,
+    word: &'a AtomicU64,
+    company: Company<'a>,
+}
+
+impl Awaited for OtherSide<'_> {
+    const POLICY: Policy = Policy::Messages;
+
+    fn place(&self) -> (&AtomicU64, &Doorbell) {
+        (self.word, self.bell)
+    }
+
+    /// A producer with much to copy wakes this call before it has finished: that says nothing about how long it will take.
+    fn next_slice(slice: Duration, ending: Wait) -> Duration {
+        match ending {
+            Wait::TimedOut => (slice * 2).min(LAST_SLICE),
+            _ => slice,
+        }
+    }
+
+    fn is_forsaken(&self, _seen: u64, _still: Duration) -> bool {
+        !(self.company)()
     }
 }

@@ -90,6 +90,12 @@ pub(super) fn header_words(shape: &Shape, flags: u64) -> u32 {
     2 + u32::from(shape.evicts) + u32::from(flags & EXPIRES != 0) + u32::from(flags & EXTENDED != 0)
 }
 
+/// Words that an entry takes in one block.
+#[inline]
+pub(super) fn words_needed(shape: &Shape, key: Key<'_>, payload: Payload<'_>) -> u64 {
+    u64::from(header_words(shape, payload.flags()) + key.words()) + payload.value.len().div_ceil(8) as u64
+}
+
 /// The second word of an entry or a rest.
 pub(super) fn tag(size: u32, key_len: u32, unused: u32, flags: u64) -> u64 {
     u64::from(size) << 32 | u64::from(key_len) << 16 | u64::from(unused) << 8 | flags

@@ -1,5 +1,11 @@
 //! Compaction: moving a shard's blocks together, so that one of its regions becomes free.
+//!
+//! | step, by the holder of the lock | is made of | a death leaves |
+//! |---|---|---|
+//! | move a block | one change: copies it, makes what led to it lead to the copy, gives the old one back | it, in one place or the other |
+//! | move the last block | the same change also claims the region, and frees it once published | a region that the next holder frees |
 
+use super::chain::each;
 use super::entry::{EXTENDED, Entry, MOST_UNUSED, REST, Rest, load, tag};
 use super::heap::{AFTER_FREE, Edit, FREE, LEAST, owned_by, size_of_block};
 use super::journal::Corrupt;
@@ -108,7 +114,7 @@ impl Locked<'_> {
     fn link_to_rest(&self, block: u32) -> Result<Link, Corrupt> {
         let (words, shape) = (self.map.words, self.map.shape);
         let mut found = None;
-        self.map.each(self.shard, |candidate| {
+        each(words, shape, self.shard, |candidate| {
             let entry = &candidate.entry;
             if found.is_none() && entry.tag & EXTENDED != 0 {
                 let mut at = entry.more_at(shape);

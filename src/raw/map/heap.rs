@@ -1,5 +1,16 @@
 //! Blocks of a shard's regions: taken from lists by size, split, and joined with free neighbours when given back.
 //!
+//! | state of a region | owner | moved by | to | if that party dies there |
+//! |---|---|---|---|---|
+//! | free | `0` | holder of any shard's lock, compare-exchange | claimed | the shard's next holder frees it |
+//! | claimed | `[ shard + 1 \| 0 ]` | the same, in its change | owned | the change is undone; as above |
+//! | owned | `[ shard + 1 \| 1 ]` | the shard's holder, in a change | claimed | as above |
+//! | claimed | | the same, when the change is published | free | as above |
+//!
+//! A hint in the map's header says where to look for a free one: who frees a region names it there, and so does the next holder
+//! of a shard whose holder may have died before it did. In a map that evicts, the first regions are set aside, one for each
+//! shard, and no other shard claims them.
+//!
 //! ```text
 //! free block:  [ previous:32 | next:32 ]  [ words:32 | 0 | FREE ]  …  [ words:32 | 0 ]
 //! block in use:   two words of its owner's: see `entry`

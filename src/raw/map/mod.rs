@@ -9,14 +9,7 @@
 //! regions           of a power of two of words each; blocks fill them, end to end
 //! ```
 //!
-//! | state of a region | owner | moved by | to | if that party dies there |
-//! |---|---|---|---|---|
-//! | free | `0` | holder of any shard's lock, compare-exchange | claimed | the shard's next holder frees it |
-//! | claimed | `[ shard + 1 \| 0 ]` | the same, in its change | owned | the change is undone; as above |
-//! | owned | `[ shard + 1 \| 1 ]` | the shard's holder, in a change | claimed | as above |
-//! | claimed | | the same, when the change is published | free | as above |
-//!
-//! In a map that evicts, the first regions are set aside, one for each shard, and no other shard claims them.
+//! `heap` has the states of a region, and `shard` those of a shard.
 //!
 //! | state of a block | shown by | moved by | to |
 //! |---|---|---|---|
@@ -36,6 +29,8 @@
 //! - P3. An entry is whole before the change is published that leads to it.
 //! - P4. What is read here may be garbage: numbers of words are checked against the map, chains are bounded.
 
+#[cfg(not(procshare_loom))]
+mod chain;
 #[cfg(not(procshare_loom))]
 mod entry;
 #[cfg(not(procshare_loom))]
@@ -58,11 +53,11 @@ mod verify;
 pub(crate) use journal::Corrupt;
 #[cfg(not(procshare_loom))]
 pub(crate) use {
+    chain::Found,
     entry::{Key, Output, Payload, Short},
     room::World,
     shape::{EPOCH, PROOF, SEED, SHAPE_WORDS, Shape, TTL},
     shard::{Locked, RawMap, Refusal, Totals},
-    table::Found,
 };
 
 #[cfg(all(test, not(procshare_loom)))]

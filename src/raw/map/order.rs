@@ -1,44 +1,18 @@
 //! The order of a shard's entries by use, which a map that evicts keeps: a doubly linked list.
+//!
+//! | state of an entry | shown by | moved by the change that | to |
+//! |---|---|---|---|
+//! | in no order | no neighbour names it | stores it | the newest |
+//! | in the order | its neighbours name it, or an end of the list does | uses it | the newest |
+//! | | | removes or evicts it | in no order |
+//! | | | moves its block | in the same place |
+//!
+//! These are parts of changes: after a death they are undone with the rest.
 
 use super::entry::Entry;
 use super::heap::Edit;
 use super::journal::Corrupt;
 use super::shape::{Link, halves, pair, word};
-use super::shard::Locked;
-use super::table::Found;
-
-impl Locked<'_> {
-    /// Removes the least recently used entry; false if there is none.
-    pub(crate) fn evict_oldest(&self) -> Result<bool, Corrupt> {
-        let (_, oldest) = halves(self.own(word::AGES)?);
-        if oldest == 0 {
-            return Ok(false);
-        }
-        let found = self.find_block(oldest)?;
-        self.remove_counted(&found, true)?;
-        Ok(true)
-    }
-
-    /// Whether no entry was used before this one.
-    pub(super) fn is_oldest(&self, found: &Found) -> bool {
-        self.own(word::AGES)
-            .is_ok_and(|ages| halves(ages).1 == found.entry.block)
-    }
-
-    /// Makes an entry the newest by use.
-    #[inline]
-    pub(crate) fn touch(&self, found: &Found) -> Result<(), Corrupt> {
-        let (newest, _) = halves(self.own(word::AGES)?);
-        if newest == found.entry.block {
-            return Ok(());
-        }
-        let mut edit = self.edit();
-        take_out_of_order(&mut edit, found.entry.block)?;
-        make_newest(&mut edit, found.entry.block)?;
-        edit.publish();
-        Ok(())
-    }
-}
 
 /// Makes a block the newest in its shard's order; it is not in the order yet.
 pub(super) fn make_newest(edit: &mut Edit<'_>, block: u32) -> Result<(), Corrupt> {

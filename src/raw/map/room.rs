@@ -1,14 +1,19 @@
 //! Making room: what has expired goes first; then entries are compacted, or the least recently used go, here and in other shards.
 //!
+//! | step | is made of | a death leaves |
+//! |---|---|---|
+//! | free garbage, remove what has expired, compact, evict | changes (`table`, `gather`), each whole | those made before it |
+//! | ask another shard | its lock, and the same changes there | both locks to be taken over, each shard on its own |
+//!
 //! The caller holds its own shard's lock meanwhile, and asks for others' for a moment each: two callers that want each other's go
 //! on to the next, and if that was all, begin again without their own.
 
-use super::entry::{Key, Payload, REST_HEADER};
+use super::chain::Found;
+use super::entry::{Key, Payload, REST_HEADER, words_needed};
 use super::heap::{free_regions, freed_so_far};
-use super::journal::{self, Corrupt};
+use super::journal::Corrupt;
 use super::shape::{halves, word};
 use super::shard::{Locked, RawMap, Refusal};
-use super::table::{Found, words_needed};
 use crate::primitive::{Deadline, Ordering, Peers};
 use core::time::Duration;
 
@@ -44,23 +49,14 @@ enum Progress {
 }
 
 impl Locked<'_> {
-    /// Stores `payload` under `key`, whose entry is `found` if there is one. If there is too little room, room is made.
-    #[inline(always)]
-    pub(crate) fn store<'w>(
+    /// As [`store`](Self::store), after there was too little room.
+    #[cold]
+    pub(super) fn store_making_room(
         &self,
         key: Key<'_>,
         payload: Payload<'_>,
-        found: Option<&Found>,
-        world: impl FnOnce() -> World<'w>,
+        world: &World<'_>,
     ) -> Result<(), Refusal> {
-        if self.put(key, payload, found)? {
-            return Ok(());
-        }
-        self.store_making_room(key, payload, &world())
-    }
-
-    #[cold]
-    fn store_making_room(&self, key: Key<'_>, payload: Payload<'_>, world: &World<'_>) -> Result<(), Refusal> {
         let shape = self.map.shape;
         let needed = words_needed(shape, key, payload);
         self.free_garbage()?;
@@ -137,6 +133,23 @@ impl Locked<'_> {
         }
         Ok(())
     }
+
+    /// Compacts entries, or evicts, until a region is free.
+    fn give_up_a_region(&self) -> Result<bool, Corrupt> {
+        loop {
+            if self.map.is_scattered(self.shard) && self.gather()? {
+                return Ok(true);
+            }
+            let before = self.map.room(self.shard).0;
+            // The last region is set aside for this shard: giving it up would help no other.
+            if !self.map.shape.evicts || before <= 1 || !self.evict_oldest()? {
+                return Ok(false);
+            }
+            if self.map.room(self.shard).0 < before {
+                return Ok(true);
+            }
+        }
+    }
 }
 
 /// Whether an entry of `needed` words fits into `capacity` words of empty regions, in as many parts as it takes.
@@ -187,54 +200,5 @@ impl RawMap<'_> {
 
     fn is_scattered(&self, shard: u32) -> bool {
         self.room(shard).1 >= SCATTERED * (self.shape.region / 8)
-    }
-
-    /// Copies all entries of a shard that have not expired, as they were at one moment: keys and values to `out`, one after the
-    /// other, and the end of each to `ends`.
-    pub(crate) fn snapshot(
-        &self,
-        shard: u32,
-        now: impl Fn() -> u64,
-        out: &mut Vec<u8>,
-        ends: &mut Vec<usize>,
-        peers: impl FnOnce() -> Peers,
-        deadline: Deadline,
-    ) -> Result<(), Refusal> {
-        /// How often to try without the lock, since taking it makes others wait.
-        const TRIES: usize = 4;
-        for _ in 0..TRIES {
-            out.clear();
-            ends.clear();
-            // Acquire: pairs with the Release in `overwrite`.
-            let writes = self.own(shard, word::WRITES).load(Ordering::Acquire);
-            let copied = journal::read(self.journal_state(shard), || self.copy_all(shard, &now, out, ends));
-            // Relaxed: `read` fences after the copy.
-            if let (Some(copied), true) = (copied, self.own(shard, word::WRITES).load(Ordering::Relaxed) == writes) {
-                return Ok(copied?);
-            }
-        }
-        let _locked = self.lock(shard, peers, deadline)?;
-        out.clear();
-        ends.clear();
-        Ok(self.copy_all(shard, &now, out, ends)?)
-    }
-}
-
-impl Locked<'_> {
-    /// Compacts entries, or evicts, until a region is free.
-    fn give_up_a_region(&self) -> Result<bool, Corrupt> {
-        loop {
-            if self.map.is_scattered(self.shard) && self.gather()? {
-                return Ok(true);
-            }
-            let before = self.map.room(self.shard).0;
-            // The last region is set aside for this shard: giving it up would help no other.
-            if !self.map.shape.evicts || before <= 1 || !self.evict_oldest()? {
-                return Ok(false);
-            }
-            if self.map.room(self.shard).0 < before {
-                return Ok(true);
-            }
-        }
     }
 }

@@ -1,11 +1,19 @@
 //! A shard's lock and what comes with it: reading without it, taking it, repairing what a dead holder left.
+//!
+//! | state of a shard | shown by | moved by | to | if that party dies there |
+//! |---|---|---|---|---|
+//! | whole | journal at rest, no garbage | holder of its lock, by a change (`journal`) | whole, or with garbage | the change is undone, or published |
+//! | with garbage | `GARBAGE` leads to a block | the same, by a change for each block | whole | the next holder goes on |
+//! | left by a dead holder | the lock says so, or the journal is open | its next holder: undoes the change, frees claimed regions, some garbage, then declares the data whole | whole, or with garbage | the next begins again |
+//!
+//! Words without the lock: tallies are only added to, and the clock's beginning is stored once, by compare-exchange.
 
+use super::chain::{self, Found};
 use super::entry::{Key, LEAST_REST, Output, REST_HEADER, Rest, load};
 use super::heap::{Edit, free_claimed, free_regions};
 use super::journal::{self, Corrupt, Journal, LOG};
 use super::shape::{EPOCH, Shape, halves, word};
-use super::table::{self, Found};
-use crate::primitive::{AtomicU64, Backoff, Deadline, Ordering, OwnerId, Peers, crash_point};
+use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers, Policy, Spin, crash_point};
 use crate::raw::{RawMutex, Refused};
 use core::time::Duration;
 
@@ -137,7 +145,7 @@ impl<'a> RawMap<'a> {
         let shard = self.shape.shard_of(key.hash);
         let state = self.journal_state(shard);
         // While one change follows another there is a moment between them; only a writer that makes no progress holds us up.
-        let (mut backoff, mut before) = (Backoff::new(), 0);
+        let (mut spin, mut before) = (Spin::new(Policy::Lock), 0);
         for _ in 0..MANY_LOOKS {
             out.clear();
             if let Some(seen) = journal::read(state, || self.look(shard, key, &now, out)) {
@@ -145,8 +153,8 @@ impl<'a> RawMap<'a> {
             }
             let now = state.load(Ordering::Relaxed); // Relaxed: a hint.
             if now != before {
-                (backoff, before) = (Backoff::new(), now);
-            } else if !backoff.spin() {
+                (spin, before) = (Spin::new(Policy::Lock), now);
+            } else if !spin.pause() {
                 break;
             }
         }
@@ -157,7 +165,7 @@ impl<'a> RawMap<'a> {
 
     #[inline(always)]
     fn look(&self, shard: u32, key: Key<'_>, now: impl Fn() -> u64, out: &mut impl Output) -> Result<bool, Corrupt> {
-        let Some(found) = table::find(self.words, self.shape, shard, key)? else {
+        let Some(found) = chain::find(self.words, self.shape, shard, key)? else {
             return Ok(false);
         };
         let expiry = found.entry.expiry(self.words, self.shape)?;
@@ -166,6 +174,59 @@ impl<'a> RawMap<'a> {
         }
         found.entry.copy_value(self.words, self.shape, out)?;
         Ok(true)
+    }
+
+    /// Copies all entries of a shard that have not expired, as they were at one moment: keys and values to `out`, one after the
+    /// other, and the end of each to `ends`.
+    pub(crate) fn snapshot(
+        &self,
+        shard: u32,
+        now: impl Fn() -> u64,
+        out: &mut Vec<u8>,
+        ends: &mut Vec<usize>,
+        peers: impl FnOnce() -> Peers,
+        deadline: Deadline,
+    ) -> Result<(), Refusal> {
+        /// How often to try without the lock, since taking it makes others wait.
+        const TRIES: usize = 4;
+        for _ in 0..TRIES {
+            out.clear();
+            ends.clear();
+            // Acquire: pairs with the Release in `overwrite`.
+            let writes = self.own(shard, word::WRITES).load(Ordering::Acquire);
+            let copied = journal::read(self.journal_state(shard), || self.copy_all(shard, &now, out, ends));
+            // Relaxed: `read` fences after the copy.
+            if let (Some(copied), true) = (copied, self.own(shard, word::WRITES).load(Ordering::Relaxed) == writes) {
+                return Ok(copied?);
+            }
+        }
+        let _locked = self.lock(shard, peers, deadline)?;
+        out.clear();
+        ends.clear();
+        Ok(self.copy_all(shard, &now, out, ends)?)
+    }
+
+    /// Appends key and value of each entry that has not expired to `out`, and their ends to `ends`.
+    fn copy_all(
+        &self,
+        shard: u32,
+        now: impl Fn() -> u64,
+        out: &mut Vec<u8>,
+        ends: &mut Vec<usize>,
+    ) -> Result<(), Corrupt> {
+        let (words, shape) = (self.words, self.shape);
+        chain::each(words, shape, shard, |found| {
+            if found.entry.expiry(words, shape)?.is_none_or(|expiry| expiry > now()) {
+                found.entry.copy_key(words, shape, out)?;
+                ends.push(out.len());
+                found.entry.copy_value(words, shape, out)?;
+                ends.push(out.len());
+                if out.len() as u64 > shape.bytes() {
+                    return Err(Corrupt);
+                }
+            }
+            Ok(false)
+        })
     }
 
     /// Takes a shard's lock, and repairs what a dead holder left half-done.
@@ -369,7 +430,7 @@ impl<'a> Locked<'a> {
     /// The entry of `key`, expired or not.
     #[inline(always)]
     pub(crate) fn find(&self, key: Key<'_>) -> Result<Option<Found>, Corrupt> {
-        table::find(self.map.words, self.map.shape, self.shard, key)
+        chain::find(self.map.words, self.map.shape, self.shard, key)
     }
 
     /// Copies an entry's value to `out`, which is empty.

@@ -1,71 +1,46 @@
-//! Chains of entries, and what is done to them under a shard's lock.
+//! What is done to entries under a shard's lock: stored, overwritten, removed, used.
+//!
+//! | step, by the holder of the lock | is made of | a death leaves |
+//! |---|---|---|
+//! | overwrite a value of one word | the count of overwrites, then one store | the old value or the new, perhaps counted in vain |
+//! | overwrite some words in place | one change | the old value or the new |
+//! | store in one block | one change: takes the block, links it, gives the old one back | the old entry or the new |
+//! | store in parts | a change for each part, then one that makes them an entry | garbage and the old entry, or the new |
+//! | remove | one change; rests of the value become garbage | the entry, or garbage |
+//! | free garbage | a change for each block | the garbage that is left |
+//! | use, in a map that evicts | one change | one order or the other |
 
+use super::chain::{Found, each, each_of_chain, find_where};
 use super::entry::{
     EXPIRES, EXTENDED, Entry, Key, LEAST_REST, LONGEST_KEY, MOST_UNUSED, Output, Payload, REST, REST_HEADER,
-    header_words, load, tag, word_of, words_of,
+    header_words, load, tag, word_of, words_needed, words_of,
 };
 use super::heap::Edit;
 use super::journal::Corrupt;
 use super::order::{make_newest, take_out_of_order};
-use super::shape::{Link, Shape, halves, pair, word};
-use super::shard::{Locked, RawMap, Refusal};
+use super::room::World;
+use super::shape::{halves, pair, word};
+use super::shard::{Locked, Refusal};
 use crate::primitive::{AtomicU64, Ordering, crash_point, fence};
 
 /// A value is overwritten in place if no more than this many of its words differ.
 const MOST_IN_PLACE: usize = 24;
-/// Chains longer than this are compared with the number of entries.
-const LONG_CHAIN: u64 = 32;
-
-/// An entry, and what leads to it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Found {
-    pub(super) entry: Entry,
-    pub(super) link: Link,
-    next: u32,
-}
-
-/// The entry of `key`. Without the lock it may be anything; the journal then tells whether it is valid.
-#[inline(always)]
-pub(super) fn find(words: &[AtomicU64], shape: &Shape, shard: u32, key: Key<'_>) -> Result<Option<Found>, Corrupt> {
-    find_where(words, shape, shard, key.tag(), |entry| {
-        entry.has_key(words, shape, key.bytes)
-    })
-}
-
-#[inline(always)]
-fn find_where(
-    words: &[AtomicU64],
-    shape: &Shape,
-    shard: u32,
-    hash: u32,
-    mut wanted: impl FnMut(&Entry) -> Result<bool, Corrupt>,
-) -> Result<Option<Found>, Corrupt> {
-    let mut link = shape.bucket_of(shard, hash);
-    let mut block = link.of(load(words, link.at)?);
-    let mut steps = 0;
-    while block != 0 {
-        let Some([first, tag]) = words.get(block as usize..block as usize + 2) else {
-            return Err(Corrupt);
-        };
-        // Relaxed, here and below: the journal, or the lock, orders what is read.
-        let (next, found_hash) = halves(first.load(Ordering::Relaxed));
-        if found_hash == hash {
-            let entry = Entry::of_tag(shape, block, tag.load(Ordering::Relaxed))?;
-            if wanted(&entry)? {
-                return Ok(Some(Found { entry, link, next }));
-            }
-        }
-        link = Link { at: block, high: true };
-        block = next;
-        steps += 1;
-        if steps > LONG_CHAIN && steps > load(words, shape.shard_at(shard) + word::LEN)?.min(shape.most_entries()) {
-            return Err(Corrupt);
-        }
-    }
-    Ok(None)
-}
-
 impl Locked<'_> {
+    /// Stores `payload` under `key`, whose entry is `found` if there is one. If there is too little room, room is made.
+    #[inline(always)]
+    pub(crate) fn store<'w>(
+        &self,
+        key: Key<'_>,
+        payload: Payload<'_>,
+        found: Option<&Found>,
+        world: impl FnOnce() -> World<'w>,
+    ) -> Result<(), Refusal> {
+        if self.put(key, payload, found)? {
+            return Ok(());
+        }
+        self.store_making_room(key, payload, &world())
+    }
+
     /// Stores `payload` under `key`, whose entry is `found` if there is one; false if there is too little room, and nothing
     /// was changed.
     #[inline(always)]
@@ -376,6 +351,37 @@ impl Locked<'_> {
         self.free_garbage()
     }
 
+    /// Removes the least recently used entry; false if there is none.
+    pub(crate) fn evict_oldest(&self) -> Result<bool, Corrupt> {
+        let (_, oldest) = halves(self.own(word::AGES)?);
+        if oldest == 0 {
+            return Ok(false);
+        }
+        let found = self.find_block(oldest)?;
+        self.remove_counted(&found, true)?;
+        Ok(true)
+    }
+
+    /// Whether no entry was used before this one.
+    pub(super) fn is_oldest(&self, found: &Found) -> bool {
+        self.own(word::AGES)
+            .is_ok_and(|ages| halves(ages).1 == found.entry.block)
+    }
+
+    /// Makes an entry the newest by use.
+    #[inline]
+    pub(crate) fn touch(&self, found: &Found) -> Result<(), Corrupt> {
+        let (newest, _) = halves(self.own(word::AGES)?);
+        if newest == found.entry.block {
+            return Ok(());
+        }
+        let mut edit = self.edit();
+        take_out_of_order(&mut edit, found.entry.block)?;
+        make_newest(&mut edit, found.entry.block)?;
+        edit.publish();
+        Ok(())
+    }
+
     /// The entry at `block`.
     pub(super) fn find_block(&self, block: u32) -> Result<Found, Corrupt> {
         let (words, shape) = (self.map.words, self.map.shape);
@@ -407,12 +413,12 @@ impl Locked<'_> {
         const AT_ONCE: u32 = 64;
         let mut removed = 0;
         for bucket in from..self.map.shape.buckets {
-            self.map
-                .each_of_chain(self.map.shape.chain(self.shard, bucket), |found| {
-                    removed += 1;
-                    self.remove(found)?;
-                    Ok(true)
-                })?;
+            let chain = self.map.shape.chain(self.shard, bucket);
+            each_of_chain(self.map.words, self.map.shape, chain, |found| {
+                removed += 1;
+                self.remove(found)?;
+                Ok(true)
+            })?;
             if removed >= AT_ONCE {
                 return Ok(Some(bucket + 1));
             }
@@ -422,7 +428,7 @@ impl Locked<'_> {
 
     /// Shows each entry to `look`, and removes it if `look` says so.
     fn each(&self, mut look: impl FnMut(&Found) -> Result<bool, Corrupt>) -> Result<(), Corrupt> {
-        self.map.each(self.shard, |found| {
+        each(self.map.words, self.map.shape, self.shard, |found| {
             let doomed = look(found)?;
             if doomed {
                 self.remove(found)?;
@@ -430,73 +436,6 @@ impl Locked<'_> {
             Ok(doomed)
         })
     }
-}
-
-impl RawMap<'_> {
-    /// Appends key and value of each entry that has not expired to `out`, and their ends to `ends`.
-    pub(super) fn copy_all(
-        &self,
-        shard: u32,
-        now: impl Fn() -> u64,
-        out: &mut Vec<u8>,
-        ends: &mut Vec<usize>,
-    ) -> Result<(), Corrupt> {
-        let (words, shape) = (self.words, self.shape);
-        self.each(shard, |found| {
-            if found.entry.expiry(words, shape)?.is_none_or(|expiry| expiry > now()) {
-                found.entry.copy_key(words, shape, out)?;
-                ends.push(out.len());
-                found.entry.copy_value(words, shape, out)?;
-                ends.push(out.len());
-                if out.len() as u64 > shape.bytes() {
-                    return Err(Corrupt);
-                }
-            }
-            Ok(false)
-        })
-    }
-
-    /// Shows each entry of a shard to `visit`, which tells whether it has removed it.
-    pub(super) fn each(
-        &self,
-        shard: u32,
-        mut visit: impl FnMut(&Found) -> Result<bool, Corrupt>,
-    ) -> Result<(), Corrupt> {
-        let shape = self.shape;
-        let mut left = load(self.words, shape.shard_at(shard) + word::LEN)?.min(shape.most_entries());
-        for bucket in 0..shape.buckets {
-            self.each_of_chain(shape.chain(shard, bucket), |found| {
-                left = left.checked_sub(1).ok_or(Corrupt)?;
-                visit(found)
-            })?;
-        }
-        Ok(())
-    }
-
-    /// As [`each`](Self::each), for one chain; bounding its length is left to `visit`.
-    fn each_of_chain(
-        &self,
-        chain: Link,
-        mut visit: impl FnMut(&Found) -> Result<bool, Corrupt>,
-    ) -> Result<(), Corrupt> {
-        let mut link = chain;
-        loop {
-            let block = link.of(load(self.words, link.at)?);
-            if block == 0 {
-                return Ok(());
-            }
-            let entry = Entry::at(self.words, self.shape, block)?;
-            let (next, _) = halves(load(self.words, block)?);
-            if !visit(&Found { entry, link, next })? {
-                link = Link { at: block, high: true };
-            }
-        }
-    }
-}
-
-/// Words that an entry takes in one block.
-pub(super) fn words_needed(shape: &Shape, key: Key<'_>, payload: Payload<'_>) -> u64 {
-    u64::from(header_words(shape, payload.flags()) + key.words()) + payload.value.len().div_ceil(8) as u64
 }
 
 /// An entry about to be made: its block, and the part of its value that the block holds.

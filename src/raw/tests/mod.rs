@@ -13,6 +13,7 @@ mod queue;
 mod regions;
 mod ring;
 mod seats;
+mod wait;
 
 use crate::primitive::model::become_owner;
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers};
