@@ -9,8 +9,9 @@
 //! A stack of floors: a file imports only from its own folder and from lower floors (`tests/layering.rs` enforces it).
 //!
 //! ```text
-//! floor 6  src/pool/         worker processes that run jobs
-//! floor 5  src/process/      start a child, hand it its arguments, take its result
+//! floor 7  src/pool/         worker processes that run jobs
+//! floor 6  src/process/      start a child, hand it its arguments, take its result
+//! floor 5  src/travel/       handles as arguments: what is encoded, what goes along
 //! floor 4  src/messages/     SharedQueue, pipe, ring: items and handles, over channels and seats
 //! floor 3  src/collections/  SharedValue, SharedArray, SharedCounter, SharedAtomic, FrozenArray, SharedMap
 //! floor 2  src/segment/      create, attach, lifetime, placing objects
@@ -485,7 +486,7 @@
 //! that such daemons were the last to use are removed with them, if this process had used them as well; others stay, as after any
 //! kill.
 //!
-//! What children need while a thread or the program ends has no destructor there: the transfer under way is kept in thread-local
+//! What children need while a thread or the program ends has no destructor there: what a thread is packing or unpacking is kept in thread-local
 //! storage that is never torn down.
 //!
 //! # What is outside

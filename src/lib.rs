@@ -81,6 +81,8 @@ mod raw;
 mod segment;
 #[cfg(not(procshare_loom))]
 mod sys;
+#[cfg(all(feature = "process", not(procshare_loom)))]
+mod travel;
 pub mod wire_format;
 
 pub use error::{Error, ErrorKind, Result};

@@ -2,7 +2,7 @@
 
 use super::codec::{self, REFERENCE, Reference, SMALL, Small, UNIT};
 use super::extent::LongItem;
-use super::seat::Seats;
+use super::seats::Seats;
 use super::shape::{QUEUE_AT, SEATS_AT, Shape};
 use crate::collections::Handle;
 use crate::encoding::{HEAD, Whole, receive};

@@ -3,12 +3,10 @@
 use super::capacity::Capacity;
 use super::channel::Channel;
 use super::error::{SendError, no_seat};
+use super::passed::{KeepShare, Pass, PassedHandle, Reservation};
 use super::port::Port;
 use super::queue_builder::QueueBuilder;
-use super::seat::{Reservation, Seat};
-#[cfg(feature = "process")]
-use super::travel::KeepShare;
-use super::travel::{Parcel, Travel};
+use super::seat::Seat;
 use crate::collections::Handle;
 use crate::error::Result;
 use crate::layout::Kind;
@@ -20,7 +18,6 @@ use serde::de::DeserializeOwned;
 use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;
-#[cfg(feature = "process")]
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -472,14 +469,13 @@ impl<T> fmt::Debug for SharedQueue<T> {
     }
 }
 
-impl<T> Travel for SharedQueue<T> {
+impl<T> Pass for SharedQueue<T> {
     fn segment(&self) -> &Segment {
         self.port.segment()
     }
 
-    #[cfg(feature = "process")]
-    fn send_without_ticket(&self) -> Option<(Parcel, KeepShare<Self>)> {
-        Some((self.port.without_ticket(), |queue| {
+    fn pack_unreserved(&self) -> Option<(PassedHandle, KeepShare<Self>)> {
+        Some((self.port.pack_unreserved(), |queue| {
             let label = || queue.port.segment().label();
             let port = queue
                 .port
@@ -489,13 +485,13 @@ impl<T> Travel for SharedQueue<T> {
         }))
     }
 
-    fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)> {
-        self.port.send_off()
+    fn pack(&self) -> Result<(PassedHandle, Vec<Reservation>)> {
+        self.port.pack()
     }
 
-    fn arrive(segment: &Segment, parcel: &Parcel) -> Result<Self> {
-        let handle = Handle::find_passed(segment, &parcel.name, Kind::Queue)?;
+    fn unpack(segment: &Segment, passed: &PassedHandle) -> Result<Self> {
+        let handle = Handle::find_passed(segment, &passed.name, Kind::Queue)?;
         let [channel] = Channel::all_of(&handle)?;
-        Ok(Self::of(Port::arrive(channel, parcel, Role::Either, false)?))
+        Ok(Self::of(Port::unpack(channel, passed, Role::Either, false)?))
     }
 }

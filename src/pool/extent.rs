@@ -14,9 +14,9 @@
 use super::memory::STRIDE;
 use crate::encoding::Store;
 use crate::primitive::Home;
-use crate::process::mailbox::check_memory_for;
 use crate::segment::FileBytes;
 use crate::sys::map::{self, AsFd, OwnedFd};
+use crate::travel::check_memory_for;
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;

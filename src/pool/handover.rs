@@ -18,10 +18,10 @@ use super::memory::Memory;
 use super::state::State;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{Ordering, crash_point};
-use crate::process::transfer::Luggage;
 use crate::segment::os_error;
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{event, socket};
+use crate::travel::Attachments;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -137,7 +137,7 @@ pub(super) struct Due {
     question: Question,
     socket: Arc<OwnedFd>,
     /// `None` if none of the worker's jobs brings along what it asks for.
-    luggage: Option<Arc<Luggage>>,
+    attachments: Option<Arc<Attachments>>,
 }
 
 impl Engine {
@@ -180,7 +180,7 @@ impl Engine {
                 seat,
                 question,
                 socket: counter.socket.clone(),
-                luggage: job.filter(|_| is_its_own).map(|job| job.luggage.clone()),
+                attachments: job.filter(|_| is_its_own).map(|job| job.attachments.clone()),
             })
         });
         asked.collect()
@@ -189,10 +189,10 @@ impl Engine {
 
 impl Due {
     fn send(&self) -> io::Result<()> {
-        let Some(luggage) = &self.luggage else {
+        let Some(attachments) = &self.attachments else {
             return self.refuse(&io::ErrorKind::NotFound.into());
         };
-        let fds = luggage.descriptors().skip(self.question.place());
+        let fds = attachments.descriptors().skip(self.question.place());
         let fds: Vec<_> = fds.take(socket::MOST_DESCRIPTORS).collect();
         let sent = socket::send(self.socket.as_fd(), &self.question.answer(0), &fds, false);
         crash_point!("board.handed");

@@ -64,7 +64,7 @@ impl Engine {
         };
         let board = self.memory.board();
         if let Some(seat) = board.worker_of(slot) {
-            state.keep(seat, (job.head > 0).then(|| job.luggage.clone()));
+            state.keep(seat, (job.head > 0).then(|| job.attachments.clone()));
         }
         let words = board.slot(slot);
         // Relaxed, all: the slot's state has ordered them, or the kernel, which reports a worker dead after its last store.

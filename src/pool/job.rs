@@ -8,7 +8,7 @@ use super::worker::Chunk;
 use crate::encoding::{Trial, encode};
 use crate::error::Result;
 use crate::process::call;
-use crate::process::transfer::{self, Luggage};
+use crate::travel::{self, Attachments};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use std::sync::Arc;
 pub(super) struct Job {
     /// What the slot will hold; emptied once the slot holds it.
     pub(super) bytes: Vec<u8>,
-    /// How many of the bytes form the table of what travels with it.
+    /// How many of the bytes form the table of segments that go along.
     pub(super) head: usize,
     /// Keeps open what the worker fetches.
-    pub(super) luggage: Arc<Luggage>,
+    pub(super) attachments: Arc<Attachments>,
     /// Keeps peers of the queues it brings along from finding themselves alone until its worker has joined those queues.
-    pub(super) shares: Option<Arc<Luggage>>,
+    pub(super) shares: Option<Arc<Attachments>>,
     /// Holds its long items.
     pub(super) extent: Option<Arc<Extent>>,
     /// The offset of its function in the program.
@@ -118,7 +118,7 @@ impl Run {
     {
         let start = self.bytes.len();
         self.bytes.push(0);
-        let stored = transfer::pack_one(item, &mut self.bytes, long, trial);
+        let stored = travel::pack::<Args>(item, &mut self.bytes, long, trial);
         if !matches!(stored, Ok(1..)) {
             long.discard();
         }
@@ -158,7 +158,7 @@ pub(super) fn pack<Args: Serialize + DeserializeOwned>(
     let trial = Trial::of_type::<Args>();
     let mut long = Writer::taking(extents);
     let mut refused = vec![];
-    let mut luggage = transfer::packing(|| {
+    let ((), mut attachments) = travel::packing(Attachments::of_jobs(), || {
         for (at, item) in items.into_iter().enumerate() {
             let place = first + at;
             if runs.last().is_none_or(|run| run.end() != place) {
@@ -171,12 +171,13 @@ pub(super) fn pack<Args: Serialize + DeserializeOwned>(
     });
     runs.retain(|run| run.items > 0);
     let mut head = Vec::new();
-    if let Some(table) = luggage.to_fetch() {
+    let table = attachments.segments();
+    if !table.is_empty() {
         // Only numbers and paths: encoding cannot fail.
         let _ = encode(&table, &mut head);
     }
-    let shares = luggage.split_shares().map(Arc::new);
-    let luggage = Arc::new(luggage);
+    let shares = attachments.split_shares().map(Arc::new);
+    let attachments = Arc::new(attachments);
     let extent = long.into_extent().map(Arc::new);
     let job = |Run {
                    first,
@@ -189,7 +190,7 @@ pub(super) fn pack<Args: Serialize + DeserializeOwned>(
         Job {
             bytes,
             head: head.len(),
-            luggage: luggage.clone(),
+            attachments: attachments.clone(),
             shares: shares.clone(),
             extent: extent.clone(),
             function,

@@ -10,8 +10,8 @@ use super::timeline::Bar;
 use crate::error::Result;
 use crate::process::handle::Process;
 use crate::process::join_error::JoinError;
-use crate::process::transfer::Luggage;
 use crate::sys::map::OwnedFd;
+use crate::travel::Attachments;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -54,11 +54,11 @@ pub(super) struct State {
     pub(super) bars: Vec<Bar>,
     /// What each worker may hold of what its last job brought along: if the worker were killed as the last to hold a segment, the
     /// segment's name would stay.
-    pub(super) kept: Vec<Option<Arc<Luggage>>>,
+    pub(super) kept: Vec<Option<Arc<Attachments>>>,
     /// The parent's ends of the sockets on which workers get answers.
     pub(super) counters: Vec<Option<Counter>>,
     /// What to drop once nothing is locked: detaching segments may take time.
-    pub(super) trash: Vec<Arc<Luggage>>,
+    pub(super) trash: Vec<Arc<Attachments>>,
     /// Jobs have ended that were not yet reported to the progress hook.
     pub(super) unreported: bool,
     /// The thread exists, and handles all events.
@@ -98,8 +98,8 @@ impl State {
     }
 
     /// Notes what a worker may hold from now on.
-    pub(super) fn keep(&mut self, seat: usize, luggage: Option<Arc<Luggage>>) {
-        let before = std::mem::replace(&mut self.kept[seat], luggage);
+    pub(super) fn keep(&mut self, seat: usize, attachments: Option<Arc<Attachments>>) {
+        let before = std::mem::replace(&mut self.kept[seat], attachments);
         self.trash.extend(before);
     }
 
@@ -201,7 +201,7 @@ pub(super) fn give_up(state: &mut State, mut job: Job, error: JobError, deliveri
         deliveries.push(fail(state, job.group.clone(), job.next(), 1, lost));
         job.advance(1);
     }
-    state.trash.push(job.luggage.clone());
+    state.trash.push(job.attachments.clone());
     state.trash.extend(job.shares.take());
     state.unreported = true;
     let (first, count) = (job.next(), job.left());

@@ -6,9 +6,9 @@ use super::state::{Phase, State, Unaware, deliver};
 use super::worker::word;
 use crate::primitive::Ordering;
 use crate::process::pause::Pause;
-use crate::process::transfer::Luggage;
 use crate::sys::map::AsFd;
 use crate::sys::{clock, event, spawn};
+use crate::travel::Attachments;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
@@ -287,11 +287,11 @@ impl Engine {
 
     /// Drops what jobs have brought along. Giving up seats takes a lock that a stopped worker may hold, so the pool's thread does
     /// not wait for that.
-    fn let_go_of(&self, trash: Vec<Arc<Luggage>>) {
-        if !trash.iter().any(|luggage| luggage.has_seats()) {
+    fn let_go_of(&self, trash: Vec<Arc<Attachments>>) {
+        if !trash.iter().any(|attachments| attachments.has_seats()) {
             return;
         }
-        let (send, receive) = mpsc::channel::<Vec<Arc<Luggage>>>();
+        let (send, receive) = mpsc::channel::<Vec<Arc<Attachments>>>();
         let thread = thread::Builder::new().name("procshare-seats".to_owned());
         let helper = self.helpers.clone();
         let drop_it = move || {

@@ -10,10 +10,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{Ordering, crash_point};
 use crate::process::call::{self, Entry};
 use crate::process::panic::Panic;
-use crate::process::transfer::{self, Descriptor, Table};
 use crate::segment::Segment;
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{clock, event};
+use crate::travel::{self, Descriptor, Received};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -110,7 +110,7 @@ impl<'a> Run<'a> {
         let number = self.words.job[word::EXTENT].load(Ordering::Relaxed);
         let lost = |error| Error::new(ErrorKind::OutOfMemory, "reading the arguments").with_source(error);
         let bytes = self.extents.bytes(number, place).map_err(lost)?;
-        transfer::unpack_next(&bytes)
+        travel::unpack(&bytes)
     }
 
     /// Records that the result in hand lies in the extent, with its length in bytes.
@@ -155,11 +155,11 @@ where
         result.truncate(MOST_HEADER);
         let work = || {
             let arguments = match item {
-                Item::Short(bytes) => transfer::unpack_next::<Args>(bytes)?,
+                Item::Short(bytes) => travel::unpack::<Args>(bytes)?,
                 Item::Long(place) => run.decode_long(place)?,
             };
             run.note_arguments();
-            transfer::pack_next(&function.call(arguments), &mut result, run.answers.long())
+            travel::pack_result(&function.call(arguments), &mut result, run.answers.long())
         };
         match catch_unwind(AssertUnwindSafe(work)) {
             Ok(Ok(0)) => run.answer(Tag::Value, &mut result),
@@ -255,7 +255,11 @@ impl Worker {
                 for _ in 0..skip {
                     Item::take(&mut run.rest);
                 }
-                transfer::unpacking(kept.clone(), || (job.function)(&mut run));
+                let received = Received {
+                    segments: kept.clone(),
+                    ..Received::default()
+                };
+                travel::unpacking(received, || (job.function)(&mut run));
             }
             Err(error) => run.refuse_all(&error),
         }
@@ -315,9 +319,9 @@ fn prepare<'a>(
     if bytes.head.is_empty() {
         kept.clear();
     } else {
-        let table: Table = decode(bytes.head)
+        let table = decode(bytes.head)
             .map_err(|reason| Error::new(ErrorKind::Encoding, format!("what travels with the job: {reason}")))?;
-        *kept = transfer::fetch(&table, kept, ask)?;
+        *kept = travel::attach_all(table, kept, ask)?;
     }
     let address = call::address_at(bytes.function)?;
     // SAFETY: the parent, which runs this very program, took the offset of a `run_chunk`; nobody else writes jobs.

@@ -3,18 +3,19 @@
 use super::argument::{Argument, Returned};
 use super::call::{self, Entry, Trampoline, trampoline};
 use super::child::{self, AtEnd, Core};
+use super::encoded::{self, Encoded};
 use super::environment::Environment;
 use super::handle::Process;
 use super::mailbox::Mailbox;
 use super::method::StartMethod;
 use super::server::Server;
 use super::spawn::{self as launch, failure};
-use super::transfer::{self, Encoded, Luggage};
 use super::{entry, fork, server};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{AtomicU64, Ordering, crash_point};
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::{spawn, surroundings};
+use crate::travel::Attachments;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ffi::OsStr;
@@ -290,11 +291,11 @@ impl Builder {
             Route::Served(_) => {}
         }
         let plan = self.plan()?;
-        let (arguments, luggage) = transfer::pack::<D>(arguments)?;
+        let (arguments, attachments) = encoded::pack::<D>(arguments)?;
         let cargo = Cargo {
             function,
             arguments,
-            luggage,
+            attachments,
         };
         let started = match route {
             Route::Method(StartMethod::Spawn) => launch::start(plan, cargo),
@@ -375,7 +376,7 @@ pub(super) struct Plan {
 pub(super) struct Cargo {
     pub(super) function: super::call::Trampoline,
     pub(super) arguments: Encoded,
-    pub(super) luggage: Luggage,
+    pub(super) attachments: Attachments,
 }
 
 impl Plan {
@@ -386,9 +387,9 @@ impl Plan {
     }
 
     /// The child has been started: gives it what it owns, and registers it here.
-    pub(super) fn started(&self, pid: u32, mailbox: Mailbox, luggage: &mut Luggage) -> Result<Arc<Core>> {
+    pub(super) fn started(&self, pid: u32, mailbox: Mailbox, attachments: &mut Attachments) -> Result<Arc<Core>> {
         crash_point!("start.made");
-        luggage.hand_over(pid);
+        attachments.hand_over(pid);
         let pidfd = spawn::open_child(pid).map_err(|error| {
             spawn::abandon(pid);
             failure("naming the child", error)

@@ -1,11 +1,12 @@
 //! `Entry`: the functions a child can run, and how one is identified in another process.
 
+use super::encoded;
 use super::entry;
 use super::mailbox::{Answer, Arguments, Mailbox};
 use super::panic::Panic;
-use super::transfer::{self, Arrivals};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::Home;
+use crate::travel::Received;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::mem;
@@ -95,7 +96,7 @@ entries!(A B C D E G H I J K L);
 entries!(A B C D E G H I J K L M);
 
 /// What a child runs: decodes the arguments, calls one function with them, encodes what it returns.
-pub(crate) type Trampoline = fn(&Mailbox, Arguments, Arrivals) -> Answer;
+pub(crate) type Trampoline = fn(&Mailbox, Arguments, Received) -> Answer;
 
 /// The trampoline of a function.
 pub(crate) fn trampoline<F, Args, R>(_function: F) -> Trampoline
@@ -159,13 +160,13 @@ pub(super) unsafe fn trampoline_at(address: *const ()) -> Trampoline {
     unsafe { mem::transmute::<*const (), Trampoline>(address) }
 }
 
-fn run<F, Args, R>(mailbox: &Mailbox, arguments: Arguments, arrivals: Arrivals) -> Answer
+fn run<F, Args, R>(mailbox: &Mailbox, arguments: Arguments, received: Received) -> Answer
 where
     F: Entry<Args, Output = R>,
     Args: DeserializeOwned,
     R: Serialize,
 {
-    let arguments = match catch_unwind(AssertUnwindSafe(|| decode::<Args>(mailbox, arguments, arrivals))) {
+    let arguments = match catch_unwind(AssertUnwindSafe(|| decode::<Args>(mailbox, arguments, received))) {
         Ok(Ok(arguments)) => arguments,
         Ok(Err(error)) => return refusal(&error),
         Err(payload) => return Answer::Panicked(Panic::caught(payload)),
@@ -176,14 +177,14 @@ where
     answer(mailbox, || function.call(arguments))
 }
 
-fn decode<Args: DeserializeOwned>(mailbox: &Mailbox, arguments: Arguments, arrivals: Arrivals) -> Result<Args> {
+fn decode<Args: DeserializeOwned>(mailbox: &Mailbox, arguments: Arguments, received: Received) -> Result<Args> {
     match arguments {
-        Arguments::Short(bytes) => transfer::unpack(&bytes, arrivals),
+        Arguments::Short(bytes) => encoded::unpack(&bytes, received),
         Arguments::Long(len) => {
             let unreadable = |error| Error::new(ErrorKind::Spawn, "reading the arguments").with_source(error);
             let _given_back = GivenBack(mailbox, Home::of_caller().ok());
             let bytes = mailbox.long(len).map_err(unreadable)?;
-            transfer::unpack(&bytes, arrivals)
+            encoded::unpack(&bytes, received)
         }
     }
 }
@@ -202,7 +203,7 @@ impl Drop for GivenBack<'_> {
 
 /// The answer that a call results in.
 pub(super) fn answer<R: Serialize>(mailbox: &Mailbox, call: impl FnOnce() -> R) -> Answer {
-    match catch_unwind(AssertUnwindSafe(|| transfer::pack_result(&call(), mailbox))) {
+    match catch_unwind(AssertUnwindSafe(|| encoded::pack_result(&call(), mailbox))) {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => refusal(&error),
         Err(payload) => Answer::Panicked(Panic::caught(payload)),

@@ -2,12 +2,12 @@
 
 use super::errand::{self, Task};
 use super::mailbox::{Mailbox, Marker};
-use super::passage::Passage;
 use super::serve;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
 use crate::sys::executable::Executable;
 use crate::sys::{fork, spawn};
+use crate::travel::DescriptorSource;
 use parking_lot::Mutex;
 use std::cell::Cell;
 use std::io::Write;
@@ -221,7 +221,7 @@ fn run(mailbox: Mailbox) -> ! {
             std::process::exit(serve::begin(mailbox, socket, parent));
         }
     }
-    std::process::exit(errand::carry_out(&mailbox, taken, Passage::Inherited));
+    std::process::exit(errand::carry_out(&mailbox, taken, DescriptorSource::Inherited));
 }
 
 /// Makes tools that list processes show the program's name: a process started from `/proc/self/exe` would be listed as `exe`.

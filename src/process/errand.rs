@@ -6,14 +6,14 @@ use super::end;
 use super::entry;
 use super::environment::Environment;
 use super::mailbox::{Answer, Arguments, Mailbox};
-use super::passage::{Passage, Passed, PassedSegment};
-use super::transfer::Arrivals;
 use super::watch;
 use crate::encoding::decode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
+use crate::segment::PassedDescriptor;
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::surroundings::{self, Stream};
+use crate::travel::{DescriptorSource, PassedSegment, Received};
 use std::io::Write;
 
 /// What a child has to do, without the arguments.
@@ -23,13 +23,13 @@ pub(super) struct Errand {
     pub(super) name: String,
     pub(super) task: Task,
     pub(super) segments: Vec<PassedSegment>,
-    pub(super) files: Vec<Passed>,
+    pub(super) files: Vec<PassedDescriptor>,
     /// The child's standard output.
-    pub(super) stdout: Option<Passed>,
+    pub(super) stdout: Option<PassedDescriptor>,
     /// Its working folder.
-    pub(super) folder: Option<Passed>,
+    pub(super) folder: Option<PassedDescriptor>,
     /// The parent, if the child ends with it.
-    pub(super) parent: Option<Passed>,
+    pub(super) parent: Option<PassedDescriptor>,
     /// How the environment differs from that of the process the child is a copy of.
     pub(super) environment: Option<Environment>,
 }
@@ -45,7 +45,10 @@ pub(super) enum Task {
         function: u64,
     },
     /// Makes children for the parent, which asks through this socket, until one of the two has gone.
-    Serve { socket: Passed, parent: Passed },
+    Serve {
+        socket: PassedDescriptor,
+        parent: PassedDescriptor,
+    },
 }
 
 /// An errand that was read, and what came with it.
@@ -65,9 +68,9 @@ pub(super) fn take(mailbox: &Mailbox) -> Result<Taken> {
 }
 
 /// Does what the errand asks for, leaves the answer in the mailbox, and returns the exit status.
-pub(super) fn carry_out(mailbox: &Mailbox, taken: Result<Taken>, passage: Passage) -> i32 {
-    let answer = match taken.and_then(|taken| prepare(taken, passage)) {
-        Ok(work) => (work.function)(mailbox, work.arguments, work.arrivals),
+pub(super) fn carry_out(mailbox: &Mailbox, taken: Result<Taken>, source: DescriptorSource) -> i32 {
+    let answer = match taken.and_then(|taken| prepare(taken, source)) {
+        Ok(work) => (work.function)(mailbox, work.arguments, work.received),
         Err(error) => Answer::NotStarted(error.to_string()),
     };
     leave(mailbox, answer)
@@ -93,19 +96,19 @@ pub(super) fn leave(mailbox: &Mailbox, answer: Answer) -> i32 {
 struct Work {
     function: Trampoline,
     arguments: Arguments,
-    arrivals: Arrivals,
+    received: Received,
 }
 
-fn prepare(taken: Taken, mut passage: Passage) -> Result<Work> {
+fn prepare(taken: Taken, mut source: DescriptorSource) -> Result<Work> {
     let Taken { errand, arguments } = taken;
     // All descriptors are taken over before any code of the program can start another process.
-    let mut take = |passed: &Option<Passed>| passed.as_ref().map(|passed| passage.take(passed)).transpose();
+    let mut take = |passed: &Option<PassedDescriptor>| passed.as_ref().map(|passed| source.take(passed)).transpose();
     let stdout = take(&errand.stdout)?;
     let folder = take(&errand.folder)?;
     let parent = take(&errand.parent)?;
     let segments = errand.segments.into_iter();
-    let taken: Vec<_> = segments.map(|segment| passage.take_segment(segment)).collect();
-    let files = errand.files.iter().map(|file| passage.take(file).map(Some));
+    let taken: Vec<_> = segments.map(|segment| source.take_segment(segment)).collect();
+    let files = errand.files.iter().map(|file| source.take(file).map(Some));
     let files = files.collect::<Result<_>>()?;
     let function = find_function(&errand.task)?;
     current::begin(errand.name);
@@ -121,7 +124,7 @@ fn prepare(taken: Taken, mut passage: Passage) -> Result<Work> {
     Ok(Work {
         function,
         arguments,
-        arrivals: Arrivals { segments, files },
+        received: Received { segments, files },
     })
 }
 

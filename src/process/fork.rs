@@ -6,16 +6,15 @@ use super::child::{self, Core};
 use super::errand::{self, leave, settle};
 use super::handle::Process;
 use super::mailbox::{Draft, Mailbox};
-use super::passage::Passage;
 use super::pause::{self, Pause};
 use super::spawn::{self as launch, describe, failure, proc_failure};
-use super::transfer::Luggage;
 use super::{call, current, orphans, server, watch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::messages::{Notes, copied_to, forget_copies, inherit, leave_to_child};
 use crate::primitive::liveness::copy_id;
 use crate::primitive::{OwnerId, crash_point, loans::loans};
 use crate::sys::{clock, fork, spawn};
+use crate::travel::{Attachments, DescriptorSource};
 use parking_lot::{Mutex, MutexGuard};
 use std::io::{self, Write};
 use std::mem;
@@ -144,17 +143,17 @@ impl Drop for NoReturn {
 pub(super) fn start(plan: Plan, mut cargo: Cargo) -> Result<Arc<Core>> {
     let quiet = Quiet::begin()?;
     let parent = plan.parent()?;
-    let mut errand = launch::errand(&plan, cargo.function, &cargo.luggage)?;
+    let mut errand = launch::errand(&plan, cargo.function, &cargo.attachments)?;
     errand.parent = describe(parent.as_ref())?;
     errand.folder = describe(plan.folder.as_ref())?;
     errand.environment = Some(plan.environment.clone());
     let mailbox = launch::post(&errand, cargo.arguments)?;
     match quiet.copy().map_err(|error| failure("fork", error))? {
-        Some((pid, _)) => plan.started(pid, mailbox, &mut cargo.luggage),
+        Some((pid, _)) => plan.started(pid, mailbox, &mut cargo.attachments),
         None => {
             let _end = NoReturn;
             crash_point!("start.born");
-            let code = errand::carry_out(&mailbox, errand::take(&mailbox), Passage::Copied);
+            let code = errand::carry_out(&mailbox, errand::take(&mailbox), DescriptorSource::Copied);
             spawn::exit_at_once(code)
         }
     }
@@ -174,7 +173,9 @@ pub(super) fn run<R: Returned>(
     match quiet.copy().map_err(|error| failure("fork", error))? {
         Some((pid, copy)) => {
             // Before destructors run: if one panics, the handle is dropped, and is treated like any other.
-            let process = plan.started(pid, mailbox, &mut Luggage::default()).map(Process::new);
+            let process = plan
+                .started(pid, mailbox, &mut Attachments::default())
+                .map(Process::new);
             process.iter().for_each(note);
             // It has ended, or has an identity of its own.
             match copy {

@@ -6,7 +6,7 @@ use super::call::{self, Entry};
 use super::child::{Child, Core};
 use super::join_error::JoinError;
 use super::mailbox::{Answer, Mailbox};
-use super::{orphans, transfer};
+use super::{encoded, orphans};
 use crate::error::{ErrorKind, Result};
 use crate::primitive::Deadline;
 use crate::sys::map::OwnedFd;
@@ -291,10 +291,10 @@ impl<R: DeserializeOwned> Process<R> {
             .unwrap_or_else(|error| Mailbox::explain("read", &error));
         orphans::reap();
         let result = match result_of(end, answer)? {
-            Value::Short(bytes) => transfer::unpack_result(&bytes),
+            Value::Short(bytes) => encoded::unpack_result(&bytes),
             Value::Long(len) => {
                 let unreadable = |error| JoinError::OutOfMemory(format!("the result could not be read: {error}"));
-                transfer::unpack_result(&mailbox.long(len).map_err(unreadable)?)
+                encoded::unpack_result(&mailbox.long(len).map_err(unreadable)?)
             }
         };
         result.map_err(|error| match error.kind() {

@@ -15,9 +15,10 @@
 use super::panic::Panic;
 use crate::encoding::Store;
 use crate::primitive::Home;
-use crate::segment::FileBytes;
+use crate::segment::{FileBytes, PassedDescriptor};
 use crate::sys::map::{AsFd, OwnedFd};
-use crate::sys::{descriptor, identity, liveness, map, memory};
+use crate::sys::{identity, liveness, map};
+use crate::travel::{check_memory, check_memory_for};
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
@@ -33,11 +34,6 @@ pub(super) const CHILD_AT: usize = 24;
 
 /// Where long arguments or a long result begin: on a page of their own, however large pages are.
 const LONG_AT: u64 = 1 << 16;
-
-/// Up to this many bytes are written without asking how much memory is left.
-const UNASKED: u64 = 1 << 20;
-/// When much is written piece by piece, the question is repeated after this many bytes.
-const ASKED_EACH: u64 = 1 << 22;
 
 const POSTED: u64 = 0;
 const BEGUN: u64 = 1;
@@ -124,28 +120,10 @@ impl Answer {
     }
 }
 
-/// Asks whether this much more memory is available: the kernel kills a process rather than refuse it.
-pub(crate) fn check_memory(len: u64) -> io::Result<()> {
-    if len > UNASKED && memory::available_memory().is_some_and(|available| available < len) {
-        return Err(io::ErrorKind::OutOfMemory.into());
-    }
-    Ok(())
-}
-
-/// The same for `len` bytes that follow `at` others.
-pub(crate) fn check_memory_for(at: u64, len: u64) -> io::Result<()> {
-    if at / ASKED_EACH == (at + len) / ASKED_EACH {
-        return Ok(());
-    }
-    check_memory(len.max(ASKED_EACH))
-}
-
 /// What the environment of a child says: which descriptor is its mailbox, and whose child it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Marker {
-    number: i32,
-    dev: u64,
-    ino: u64,
+    mailbox: PassedDescriptor,
     parent: u32,
     /// When the parent started; 0 is unknown.
     start: u64,
@@ -169,8 +147,7 @@ impl Marker {
 
 impl fmt::Display for Marker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.number, self.dev, self.ino)?;
-        write!(f, ":{}:{}", self.parent, self.start)
+        write!(f, "{}:{}:{}", self.mailbox, self.parent, self.start)
     }
 }
 
@@ -178,16 +155,15 @@ impl FromStr for Marker {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let numbers: Result<Vec<u64>, _> = text.split(':').map(str::parse).collect();
-        let [number, dev, ino, parent, start] = numbers.map_err(drop)?[..] else {
+        let mut parts = text.split(':');
+        let mailbox = PassedDescriptor::parse(&mut parts).ok_or(())?;
+        let (Some(parent), Some(start), None) = (parts.next(), parts.next(), parts.next()) else {
             return Err(());
         };
         Ok(Marker {
-            number: number.try_into().map_err(drop)?,
-            dev,
-            ino,
-            parent: parent.try_into().map_err(drop)?,
-            start,
+            mailbox,
+            parent: parent.parse().map_err(drop)?,
+            start: start.parse().map_err(drop)?,
         })
     }
 }
@@ -317,7 +293,7 @@ impl Mailbox {
 
     /// The mailbox this process inherited, if it is the one the marker names.
     pub(super) fn inherited(marker: &Marker) -> Option<Self> {
-        let fd = descriptor::take_inherited(marker.number, marker.dev, marker.ino)?;
+        let fd = marker.mailbox.take_inherited()?;
         // The process that starts a program that acts for another user must not choose what it runs.
         let mailbox = Mailbox(fd);
         mailbox.is_trusted().ok()?.then_some(mailbox)
@@ -330,12 +306,9 @@ impl Mailbox {
 
     /// What a child of this process needs to know to find it.
     pub(super) fn marker(&self) -> io::Result<Marker> {
-        let stat = map::stat(self.0.as_fd())?;
         let parent = identity::process_id();
         Ok(Marker {
-            number: descriptor::number(&self.0),
-            dev: stat.dev,
-            ino: stat.ino,
+            mailbox: PassedDescriptor::of(&self.0)?,
             parent,
             start: liveness::start_of(parent),
         })

@@ -7,14 +7,15 @@ use super::entry;
 use super::errand;
 use super::fork::{NoReturn, check_loans};
 use super::mailbox::{Answer, CHILD_AT, Mailbox};
-use super::passage::{Passage, Passed};
 use super::spawn::proc_failure;
 use crate::encoding::{decode, encode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
+use crate::segment::PassedDescriptor;
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::surroundings::{self, STREAMS};
 use crate::sys::{fork, socket, spawn};
+use crate::travel::DescriptorSource;
 use std::io::{self, Write};
 
 /// The name of a server.
@@ -84,10 +85,10 @@ pub(super) enum Leaving {
 }
 
 /// Serves in a process that was started for it, and returns its exit status.
-pub(super) fn begin(mailbox: Mailbox, socket: &Passed, parent: &Passed) -> i32 {
+pub(super) fn begin(mailbox: Mailbox, socket: &PassedDescriptor, parent: &PassedDescriptor) -> i32 {
     crash_point!("start.serving");
-    let mut passage = Passage::Inherited;
-    let taken = check_threads().and_then(|()| Ok((passage.take(socket)?, passage.take(parent)?)));
+    let mut source = DescriptorSource::Inherited;
+    let taken = check_threads().and_then(|()| Ok((source.take(socket)?, source.take(parent)?)));
     match taken {
         Ok((socket, parent)) => {
             // Its children have mailboxes of their own, and no others.
@@ -232,8 +233,8 @@ fn be_child(
             let _ = surroundings::replace(stream, fd.as_fd());
         }
     }
-    let passage = Passage::Received(numbers.into_iter().zip(descriptors).collect());
-    let code = errand::carry_out(mailbox, errand::take(mailbox), passage);
+    let source = DescriptorSource::Message(numbers.into_iter().zip(descriptors).collect());
+    let code = errand::carry_out(mailbox, errand::take(mailbox), source);
     match leaving {
         Leaving::Orderly => std::process::exit(code),
         Leaving::AtOnce => spawn::exit_at_once(code),

@@ -15,20 +15,22 @@
 
 use super::builder::{Cargo, Plan};
 use super::child::{AtEnd, Core};
+use super::encoded::Encoded;
 use super::entry;
 use super::environment::Environment;
 use super::errand::{Errand, Task};
 use super::fork::{NoReturn, Quiet};
 use super::mailbox::{Answer, Draft, Mailbox};
+use super::orphans;
 use super::serve::{self, Leaving, Reply, Request};
 use super::spawn::{self as launch, describe, failure};
-use super::transfer::{Encoded, Luggage};
-use super::{orphans, passage::Passed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{Deadline, crash_point};
+use crate::segment::PassedDescriptor;
 use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::spawn::Signal;
 use crate::sys::{descriptor, identity, socket, spawn, surroundings};
+use crate::travel::Attachments;
 use parking_lot::Mutex;
 use std::fmt;
 use std::io;
@@ -113,7 +115,7 @@ impl Server {
         let way = entry::way()?;
         let (own, theirs) = socket::pair().map_err(|error| failure("socketpair", error))?;
         let parent = spawn::open_self().map_err(|error| failure("naming this process", error))?;
-        let passed = |fd| Passed::describe(fd).map_err(|error| failure("fstat", error));
+        let passed = |fd| PassedDescriptor::of(fd).map_err(|error| failure("fstat", error));
         let errand = Errand {
             name: serve::NAME.to_owned(),
             task: Task::Serve {
@@ -263,7 +265,7 @@ fn is_late(deadline: Deadline) -> bool {
 /// The request for a child, as sent to a server.
 struct Order {
     mailbox: Mailbox,
-    luggage: Luggage,
+    attachments: Attachments,
     streams: [Option<OwnedFd>; 3],
     folder: Option<OwnedFd>,
     parent: Option<OwnedFd>,
@@ -280,13 +282,13 @@ impl Order {
                 Some(here.map_err(|error| failure("opening the working folder", error))?)
             }
         };
-        let mut errand = launch::errand(plan, cargo.function, &cargo.luggage)?;
+        let mut errand = launch::errand(plan, cargo.function, &cargo.attachments)?;
         errand.parent = describe(parent.as_ref())?;
         errand.folder = describe(folder.as_ref())?;
         errand.environment = Some(plan.environment.whole());
         Ok(Order {
             mailbox: launch::post(&errand, cargo.arguments)?,
-            luggage: cargo.luggage,
+            attachments: cargo.attachments,
             // Streams that do not exist are not passed on.
             streams: surroundings::STREAMS.map(|stream| surroundings::copy(stream).ok()),
             folder,
@@ -297,7 +299,7 @@ impl Order {
     /// The bytes of the request, and the descriptors in the order it lists.
     fn message(&self) -> Result<(Vec<u8>, Vec<BorrowedFd<'_>>)> {
         let own = [self.folder.as_ref(), self.parent.as_ref()].into_iter().flatten();
-        let mut named: Vec<_> = own.map(AsFd::as_fd).chain(self.luggage.descriptors()).collect();
+        let mut named: Vec<_> = own.map(AsFd::as_fd).chain(self.attachments.descriptors()).collect();
         // Two files may share one descriptor.
         let mut numbers = Vec::with_capacity(named.len());
         named.retain(|fd| {
@@ -330,9 +332,11 @@ impl Order {
 
     fn made(self, plan: &Plan, pid: u32) -> Result<Arc<Core>> {
         let Order {
-            mailbox, mut luggage, ..
+            mailbox,
+            mut attachments,
+            ..
         } = self;
-        plan.started(pid, mailbox, &mut luggage)
+        plan.started(pid, mailbox, &mut attachments)
     }
 }
 

@@ -5,21 +5,21 @@
 use super::builder::{Cargo, Plan};
 use super::call::{self, Trampoline};
 use super::child::Core;
+use super::encoded::Encoded;
 use super::entry::{self, Way};
 use super::environment::Environment;
 use super::errand::{Errand, Task};
 use super::mailbox::Mailbox;
 use super::orphans;
-use super::passage::Passed;
-use super::transfer::{Encoded, Luggage};
 use crate::encoding::encode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
-use crate::segment::{os_error_or, proc_error};
+use crate::segment::{PassedDescriptor, os_error_or, proc_error};
 use crate::sys::executable::Executable;
 use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::surroundings::{self, Stream};
 use crate::sys::{privilege, spawn};
+use crate::travel::Attachments;
 use std::ffi::CString;
 use std::io;
 use std::sync::Arc;
@@ -31,28 +31,28 @@ pub(super) fn start(plan: Plan, mut cargo: Cargo) -> Result<Arc<Core>> {
     let parent = plan.parent()?;
     // If there is no standard output, none is passed on.
     let stdout = way.is_noisy().then(|| surroundings::copy(Stream::Out).ok()).flatten();
-    let mut errand = errand(&plan, cargo.function, &cargo.luggage)?;
+    let mut errand = errand(&plan, cargo.function, &cargo.attachments)?;
     errand.stdout = describe(stdout.as_ref())?;
     errand.parent = describe(parent.as_ref())?;
     errand.folder = describe(plan.folder.as_ref())?;
     let mailbox = post(&errand, cargo.arguments)?;
     let own = [stdout.as_ref(), parent.as_ref(), plan.folder.as_ref()];
     let own = own.into_iter().flatten().map(AsFd::as_fd);
-    let keep: Vec<_> = own.chain(cargo.luggage.descriptors()).collect();
+    let keep: Vec<_> = own.chain(cargo.attachments.descriptors()).collect();
     let pid = launch(way, &mailbox, &plan.environment, keep)?;
-    plan.started(pid, mailbox, &mut cargo.luggage)
+    plan.started(pid, mailbox, &mut cargo.attachments)
 }
 
 /// The errand of a child that calls a function, without the additions of the start method.
-pub(super) fn errand(plan: &Plan, function: Trampoline, luggage: &Luggage) -> Result<Errand> {
+pub(super) fn errand(plan: &Plan, function: Trampoline, attachments: &Attachments) -> Result<Errand> {
     Ok(Errand {
         name: plan.name.clone(),
         task: Task::Call {
             executable: entry::executable()?.id,
             function: call::offset_of(function as *const ())?,
         },
-        segments: luggage.table(),
-        files: luggage.files().map_err(|error| failure("fstat", error))?,
+        segments: attachments.segments(),
+        files: attachments.files().map_err(|error| failure("fstat", error))?,
         stdout: None,
         folder: None,
         parent: None,
@@ -60,8 +60,8 @@ pub(super) fn errand(plan: &Plan, function: Trampoline, luggage: &Luggage) -> Re
     })
 }
 
-pub(super) fn describe(fd: Option<&OwnedFd>) -> Result<Option<Passed>> {
-    let described = fd.map(Passed::describe).transpose();
+pub(super) fn describe(fd: Option<&OwnedFd>) -> Result<Option<PassedDescriptor>> {
+    let described = fd.map(PassedDescriptor::of).transpose();
     described.map_err(|error| failure("fstat", error))
 }
 

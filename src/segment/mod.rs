@@ -13,6 +13,7 @@ mod name;
 #[cfg(feature = "process")]
 mod names;
 mod objects;
+mod passed;
 mod refused;
 mod unfinished;
 
@@ -28,6 +29,8 @@ pub(crate) use mapping::FileBytes;
 pub(crate) use names::{UsedName, give_names_up, names_of_others};
 pub(crate) use objects::Located;
 pub use objects::ObjectInfo;
+#[cfg(feature = "process")]
+pub(crate) use passed::PassedDescriptor;
 #[cfg(feature = "process")]
 pub(crate) use refused::{os_error, os_error_or, proc_error};
 
@@ -300,7 +303,7 @@ impl Segment {
 
     #[cfg_attr(
         not(feature = "process"),
-        allow(dead_code, reason = "handles travel with the process layer")
+        allow(dead_code, reason = "handles are passed by the process layer")
     )]
     pub(crate) fn fd(&self) -> &OwnedFd {
         &self.0.fd
