@@ -10,7 +10,7 @@ use super::watch;
 use crate::encoding::decode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
-use crate::segment::PassedDescriptor;
+use crate::segment::{PassedDescriptor, Segment};
 use crate::sys::map::{AsFd, OwnedFd};
 use crate::sys::surroundings::{self, Stream};
 use crate::travel::{DescriptorSource, PassedSegment, Received};
@@ -107,7 +107,9 @@ fn prepare(taken: Taken, mut source: DescriptorSource) -> Result<Work> {
     let folder = take(&errand.folder)?;
     let parent = take(&errand.parent)?;
     let segments = errand.segments.into_iter();
-    let taken: Vec<_> = segments.map(|segment| source.take_segment(segment)).collect();
+    let taken: Vec<_> = segments
+        .map(|segment| Ok((source.take(&segment.descriptor)?, segment.path)))
+        .collect();
     let files = errand.files.iter().map(|file| source.take(file).map(Some));
     let files = files.collect::<Result<_>>()?;
     let function = find_function(&errand.task)?;
@@ -120,7 +122,8 @@ fn prepare(taken: Taken, mut source: DescriptorSource) -> Result<Work> {
     if let Some(stdout) = stdout {
         restore_stdout(&stdout)?;
     }
-    let segments = taken.into_iter().map(|taken| taken?.attach()).collect::<Result<_>>()?;
+    let attach = |taken: Result<_>| taken.and_then(|(fd, path)| Segment::from_descriptor(fd, path));
+    let segments = taken.into_iter().map(attach).collect::<Result<_>>()?;
     Ok(Work {
         function,
         arguments,

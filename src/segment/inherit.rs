@@ -10,6 +10,8 @@ use crate::sys::map::OwnedFd;
 use crate::sys::map::{AsFd, BorrowedFd};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+#[cfg(feature = "process")]
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Weak};
@@ -95,8 +97,8 @@ impl Segment {
 
     /// Attaches to the segment behind an inherited descriptor; `path` if it has a name.
     #[cfg(feature = "process")]
-    pub(crate) fn from_descriptor(fd: OwnedFd, path: Option<PathBuf>) -> Result<Self> {
-        attach::from_descriptor(fd, path.map(SegmentName::known))
+    pub(crate) fn from_descriptor(fd: OwnedFd, path: Option<OsString>) -> Result<Self> {
+        attach::from_descriptor(fd, path.map(|path| SegmentName::known(path.into())))
     }
 
     /// The path of a segment that has a name.

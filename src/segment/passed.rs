@@ -10,7 +10,7 @@ use std::io;
 #[cfg_attr(feature = "process", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct PassedDescriptor {
     /// In the process that passes it.
-    number: i32,
+    pub(crate) number: i32,
     dev: u64,
     ino: u64,
 }
@@ -44,10 +44,6 @@ impl PassedDescriptor {
 
 #[cfg(feature = "process")]
 impl PassedDescriptor {
-    pub(crate) fn number(&self) -> i32 {
-        self.number
-    }
-
     /// Whether it is this very descriptor, in the process that passes it.
     pub(crate) fn is_number_of(&self, fd: &OwnedFd) -> bool {
         self.number == descriptor::number(fd)

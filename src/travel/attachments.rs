@@ -60,12 +60,10 @@ impl Attachments {
         if self.reservations.is_empty() {
             return;
         }
-        // A child that has already ended cannot claim its seats: they are taken back when they are dropped.
-        let child = child_id(pid);
-        for reservation in self.reservations.drain(..) {
-            if let Some(child) = child {
-                reservation.hand_over(child);
-            }
+        let reservations = self.reservations.drain(..);
+        match child_id(pid) {
+            Some(child) => reservations.for_each(|reservation| reservation.hand_over(child)),
+            None => drop(reservations), // A child that has already ended cannot claim its seats.
         }
     }
 

@@ -42,24 +42,18 @@ impl Drop for Restore {
     }
 }
 
-/// Runs `work` in a context, which it also returns.
-fn within<T>(direction: Direction, work: impl FnOnce() -> T) -> (T, Option<Context>) {
+/// Runs `work` in a context, and returns what that has become.
+fn within<T>(direction: Direction, work: impl FnOnce() -> T) -> (T, Option<Direction>) {
     let context = Context { direction, fault: None };
     // A value that spawns a child while it is serialised is odd, but must not mix up two tables.
     let _restore = Restore(replace(Some(context)));
-    (work(), replace(None))
+    (work(), replace(None).map(|context| context.direction))
 }
 
 /// Runs `work`, which may encode arguments by [`pack`](super::pack); their handles are added to the attachments.
 pub(crate) fn packing<T>(attachments: Attachments, work: impl FnOnce() -> T) -> (T, Attachments) {
     match within(Direction::Packing(attachments), work) {
-        (
-            outcome,
-            Some(Context {
-                direction: Direction::Packing(attachments),
-                ..
-            }),
-        ) => (outcome, attachments),
+        (outcome, Some(Direction::Packing(attachments))) => (outcome, attachments),
         (outcome, _) => (outcome, Attachments::default()),
     }
 }

@@ -5,7 +5,6 @@ use crate::segment::{PassedDescriptor, Segment};
 use crate::sys::map::OwnedFd;
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 /// The attachments of arguments, where these are decoded.
 #[derive(Default)]
@@ -18,21 +17,9 @@ pub(crate) struct Received {
 /// A segment as described to its receiver.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct PassedSegment {
-    pub(super) descriptor: PassedDescriptor,
+    pub(crate) descriptor: PassedDescriptor,
     /// Its path, if it has a name.
-    pub(super) path: Option<OsString>,
-}
-
-/// A segment whose descriptor was taken over, not yet attached.
-pub(crate) struct TakenSegment {
-    fd: OwnedFd,
-    path: Option<PathBuf>,
-}
-
-impl TakenSegment {
-    pub(crate) fn attach(self) -> Result<Segment> {
-        Segment::from_descriptor(self.fd, self.path)
-    }
+    pub(crate) path: Option<OsString>,
 }
 
 /// How this process got the descriptors passed to it.
@@ -51,21 +38,12 @@ impl DescriptorSource {
         let taken = match self {
             DescriptorSource::Inherited => passed.take_inherited(),
             DescriptorSource::Copied => passed.duplicate(),
-            DescriptorSource::Message(received) => {
-                received.remove(&passed.number()).filter(|fd| passed.is_same_file(fd))
-            }
+            DescriptorSource::Message(received) => received.remove(&passed.number).filter(|fd| passed.is_same_file(fd)),
         };
         taken.ok_or_else(|| {
-            let message = format!("descriptor {} was passed but did not arrive", passed.number());
+            let message = format!("descriptor {} was passed but did not arrive", passed.number);
             Error::new(ErrorKind::Spawn, message)
         })
-    }
-
-    /// Takes over a segment's descriptor.
-    pub(crate) fn take_segment(&mut self, segment: PassedSegment) -> Result<TakenSegment> {
-        let fd = self.take(&segment.descriptor)?;
-        let path = segment.path.map(PathBuf::from);
-        Ok(TakenSegment { fd, path })
     }
 }
 
@@ -97,7 +75,7 @@ pub(crate) fn attach_all(
                 "the descriptor of a segment was passed, but leads elsewhere",
             ));
         }
-        Segment::from_descriptor(fd, path.map(PathBuf::from))
+        Segment::from_descriptor(fd, path)
     };
     table.into_iter().enumerate().map(attach).collect()
 }
