@@ -6,6 +6,8 @@
 #[path = "common/blob.rs"]
 mod blob;
 mod common;
+#[path = "common/queues.rs"]
+mod queues;
 #[path = "common/role.rs"]
 mod role;
 
@@ -15,6 +17,7 @@ use procshare::{
     Capacity, Connection, Error, ErrorKind, MapError, Pool, Process, RecvError, Segment, SendError, SharedMap,
     SharedQueue, pipe,
 };
+use queues::Stage;
 use role::{Folder, file_of, is_root};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize};
@@ -22,7 +25,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ffi::CString;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -35,29 +37,6 @@ const RING_AT: u64 = 384 + 64 + 1024 * 16;
 /// The words of its extents, and how many bytes these are: eight times a lock, a mark, and nothing.
 const EXTENTS_AT: u64 = RING_AT + RING as u64;
 const EXTENTS: u64 = 8 * 32;
-
-/// A queue in a file whose memory can be looked at.
-struct Stage {
-    folder: Folder,
-    segment: Segment,
-}
-
-impl Stage {
-    fn new() -> Self {
-        let folder = Folder::new();
-        let segment = folder.builder().capacity(1 << 18).create("shared").unwrap();
-        Stage { folder, segment }
-    }
-
-    fn file(&self) -> PathBuf {
-        file_of(&self.folder.0, "shared")
-    }
-
-    /// Bytes of memory that the segment takes.
-    fn taken(&self) -> usize {
-        std::fs::metadata(self.file()).unwrap().blocks() as usize * 512
-    }
-}
 
 /// Bytes of memory that this process's anonymous segments take.
 fn taken_anonymously() -> usize {
@@ -466,14 +445,13 @@ fn large_items_outlive_all_users_of_a_named_queue() {
 
 fn put_for_ever(queue: SharedQueue<Blob>, number: usize) {
     for size in (0..).map(|round: usize| (round * 7919 + number * 104_729) % 90_000) {
-        if queue.put(Blob::new(size, size)).is_err() {
-            return;
-        }
+        queue.put(Blob::new(size, size)).unwrap();
     }
 }
 
 fn get_for_ever(queue: SharedQueue<Blob>) {
-    while let Ok(blob) = queue.get() {
+    loop {
+        let blob = queue.get().unwrap();
         assert_eq!(blob, Blob::new(blob.0.len(), blob.0.len()), "torn");
     }
 }
@@ -500,7 +478,8 @@ fn a_storm_of_items_of_all_sizes_leaves_nothing_torn_and_nothing_behind() {
                 assert_eq!(blob, Blob::new(blob.0.len(), blob.0.len()), "torn");
             }
         }
-        for child in producers.into_iter().chain(consumers) {
+        // Consumers first: without producers they would end by themselves. Producers have this process.
+        for child in consumers.into_iter().chain(producers) {
             kill(child);
         }
         queue

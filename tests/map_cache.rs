@@ -4,21 +4,13 @@
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 mod common;
+#[path = "common/maps.rs"]
+mod maps;
 
 use common::{verify, watchdog};
+use maps::{Map as Cache, bytes, cache};
 use procshare::{MapError, SharedMap};
 use std::thread;
-
-type Cache = SharedMap<u32, Vec<u8>>;
-
-fn cache(capacity: usize, shards: u32) -> Cache {
-    let builder = Cache::builder().capacity(capacity).shards(shards).evict_lru();
-    builder.anonymous().unwrap()
-}
-
-fn bytes(fill: u32, len: usize) -> Vec<u8> {
-    (0..len).map(|at| (fill as u8).wrapping_add(at as u8)).collect()
-}
 
 /// Entries of one size: as many as fit, and no room left unused.
 #[test]

@@ -4,39 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 mod common;
+#[path = "common/maps.rs"]
+mod maps;
 
 use common::{verify, watchdog};
-use procshare::__private::map_with_clock;
-use procshare::{MapBuilder, SharedMap};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use maps::{Map, Timed, bytes};
 use std::time::Duration;
-
-type Map = SharedMap<u32, Vec<u8>>;
-
-fn bytes(fill: u32, len: usize) -> Vec<u8> {
-    (0..len).map(|at| (fill as u8).wrapping_add(at as u8)).collect()
-}
-
-/// A map whose time is what the test says, and the time.
-struct Timed {
-    map: Map,
-    time: Arc<AtomicU64>,
-}
-
-impl Timed {
-    fn new(builder: &MapBuilder<u32, Vec<u8>>) -> Self {
-        let time = Arc::new(AtomicU64::new(1_000_000));
-        let clock = time.clone();
-        let clock = Arc::new(move || clock.load(Ordering::Relaxed));
-        let map = map_with_clock(builder.anonymous().unwrap(), clock);
-        Timed { map, time }
-    }
-
-    fn pass(&self, millis: u64) {
-        self.time.fetch_add(millis, Ordering::Relaxed);
-    }
-}
 
 #[test]
 fn an_entry_is_there_until_the_very_moment() {

@@ -4,35 +4,19 @@
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 mod common;
+#[path = "common/queues.rs"]
+mod queues;
+#[path = "common/role.rs"]
+mod role;
 
 use common::{alone, shared_memory_names, unique, watchdog, while_waiting};
 use procshare::{Capacity, ErrorKind, Segment, SendError, SharedQueue};
+use queues::{BYTES, bytes_of, small, text};
 use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
 const SHORT: Duration = Duration::from_millis(5);
-/// The fewest bytes a queue has.
-const BYTES: usize = 4096;
-
-fn small<T>(items: usize) -> SharedQueue<T> {
-    SharedQueue::new(Capacity::items(items).bytes(BYTES)).unwrap()
-}
-
-fn text(letter: u8, len: usize) -> String {
-    char::from(b'a' + letter % 26).to_string().repeat(len)
-}
-
-/// Bytes that a text takes in a queue: a header, its length in one to three bytes, itself, and what fills up the last word.
-fn bytes_of(text: &str) -> usize {
-    let len = match text.len() {
-        0..32 => 1,
-        32..256 => 2,
-        _ => 3,
-    };
-    8 + (len + text.len()).next_multiple_of(8)
-}
-
 // Doors.
 
 #[procshare::test]

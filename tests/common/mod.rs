@@ -215,7 +215,11 @@ mod children {
     pub(crate) fn kill<R: DeserializeOwned>(child: Process<R>) -> Instant {
         let killed = Instant::now();
         child.kill().unwrap();
-        assert!(matches!(child.join(), Err(JoinError::Signaled(libc::SIGKILL))));
+        let end = child.join().map(drop);
+        assert!(
+            matches!(end, Err(JoinError::Signaled(libc::SIGKILL))),
+            "it ended before: {end:?}"
+        );
         killed
     }
 

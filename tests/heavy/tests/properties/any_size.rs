@@ -1,35 +1,10 @@
 //! A queue bounded by the number of its items against a naive queue, whatever the sizes.
 
 use crate::blob::Blob;
-use crate::role::{Folder, file_of};
-use procshare::{Segment, SendError};
+use crate::queues::Stage;
+use procshare::SendError;
 use proptest::prelude::*;
 use std::collections::VecDeque;
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
-
-/// A queue in a file whose memory can be looked at.
-struct Stage {
-    folder: Folder,
-    segment: Segment,
-}
-
-impl Stage {
-    fn new() -> Self {
-        let folder = Folder::new();
-        let segment = folder.builder().capacity(1 << 18).create("shared").unwrap();
-        Stage { folder, segment }
-    }
-
-    fn file(&self) -> PathBuf {
-        file_of(&self.folder.0, "shared")
-    }
-
-    /// Bytes of memory that the segment takes.
-    fn taken(&self) -> usize {
-        std::fs::metadata(self.file()).unwrap().blocks() as usize * 512
-    }
-}
 
 /// The length of an item, and how often it is there.
 #[derive(Debug, Clone)]

@@ -11,8 +11,12 @@ mod common;
 mod decoding;
 #[path = "../../../common/good.rs"]
 mod good;
+#[path = "../../../common/maps.rs"]
+mod maps;
 #[path = "../../../wire_format/memory.rs"]
 mod memory;
+#[path = "../../../common/queues.rs"]
+mod queues;
 #[path = "../../../common/role.rs"]
 mod role;
 #[allow(dead_code, reason = "some of them are for other tests")]

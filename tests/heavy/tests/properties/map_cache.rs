@@ -1,20 +1,9 @@
 //! `SharedMap` as a cache: the order in which entries make room.
 
 use crate::common::verify;
-use procshare::SharedMap;
+use crate::maps::{Map as Cache, bytes, cache};
 use proptest::prelude::*;
 use std::collections::HashMap;
-
-type Cache = SharedMap<u32, Vec<u8>>;
-
-fn cache(capacity: usize, shards: u32) -> Cache {
-    let builder = Cache::builder().capacity(capacity).shards(shards).evict_lru();
-    builder.anonymous().unwrap()
-}
-
-fn bytes(fill: u32, len: usize) -> Vec<u8> {
-    (0..len).map(|at| (fill as u8).wrapping_add(at as u8)).collect()
-}
 
 #[derive(Debug, Clone)]
 enum Step {

@@ -1,30 +1,10 @@
 //! `SharedQueue` against a naive queue.
 
-use procshare::{Capacity, RecvError, SendError, SharedQueue};
+use crate::queues::{BYTES, bytes_of, small, text};
+use procshare::{RecvError, SendError, SharedQueue};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 use std::time::Duration;
-
-/// The fewest bytes a queue has.
-const BYTES: usize = 4096;
-
-fn small<T>(items: usize) -> SharedQueue<T> {
-    SharedQueue::new(Capacity::items(items).bytes(BYTES)).unwrap()
-}
-
-fn text(letter: u8, len: usize) -> String {
-    char::from(b'a' + letter % 26).to_string().repeat(len)
-}
-
-/// Bytes that a text takes in a queue: a header, its length in one to three bytes, itself, and what fills up the last word.
-fn bytes_of(text: &str) -> usize {
-    let len = match text.len() {
-        0..32 => 1,
-        32..256 => 2,
-        _ => 3,
-    };
-    8 + (len + text.len()).next_multiple_of(8)
-}
 
 #[derive(Debug, Clone)]
 enum Step {
