@@ -4,12 +4,11 @@ use super::codec::{self, REFERENCE, Reference, SMALL, Small, UNIT};
 use super::extent::LongItem;
 use super::seat::Seats;
 use super::shape::{QUEUE_AT, SEATS_AT, Shape};
-use crate::collections::Handle;
 use crate::encoding::{HEAD, Whole, receive};
 use crate::error::Result;
 use crate::primitive::Deadline;
 use crate::raw::{Bounds, Company, EXTENTS, Moved, RawExtent, RawQueue, Stop, Stretch, Waiting};
-use crate::segment::Lane;
+use crate::segment::{Handle, Lane};
 use std::mem::MaybeUninit;
 
 /// How much of a long item is copied while the waiter that will take it wakes up.

@@ -9,12 +9,11 @@ use super::seat::{Reservation, Seat};
 #[cfg(feature = "process")]
 use super::travel::KeepShare;
 use super::travel::{Parcel, Travel};
-use crate::collections::Handle;
 use crate::error::Result;
 use crate::layout::Kind;
 use crate::primitive::Deadline;
 use crate::raw::{NoSeat, Role};
-use crate::segment::Segment;
+use crate::segment::{Handle, Segment};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ffi::OsStr;

@@ -3,11 +3,10 @@
 use super::capacity::Capacity;
 use super::queue::SharedQueue;
 use super::shape::Shape;
-use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, Spec};
 use crate::raw::MOST_SEATS;
-use crate::segment::Segment;
+use crate::segment::{Handle, Segment};
 use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;

@@ -3,12 +3,11 @@
 use super::error::no_seat;
 use super::seat::{Reservation, Seat, Seats};
 use super::travel::Parcel;
-use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, Shareable, Spec};
 use crate::primitive::{Deadline, Home};
 use crate::raw::{End, NoSeat, Place, RawRing, Role, Stop, Waiting, bytes_of_seats};
-use crate::segment::Segment;
+use crate::segment::{Handle, Segment};
 use std::ffi::OsStr;
 use std::marker::PhantomData;
 use std::mem::{MaybeUninit, size_of};

@@ -4,12 +4,12 @@ use super::error::no_seat;
 #[cfg(feature = "process")]
 use super::inheritance;
 use super::travel::Parcel;
-use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers, is_current_process};
 use crate::raw::{NoSeat, RawSeats, Role, Session, Ticket};
 #[cfg(feature = "messages")]
 use crate::raw::{Refused, Stop};
+use crate::segment::Handle;
 use std::time::Duration;
 
 /// Where the seats of one queue, ring or direction lie.

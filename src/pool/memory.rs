@@ -6,13 +6,12 @@
 //! single items and results that are long (`extent`).
 
 use super::extent::Extents;
-use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, Spec, text_fingerprint};
 use crate::primitive::{AtomicU64, Padded};
 use crate::process::mailbox::check_memory;
 use crate::raw::board::{BoardWords, MOST_SLOTS, MOST_WORKERS, RawBoard, RawSlot};
-use crate::segment::{Segment, os_error};
+use crate::segment::{Handle, Segment, os_error};
 use crate::sys::map::{self, AsFd, OwnedFd};
 use std::io;
 use std::sync::Arc;

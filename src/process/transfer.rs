@@ -8,8 +8,7 @@
 use super::mailbox::{Answer, Draft, Mailbox, check_memory};
 use super::passage::{Passed, PassedSegment, file_of};
 use crate::collections::{
-    AtomicInteger, FrozenArray, Handle, Object, SharedArray, SharedAtomic, SharedAtomicArray, SharedCounter, SharedMap,
-    SharedValue,
+    AtomicInteger, FrozenArray, SharedArray, SharedAtomic, SharedAtomicArray, SharedCounter, SharedMap, SharedValue,
 };
 use crate::encoding::{EncodingReason, Limit, Store, Trial, Unfit, decode, encode_through};
 use crate::error::{Error, ErrorKind, Result};
@@ -18,7 +17,7 @@ use crate::messages::{
     Connection, Consumer, Parcel, Producer, Receiver, Reservation, Sender, Share, SharedQueue, Travel,
 };
 use crate::primitive::liveness::child_id;
-use crate::segment::{Segment, os_error};
+use crate::segment::{Handle, Object, Segment, os_error};
 use crate::sys::descriptor;
 use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
 use parking_lot::Mutex;

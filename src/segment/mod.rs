@@ -2,6 +2,7 @@
 
 mod attach;
 mod build;
+mod handle;
 mod inherit;
 #[cfg(any(fuzzing, feature = "crash-points"))]
 mod inspect;
@@ -17,6 +18,7 @@ mod refused;
 mod unfinished;
 
 pub use build::SegmentBuilder;
+pub(crate) use handle::{Handle, Object};
 #[cfg(any(fuzzing, feature = "crash-points"))]
 pub use inspect::inspect;
 #[cfg(feature = "messages")]
