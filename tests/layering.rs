@@ -39,7 +39,7 @@ const NARROW: [(&str, &[&str]); 6] = [
 const DOORS: [(&str, &[&str]); 5] = [
     ("futex", &["primitive"]),
     ("liveness", &["primitive", "process"]),
-    ("map", &["segment", "process", "pool"]),
+    ("file", &["segment", "process", "pool"]),
     ("memory", &["segment", "process"]),
     ("spawn", &["process", "pool"]),
 ];
@@ -513,14 +513,14 @@ fn a_bypassed_door_would_be_seen() {
     assert_eq!(
         count(
             "segment/attach.rs",
-            "use crate::sys::{self, map};\nuse crate::sys::map::AsFd;"
+            "use crate::sys::{self, file};\nuse crate::sys::file::AsFd;"
         ),
         0
     );
     assert_eq!(count("segment/attach.rs", "use crate::sys::futex;"), 1);
-    assert_eq!(count("segment/attach.rs", "use crate::sys::{map, spawn};"), 1);
+    assert_eq!(count("segment/attach.rs", "use crate::sys::{file, spawn};"), 1);
     assert_eq!(count("collections/value.rs", "fn f() { crate::sys::clock::now(); }"), 1);
-    assert_eq!(count("process/spawn.rs", "use crate::sys::{spawn, map};"), 0);
+    assert_eq!(count("process/spawn.rs", "use crate::sys::{spawn, file};"), 0);
 }
 
 #[test]
@@ -533,7 +533,7 @@ fn a_reserved_name_would_be_seen() {
     let count = |path, text| complaints(names_what_is_reserved, path, text);
     assert_eq!(
         count(
-            "sys/linux/map.rs",
+            "sys/linux/file.rs",
             "use libc::c_int; use core::sync::atomic::AtomicU32;"
         ),
         0

@@ -17,7 +17,7 @@ use crate::primitive::{Home, Ordering};
 use crate::process::handle::Process;
 use crate::process::transfer::Descriptor;
 use crate::segment::os_error;
-use crate::sys::map::{AsFd, OwnedFd};
+use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::{clock, event, socket};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::process::handle::Process;
 use crate::process::join_error::JoinError;
 use crate::process::transfer::Luggage;
-use crate::sys::map::OwnedFd;
+use crate::sys::file::OwnedFd;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;

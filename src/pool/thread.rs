@@ -7,7 +7,7 @@ use super::worker::word;
 use crate::primitive::Ordering;
 use crate::process::pause::Pause;
 use crate::process::transfer::Luggage;
-use crate::sys::map::AsFd;
+use crate::sys::file::AsFd;
 use crate::sys::{clock, event, spawn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};

@@ -12,7 +12,7 @@ use crate::process::call::{self, Entry};
 use crate::process::panic::Panic;
 use crate::process::transfer::{self, Descriptor, Table};
 use crate::segment::Segment;
-use crate::sys::map::{AsFd, OwnedFd};
+use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::{clock, event};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -12,7 +12,7 @@ use super::watch;
 use crate::encoding::decode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
-use crate::sys::map::{AsFd, OwnedFd};
+use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::surroundings::{self, Stream};
 use std::io::Write;
 

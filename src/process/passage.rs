@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::Segment;
 use crate::sys::descriptor;
-use crate::sys::map::{self, AsFd, BorrowedFd, OwnedFd};
+use crate::sys::file::{self, AsFd, BorrowedFd, OwnedFd};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ impl Passed {
 
     /// Describes a descriptor of this process.
     pub(super) fn describe(fd: &OwnedFd) -> std::io::Result<Self> {
-        let stat = map::stat(fd.as_fd())?;
+        let stat = file::stat(fd.as_fd())?;
         Ok(Passed {
             number: descriptor::number(fd),
             dev: stat.dev,
@@ -60,7 +60,7 @@ impl PassedSegment {
 
 /// Identifies the file a descriptor refers to.
 pub(super) fn file_of(fd: BorrowedFd<'_>) -> Option<(u64, u64)> {
-    map::stat(fd).ok().map(|stat| (stat.dev, stat.ino))
+    file::stat(fd).ok().map(|stat| (stat.dev, stat.ino))
 }
 
 /// A segment that has arrived, not yet attached.

@@ -12,7 +12,7 @@ use super::spawn::proc_failure;
 use crate::encoding::{decode, encode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
-use crate::sys::map::{AsFd, OwnedFd};
+use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::surroundings::{self, STREAMS};
 use crate::sys::{fork, socket, spawn};
 use std::io::{self, Write};

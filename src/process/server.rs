@@ -26,7 +26,7 @@ use super::transfer::{Encoded, Luggage};
 use super::{orphans, passage::Passed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{Deadline, crash_point};
-use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
+use crate::sys::file::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::spawn::Signal;
 use crate::sys::{descriptor, identity, socket, spawn, surroundings};
 use parking_lot::Mutex;

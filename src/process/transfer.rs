@@ -19,7 +19,7 @@ use crate::messages::{
 use crate::primitive::liveness::child_id;
 use crate::segment::{Handle, Object, Segment, os_error};
 use crate::sys::descriptor;
-use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
+use crate::sys::file::{AsFd, BorrowedFd, OwnedFd};
 use parking_lot::Mutex;
 use serde::de::{self, Deserialize, DeserializeOwned, Deserializer};
 use serde::ser::{self, Serialize, Serializer};

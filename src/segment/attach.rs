@@ -11,8 +11,8 @@ use crate::layout::{Directory, Header};
 use crate::primitive::liveness::Attachment;
 use crate::primitive::{AtomicU64, Foreign, Home, Ordering, crash_point, identity};
 use crate::raw::RawMutex;
-use crate::sys::map::{AsFd, OwnedFd};
-use crate::sys::{self, map};
+use crate::sys::file::{AsFd, OwnedFd};
+use crate::sys::{self, file};
 use parking_lot::Mutex;
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -45,7 +45,7 @@ impl Registration {
     pub(super) fn new(words: &[AtomicU64], fd: &OwnedFd) -> Result<Self> {
         let entry = Attachment::current().map_err(foreign_self)?;
         let home = Home::of_caller().map_err(foreign_self)?;
-        let stat = map::stat(fd.as_fd()).map_err(|error| os_error("fstat", error))?;
+        let stat = file::stat(fd.as_fd()).map_err(|error| os_error("fstat", error))?;
         let file = (stat.dev, stat.ino);
         let mut lines = LINES.lock();
         match lines.iter_mut().find(|line| (line.file, line.entry) == (file, entry)) {
@@ -142,9 +142,9 @@ pub(super) fn open(name: &SegmentName, builder: &SegmentBuilder, file: bool) -> 
 
 /// One attempt; `None` if the segment is currently being removed or reset.
 fn try_open(name: &SegmentName, builder: &SegmentBuilder, file: bool) -> Result<Option<Segment>> {
-    let fd = map::open(&name.path).map_err(|error| not_opened(name, error))?;
+    let fd = file::open(&name.path).map_err(|error| not_opened(name, error))?;
     crash_point!("open.opened");
-    let stat = map::stat(fd.as_fd()).map_err(|error| os_error("fstat", error))?;
+    let stat = file::stat(fd.as_fd()).map_err(|error| os_error("fstat", error))?;
     if !stat.is_file {
         return Err(Error::new(
             ErrorKind::NotARegularFile,
@@ -152,12 +152,12 @@ fn try_open(name: &SegmentName, builder: &SegmentBuilder, file: bool) -> Result<
         ));
     }
     check_user(stat.uid, builder.allowed_user)?;
-    if !map::lock_shared(fd.as_fd()).map_err(|error| os_error("flock", error))? {
+    if !file::lock_shared(fd.as_fd()).map_err(|error| os_error("flock", error))? {
         return Ok(None);
     }
     crash_point!("open.locked");
     // If the name was removed before we held the lock, what we opened no longer belongs to any name.
-    match map::stat_path(&name.path) {
+    match file::stat_path(&name.path) {
         Ok(found) if (found.dev, found.ino) == (stat.dev, stat.ino) => {}
         _ => return Ok(None),
     }
@@ -185,7 +185,7 @@ fn not_opened(name: &SegmentName, error: io::Error) -> Error {
     if error.kind() != io::ErrorKind::NotFound {
         return os_error("opening", error);
     }
-    if map::stat_path(name.folder()).is_err() {
+    if file::stat_path(name.folder()).is_err() {
         return folder_error("looking for it in", name.folder(), error);
     }
     let message = "no segment has that name; has its creator started, or its last user gone?";
@@ -218,7 +218,7 @@ fn own_description(shared: OwnedFd, name: &SegmentName) -> Result<OwnedFd> {
         own => own?,
     };
     // The parent's lock, which we share until `shared` closes, keeps others from removing the name meanwhile.
-    match map::lock_shared(own.as_fd()) {
+    match file::lock_shared(own.as_fd()) {
         Ok(true) => Ok(own),
         Ok(false) => Err(Error::new(ErrorKind::Busy, "somebody locked its file")),
         Err(error) => Err(os_error("flock", error)),
@@ -228,12 +228,12 @@ fn own_description(shared: OwnedFd, name: &SegmentName) -> Result<OwnedFd> {
 /// Through `/proc`, otherwise through the name.
 fn open_anew(shared: &OwnedFd, name: &SegmentName) -> Result<OwnedFd> {
     let failed = |error| os_error("opening the passed segment anew", error);
-    let first = match map::reopen(shared.as_fd()) {
+    let first = match file::reopen(shared.as_fd()) {
         Ok(own) => return Ok(own),
         Err(error) => failed(error),
     };
-    let file = |fd: &OwnedFd| map::stat(fd.as_fd()).map(|stat| (stat.dev, stat.ino)).ok();
-    match map::open(&name.path) {
+    let file = |fd: &OwnedFd| file::stat(fd.as_fd()).map(|stat| (stat.dev, stat.ino)).ok();
+    match file::open(&name.path) {
         Ok(own) if file(&own) == file(shared) => Ok(own),
         // The name may be gone as well, or refer to another file by now.
         _ if first.kind() == ErrorKind::PermissionDenied => Err(first),
@@ -271,19 +271,19 @@ fn attach(fd: OwnedFd, mapping: Mapping, header: &Header, name: Option<SegmentNa
 
 /// Checks a copy of the file's header and maps the length it gives, which is not all of a file with lanes.
 pub(super) fn map_and_check(fd: &OwnedFd) -> Result<(Mapping, Header)> {
-    let file_length = || match map::stat(fd.as_fd()) {
+    let file_length = || match file::stat(fd.as_fd()) {
         Ok(stat) => Ok(stat.len),
         Err(error) => Err(os_error("fstat", error)),
     };
     header::check_shortest(file_length()?)?;
     let mut copy = [0; HEADER_WORDS * 8];
-    map::read_at(fd.as_fd(), &mut copy, 0).map_err(|error| os_error("reading the header", error))?;
+    file::read_at(fd.as_fd(), &mut copy, 0).map_err(|error| os_error("reading the header", error))?;
     // Asked after the header was read: another process may be adding lanes, which the header mentions once they exist.
     let file_length = file_length()?;
     let header = Header::parse(&header::words_of(&copy), file_length);
     let length = header.as_ref().map_or(file_length, |header| header.length);
     // Files of other file systems have no seals; if that cannot be asked, the file counts as not sealed.
-    let sealed = map::seals(fd.as_fd()).ok();
+    let sealed = file::seals(fd.as_fd()).ok();
     let frozen = sealed
         .as_ref()
         .is_some_and(|seals| seals.write && seals.shrink && seals.grow && seals.seal);
@@ -342,9 +342,8 @@ fn check_namespaces(header: &Header) -> Result<()> {
     for (which, expected, found) in pairs {
         if expected == 0 || found == 0 {
             let whose = if found == 0 { "this process" } else { "its creator" };
-            let message = format!(
-                "the {which} namespace of {whose} is not known: /proc must be mounted (mount -t proc proc /proc)"
-            );
+            let needed = sys::identity::NAMESPACES_NEED;
+            let message = format!("the {which} namespace of {whose} is not known: {needed}");
             return Err(Error::new(ErrorKind::ForeignNamespace, message));
         }
         if expected != found {
@@ -396,8 +395,8 @@ fn known(boot_id: [u64; 2]) -> bool {
 /// | of an earlier start, or elsewhere | another | the holder of the file's exclusive lock | the next opener starts over |
 /// | of this start, here | ours, written last | – | – |
 fn reset_file(name: &SegmentName) -> Result<bool> {
-    let fd = map::open(&name.path).map_err(|error| os_error("opening", error))?;
-    if !map::lock_exclusive(fd.as_fd()).map_err(|error| os_error("flock", error))? {
+    let fd = file::open(&name.path).map_err(|error| os_error("opening", error))?;
+    if !file::lock_exclusive(fd.as_fd()).map_err(|error| os_error("flock", error))? {
         return Ok(false);
     }
     let (mapping, header) = map_and_check(&fd)?;

@@ -3,15 +3,15 @@
 use super::attach::{self, Registration};
 use super::lifetime::{BETWEEN_TRIES, FORKED_CHILDREN, Farewell};
 use super::mapping::Mapping;
-use super::name::{SHARED_MEMORY, SegmentName};
+use super::name::SegmentName;
 use super::refused::os_error;
 use super::unfinished::Unfinished;
 use super::{ANONYMOUS, Inner, Segment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Header, Spec, directory, header};
 use crate::primitive::{crash_point, identity};
-use crate::sys::map::{AsFd, OwnedFd};
-use crate::sys::{self, map};
+use crate::sys::file::{AsFd, OwnedFd};
+use crate::sys::{self, file};
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ impl Default for SegmentBuilder {
             mode: 0o600,
             persistent: false,
             allowed_user: None,
-            folder: PathBuf::from(SHARED_MEMORY),
+            folder: PathBuf::from(file::SHARED_MEMORY),
             buckets: None,
             lanes: None,
         }
@@ -333,7 +333,7 @@ impl SegmentBuilder {
 
     fn length(&self) -> Result<u64> {
         let capacity = self.capacity.unwrap_or(64 * 1024);
-        let page = map::page_size() as u64;
+        let page = file::page_size() as u64;
         match capacity.checked_next_multiple_of(page) {
             Some(0) => Err(Error::new(
                 ErrorKind::InvalidCapacity,
@@ -360,12 +360,12 @@ impl SegmentBuilder {
     fn make_anonymous(&self, flags: u32, fill: Fill<'_>) -> Result<Segment> {
         let length = self.length()?;
         check_room(length, None, true)?;
-        let fd = map::memfd(c"procshare").map_err(|error| os_error("memfd_create", error))?;
+        let fd = file::memfd(c"procshare").map_err(|error| os_error("memfd_create", error))?;
         allocate(&fd, length)?;
         // Its length cannot be changed later.
         let wanted = self.lanes.unwrap_or(flags & header::FROZEN == 0);
         let lanes = if wanted { add_lanes(&fd, length) } else { 0 };
-        map::seal_size(fd.as_fd()).map_err(|error| os_error("sealing the size", error))?;
+        file::seal_size(fd.as_fd()).map_err(|error| os_error("sealing the size", error))?;
         self.format(fd, flags, (length, lanes), fill)
     }
 
@@ -392,10 +392,10 @@ impl SegmentBuilder {
         let length = self.length()?;
         let (fd, unfinished) = Unfinished::new(name, self.mode)?;
         crash_point!("create.opened");
-        let memory_backed = map::is_memory_backed(fd.as_fd()).map_err(|error| os_error("fstatfs", error))?;
-        let space = map::free_space(fd.as_fd()).map_err(|error| os_error("fstatvfs", error))?;
+        let memory_backed = file::is_memory_backed(fd.as_fd()).map_err(|error| os_error("fstatfs", error))?;
+        let space = file::free_space(fd.as_fd()).map_err(|error| os_error("fstatvfs", error))?;
         check_room(length, space, memory_backed)?;
-        if !map::lock_shared(fd.as_fd()).map_err(|error| os_error("flock", error))? {
+        if !file::lock_shared(fd.as_fd()).map_err(|error| os_error("flock", error))? {
             return Err(Error::new(ErrorKind::Busy, "somebody locked the new file"));
         }
         crash_point!("create.locked");
@@ -471,7 +471,7 @@ fn seal_patiently(fd: &OwnedFd) -> Result<()> {
     loop {
         // Checked before the attempt, as this process may be stopped during it.
         let is_last = Instant::now() > give_up;
-        match map::seal_all(fd.as_fd()) {
+        match file::seal_all(fd.as_fd()) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy && !is_last => {
                 sys::clock::sleep(BETWEEN_TRIES);
@@ -504,7 +504,7 @@ fn check_room(length: u64, space: Option<u64>, memory_backed: bool) -> Result<()
 /// not support holes (ramfs; some sandboxes), lanes would never give back what they once held, so there are none.
 pub(super) fn add_lanes(fd: &OwnedFd, length: u64) -> u64 {
     // Tested with bytes behind the lanes: another process may already have items in them.
-    let can_be = |longer: &u64| map::can_give_back(fd.as_fd(), *longer) && map::set_len(fd.as_fd(), *longer).is_ok();
+    let can_be = |longer: &u64| file::can_give_back(fd.as_fd(), *longer) && file::set_len(fd.as_fd(), *longer).is_ok();
     match header::length_with_lanes(length).filter(can_be) {
         Some(_) => header::LANES,
         None => header::NO_LANES,
@@ -512,7 +512,7 @@ pub(super) fn add_lanes(fd: &OwnedFd, length: u64) -> u64 {
 }
 
 fn allocate(fd: &OwnedFd, length: u64) -> Result<()> {
-    map::allocate(fd.as_fd(), length).map_err(|error| os_error(&format!("taking {length} bytes"), error))
+    file::allocate(fd.as_fd(), length).map_err(|error| os_error(&format!("taking {length} bytes"), error))
 }
 
 fn too_large(capacity: u64) -> Error {

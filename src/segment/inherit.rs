@@ -4,9 +4,9 @@ use super::name::SegmentName;
 use super::{Inner, Segment, attach};
 use crate::error::{Error, ErrorKind, Result};
 #[cfg(feature = "process")]
-use crate::sys::map::OwnedFd;
-use crate::sys::map::{AsFd, BorrowedFd};
-use crate::sys::{descriptor, map};
+use crate::sys::file::OwnedFd;
+use crate::sys::file::{AsFd, BorrowedFd};
+use crate::sys::{descriptor, file};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -53,7 +53,7 @@ impl Segment {
         let variable = variable(key)?;
         let fail = |error| super::refused::os_error("passing the segment", error).in_segment(self.label());
         let fd = &self.0.fd;
-        let stat = map::stat(fd.as_fd()).map_err(fail)?;
+        let stat = file::stat(fd.as_fd()).map_err(fail)?;
         let path = match &self.0.farewell.name {
             None => "",
             Some(name) => name

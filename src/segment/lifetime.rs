@@ -17,14 +17,14 @@
 //! - T2. A shared lock is never converted into an exclusive one: a failed attempt would lose the shared one.
 
 use super::attach::{flags_of_any_version, map_and_check, somebody_is_attached};
-use super::name::{PREFIX, SHARED_MEMORY, SegmentName, UNFINISHED};
+use super::name::{PREFIX, SegmentName, UNFINISHED};
 use super::refused::{folder_error, os_error};
 use super::{Inner, Segment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::header;
 use crate::primitive::{Home, crash_point};
-use crate::sys::map::{AsFd, OwnedFd};
-use crate::sys::{self, map};
+use crate::sys::file::{AsFd, OwnedFd};
+use crate::sys::{self, file};
 use std::ffi::OsStr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -57,7 +57,7 @@ impl Segment {
         if !leads_to(&name.path, &self.0.fd) {
             return Err(Error::new(ErrorKind::NotFound, "its name is gone or leads to another file").in_segment(name));
         }
-        map::unlink(&name.path).map_err(|error| os_error("unlink", error).in_segment(name))?;
+        file::unlink(&name.path).map_err(|error| os_error("unlink", error).in_segment(name))?;
         crash_point!("unlink.done");
         Ok(())
     }
@@ -109,7 +109,7 @@ impl Inner {
 
     /// Device and inode of a file whose name goes with its last user.
     pub(super) fn mortal_file(&self) -> Option<(u64, u64)> {
-        let stat = map::stat(self.fd.as_fd()).ok()?;
+        let stat = file::stat(self.fd.as_fd()).ok()?;
         (self.flags & header::PERSISTENT == 0).then_some((stat.dev, stat.ino))
     }
 }
@@ -130,15 +130,15 @@ impl Drop for Farewell {
 
 /// Opens the file once more, if it still has the name.
 fn open_again(name: &SegmentName, file: (u64, u64)) -> Option<OwnedFd> {
-    let fresh = map::open(&name.path).ok()?;
-    let is_it = map::stat(fresh.as_fd()).is_ok_and(|stat| (stat.dev, stat.ino) == file);
+    let fresh = file::open(&name.path).ok()?;
+    let is_it = file::stat(fresh.as_fd()).is_ok_and(|stat| (stat.dev, stat.ino) == file);
     is_it.then_some(fresh)
 }
 
 /// Whether any process uses the file with that name, as far as can be determined.
 #[cfg(feature = "process")]
 pub(super) fn is_in_use(name: &SegmentName, file: (u64, u64)) -> bool {
-    open_again(name, file).is_some_and(|fresh| matches!(map::lock_exclusive(fresh.as_fd()), Ok(false)))
+    open_again(name, file).is_some_and(|fresh| matches!(file::lock_exclusive(fresh.as_fd()), Ok(false)))
 }
 
 /// Removes the name of a file on which this process no longer holds a lock, if no other process does.
@@ -191,7 +191,7 @@ enum Removal {
 
 /// Removes the name `path` of the file behind `fd` if nobody is attached to it (T1). The lock goes with `fd`.
 fn try_remove(fd: &OwnedFd, path: &Path) -> Result<Removal> {
-    let locked = map::lock_exclusive(fd.as_fd()).map_err(|error| os_error("flock", error))?;
+    let locked = file::lock_exclusive(fd.as_fd()).map_err(|error| os_error("flock", error))?;
     let (flags, by_users) = match map_and_check(fd) {
         Ok((mapping, header)) => (header.flags, somebody_is_attached(mapping.words())),
         // Users of another layout hold the file's lock in the same way.
@@ -208,14 +208,14 @@ fn try_remove(fd: &OwnedFd, path: &Path) -> Result<Removal> {
     if by_users || !leads_to(path, fd) {
         return Ok(Removal::Refused);
     }
-    map::unlink(path).map_err(|error| os_error("unlink", error))?;
+    file::unlink(path).map_err(|error| os_error("unlink", error))?;
     crash_point!("detach.unlinked");
     Ok(Removal::Done)
 }
 
 /// Whether the name still refers to the file behind `fd`.
 fn leads_to(path: &Path, fd: &OwnedFd) -> bool {
-    match (map::stat_path(path), map::stat(fd.as_fd())) {
+    match (file::stat_path(path), file::stat(fd.as_fd())) {
         (Ok(named), Ok(open)) => (named.dev, named.ino) == (open.dev, open.ino),
         _ => false,
     }
@@ -237,7 +237,7 @@ pub(super) enum Standing {
 /// Removes the segment at `path` if all its users were killed. `patient` says whether to wait for children between `fork`
 /// and `exec`.
 pub(super) fn remove_if_orphan(path: &Path, patient: bool) -> Result<Standing> {
-    let fd = match map::open(path).map_err(|error| os_error("opening what has the name", error)) {
+    let fd = match file::open(path).map_err(|error| os_error("opening what has the name", error)) {
         Ok(fd) => fd,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Standing::Nothing),
         Err(error) if matches!(error.kind(), ErrorKind::NotARegularFile | ErrorKind::PermissionDenied) => {
@@ -246,7 +246,7 @@ pub(super) fn remove_if_orphan(path: &Path, patient: bool) -> Result<Standing> {
         Err(error) => return Err(error),
     };
     // Only a complete segment of our own can be an orphan; anything else is left alone.
-    let is_ours = map::stat(fd.as_fd()).is_ok_and(|stat| stat.is_file && stat.uid == sys::identity::user_id());
+    let is_ours = file::stat(fd.as_fd()).is_ok_and(|stat| stat.is_file && stat.uid == sys::identity::user_id());
     if !is_ours {
         return Ok(Standing::Alien);
     }
@@ -284,7 +284,7 @@ pub(super) fn remove_if_orphan(path: &Path, patient: bool) -> Result<Standing> {
 /// # Ok::<(), procshare::Error>(())
 /// ```
 pub fn clean() -> Result<Vec<String>> {
-    clean_folder(SHARED_MEMORY)
+    clean_folder(file::SHARED_MEMORY)
 }
 
 /// Removes orphaned named segments from the given folder.
@@ -323,16 +323,16 @@ pub fn clean_folder(folder: impl AsRef<Path>) -> Result<Vec<String>> {
 }
 
 fn was_removed(name: &SegmentName) -> bool {
-    let is_file = map::stat_path(&name.path).is_ok_and(|stat| stat.is_file);
+    let is_file = file::stat_path(&name.path).is_ok_and(|stat| stat.is_file);
     is_file && remove_if_orphan(&name.path, false).is_ok_and(|left| left == Standing::Nothing)
 }
 
 /// Removes a file whose creator died before giving it a name. A living creator holds the lock; in the instant between making the
 /// file and locking it, the loss becomes an error of its `create`.
 pub(super) fn remove_unfinished(path: &Path) {
-    if let Ok(fd) = map::open(path) {
-        if map::lock_exclusive(fd.as_fd()).unwrap_or(false) && leads_to(path, &fd) {
-            let _ = map::unlink(path);
+    if let Ok(fd) = file::open(path) {
+        if file::lock_exclusive(fd.as_fd()).unwrap_or(false) && leads_to(path, &fd) {
+            let _ = file::unlink(path);
         }
     }
 }

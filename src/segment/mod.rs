@@ -36,7 +36,7 @@ pub(crate) use refused::{os_error, os_error_or, proc_error};
 use crate::error::Result;
 use crate::layout::{Directory, header};
 use crate::primitive::{AtomicU64, Ordering, Peers};
-use crate::sys::map::OwnedFd;
+use crate::sys::file::OwnedFd;
 use attach::Registration;
 use lifetime::Farewell;
 use mapping::Mapping;

@@ -8,7 +8,7 @@ use super::lifetime::{is_in_use, say_farewell};
 use super::name::SegmentName;
 use crate::primitive::crash_point;
 use crate::sys::descriptor;
-use crate::sys::map::{self, AsFd};
+use crate::sys::file::{self, AsFd};
 use parking_lot::Mutex;
 use std::mem;
 use std::sync::{Arc, Weak};
@@ -70,7 +70,7 @@ pub(crate) fn names_of_others() -> Vec<UsedName> {
 
 impl UsedName {
     fn is_there(&self) -> bool {
-        map::stat_path(&self.name.path).is_ok_and(|stat| (stat.dev, stat.ino) == self.file)
+        file::stat_path(&self.name.path).is_ok_and(|stat| (stat.dev, stat.ino) == self.file)
     }
 
     /// Removes the name if its last user was killed: a process that has ended could not do so itself.
@@ -84,11 +84,11 @@ impl Inner {
         let Some(name) = self.farewell.name.as_ref() else {
             return;
         };
-        let (Some(file), Ok(fresh)) = (self.mortal_file(), map::open(&name.path)) else {
+        let (Some(file), Ok(fresh)) = (self.mortal_file(), file::open(&name.path)) else {
             return;
         };
         // The name may refer to another file by now.
-        if !map::stat(fresh.as_fd()).is_ok_and(|stat| (stat.dev, stat.ino) == file) {
+        if !file::stat(fresh.as_fd()).is_ok_and(|stat| (stat.dev, stat.ino) == file) {
             return;
         }
         self.deregister();
