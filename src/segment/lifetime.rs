@@ -16,59 +16,27 @@
 //!   process (a process may have closed all descriptors and still use the mapping).
 //! - T2. A shared lock is never converted into an exclusive one: a failed attempt would lose the shared one.
 
-use super::attach::{flags_of_any_version, map_and_check, somebody_is_attached};
+use super::check::{flags_of_any_version, map_and_check};
 use super::name::{PREFIX, SegmentName, UNFINISHED};
 use super::refused::{folder_error, os_error};
-use super::{Inner, Segment};
-use crate::error::{Error, ErrorKind, Result};
+use super::registration::somebody_is_attached;
+use crate::error::{ErrorKind, Result};
 use crate::layout::header;
 use crate::primitive::{Home, crash_point};
 use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::{self, file};
+#[cfg(feature = "process")]
+use parking_lot::Mutex;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::time::{Duration, Instant};
-
-impl Segment {
-    /// Removes the segment's name at once; attached processes stay attached.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](ErrorKind::NotFound) if the segment has no name, or the name refers to another file by now,
-    /// [`Busy`](ErrorKind::Busy) if a stopped process holds the directory, [`PermissionDenied`](ErrorKind::PermissionDenied) if the
-    /// folder may not be changed.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let name = format!("doc-unlink-{}", std::process::id());
-    /// let segment = procshare::Segment::create(&name, 4096)?;
-    /// segment.unlink()?;
-    /// assert!(procshare::Segment::open(&name).is_err());
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn unlink(&self) -> Result<()> {
-        let name = self.0.farewell.name.as_ref().ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "an anonymous segment has no name to remove").in_segment(self.label())
-        })?;
-        // Excludes another `unlink` of the same segment, between whose check and removal a new segment might get the name.
-        let _guard = self.hold_directory().map_err(|error| error.in_segment(name))?;
-        crash_point!("unlink.begin");
-        if !leads_to(&name.path, &self.0.fd) {
-            return Err(Error::new(ErrorKind::NotFound, "its name is gone or leads to another file").in_segment(name));
-        }
-        file::unlink(&name.path).map_err(|error| os_error("unlink", error).in_segment(name))?;
-        crash_point!("unlink.done");
-        Ok(())
-    }
-}
 
 /// What is left of an attachment once it is unmapped and closed: whether the name has to be removed.
 pub(super) struct Farewell {
     /// The segment's place; `None` for an anonymous one.
     pub(super) name: Option<SegmentName>,
     /// Device and inode of the file, if its name goes with its last user.
-    file: Option<(u64, u64)>,
+    pub(super) file: Option<(u64, u64)>,
     /// The process that attached; `None` where it cannot be distinguished from its copies.
     home: Option<Home>,
 }
@@ -85,32 +53,6 @@ impl Farewell {
     /// Whether this process attached, rather than being a copy of the one that did.
     pub(super) fn is_at_home(&self) -> bool {
         self.home.is_none_or(Home::is_here)
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        crash_point!("detach.begin");
-        self.deregister();
-        crash_point!("detach.deregistered");
-        if self.farewell.name.is_some() {
-            self.farewell.file = self.mortal_file();
-        }
-    }
-}
-
-impl Inner {
-    /// Leaves the attach table, once.
-    pub(super) fn deregister(&self) {
-        if let Some(registration) = self.registration.as_ref().filter(|_| self.left.set(()).is_ok()) {
-            registration.deregister(self.mapping.words());
-        }
-    }
-
-    /// Device and inode of a file whose name goes with its last user.
-    pub(super) fn mortal_file(&self) -> Option<(u64, u64)> {
-        let stat = file::stat(self.fd.as_fd()).ok()?;
-        (self.flags & header::PERSISTENT == 0).then_some((stat.dev, stat.ino))
     }
 }
 
@@ -137,7 +79,7 @@ fn open_again(name: &SegmentName, file: (u64, u64)) -> Option<OwnedFd> {
 
 /// Whether any process uses the file with that name, as far as can be determined.
 #[cfg(feature = "process")]
-pub(super) fn is_in_use(name: &SegmentName, file: (u64, u64)) -> bool {
+fn is_in_use(name: &SegmentName, file: (u64, u64)) -> bool {
     open_again(name, file).is_some_and(|fresh| matches!(file::lock_exclusive(fresh.as_fd()), Ok(false)))
 }
 
@@ -152,13 +94,60 @@ pub(super) fn say_farewell(name: &SegmentName, file: (u64, u64), at_home: bool) 
         let removal = remove_patiently(&fresh, &name.path);
         #[cfg(feature = "process")]
         if matches!(removal, Ok(Removal::Locked { .. })) {
-            super::names::leave(name, file);
+            leave(name, file);
         }
         #[cfg(not(feature = "process"))]
         drop(removal);
     } else {
         // The process that attached holds the lock while it lives: there is nothing to wait for.
         let _ = try_remove(&fresh, &name.path);
+    }
+}
+
+/// The names that this process let go of while other processes used them.
+#[cfg(feature = "process")]
+static LEFT: Mutex<Vec<UsedName>> = Mutex::new(Vec::new());
+
+/// A name that this process has used, and the file it referred to.
+#[cfg(feature = "process")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UsedName {
+    name: SegmentName,
+    file: (u64, u64),
+}
+
+/// Records a name that is left to other users.
+#[cfg(feature = "process")]
+fn leave(name: &SegmentName, file: (u64, u64)) {
+    let (name, mut left) = (name.clone(), LEFT.lock());
+    let used = UsedName { name, file };
+    if left.contains(&used) {
+        return;
+    }
+    if left.len() == left.capacity() {
+        left.retain(UsedName::is_there);
+    }
+    left.push(used);
+}
+
+/// The names that this process let go of and other processes use.
+#[cfg(feature = "process")]
+pub(crate) fn names_of_others() -> Vec<UsedName> {
+    let left = LEFT.lock().clone();
+    left.into_iter()
+        .filter(|used| is_in_use(&used.name, used.file))
+        .collect()
+}
+
+#[cfg(feature = "process")]
+impl UsedName {
+    fn is_there(&self) -> bool {
+        file::stat_path(&self.name.path).is_ok_and(|stat| (stat.dev, stat.ino) == self.file)
+    }
+
+    /// Removes the name if its last user was killed: a process that has ended could not do so itself.
+    pub(crate) fn bury(&self) {
+        say_farewell(&self.name, self.file, false);
     }
 }
 
@@ -214,7 +203,7 @@ fn try_remove(fd: &OwnedFd, path: &Path) -> Result<Removal> {
 }
 
 /// Whether the name still refers to the file behind `fd`.
-fn leads_to(path: &Path, fd: &OwnedFd) -> bool {
+pub(super) fn leads_to(path: &Path, fd: &OwnedFd) -> bool {
     match (file::stat_path(path), file::stat(fd.as_fd())) {
         (Ok(named), Ok(open)) => (named.dev, named.ino) == (open.dev, open.ino),
         _ => false,

@@ -1,6 +1,7 @@
 //! Refusals of the system as kinds that a program can match on: one table for the whole crate.
 
 use crate::error::{Error, ErrorKind};
+use crate::primitive::Foreign;
 use crate::sys::file::{MOUNT_SHARED_MEMORY, SHARED_MEMORY};
 use crate::sys::{Errno, errno_is, identity};
 use std::io;
@@ -46,6 +47,20 @@ pub(crate) fn proc_error(otherwise: ErrorKind, step: &str, error: io::Error) -> 
             Error::new(ErrorKind::Unsupported, format!("{step} failed: {missing}")).with_source(error)
         }
         _ => os_error_or(otherwise, step, error),
+    }
+}
+
+/// The refusal of a process whose ids would mean nothing to its peers.
+pub(crate) fn foreign_self(why: Foreign) -> Error {
+    match why {
+        Foreign::Moved => Error::new(
+            ErrorKind::ForeignNamespace,
+            "this process was moved to another PID or time namespace, where its locks would mean nothing",
+        ),
+        Foreign::Starved => Error::new(
+            ErrorKind::TooManyDescriptors,
+            "two descriptors, or memory, are needed to find out who this process is, and cannot be had",
+        ),
     }
 }
 

@@ -1,6 +1,5 @@
 //! `Unfinished`: a segment's file before it has its name.
 
-use super::build::ATTEMPTS;
 use super::lifetime::{Standing, remove_if_orphan, remove_unfinished};
 use super::name::{SegmentName, UNFINISHED};
 use super::refused::{folder_error, proc_error};
@@ -9,6 +8,9 @@ use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::{self, Errno, errno_is, file};
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// How often `create` removes orphans and `open_or_create` changes its mind before giving up.
+pub(super) const ATTEMPTS: u32 = 1000;
 
 /// A file before it gets its name: unnamed where the file system supports that, otherwise under a temporary name that is removed
 /// when this value is dropped, or by the next `clean` if the process is killed.
