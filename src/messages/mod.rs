@@ -39,6 +39,8 @@ mod ring_end;
 mod seat;
 #[cfg(feature = "messages")]
 mod shape;
+#[cfg(feature = "messages")]
+mod taken;
 mod travel;
 
 pub use consumer::Consumer;
