@@ -416,6 +416,8 @@ type ModulePath = Vec<String>;
 /// A path that a file names, with the number of modules written out around it.
 struct Import {
     path: ModulePath,
+    /// What it is called here; empty if it is not brought here.
+    name: String,
     within: usize,
     /// Others may import it from here.
     is_public: bool,
@@ -445,8 +447,9 @@ fn imports_of(source: &Source) -> Vec<Import> {
             let at = words(&text, "use").next().unwrap_or_default() + "use".len();
             let is_public = text.starts_with("pub");
             let tree = text[at..].split(';').next().unwrap_or_default();
-            imports.extend(leaves(tree).into_iter().map(|path| Import {
+            imports.extend(leaves(tree).into_iter().map(|(path, name)| Import {
                 path,
+                name,
                 within,
                 is_public,
             }));
@@ -457,6 +460,7 @@ fn imports_of(source: &Source) -> Vec<Import> {
                 let paths = paths.filter(|at| !line[..*at].ends_with("::"));
                 imports.extend(paths.map(|at| Import {
                     path: path_at(&line[at..]),
+                    name: String::new(),
                     within,
                     is_public: false,
                 }));
@@ -474,17 +478,17 @@ fn path_at(text: &str) -> ModulePath {
     names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-/// The paths of a `use` tree, under the names they have where they come from.
-fn leaves(tree: &str) -> Vec<ModulePath> {
+/// The paths of a `use` tree, each with the name it has here.
+fn leaves(tree: &str) -> Vec<(ModulePath, String)> {
     let tree = tree.trim();
     let Some(open) = tree.find('{') else {
-        let path = tree.split(" as ").next().unwrap_or_default();
+        let (path, alias) = tree.split_once(" as ").unwrap_or((tree, ""));
         let names = path.split("::").map(|name| name.trim().to_owned());
-        return vec![
-            names
-                .filter(|name| !name.is_empty() && name != "self" && name != "*")
-                .collect(),
-        ];
+        let path: ModulePath = names
+            .filter(|name| !["", "self", "*"].contains(&name.as_str()))
+            .collect();
+        let name = path.last().filter(|_| alias.is_empty()).cloned();
+        return vec![(path, name.unwrap_or_else(|| alias.to_owned()))];
     };
     let lead = path_at(&tree[..open]);
     let inner = tree[open + 1..].strip_suffix('}').unwrap_or_default();
@@ -504,7 +508,7 @@ fn leaves(tree: &str) -> Vec<ModulePath> {
     let parts = parts.into_iter().filter(|part| !part.trim().is_empty());
     parts
         .flat_map(leaves)
-        .map(|path| lead.iter().cloned().chain(path).collect())
+        .map(|(path, name)| (lead.iter().cloned().chain(path).collect(), name))
         .collect()
 }
 
@@ -531,8 +535,8 @@ impl<'a> Imports<'a> {
         for source in files.clone() {
             for import in imports_of(source).into_iter().filter(|import| import.is_public) {
                 let own = module_of(&source.path);
-                if let (Some(path), Some(name)) = (imports.absolute(&own, &import), import.path.last()) {
-                    imports.passed_on.entry((own, name.clone())).or_default().push(path);
+                if let Some(path) = imports.absolute(&own, &import) {
+                    imports.passed_on.entry((own, import.name)).or_default().push(path);
                 }
             }
         }
@@ -961,8 +965,8 @@ fn a_circle_would_be_seen() {
         [""; 0]
     );
     // Over three files, and by what a module passes on.
-    let b = ("raw/b.rs", "use super::{\n    X,\n    Y,\n};");
-    let module = ("raw/mod.rs", "mod c;\npub(crate) use c::{X as Z, X};");
+    let b = ("raw/b.rs", "use super::{\n    Y,\n};");
+    let module = ("raw/mod.rs", "mod c;\npub(crate) use c::{X, Z as Y};");
     assert_eq!(
         found(&[a, b, module, ("raw/c.rs", "use super::a;")]),
         ["raw/a.rs raw/b.rs raw/c.rs"]
