@@ -6,15 +6,16 @@
 //!
 //! # Map
 //!
-//! A stack of floors: a file imports only from its own folder and from lower floors (`tests/layering.rs` enforces it).
+//! A stack of floors: a file imports only from its own folder and from lower floors, never from a neighbour on its own
+//! (`tests/layering.rs` enforces it).
 //!
 //! ```text
-//! floor 7  src/pool/         worker processes that run jobs
-//! floor 6  src/process/      start a child, hand it its arguments, take its result
-//! floor 5  src/travel/       handles as arguments: what is encoded, what goes along
-//! floor 4  src/messages/     SharedQueue, pipe, ring: items and handles, over channels and seats
-//! floor 3  src/collections/  SharedValue, SharedArray, SharedCounter, SharedAtomic, FrozenArray, SharedMap
-//! floor 2  src/segment/      create, attach, lifetime, placing objects
+//! floor 6  src/pool/         worker processes that run jobs
+//! floor 5  src/process/      start a child, hand it its arguments, take its result
+//! floor 4  src/travel/       handles as arguments: what is encoded, what goes along
+//! floor 3  src/messages/     SharedQueue, pipe, ring: items and handles, over channels and seats
+//!          src/collections/  SharedValue, SharedArray, SharedCounter, SharedAtomic, FrozenArray, SharedMap
+//! floor 2  src/segment/      create, attach, lifetime, placing objects and handles to them
 //! floor 1  src/layout/       what the bytes mean   |   src/raw/  state machines in shared memory   |   src/encoding/  items as bytes
 //! floor 0  src/primitive/    the only door to atomics, futexes, owner ids, liveness
 //!          src/sys/          the only place that names libc       src/error.rs, src/trace.rs

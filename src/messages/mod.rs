@@ -45,6 +45,8 @@ mod seat;
 mod seats;
 #[cfg(feature = "messages")]
 mod shape;
+#[cfg(feature = "messages")]
+mod taken;
 
 pub use consumer::Consumer;
 pub use error::{RecvError, SendError};

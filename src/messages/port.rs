@@ -1,11 +1,12 @@
 //! `Port`: a handle's access to a channel: its seat, and putting and taking items of a type.
 
-use super::channel::{Channel, Taken};
+use super::channel::Channel;
 use super::codec::{self, Records, Small, UNIT};
 use super::error::{RecvError, SendError, no_seat};
 use super::extent::LongStore;
 use super::passed::{PassedHandle, Reservation};
 use super::seat::Seat;
+use super::taken::Taken;
 use crate::encoding::{EncodingReason, Limit, Store, Trial, Unfit, Whole};
 use crate::error::Result;
 use crate::primitive::Deadline;

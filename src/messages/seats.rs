@@ -1,8 +1,8 @@
 //! `Seats`: where the seats of an object lie in its segment.
 
-use crate::collections::Handle;
 use crate::primitive::{Deadline, Peers};
 use crate::raw::{NoSeat, RawSeats, Session};
+use crate::segment::Handle;
 
 /// Where the seats of one queue, ring or direction lie.
 #[derive(Clone)]

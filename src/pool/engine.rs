@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::primitive::{Home, Ordering};
 use crate::process::handle::Process;
 use crate::segment::os_error;
-use crate::sys::map::{AsFd, OwnedFd};
+use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::{clock, event, socket};
 use crate::travel::Descriptor;
 use parking_lot::{Condvar, Mutex, MutexGuard};

@@ -15,7 +15,7 @@ use super::memory::STRIDE;
 use crate::encoding::Store;
 use crate::primitive::Home;
 use crate::segment::FileBytes;
-use crate::sys::map::{self, AsFd, OwnedFd};
+use crate::sys::file::{self, AsFd, OwnedFd};
 use crate::travel::check_memory_for;
 use parking_lot::Mutex;
 use std::io;
@@ -79,7 +79,7 @@ impl Extents {
         }
         self.check_ours()?;
         check_memory_for(at, bytes.len() as u64)?;
-        map::write_at(self.file.as_fd(), bytes, number * STRIDE + at)
+        file::write_at(self.file.as_fd(), bytes, number * STRIDE + at)
     }
 
     /// The bytes of one long item.
@@ -116,7 +116,7 @@ impl Extents {
             return;
         }
         // If it cannot be given back, the next user overwrites it.
-        let _ = map::punch(self.file.as_fd(), number * STRIDE + from, STRIDE - from);
+        let _ = file::punch(self.file.as_fd(), number * STRIDE + from, STRIDE - from);
     }
 }
 

@@ -6,13 +6,12 @@
 //! single items and results that are long (`extent`).
 
 use super::extent::Extents;
-use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, Spec, text_fingerprint};
 use crate::primitive::{AtomicU64, Padded};
 use crate::raw::board::{BoardWords, MOST_SLOTS, MOST_WORKERS, RawBoard, RawSlot};
-use crate::segment::{Segment, os_error};
-use crate::sys::map::{self, AsFd, OwnedFd};
+use crate::segment::{Handle, Segment, os_error};
+use crate::sys::file::{self, AsFd, OwnedFd};
 use crate::travel::check_memory;
 use std::io;
 use std::sync::Arc;
@@ -48,7 +47,7 @@ impl Shape {
         Ok(Shape {
             slots: slots as u32,
             workers: workers as u32,
-            stride: STRIDE.min(map::file_size_limit() / (2 * slots as u64)),
+            stride: STRIDE.min(file::file_size_limit() / (2 * slots as u64)),
         })
     }
 
@@ -108,7 +107,7 @@ impl Memory {
     pub(super) fn new(shape: Shape) -> Result<Self> {
         // Fresh memory is zero, which is an empty board.
         let handle = Handle::new_alone(&shape.spec(), &|_, _| {})?;
-        let spill = map::memfd(c"procshare-pool").map_err(|error| os_error("memfd_create", error))?;
+        let spill = file::memfd(c"procshare-pool").map_err(|error| os_error("memfd_create", error))?;
         Ok(Memory {
             handle,
             shape,
@@ -199,7 +198,7 @@ impl Memory {
             return Ok(());
         }
         self.check_room(0, rest.len())?;
-        map::write_at(self.spill().as_fd(), rest, self.job_offset(slot))
+        file::write_at(self.spill().as_fd(), rest, self.job_offset(slot))
     }
 
     /// Reads `len` bytes of a job that this process has claimed.
@@ -217,7 +216,7 @@ impl Memory {
         // that is taken.
         unsafe { into.as_mut_ptr().copy_from_nonoverlapping(self.page(slot, 0), first) };
         if len > JOB_BYTES {
-            map::append_at(self.spill().as_fd(), into, len - first, self.job_offset(slot))?;
+            file::append_at(self.spill().as_fd(), into, len - first, self.job_offset(slot))?;
         }
         Ok(())
     }
@@ -249,7 +248,7 @@ impl Memory {
     /// Writes results into the file directly.
     pub(super) fn write_results(&self, slot: usize, bytes: &[u8], at: u64) -> io::Result<()> {
         self.check_room(at, bytes.len())?;
-        map::write_at(self.spill().as_fd(), bytes, self.result_offset(slot) + at)
+        file::write_at(self.spill().as_fd(), bytes, self.result_offset(slot) + at)
     }
 
     fn read_window(&self, slot: usize, into: &mut [u8]) {
@@ -272,7 +271,7 @@ impl Memory {
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
         if in_file > 0 {
-            map::append_at(
+            file::append_at(
                 self.spill().as_fd(),
                 &mut bytes,
                 in_file as usize,
@@ -303,7 +302,7 @@ impl Memory {
     }
 
     fn check_spilled(&self, offset: u64, len: u64) -> io::Result<()> {
-        if len > 0 && (len > self.shape.stride || offset + len > map::stat(self.spill().as_fd())?.len) {
+        if len > 0 && (len > self.shape.stride || offset + len > file::stat(self.spill().as_fd())?.len) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(())
@@ -312,11 +311,11 @@ impl Memory {
     /// Gives back the memory of a job's bytes in the file.
     pub(super) fn punch_job(&self, slot: usize) {
         // If it cannot be given back, the slot's next job overwrites it.
-        let _ = map::punch(self.spill().as_fd(), self.job_offset(slot), self.shape.stride);
+        let _ = file::punch(self.spill().as_fd(), self.job_offset(slot), self.shape.stride);
     }
 
     /// Gives back the memory of results in the file.
     pub(super) fn punch_results(&self, slot: usize) {
-        let _ = map::punch(self.spill().as_fd(), self.result_offset(slot), self.shape.stride); // As above.
+        let _ = file::punch(self.spill().as_fd(), self.result_offset(slot), self.shape.stride); // As above.
     }
 }

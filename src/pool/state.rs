@@ -10,7 +10,7 @@ use super::timeline::Bar;
 use crate::error::Result;
 use crate::process::handle::Process;
 use crate::process::join_error::JoinError;
-use crate::sys::map::OwnedFd;
+use crate::sys::file::OwnedFd;
 use crate::travel::Attachments;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

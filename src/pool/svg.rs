@@ -7,7 +7,7 @@ use super::timeline::{Bar, Ending, Span, Timeline};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{AtomicU64, Ordering};
 use crate::segment::os_error;
-use crate::sys::map;
+use crate::sys::file;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -115,7 +115,7 @@ impl Timeline {
 /// Replaces a file, in one step for every reader.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    map::check_end(bytes.len() as u64)?;
+    file::check_end(bytes.len() as u64)?;
     let file_name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let mut name = OsString::from(".");
     name.push(file_name);

@@ -6,7 +6,7 @@ use super::state::{Phase, State, Unaware, deliver};
 use super::worker::word;
 use crate::primitive::Ordering;
 use crate::process::pause::Pause;
-use crate::sys::map::AsFd;
+use crate::sys::file::AsFd;
 use crate::sys::{clock, event, spawn};
 use crate::travel::Attachments;
 use std::panic::{AssertUnwindSafe, catch_unwind};

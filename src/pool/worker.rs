@@ -11,7 +11,7 @@ use crate::primitive::{Ordering, crash_point};
 use crate::process::call::{self, Entry};
 use crate::process::panic::Panic;
 use crate::segment::Segment;
-use crate::sys::map::{AsFd, OwnedFd};
+use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::{clock, event};
 use crate::travel::{self, Descriptor, Received};
 use serde::Serialize;

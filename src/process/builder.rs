@@ -13,7 +13,7 @@ use super::spawn::{self as launch, failure};
 use super::{entry, fork, server};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{AtomicU64, Ordering, crash_point};
-use crate::sys::map::{AsFd, OwnedFd};
+use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::{spawn, surroundings};
 use crate::travel::Attachments;
 use serde::Serialize;

@@ -4,7 +4,7 @@ use super::mailbox::{Answer, Mailbox};
 use crate::error::Result;
 use crate::primitive::{Deadline, Home};
 use crate::segment::os_error;
-use crate::sys::map::{AsFd, OwnedFd};
+use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::spawn::{self, End, Signal};
 use parking_lot::Mutex;
 use std::fmt;

@@ -5,7 +5,7 @@ use super::mailbox::{Mailbox, Marker};
 use super::serve;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
-use crate::sys::executable::Executable;
+use crate::sys::executable::{self, Executable};
 use crate::sys::{fork, spawn};
 use crate::travel::DescriptorSource;
 use parking_lot::Mutex;
@@ -89,7 +89,7 @@ fn is_thread_of_a_test() -> bool {
 
 /// The names of all tests of this program, as listed by the program itself; none if it lists none.
 fn tests() -> Vec<String> {
-    let mut list = Command::new("/proc/self/exe");
+    let mut list = Command::new(executable::PATH);
     let list = list
         .args(["--list", "--format=terse"])
         .env_remove(MARKER)
@@ -120,7 +120,7 @@ fn remember(way: Way) {
 pub(super) fn executable() -> Result<&'static Executable> {
     static OWN: OnceLock<Option<Executable>> = OnceLock::new();
     OWN.get_or_init(Executable::own).as_ref().ok_or_else(|| {
-        let message = "where this program's code lies cannot be told: procshare works on Linux only so far, with /proc";
+        let message = format!("where this program's code lies cannot be told: {}", executable::NEEDS);
         Error::new(ErrorKind::Unsupported, message)
     })
 }
@@ -228,7 +228,6 @@ fn run(mailbox: Mailbox) -> ! {
 fn keep_name() {
     let path = std::env::args_os().next().map(PathBuf::from);
     if let Some(name) = path.as_deref().and_then(Path::file_name) {
-        // For people only; if it fails, nothing is lost.
-        let _ = std::fs::write("/proc/self/comm", name.as_encoded_bytes());
+        executable::show_name(name);
     }
 }

@@ -11,7 +11,7 @@ use crate::encoding::decode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
 use crate::segment::{PassedDescriptor, Segment};
-use crate::sys::map::{AsFd, OwnedFd};
+use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::surroundings::{self, Stream};
 use crate::travel::{DescriptorSource, PassedSegment, Received};
 use std::io::Write;

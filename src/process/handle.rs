@@ -9,7 +9,7 @@ use super::mailbox::{Answer, Mailbox};
 use super::{encoded, orphans};
 use crate::error::{ErrorKind, Result};
 use crate::primitive::Deadline;
-use crate::sys::map::OwnedFd;
+use crate::sys::file::OwnedFd;
 use crate::sys::spawn::{End, Signal};
 use serde::de::DeserializeOwned;
 use std::fmt;

@@ -16,8 +16,8 @@ use super::panic::Panic;
 use crate::encoding::Store;
 use crate::primitive::Home;
 use crate::segment::{FileBytes, PassedDescriptor};
-use crate::sys::map::{AsFd, OwnedFd};
-use crate::sys::{identity, liveness, map};
+use crate::sys::file::{AsFd, OwnedFd};
+use crate::sys::{file, identity, liveness};
 use crate::travel::{check_memory, check_memory_for};
 use std::borrow::Cow;
 use std::fmt;
@@ -237,7 +237,7 @@ impl Mailbox {
     }
 
     fn new() -> io::Result<Self> {
-        map::memfd(c"procshare-mailbox").map(Mailbox)
+        file::memfd(c"procshare-mailbox").map(Mailbox)
     }
 
     /// Makes a mailbox with a child's errand and arguments in it; long ones are in the draft.
@@ -263,18 +263,18 @@ impl Mailbox {
         let mailbox = file.map_or_else(Mailbox::new, Ok)?;
         let header = [POSTED, errand_len, len, 0, errand_at, arguments_at];
         let header: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
-        map::write_at(mailbox.0.as_fd(), &header, 0)?;
-        map::write_at(mailbox.0.as_fd(), errand, errand_at)?;
+        file::write_at(mailbox.0.as_fd(), &header, 0)?;
+        file::write_at(mailbox.0.as_fd(), errand, errand_at)?;
         if !is_long {
             check_memory(short)?;
-            map::write_at(mailbox.0.as_fd(), arguments, arguments_at)?;
+            file::write_at(mailbox.0.as_fd(), arguments, arguments_at)?;
         }
         Ok(mailbox)
     }
 
     fn write_long(&self, at: usize, bytes: &[u8]) -> io::Result<()> {
         check_memory_for(at as u64, bytes.len() as u64)?;
-        map::write_at(self.0.as_fd(), bytes, LONG_AT + at as u64)
+        file::write_at(self.0.as_fd(), bytes, LONG_AT + at as u64)
     }
 
     /// The long arguments or the long result.
@@ -288,7 +288,7 @@ impl Mailbox {
 
     /// Gives back the memory of long arguments.
     pub(super) fn give_back(&self) {
-        let _ = map::set_len(self.0.as_fd(), HEADER); // Otherwise the file goes with the child.
+        let _ = file::set_len(self.0.as_fd(), HEADER); // Otherwise the file goes with the child.
     }
 
     /// The mailbox this process inherited, if it is the one the marker names.
@@ -301,7 +301,7 @@ impl Mailbox {
 
     /// Whether a process that acts for the same user as this one accepts it.
     pub(super) fn is_trusted(&self) -> io::Result<bool> {
-        Ok(map::stat(self.0.as_fd())?.uid == identity::user_id())
+        Ok(file::stat(self.0.as_fd())?.uid == identity::user_id())
     }
 
     /// What a child of this process needs to know to find it.
@@ -322,7 +322,7 @@ impl Mailbox {
     /// The child that a server has made for it, if there is one.
     pub(super) fn child(&self) -> io::Result<Option<u32>> {
         let mut bytes = [0; 4];
-        map::read_at(self.0.as_fd(), &mut bytes, CHILD_AT as u64)?;
+        file::read_at(self.0.as_fd(), &mut bytes, CHILD_AT as u64)?;
         Ok(Some(u32::from_ne_bytes(bytes)).filter(|pid| *pid != 0))
     }
 
@@ -357,15 +357,15 @@ impl Mailbox {
             Answer::LongValue(len) => *len,
             _ => {
                 // A result may have been written there and then withdrawn, or its writing may have failed.
-                if map::stat(self.0.as_fd())?.len > LONG_AT {
+                if file::stat(self.0.as_fd())?.len > LONG_AT {
                     self.give_back();
                 }
                 bytes.len() as u64
             }
         };
         check_memory(bytes.len() as u64)?;
-        map::write_at(self.0.as_fd(), &bytes, HEADER)?;
-        map::write_at(self.0.as_fd(), &len.to_le_bytes(), 8)?;
+        file::write_at(self.0.as_fd(), &bytes, HEADER)?;
+        file::write_at(self.0.as_fd(), &len.to_le_bytes(), 8)?;
         self.set_state(answer.state())
     }
 
@@ -389,7 +389,7 @@ impl Mailbox {
 
     fn header(&self) -> io::Result<[u64; HEADER_WORDS]> {
         let mut bytes = [0; HEADER as usize];
-        map::read_at(self.0.as_fd(), &mut bytes, 0)?;
+        file::read_at(self.0.as_fd(), &mut bytes, 0)?;
         let mut words = bytes.chunks_exact(8);
         let mut word = || {
             words
@@ -402,7 +402,7 @@ impl Mailbox {
 
     fn part(&self, offset: u64, len: u64) -> io::Result<Vec<u8>> {
         // The length is what the other process claims; the file's length comes from the kernel.
-        if len > map::stat(self.0.as_fd())?.len.saturating_sub(offset) {
+        if len > file::stat(self.0.as_fd())?.len.saturating_sub(offset) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let mut bytes = Vec::new();
@@ -410,12 +410,12 @@ impl Mailbox {
             .try_reserve_exact(len as usize)
             .map_err(|_| io::ErrorKind::OutOfMemory)?;
         bytes.resize(len as usize, 0);
-        map::read_at(self.0.as_fd(), &mut bytes, offset)?;
+        file::read_at(self.0.as_fd(), &mut bytes, offset)?;
         Ok(bytes)
     }
 
     fn set_state(&self, state: u64) -> io::Result<()> {
-        map::write_at(self.0.as_fd(), &state.to_le_bytes(), 0)
+        file::write_at(self.0.as_fd(), &state.to_le_bytes(), 0)
     }
 }
 

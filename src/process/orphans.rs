@@ -10,7 +10,7 @@
 //! A copy of this process has neither: its parent's orphans are not its children.
 
 use super::child::{ASK_AGAIN, Core, Origin};
-use crate::sys::map::{AsFd, OwnedFd};
+use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::{event, spawn};
 use parking_lot::Mutex;
 use std::sync::Arc;

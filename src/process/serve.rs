@@ -12,7 +12,7 @@ use crate::encoding::{decode, encode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
 use crate::segment::PassedDescriptor;
-use crate::sys::map::{AsFd, OwnedFd};
+use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::surroundings::{self, STREAMS};
 use crate::sys::{fork, socket, spawn};
 use crate::travel::DescriptorSource;

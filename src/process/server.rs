@@ -27,7 +27,7 @@ use super::spawn::{self as launch, describe, failure};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{Deadline, crash_point};
 use crate::segment::PassedDescriptor;
-use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
+use crate::sys::file::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::spawn::Signal;
 use crate::sys::{descriptor, identity, socket, spawn, surroundings};
 use crate::travel::Attachments;

@@ -15,8 +15,8 @@ use crate::encoding::encode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
 use crate::segment::{PassedDescriptor, os_error_or, proc_error};
-use crate::sys::executable::Executable;
-use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
+use crate::sys::executable::{self, Executable};
+use crate::sys::file::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::surroundings::{self, Stream};
 use crate::sys::{privilege, spawn};
 use crate::travel::Attachments;
@@ -87,7 +87,7 @@ pub(super) fn launch<'a>(
     keep.push(mailbox.fd().as_fd());
     let marker = mailbox.marker().map_err(|error| failure("fstat", error))?;
     spawn::spawn_self(&command_line(way), &environment.lines(&marker), &keep, way.is_noisy())
-        .map_err(|error| proc_failure("starting /proc/self/exe", error))
+        .map_err(|error| proc_failure(&format!("starting {}", executable::PATH), error))
 }
 
 /// Refuses a start whose child would not reach its entry: it would run its own main, and in turn start children there.
@@ -103,7 +103,7 @@ fn check_program(mailbox: &Mailbox) -> Result<()> {
         return Err(Error::new(ErrorKind::PermissionDenied, message));
     }
     if Executable::was_loaded_by_another() {
-        let program = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+        let program = std::fs::read_link(executable::PATH).unwrap_or_default();
         let message = format!(
             "this program was started by way of {}, which a child would run in its place: start the program itself, or \
              take StartMethod::Fork",

@@ -1,7 +1,7 @@
 //! A daemon's watch over its parent: a thread that ends the process when the parent has ended.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::sys::map::{AsFd, OwnedFd};
+use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::{event, spawn};
 use parking_lot::Mutex;
 use std::sync::Arc;

@@ -6,8 +6,8 @@ use super::{Inner, Segment, attach};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::descriptor;
 #[cfg(feature = "process")]
-use crate::sys::map::OwnedFd;
-use crate::sys::map::{AsFd, BorrowedFd};
+use crate::sys::file::OwnedFd;
+use crate::sys::file::{AsFd, BorrowedFd};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 #[cfg(feature = "process")]

@@ -1,7 +1,7 @@
 //! `PassedDescriptor`: a descriptor as described to the process that it is passed to.
 
 use crate::sys::descriptor;
-use crate::sys::map::{self, AsFd, OwnedFd};
+use crate::sys::file::{self, AsFd, OwnedFd};
 use std::fmt;
 use std::io;
 
@@ -18,7 +18,7 @@ pub(crate) struct PassedDescriptor {
 impl PassedDescriptor {
     /// Describes a descriptor of this process.
     pub(crate) fn of(fd: &OwnedFd) -> io::Result<Self> {
-        let stat = map::stat(fd.as_fd())?;
+        let stat = file::stat(fd.as_fd())?;
         Ok(PassedDescriptor {
             number: descriptor::number(fd),
             dev: stat.dev,
@@ -56,7 +56,7 @@ impl PassedDescriptor {
 
     /// Whether a descriptor of this process leads to its file.
     pub(crate) fn is_same_file(&self, fd: &OwnedFd) -> bool {
-        map::stat(fd.as_fd()).is_ok_and(|stat| (stat.dev, stat.ino) == self.file())
+        file::stat(fd.as_fd()).is_ok_and(|stat| (stat.dev, stat.ino) == self.file())
     }
 
     /// Duplicates it in a copy of the process that passes it.

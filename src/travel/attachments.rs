@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::messages::{Pass, PassedHandle, Reservation};
 use crate::primitive::liveness::child_id;
 use crate::segment::{PassedDescriptor, Segment, os_error};
-use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
+use crate::sys::file::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 

@@ -3,13 +3,12 @@
 use super::attachments::Descriptor;
 use super::context::{with_attachments, with_received};
 use crate::collections::{
-    AtomicInteger, FrozenArray, Handle, Object, SharedArray, SharedAtomic, SharedAtomicArray, SharedCounter, SharedMap,
-    SharedValue,
+    AtomicInteger, FrozenArray, SharedArray, SharedAtomic, SharedAtomicArray, SharedCounter, SharedMap, SharedValue,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, Shareable};
 use crate::messages::{Connection, Consumer, Pass, PassedHandle, Producer, Receiver, Sender, SharedQueue};
-use crate::segment::Segment;
+use crate::segment::{Handle, Object, Segment};
 use serde::de::{self, Deserialize, Deserializer};
 use serde::ser::{self, Serialize, Serializer};
 use std::sync::Arc;

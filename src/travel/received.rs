@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::{PassedDescriptor, Segment};
-use crate::sys::map::OwnedFd;
+use crate::sys::file::OwnedFd;
 use std::collections::HashMap;
 use std::ffi::OsString;
 
