@@ -18,7 +18,7 @@ pub(super) struct Job {
     /// What the slot will hold; emptied once the slot holds it.
     pub(super) bytes: Vec<u8>,
     /// How many of the bytes form the table of what travels with it.
-    pub(super) head: usize,
+    pub(super) table: usize,
     /// Keeps open what the worker fetches.
     pub(super) luggage: Arc<Luggage>,
     /// Keeps peers of the queues it brings along from finding themselves alone until its worker has joined those queues.
@@ -170,10 +170,10 @@ pub(super) fn pack<Args: Serialize + DeserializeOwned>(
         }
     });
     runs.retain(|run| run.items > 0);
-    let mut head = Vec::new();
-    if let Some(table) = luggage.to_fetch() {
+    let mut table = Vec::new();
+    if let Some(to_fetch) = luggage.to_fetch() {
         // Only numbers and paths: encoding cannot fail.
-        let _ = encode(&table, &mut head);
+        let _ = encode(&to_fetch, &mut table);
     }
     let shares = luggage.split_shares().map(Arc::new);
     let luggage = Arc::new(luggage);
@@ -183,12 +183,12 @@ pub(super) fn pack<Args: Serialize + DeserializeOwned>(
                    items,
                    mut bytes,
                }: Run| {
-        if !head.is_empty() {
-            bytes.splice(0..0, head.iter().copied());
+        if !table.is_empty() {
+            bytes.splice(0..0, table.iter().copied());
         }
         Job {
             bytes,
-            head: head.len(),
+            table: table.len(),
             luggage: luggage.clone(),
             shares: shares.clone(),
             extent: extent.clone(),
