@@ -91,15 +91,15 @@ impl Packed {
 }
 
 /// Neighbouring items, encoded.
-struct Run {
+struct Encoded {
     first: usize,
     items: usize,
     bytes: Vec<u8>,
 }
 
-impl Run {
+impl Encoded {
     fn at(first: usize) -> Self {
-        Run {
+        Encoded {
             first,
             items: 0,
             bytes: Vec::new(),
@@ -154,7 +154,7 @@ pub(super) fn pack<Args: Serialize + DeserializeOwned>(
             return Packed::refused(items, first, &error);
         }
     };
-    let mut runs: Vec<Run> = vec![];
+    let mut runs: Vec<Encoded> = vec![];
     let trial = Trial::of_type::<Args>();
     let mut long = Writer::taking(extents);
     let mut refused = vec![];
@@ -162,7 +162,7 @@ pub(super) fn pack<Args: Serialize + DeserializeOwned>(
         for (at, item) in items.into_iter().enumerate() {
             let place = first + at;
             if runs.last().is_none_or(|run| run.end() != place) {
-                runs.push(Run::at(place));
+                runs.push(Encoded::at(place));
             }
             if let Some(Err(error)) = runs.last_mut().map(|run| run.push(&item, &mut long, trial)) {
                 refused.push((place, JobError::refusal(error.kind(), error.to_string())));
@@ -178,11 +178,8 @@ pub(super) fn pack<Args: Serialize + DeserializeOwned>(
     let shares = luggage.split_shares().map(Arc::new);
     let luggage = Arc::new(luggage);
     let extent = long.into_extent().map(Arc::new);
-    let job = |Run {
-                   first,
-                   items,
-                   mut bytes,
-               }: Run| {
+    let job = |run: Encoded| {
+        let mut bytes = run.bytes;
         if !table.is_empty() {
             bytes.splice(0..0, table.iter().copied());
         }
@@ -194,9 +191,9 @@ pub(super) fn pack<Args: Serialize + DeserializeOwned>(
             extent: extent.clone(),
             function,
             group: group.clone(),
-            first,
+            first: run.first,
             number: 0,
-            items,
+            items: run.items,
             done: 0,
             retries_left: retries,
             retries,

@@ -386,12 +386,29 @@ impl Jobs {
             self.hold(worker, (job.table > 0).then(|| job.luggage.clone()));
         }
         let words = queue.slot(slot);
-        // Relaxed, all: the slot's state has ordered them, or the kernel, which reports a worker dead after its last store.
-        let [begun, written, flushed] =
-            [&words.begun, &words.written, &words.flushed].map(|word| word.load(Ordering::Relaxed));
-        let bytes = memory.read_results(slot, written, flushed);
+        // Relaxed, both: the slot's state has ordered them, or the kernel, which reports a worker dead after its last store.
+        let [begun, flushed] = [&words.begun, &words.flushed].map(|word| word.load(Ordering::Relaxed));
         let is_done = queue.is_done(slot);
-        let begun_now = (begun as usize).saturating_sub(job.done);
+        let is_readable = self.take_results(memory, slot, &mut job, begun as usize, is_done);
+        if flushed > 0 || !is_done {
+            memory.punch_results(slot); // A dead worker may have written results that it did not live to count.
+        }
+        if let Some(extent) = self.extents[slot].as_ref().filter(|_| !is_done || !is_readable) {
+            extent.clear(); // For the same reason.
+        }
+        if let Some(ended) = dead.filter(|_| !is_done && begun as usize > job.done && job.left() > 0) {
+            self.lose_item(memory, &mut job, slot, ended);
+        }
+        self.free_or_repeat(memory, slot, job);
+    }
+
+    /// Takes what results there are; false if they cannot be read.
+    fn take_results(&mut self, memory: &Memory, slot: usize, job: &mut Job, begun: usize, is_done: bool) -> bool {
+        let words = memory.queue().slot(slot);
+        // Relaxed, both: as `begun`.
+        let [written, flushed] = [&words.written, &words.flushed].map(|word| word.load(Ordering::Relaxed));
+        let bytes = memory.read_results(slot, written, flushed);
+        let begun_now = begun.saturating_sub(job.done);
         let answered = match &bytes {
             _ if is_done => begun_now,
             Ok(bytes) => Records::new(bytes, self.timed).count(),
@@ -399,26 +416,17 @@ impl Jobs {
             Err(_) => begun_now.saturating_sub(1),
         };
         let answered = answered.min(job.left());
-        let is_unreadable = bytes.is_err();
+        let is_readable = bytes.is_ok();
         match bytes {
-            Ok(bytes) if answered > 0 => self.take_records(memory, &mut job, slot, answered, bytes),
-            Err(error) if answered > 0 => {
+            _ if answered == 0 => {}
+            Ok(bytes) => self.take_records(memory, job, slot, answered, bytes),
+            Err(error) => {
                 let error = JobError::OutOfMemory(format!("reading results of {written} bytes: {error}"));
                 self.fail(job.group.clone(), job.next(), answered, error);
                 job.advance(answered);
             }
-            _ => {}
         }
-        if flushed > 0 || !is_done {
-            memory.punch_results(slot); // A dead worker may have written results that it did not live to count.
-        }
-        if let Some(extent) = self.extents[slot].as_ref().filter(|_| !is_done || is_unreadable) {
-            extent.clear(); // For the same reason.
-        }
-        if let Some(ended) = dead.filter(|_| !is_done && begun as usize > job.done && job.left() > 0) {
-            self.lose_item(memory, &mut job, slot, ended);
-        }
-        self.free_or_repeat(memory, slot, job);
+        is_readable
     }
 
     /// Takes the records of a job's next items.

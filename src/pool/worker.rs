@@ -264,7 +264,8 @@ impl Worker {
     }
 }
 
-struct Job<'a> {
+/// A job that can be run.
+struct Prepared<'a> {
     function: Chunk,
     items: &'a [u8],
 }
@@ -293,7 +294,7 @@ fn prepare<'a>(
     bytes: Bytes<'a>,
     request: impl FnMut(usize) -> Result<Vec<OwnedFd>>,
     kept: &mut Vec<Segment>,
-) -> Result<Job<'a>> {
+) -> Result<Prepared<'a>> {
     if bytes.table.is_empty() {
         kept.clear();
     } else {
@@ -304,7 +305,7 @@ fn prepare<'a>(
     let address = call::address_at(bytes.function)?;
     // SAFETY: the parent, which runs this very program, took the offset of a `run_chunk`; nobody else writes jobs.
     let function = unsafe { chunk_at(address) };
-    Ok(Job {
+    Ok(Prepared {
         function,
         items: bytes.items,
     })

@@ -93,14 +93,14 @@ impl Launcher {
 
 /// What belongs to a number.
 #[derive(Default)]
-struct Place {
+struct WorkerSlot {
     worker: Option<Worker>,
     responder: Option<Responder>,
     is_being_started: bool,
 }
 
 pub(super) struct Workers {
-    places: Vec<Place>,
+    slots: Vec<WorkerSlot>,
     /// Workers started so far.
     started: u64,
     /// Workers in a row that ended before they were ready.
@@ -112,7 +112,7 @@ pub(super) struct Workers {
 impl Workers {
     pub(super) fn new(workers: usize) -> Self {
         Workers {
-            places: (0..workers).map(|_| Place::default()).collect(),
+            slots: (0..workers).map(|_| WorkerSlot::default()).collect(),
             started: 0,
             failed: 0,
             start_after: None,
@@ -120,7 +120,7 @@ impl Workers {
     }
 
     fn present(&self) -> impl Iterator<Item = &Worker> {
-        self.places.iter().filter_map(|place| place.worker.as_ref())
+        self.slots.iter().filter_map(|slot| slot.worker.as_ref())
     }
 
     /// How many there are.
@@ -134,7 +134,7 @@ impl Workers {
     }
 
     pub(super) fn are_complete(&self) -> bool {
-        self.count() == self.places.len()
+        self.count() == self.slots.len()
     }
 
     pub(super) fn process_ids(&self) -> Vec<u32> {
@@ -144,8 +144,8 @@ impl Workers {
     /// The descriptors of the workers that may run, and the numbers of those that are known to have ended.
     pub(super) fn descriptors(&self) -> (Vec<(usize, Arc<OwnedFd>)>, Vec<usize>) {
         let (mut running, mut ended) = (vec![], vec![]);
-        for (number, place) in self.places.iter().enumerate() {
-            match place.worker.as_ref().map(Process::pidfd) {
+        for (number, slot) in self.slots.iter().enumerate() {
+            match slot.worker.as_ref().map(Process::pidfd) {
                 Some(Some(pidfd)) => running.push((number, pidfd)),
                 Some(None) => ended.push(number),
                 None => {}
@@ -162,7 +162,7 @@ impl Workers {
 
     /// Forgets all workers, without waiting for their ends.
     pub(super) fn forget(&mut self) {
-        self.places.iter_mut().for_each(|place| drop(place.worker.take()));
+        self.slots.iter_mut().for_each(|slot| drop(slot.worker.take()));
     }
 
     // Their starts.
@@ -172,33 +172,33 @@ impl Workers {
         if self.start_after.is_some_and(|moment| Instant::now() < moment) {
             return vec![];
         }
-        let places = self.places.iter().enumerate();
-        let vacant = places.filter(|(_, place)| place.worker.is_none() && !place.is_being_started);
+        let slots = self.slots.iter().enumerate();
+        let vacant = slots.filter(|(_, slot)| slot.worker.is_none() && !slot.is_being_started);
         vacant.map(|(number, _)| number).collect()
     }
 
     pub(super) fn begin_start(&mut self, numbers: &[usize]) {
         numbers
             .iter()
-            .for_each(|number| self.places[*number].is_being_started = true);
+            .for_each(|number| self.slots[*number].is_being_started = true);
     }
 
     pub(super) fn end_start(&mut self, numbers: &[usize]) {
         numbers
             .iter()
-            .for_each(|number| self.places[*number].is_being_started = false);
+            .for_each(|number| self.slots[*number].is_being_started = false);
     }
 
     pub(super) fn is_any_being_started(&self) -> bool {
-        self.places.iter().any(|place| place.is_being_started)
+        self.slots.iter().any(|slot| slot.is_being_started)
     }
 
     pub(super) fn add(&mut self, number: usize, worker: Worker, responder: Responder) {
         event!(debug, seat = number, worker = worker.id(), "worker started");
         self.started += 1;
-        let place = &mut self.places[number];
-        place.worker = Some(worker);
-        place.responder = Some(responder);
+        let slot = &mut self.slots[number];
+        slot.worker = Some(worker);
+        slot.responder = Some(responder);
     }
 
     /// Records that a worker could not be started, or ended before it was ready; returns whether to give up.
@@ -210,17 +210,17 @@ impl Workers {
         }
         self.failed += 1;
         self.start_after = Some(now + PAUSE * 2_u32.pow(self.failed.min(MOST_DOUBLINGS)));
-        let mut places = memory.pids().iter().zip(&self.places);
+        let mut slots = memory.pids().iter().zip(&self.slots);
         // Relaxed: only whether it came matters.
         self.failed >= MOST_FAILED
-            && !places.any(|(pid, place)| place.worker.is_some() && pid.load(Ordering::Relaxed) != 0)
+            && !slots.any(|(pid, slot)| slot.worker.is_some() && pid.load(Ordering::Relaxed) != 0)
     }
 
     // Their ends.
 
     /// How a worker has ended, if it has.
     pub(super) fn end_of(&mut self, number: usize) -> Option<Ended> {
-        let worker = self.places[number].worker.as_mut()?;
+        let worker = self.slots[number].worker.as_mut()?;
         let outcome = worker.try_join();
         if matches!(outcome, Err(JoinError::TimedOut)) {
             return None;
@@ -232,9 +232,9 @@ impl Workers {
 
     /// Makes the number of a worker that has ended vacant (G2); returns whether it was ever ready.
     pub(super) fn remove(&mut self, memory: &Memory, number: usize) -> bool {
-        let place = &mut self.places[number];
-        place.worker = None;
-        place.responder = None;
+        let slot = &mut self.slots[number];
+        slot.worker = None;
+        slot.responder = None;
         memory.requests()[number].store(0, Ordering::Relaxed); // Relaxed: the next worker begins after this.
         memory.queue().reset_worker(number);
         // Acquire: pairs with the Release in `work`.
@@ -247,16 +247,17 @@ impl Workers {
 
     // Their requests.
 
-    /// The replies to the open requests; `luggage_of` finds what the job in a slot has brought along, if the worker has it.
+    /// The replies to the open requests; `luggage_of` finds what the job in a slot of the work queue has brought along, if the
+    /// worker has it.
     pub(super) fn replies(
         &self,
         memory: &Memory,
         luggage_of: impl Fn(usize, usize) -> Option<Arc<Luggage>>,
     ) -> Vec<Reply> {
-        let places = self.places.iter().enumerate();
-        let replies = places.filter_map(|(number, place)| {
+        let slots = self.slots.iter().enumerate();
+        let replies = slots.filter_map(|(number, slot)| {
             // A worker whose start has not yet finished gets its reply when it has.
-            let responder = place.responder.as_ref()?;
+            let responder = slot.responder.as_ref()?;
             let request = Request::of(memory, number)?;
             Some(responder.reply(number, request, luggage_of(request.slot(), number)))
         });
@@ -265,7 +266,7 @@ impl Workers {
 
     /// Records that the system refuses the reply to a request, and returns since when; `None` if the worker is gone.
     pub(super) fn refused_since(&mut self, number: usize, request: Request) -> Option<Instant> {
-        let responder = self.places[number].responder.as_mut()?;
+        let responder = self.slots[number].responder.as_mut()?;
         Some(responder.refused_since(request))
     }
 }

@@ -1,4 +1,4 @@
-//! `RawWorkQueue`: jobs in a slot table, in the order of a ring: one process posts them, others take them, with no lock to die with.
+//! `RawWorkQueue`: a slot table and a ring: one process posts jobs, others take them, with no lock to die with.
 //!
 //! A job lies in a slot. The poster writes it, gives the slot the next position, and moves `tail` past that; workers take
 //! positions in order, each by one compare-exchange on the slot's own word, which also says which worker has it. So a job is
