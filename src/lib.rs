@@ -38,8 +38,8 @@
 //! | values under keys; a cache | [`SharedMap`] | an entry is stored, changed or removed as a whole, or not |
 //! | many objects under names in one place | [`Segment`] | an object is there whole, or not at all |
 //! | messages from many to many | [`SharedQueue`] | an item is delivered or not; with no peers left, calls return `Disconnected` |
-//! | a conversation between two processes | [`pipe`](fn@pipe) | the same |
-//! | a stream of plain values from one to one | [`ring`](fn@ring) | the same |
+//! | a conversation between two processes | [`pipe`](fn@pipe), which makes two [`Connection`]s | the same |
+//! | a stream of plain values from one to one | [`ring`](fn@ring), which makes a [`Producer`] and a [`Consumer`] | the same |
 //! | a function in a process of its own | `Process` | how it ended is returned as a value |
 //! | a function for many items, in a few processes | `Pool` | the item it held becomes an error; all others are done |
 //!

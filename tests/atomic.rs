@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+mod common;
 #[path = "common/forked.rs"]
 mod forked;
 
-use forked::{Child, frame, unique};
+use common::unique;
+use forked::{Child, frame};
 use procshare::{ErrorKind, Segment, SharedAtomic, SharedAtomicArray, SharedValue};
 use std::sync::atomic::{
     AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed,

@@ -1,13 +1,15 @@
 //! Nothing is attached to before it is proved; each fault has its own kind, and says what was expected and found.
 
+mod common;
 #[path = "common/good.rs"]
 mod good;
 #[path = "common/role.rs"]
 mod role;
 
+use common::watchdog;
 use good::good_bytes;
 use procshare::{Error, ErrorKind, Segment, SegmentBuilder};
-use role::{Folder, file_of, is_root, say, start, watchdog, write_at};
+use role::{Folder, file_of, is_root, say, start, write_at};
 use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -232,7 +234,7 @@ fn refuses(folder: &Folder, builder: &SegmentBuilder, fault: &Fault) {
 
 #[test]
 fn every_fault_is_refused_with_its_own_words() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let good = good_bytes();
     let path = file_of(&folder.0, "case");
@@ -293,7 +295,7 @@ fn a_device_is_refused() {
     // Shared memory may be mounted so that devices in it cannot be opened at all.
     for place in [
         Folder::new().0.clone(),
-        std::env::temp_dir().join(role::unique("device")),
+        std::env::temp_dir().join(crate::common::unique("device")),
     ] {
         fs::create_dir_all(&place).expect("the folder is ours");
         node(&file_of(&place, "null"), libc::S_IFCHR, libc::makedev(1, 3));
@@ -311,7 +313,7 @@ fn a_device_is_refused() {
 
 #[test]
 fn truncated_at_every_length_it_is_refused() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let good = good_bytes();
     let path = file_of(&folder.0, "case");
@@ -342,7 +344,7 @@ fn a_segment_of_another_user_is_refused_unless_named() {
     if !is_root("give a file away") {
         return;
     }
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let path = file_of(&folder.0, "case");
     fs::write(&path, good_bytes()).expect("the folder is ours");
@@ -406,7 +408,7 @@ fn the_mode_decides_who_may_open() {
     if !is_root("become another user") {
         return;
     }
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let _private = folder.builder().create("private").expect("the folder is ours");
     let public = folder
@@ -486,7 +488,7 @@ fn another_namespace_is_refused_in_either_direction() {
     if !is_root("make namespaces") {
         return;
     }
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     for namespace in ["PID", "time"] {
         let folder = Folder::new();
         let outside = folder.builder().create("outside").expect("the folder is ours");
@@ -557,7 +559,7 @@ fn passed(bytes: &[u8], seals: libc::c_int) -> String {
 
 #[test]
 fn seals_and_what_the_header_says_must_agree() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let open = good_bytes();
     let mut frozen = open.clone();
     frozen[8..16].copy_from_slice(&(FROZEN | 4).to_ne_bytes());

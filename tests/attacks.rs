@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+mod common;
 #[path = "common/forked.rs"]
 mod forked;
 #[path = "common/role.rs"]
 mod role;
 
-use forked::{Child, End, Frame, Pipe, unique, until};
+use common::unique;
+use forked::{Child, End, Frame, Pipe, until};
 use procshare::{Error, ErrorKind, LockError, Segment, SharedArray, SharedValue, clean_folder};
 use role::{Actor, Folder, file_of, is_root, listen, say, word_at, write_at};
 use std::collections::BTreeSet;

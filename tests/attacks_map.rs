@@ -3,6 +3,7 @@
 #![cfg(all(feature = "crash-points", feature = "map"))]
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+mod common;
 #[path = "common/forked.rs"]
 mod forked;
 #[path = "common/role.rs"]

@@ -6,12 +6,14 @@
 #![cfg(feature = "messages")]
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+mod common;
 #[path = "common/forked.rs"]
 mod forked;
 #[path = "common/role.rs"]
 mod role;
 
-use forked::{Child, Frame, Pipe, now, unique, until};
+use common::unique;
+use forked::{Child, Frame, Pipe, now, until};
 use procshare::{Capacity, Connection, Consumer, ErrorKind, Producer, RecvError, Segment, SendError, SharedQueue};
 use role::{Folder, file_of, word_at, write_at};
 use std::io::Write;

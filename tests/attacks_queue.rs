@@ -3,6 +3,7 @@
 #![cfg(feature = "process")]
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+mod common;
 #[path = "common/forked.rs"]
 mod forked;
 #[path = "common/role.rs"]
@@ -65,7 +66,7 @@ fn push_as_second(trojan: Trojan, name: String) -> Option<u64> {
 #[procshare::test]
 fn a_consumers_ticket_makes_no_producer() {
     let _frame = frame();
-    let name = forked::unique("trojan");
+    let name = crate::common::unique("trojan");
     let _producer = Producer::<u64>::create(&name, 8).unwrap();
     let consumer = Consumer::<u64>::open(&name).unwrap();
     let child = Process::spawn(push_as_second, (Trojan::Sent(consumer), name)).unwrap();
@@ -130,7 +131,7 @@ fn receive_once(connection: Connection<u8>) -> Result<u8, String> {
 #[procshare::test]
 fn a_pipes_end_still_waits_for_its_peer_when_passed_on() {
     let _frame = frame();
-    let end = Connection::<u8>::create(forked::unique("passed"), 8).unwrap();
+    let end = Connection::<u8>::create(crate::common::unique("passed"), 8).unwrap();
     let child = Process::spawn(receive_once, (end,)).unwrap();
     assert_eq!(child.join().unwrap(), Err("TimedOut".to_owned()));
 }
@@ -144,7 +145,7 @@ fn pop_once(mut consumer: Consumer<u8>) -> Result<u8, String> {
 #[procshare::test]
 fn a_rings_end_still_waits_for_its_peer_when_passed_on() {
     let _frame = frame();
-    let end = Consumer::<u8>::create(forked::unique("passed"), 8)
+    let end = Consumer::<u8>::create(crate::common::unique("passed"), 8)
         .unwrap()
         .wait_for_peers();
     let child = Process::spawn(pop_once, (end,)).unwrap();
@@ -154,7 +155,7 @@ fn a_rings_end_still_waits_for_its_peer_when_passed_on() {
 #[procshare::test]
 fn either_end_of_a_named_pipe_can_be_had_anew() {
     let _frame = frame();
-    let name = forked::unique("anew");
+    let name = crate::common::unique("anew");
     let server = Connection::<u8>::create(&name, 8).unwrap();
     let client = Connection::<u8>::open(&name).unwrap();
     drop(server);
@@ -225,7 +226,7 @@ struct Lockable {
 impl Lockable {
     fn new() -> Self {
         let folder = Folder::new();
-        let name = forked::unique("seats");
+        let name = crate::common::unique("seats");
         let segment = folder.builder().capacity(1 << 16).create(&name).unwrap();
         let queue = segment.queue::<u64>("queue", 8).unwrap();
         let lock = segment.objects().unwrap()[0].offset + SEATS;
@@ -366,7 +367,7 @@ fn a_fork_child_does_not_wait_for_a_thread_it_has_not() {
 #[procshare::test]
 fn a_corrupt_ring_stays_corrupt() {
     let _frame = frame();
-    let name = forked::unique("contradiction");
+    let name = crate::common::unique("contradiction");
     let mut consumer = Consumer::<u64>::create(&name, 8).unwrap();
     let segment = procshare::Segment::open(&name).unwrap();
     let path = PathBuf::from("/dev/shm").join(format!("procshare.{name}"));

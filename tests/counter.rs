@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+mod common;
 #[path = "common/forked.rs"]
 mod forked;
 
-use forked::{Child, Pipe, frame, unique};
+use common::unique;
+use forked::{Child, Pipe, frame};
 use procshare::{ErrorKind, LockError, Segment, SharedCounter, SharedValue};
 use std::time::Duration;
 

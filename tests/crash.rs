@@ -5,12 +5,14 @@
 
 #![cfg(feature = "crash-points")]
 
+mod common;
 #[path = "common/role.rs"]
 mod role;
 
+use common::watchdog;
 use procshare::__private::CRASH_POINTS;
 use procshare::{ErrorKind, LockError, Segment, SegmentBuilder, SharedArray, SharedValue, clean_folder};
-use role::{Actor, Folder, file_of, listen, say, watchdog, word_at, write_at};
+use role::{Actor, Folder, file_of, listen, say, word_at, write_at};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -514,7 +516,7 @@ fn scenario(point: &'static str) -> Option<()> {
 
 #[test]
 fn a_process_may_die_at_every_named_point() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     // Those of queues, pipes and rings are met in `tests/crash_messages`, those of maps in `tests/crash_map`, those of
     // children in `tests/crash_process`, those of pools in `tests/crash_pool`.
     let elsewhere = ["bell.", "queue.", "seat.", "ring.", "map.", "start.", "pool."];

@@ -1,10 +1,12 @@
 //! When a segment's name comes and goes: with its last user, under races, and when everybody is killed.
 
+mod common;
 #[path = "common/role.rs"]
 mod role;
 
+use common::{unique, watchdog};
 use procshare::{Error, ErrorKind, Segment, SegmentBuilder, SharedAtomic, SharedAtomicArray, clean_folder};
-use role::{Folder, file_of, listen, say, start, unique, watchdog};
+use role::{Folder, file_of, listen, say, start};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -83,7 +85,7 @@ const NAME: [&str; 1] = ["procshare.shared"];
 
 #[test]
 fn the_last_user_removes_the_name_whoever_it_is() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let [mut first, mut second, mut third] = users(&folder);
     for last in 0..3 {
@@ -104,7 +106,7 @@ fn the_last_user_removes_the_name_whoever_it_is() {
 /// A process that goes on using a segment by another handle has nothing to wait for when it drops the first.
 #[test]
 fn one_of_two_attachments_goes_at_once() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let begin = Instant::now();
     for _ in 0..50 {
@@ -125,7 +127,7 @@ fn one_of_two_attachments_goes_at_once() {
 
 #[test]
 fn a_killed_user_counts_no_more() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let [mut first, mut second] = users(&folder);
     ask(&mut first, "create");
@@ -138,7 +140,7 @@ fn a_killed_user_counts_no_more() {
 
 #[test]
 fn when_all_are_killed_the_next_create_or_clean_removes_the_name() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     for replaced in [true, false] {
         let [mut first, mut second] = users(&folder);
@@ -169,7 +171,7 @@ fn when_all_are_killed_the_next_create_or_clean_removes_the_name() {
 
 #[test]
 fn an_orphan_may_be_opened_and_goes_with_who_opened_it() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let [mut first, mut second] = users(&folder);
     ask(&mut first, "create");
@@ -189,7 +191,7 @@ fn an_orphan_may_be_opened_and_goes_with_who_opened_it() {
 
 #[test]
 fn unlink_takes_the_name_and_nothing_else() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let [mut user] = users(&folder);
     ask(&mut user, "create");
@@ -240,7 +242,7 @@ fn fork_parent(arguments: &[String]) {
 
 #[test]
 fn a_fork_child_keeps_the_name_when_its_parent_has_gone() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     for way in ["drops", "exits"] {
         let folder = Folder::new();
         let mut family = start("fork parent", &[folder.path(), way]);
@@ -305,7 +307,7 @@ fn exec_child(_: &[String]) {
 
 #[test]
 fn an_exec_child_keeps_the_name_when_its_parent_has_gone() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let mut family = start("exec parent", &[folder.path()]);
     assert_eq!(family.hear(), "attached");
@@ -338,7 +340,7 @@ fn user_without_descriptors(arguments: &[String]) {
 
 #[test]
 fn who_closed_all_descriptors_but_maps_it_keeps_the_name() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let [mut creator] = users(&folder);
     ask(&mut creator, "create");
@@ -393,7 +395,7 @@ fn counts_descriptors(arguments: &[String]) {
 
 #[test]
 fn no_descriptor_is_lost() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     start("counts descriptors", &[folder.path()]).finish();
     assert!(folder.names().is_empty());
@@ -466,7 +468,7 @@ fn opener(arguments: &[String]) {
 
 #[test]
 fn opening_races_the_last_detach() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let control_name = unique("control");
     let control = Segment::create(&control_name, 1).expect("the name is unique");
@@ -553,7 +555,7 @@ fn creator(arguments: &[String]) {
 
 #[test]
 fn of_two_creators_exactly_one_wins() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let won = race("creator", &folder);
     eprintln!("won: {won:?}");
@@ -582,7 +584,7 @@ fn either(arguments: &[String]) {
 
 #[test]
 fn two_that_open_or_create_share_one_segment() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let made = race("either", &folder);
     eprintln!("made: {made:?}");
@@ -630,7 +632,7 @@ fn cleaner(arguments: &[String]) {
 
 #[test]
 fn cleaning_races_creating() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let control_name = unique("control");
     let control = Segment::create(&control_name, 1).expect("the name is unique");
@@ -675,7 +677,7 @@ fn starter(arguments: &[String]) {
 /// processor for long may leave an orphan.
 #[test]
 fn a_child_about_to_exec_does_not_keep_the_name() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let mut starter = start("starter", &[folder.path()]);
     let said = starter.hear();

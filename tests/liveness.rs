@@ -5,10 +5,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+mod common;
 #[path = "common/forked.rs"]
 mod forked;
 
-use forked::{Child, End, Others, Pipe, QUIET, frame, now, pause, since, start_of, state_of, unique, until};
+use common::unique;
+use forked::{Child, End, Others, Pipe, QUIET, frame, now, pause, since, start_of, state_of, until};
 use procshare::{LockError, Segment, SharedArray, SharedAtomic, SharedAtomicArray, SharedValue};
 use std::fs::File;
 use std::io::{self, Write};

@@ -6,11 +6,14 @@
 mod common;
 #[path = "common/counting.rs"]
 mod counting;
+#[path = "common/effort.rs"]
+mod effort;
 #[path = "common/frame.rs"]
 mod frame;
 
 use common::{alone, kill, limit, wait_until, watchdog};
 use counting::{MOST, most_taken};
+use effort::thorough;
 use frame::{Frame, MIB};
 use procshare::process::StartMethod;
 use procshare::{Connection, JobError, JoinError, Pool, Process, RecvError, SharedCounter, SharedQueue, pipe};
@@ -67,7 +70,7 @@ fn long_and_short_items_may_share_a_job() {
     let pool = Pool::new(2).unwrap();
     let sizes = [100, 5 * MIB, 3000, MIB, 40, 9 * MIB];
     for chunk in [1, 4, 100] {
-        for _ in 0..3 {
+        for _ in 0..thorough(3, 1) {
             let frames = (0..24_u32).map(|at| Frame::new(at, sizes[at as usize % sizes.len()] / 2));
             let results = pool.with_chunk_size(chunk).map(invert, frames.clone());
             for (result, frame) in results.into_iter().zip(frames) {
@@ -288,15 +291,16 @@ fn many_small_pieces_take_no_more_memory_than_one_large() {
     let _watchdog = watchdog(120);
     alone(|| {
         let pool = Pool::new(1).unwrap();
-        let texts = || vec!["some letters".to_owned(); 2_000_000];
+        let count = thorough(2_000_000, 500_000);
+        let texts = || vec!["some letters".to_owned(); count];
         let own = most_taken(texts).1;
         for _ in 0..17 {
-            pool.submit(|texts: Vec<String>| texts.len(), (texts()[..200_000].to_vec(),))
+            pool.submit(|texts: Vec<String>| texts.len(), (texts()[..count / 10].to_vec(),))
                 .get()
                 .unwrap();
         }
         let (pending, taken) = most_taken(|| pool.submit(|texts: Vec<String>| texts.len(), (texts(),)));
-        assert_eq!(pending.get(), Ok(2_000_000));
+        assert_eq!(pending.get(), Ok(count));
         assert!(taken < own + 4 * MIB, "{taken} beside {own}");
     });
 }

@@ -7,8 +7,8 @@ mod common;
 #[path = "common/forked.rs"]
 mod forked;
 
-use common::Flag;
-use forked::{Child, frame, unique};
+use common::{Flag, unique};
+use forked::{Child, frame};
 use procshare::{ErrorKind, Pool, QueueBuilder, RecvError, SendError, SharedQueue};
 use std::time::Instant;
 

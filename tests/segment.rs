@@ -1,10 +1,12 @@
 //! Segments and the objects in them: every door, many objects, files that persist.
 
+mod common;
 #[path = "common/role.rs"]
 mod role;
 
+use common::{unique, watchdog};
 use procshare::{Error, ErrorKind, Segment, SharedArray, SharedCounter, SharedValue};
-use role::{Folder, file_of, listen, say, start, unique, watchdog, word_at, write_at};
+use role::{Folder, file_of, listen, say, start, word_at, write_at};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -35,7 +37,7 @@ fn kind<T>(outcome: Result<T, Error>) -> Option<ErrorKind> {
 
 #[test]
 fn every_door_leads_to_the_same_bytes() -> procshare::Result<()> {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let (first, second) = (unique("door"), unique("door"));
     let file = folder.0.join("file");
@@ -205,7 +207,7 @@ fn many_objects(_: &[String]) {
 
 #[test]
 fn ten_thousand_objects_take_one_descriptor_and_are_found_fast() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let mut other = start("many objects", &[]);
     let nanoseconds: u64 = other.hear().parse().expect("it says a number");
     other.finish();
@@ -235,7 +237,7 @@ fn resident_kib() -> u64 {
 
 #[test]
 fn a_thousand_values_take_less_than_a_mebibyte() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let [none, thousand] = ["0", "1000"].map(|count| {
         let mut other = start("resident", &[count]);
         let kib: u64 = other.hear().parse().expect("it says a number");
@@ -484,7 +486,7 @@ fn umask(arguments: &[String]) {
 
 #[test]
 fn permission_bits_are_those_asked_for_whatever_the_umask() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     start("umask", &[folder.path()]).finish();
     assert!(folder.names().is_empty());
@@ -527,7 +529,7 @@ fn placer(arguments: &[String]) {
 
 #[test]
 fn two_processes_that_place_the_same_names_end_with_one_object_each() -> procshare::Result<()> {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let segment = folder.builder().capacity(1 << 20).create("shared")?;
     segment.atomic_array::<AtomicU64>("reached", 2)?;
@@ -559,7 +561,7 @@ fn file_writer(arguments: &[String]) {
 
 #[test]
 fn a_file_keeps_what_processes_wrote() -> procshare::Result<()> {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let path = std::env::temp_dir().join(unique("file"));
     Segment::create_file(&path, 16 * 1024)?.counter("visits", 0)?;
     for number in 0..3 {
@@ -605,7 +607,7 @@ fn namespace(which: &str) -> u64 {
 
 #[test]
 fn after_a_restart_of_the_machine_a_file_has_free_locks() -> procshare::Result<()> {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let path = folder.0.join("file");
     let segment = Segment::create_file(&path, 16 * 1024)?;
@@ -664,7 +666,7 @@ fn after_a_restart_of_the_machine_a_file_has_free_locks() -> procshare::Result<(
 fn after_a_restart_of_the_machine_a_queue_has_its_items_and_no_users() -> procshare::Result<()> {
     /// Where the words of who is there stand: the two locks, the two bells, the seats.
     const FORGOTTEN: [std::ops::Range<u64>; 4] = [64..80, 192..208, 320..336, 384..16832];
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let path = folder.0.join("file");
     let segment = Segment::create_file(&path, 64 * 1024)?;
@@ -707,7 +709,7 @@ fn holder(arguments: &[String]) {
 /// Clocks and boot ids may lie; whoever holds the file's lock is alive.
 #[test]
 fn nothing_is_reset_under_a_living_user() -> procshare::Result<()> {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let path = folder.0.join("file");
     Segment::create_file(&path, 4096)?.value("value", 7u64)?;
@@ -746,7 +748,7 @@ fn cleaned(folder: &Folder) -> procshare::Result<Vec<String>> {
 /// As from a container that has gone, or been made anew.
 #[test]
 fn a_file_of_another_namespace_is_adopted_unless_somebody_holds_it() -> procshare::Result<()> {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let path = folder.0.join("file");
     let segment = Segment::create_file(&path, 4096)?;
@@ -789,7 +791,7 @@ fn a_file_of_another_namespace_is_adopted_unless_somebody_holds_it() -> procshar
 
 #[test]
 fn an_orphan_of_another_layout_is_refused_and_makes_room() -> procshare::Result<()> {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     for name in ["replaced", "cleaned"] {
         drop(folder.builder().persistent(true).create(name)?);
@@ -805,7 +807,7 @@ fn an_orphan_of_another_layout_is_refused_and_makes_room() -> procshare::Result<
 
 #[test]
 fn a_named_segment_of_an_earlier_start_is_refused_and_replaced() -> procshare::Result<()> {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let leave = |name: &str| -> procshare::Result<()> {
         let segment = folder.builder().persistent(true).create(name)?;

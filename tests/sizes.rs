@@ -2,11 +2,13 @@
 //!
 //! Sizes that must be refused are refused before any memory is taken, so nothing here takes much.
 
+mod common;
 #[path = "common/role.rs"]
 mod role;
 
+use common::{unique, watchdog};
 use procshare::{Error, ErrorKind, FrozenArray, Segment, SharedArray, SharedAtomicArray, SharedValue, clean_folder};
-use role::{Folder, file_of, is_root, say, start, unique, watchdog};
+use role::{Folder, file_of, is_root, say, start};
 use std::ffi::{CString, OsStr};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -62,7 +64,7 @@ fn larger_than_memory() -> usize {
 
 #[test]
 fn absurd_sizes_are_refused_and_leave_nothing() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let file = folder.0.join("file");
     let cases = [
@@ -95,7 +97,7 @@ fn absurd_sizes_are_refused_and_leave_nothing() {
 
 #[test]
 fn arrays_no_machine_can_hold_are_refused() -> procshare::Result<()> {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let segment = Segment::new(64 * 1024)?;
     let free = segment.free();
     let name = unique("array");
@@ -151,7 +153,7 @@ fn computed_arrays(_: &[String]) {
 /// A function that computes elements is not asked for more of them than there can be.
 #[test]
 fn computed_arrays_no_machine_can_hold_are_refused() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     // In a process of its own, as it would not survive an allocation that fails.
     assert_eq!(start("computed arrays", &[]).ended(), None);
 }
@@ -312,7 +314,7 @@ impl Drop for Mount {
 
 #[test]
 fn a_full_file_system_is_an_error_and_no_signal() -> procshare::Result<()> {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let Some(mount) = Mount::new("size=1m") else {
         return Ok(());
     };
@@ -370,7 +372,7 @@ fn a_file_system_without_inodes_is_an_error() -> procshare::Result<()> {
 
 #[test]
 fn a_read_only_folder_is_an_error() -> procshare::Result<()> {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let Some(mount) = Mount::new("size=1m") else {
         return Ok(());
     };
@@ -456,7 +458,7 @@ fn without_descriptors(arguments: &[String]) {
 
 #[test]
 fn exhausted_descriptors_are_an_error_and_leave_nothing() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     let mut other = start("without descriptors", &[folder.path()]);
     assert_eq!(other.hear(), "checked");
@@ -483,7 +485,7 @@ fn short_of_address_space(arguments: &[String]) {
 
 #[test]
 fn what_cannot_be_mapped_is_an_error() {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let folder = Folder::new();
     start("short of address space", &[folder.path()]).finish();
     assert_eq!(folder.names(), ["procshare.sparse"]);

@@ -5,13 +5,15 @@
 #![cfg(feature = "derive")]
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+mod common;
 #[path = "common/effort.rs"]
 mod effort;
 #[path = "common/forked.rs"]
 mod forked;
 
+use common::unique;
 use effort::thorough;
-use forked::{Child, End, Others, Pipe, frame_for, now, unique, until};
+use forked::{Child, End, Others, Pipe, frame_for, now, until};
 use procshare::{LockError, Shareable, SharedArray, SharedAtomicArray, SharedValue};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;

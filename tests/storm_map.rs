@@ -6,6 +6,7 @@
 #![cfg(all(feature = "crash-points", feature = "map"))]
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+mod common;
 #[path = "common/effort.rs"]
 mod effort;
 #[path = "common/forked.rs"]
@@ -13,7 +14,8 @@ mod forked;
 #[path = "common/storm.rs"]
 mod storm;
 
-use forked::{Child, End, Others, frame_for, now, unique};
+use common::unique;
+use forked::{Child, End, Others, frame_for, now};
 use procshare::__private::verify_map;
 use procshare::{MapError, Segment, SharedAtomicArray, SharedMap};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -6,6 +6,7 @@
 #![cfg(all(feature = "derive", feature = "messages"))]
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+mod common;
 #[path = "common/effort.rs"]
 mod effort;
 #[path = "common/forked.rs"]
@@ -13,7 +14,8 @@ mod forked;
 #[path = "common/storm.rs"]
 mod storm;
 
-use forked::{Child, End, Others, frame_for, now, unique, until};
+use common::unique;
+use forked::{Child, End, Others, frame_for, now, until};
 use procshare::{
     Capacity, Connection, Consumer, Producer, RecvError, Segment, SendError, SharedAtomicArray, SharedQueue,
 };

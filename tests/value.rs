@@ -3,10 +3,12 @@
 #![cfg(feature = "derive")]
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+mod common;
 #[path = "common/forked.rs"]
 mod forked;
 
-use forked::{Child, Pipe, frame, unique, until};
+use common::unique;
+use forked::{Child, Pipe, frame, until};
 use procshare::{Error, ErrorKind, LockError, Segment, Shareable, SharedAtomicArray, SharedValue};
 use std::fs::File;
 use std::os::fd::AsRawFd;

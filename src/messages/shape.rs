@@ -23,6 +23,8 @@ struct RawShape {
     units: AtomicU64,
     seats: AtomicU64,
     flags: AtomicU64,
+    /// Written as zeros: padding would take along whatever the stack held, for every peer to read.
+    unused: [u64; 5],
 }
 
 /// Where a channel's words are, and its seats; the ring follows them.
@@ -105,6 +107,7 @@ impl Shape {
             units: AtomicU64::new(self.capacity.bytes / UNIT as u64),
             seats: AtomicU64::new(self.seats),
             flags: AtomicU64::new(if self.capacity.in_items { UNBOUNDED } else { 0 }),
+            unused: [0; 5],
         };
         // SAFETY: as above; the channel begins with its first line, on a cache line.
         unsafe { address.cast::<RawShape>().write(line) };

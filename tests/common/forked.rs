@@ -6,12 +6,13 @@
 #![allow(dead_code, reason = "each test file uses what it needs")]
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+use crate::common::{Watchdog, watchdog};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Once, mpsc};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a step may take before the test has failed.
@@ -24,7 +25,7 @@ const LIMIT: Duration = Duration::from_secs(50);
 /// Tests that measure pauses, or fork, would disturb one another. They take turns by a lock on the test program's own
 /// file, so that it makes no difference whether tests are threads of one process or processes.
 pub(crate) struct Frame {
-    _watched: mpsc::Sender<()>,
+    _watchdog: Watchdog,
     alone: File,
 }
 
@@ -38,17 +39,8 @@ pub(crate) fn frame_for(limit: Duration) -> Frame {
     let alone = File::open("/proc/self/exe").unwrap();
     // SAFETY: the descriptor is open.
     assert_eq!(unsafe { libc::flock(alone.as_raw_fd(), libc::LOCK_EX) }, 0);
-    let (watched, over) = mpsc::channel::<()>();
-    let name = std::thread::current().name().unwrap_or("a test").to_owned();
-    std::thread::spawn(move || {
-        if over.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
-            // Not by a macro: what those print is shown when the test ends, which it does not.
-            let _ = writeln!(io::stderr(), "{name} takes longer than {limit:?}");
-            std::process::exit(101);
-        }
-    });
     Frame {
-        _watched: watched,
+        _watchdog: watchdog(limit.as_secs()),
         alone,
     }
 }
@@ -83,15 +75,6 @@ fn print_panics_of_children() {
             }
         }));
     });
-}
-
-static NAMES: AtomicU32 = AtomicU32::new(0);
-
-/// A name no other test, process or thread uses.
-pub(crate) fn unique(what: &str) -> String {
-    // Relaxed: numbers need only differ.
-    let number = NAMES.fetch_add(1, Ordering::Relaxed);
-    format!("test-{what}-{}-{number}", std::process::id())
 }
 
 /// How a child ended.

@@ -9,8 +9,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc;
 use std::time::Duration;
 
 /// No test takes nearly as long, and no child outlives it.
@@ -151,32 +149,6 @@ impl Drop for Actor {
     }
 }
 
-/// Ends the test program if the test does not end in time.
-pub(crate) struct Watchdog(#[expect(dead_code, reason = "dropped at the end of the test")] mpsc::Sender<()>);
-
-pub(crate) fn watchdog() -> Watchdog {
-    let (alive, ended) = mpsc::channel::<()>();
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    std::thread::spawn(move || {
-        if ended.recv_timeout(LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
-            eprintln!("{test} takes longer than {LIMIT:?}");
-            std::process::abort();
-        }
-    });
-    Watchdog(alive)
-}
-
-static NAMES: AtomicU32 = AtomicU32::new(0);
-
-/// A name no other test, process or thread uses.
-pub(crate) fn unique(what: &str) -> String {
-    format!(
-        "test-{what}-{}-{}",
-        std::process::id(),
-        NAMES.fetch_add(1, Ordering::Relaxed)
-    )
-}
-
 /// Where a named segment's file stands.
 pub(crate) fn file_of(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("procshare.{name}"))
@@ -187,7 +159,7 @@ pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
     pub(crate) fn new() -> Self {
-        let path = Path::new("/dev/shm").join(unique("folder"));
+        let path = Path::new("/dev/shm").join(crate::common::unique("folder"));
         std::fs::create_dir(&path).expect("shared memory has room for a folder");
         Folder(path)
     }

@@ -1,9 +1,10 @@
 //! Deaths of those who make good what a dead process left, and of those who hold a lock without changing anything.
 
+use crate::common::watchdog;
 use crate::effort::thorough;
 use crate::forked::{Child, Others};
 use crate::points_of_the_map;
-use crate::role::{Role, watchdog};
+use crate::role::Role;
 use crate::stage::{SHARDS, Stage, Tally, alone, content, key, open_as_victim, scenario};
 use procshare::MapError;
 use std::time::{Duration, Instant};
@@ -82,7 +83,7 @@ fn sweep(first: (&str, &str), role: &str, point: &str, tally: &mut Tally) -> usi
 
 #[test]
 fn heirs_may_die_as_well() {
-    let (_watchdog, _alone, others) = (watchdog(), alone(), Others::watch());
+    let (_watchdog, _alone, others) = (watchdog(120), alone(), Others::watch());
     let mut tally = Tally::default();
     let mut met = Vec::new();
     for first in FIRST {
@@ -101,7 +102,7 @@ fn heirs_may_die_as_well() {
 
 #[test]
 fn a_reader_who_takes_over_may_die_as_well() {
-    let (_watchdog, _alone, others) = (watchdog(), alone(), Others::watch());
+    let (_watchdog, _alone, others) = (watchdog(120), alone(), Others::watch());
     let mut tally = Tally::default();
     for point in ["lock.taken_over", "map.undone", "map.recovered"] {
         let passages = sweep(("insert one more", "map.changed:8"), "read", point, &mut tally);
@@ -118,7 +119,7 @@ fn die<R>() -> R {
 
 #[test]
 fn a_process_may_die_inside_a_closure() {
-    let (_watchdog, _alone, others) = (watchdog(), alone(), Others::watch());
+    let (_watchdog, _alone, others) = (watchdog(120), alone(), Others::watch());
     let mut tally = Tally::default();
     for role in [
         "die in update",
@@ -154,7 +155,7 @@ fn insert_beside_the_dead(name: &str, point: &str, check: impl FnOnce(Result<(),
 /// Until somebody asks for the shard of the dead the region may be that shard's; then others evict another.
 #[test]
 fn who_evicts_does_not_wait_for_a_region_the_dead_has_freed() {
-    let (_watchdog, _alone) = (watchdog(), alone());
+    let (_watchdog, _alone) = (watchdog(120), alone());
     for point in ["map.published:1", "map.freed:1"] {
         let name = "give back the only free region where others evict";
         insert_beside_the_dead(name, point, |stored| assert_eq!(stored, Ok(()), "{name}, {point}"));
@@ -164,7 +165,7 @@ fn who_evicts_does_not_wait_for_a_region_the_dead_has_freed() {
 /// As for `Full`: it is not said while what is said to be free would do.
 #[test]
 fn a_region_that_the_dead_has_freed_serves_others() {
-    let (_watchdog, _alone) = (watchdog(), alone());
+    let (_watchdog, _alone) = (watchdog(120), alone());
     insert_beside_the_dead("give back the only free region", "map.freed:1", |stored| {
         assert_eq!(stored, Ok(()), "a region is free");
     });

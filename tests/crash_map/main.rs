@@ -6,6 +6,8 @@
 
 #![cfg(all(feature = "crash-points", feature = "process"))]
 
+#[path = "../common/mod.rs"]
+mod common;
 #[path = "../common/effort.rs"]
 mod effort;
 #[path = "../common/forked.rs"]
@@ -19,10 +21,11 @@ mod scenarios;
 mod stage;
 mod stopped;
 
+use common::watchdog;
 use effort::thorough;
 use forked::Others;
 use procshare::__private::CRASH_POINTS;
-use role::{Role, watchdog};
+use role::Role;
 use scenarios::SCENARIOS;
 use stage::{Scenario, Stage, Tally, alone};
 use std::collections::BTreeSet;
@@ -74,7 +77,7 @@ fn sweep(scenario: &'static Scenario, point: &'static str, tally: &mut Tally) ->
 
 #[test]
 fn a_process_may_die_at_every_passage_of_every_point() {
-    let (_watchdog, _alone, others) = (watchdog(), alone(), Others::watch());
+    let (_watchdog, _alone, others) = (watchdog(120), alone(), Others::watch());
     let (mut tally, mut met) = (Tally::default(), BTreeSet::new());
     for scenario in SCENARIOS {
         for point in points_of_the_map().chain(OF_THE_LOCK) {

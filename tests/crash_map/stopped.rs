@@ -1,7 +1,8 @@
 //! A process that is stopped, or dead and not yet found out, holds up nobody but those who want what it holds.
 
+use crate::common::watchdog;
 use crate::forked::{Child, Others};
-use crate::role::{Actor, Role, say, watchdog};
+use crate::role::{Actor, Role, say};
 use crate::stage::{Map, Stage, Tally, alone, content, key, open_as_victim, scenario, value};
 use procshare::__private::{map_with_clock, verify_map};
 use procshare::MapError;
@@ -106,7 +107,7 @@ fn is_one_of_its_values(map: &Map) {
 
 #[test]
 fn who_is_stopped_in_a_change_holds_up_its_shard_only() {
-    let (_watchdog, _alone, others) = (watchdog(), alone(), Others::watch());
+    let (_watchdog, _alone, others) = (watchdog(120), alone(), Others::watch());
     let stage = Stage::new(scenario("update"));
     let mut tally = Tally::default();
     let mut actor = stopped_in_a_change(&stage);
@@ -126,7 +127,7 @@ fn who_is_stopped_in_a_change_holds_up_its_shard_only() {
 
 #[test]
 fn who_evicts_passes_by_a_shard_that_somebody_holds() {
-    let (_watchdog, _alone, others) = (watchdog(), alone(), Others::watch());
+    let (_watchdog, _alone, others) = (watchdog(120), alone(), Others::watch());
     let stage = Stage::new(scenario("evict"));
     let mut tally = Tally::default();
     let actor = stopped_in_a_change(&stage);
@@ -147,7 +148,7 @@ fn who_evicts_passes_by_a_shard_that_somebody_holds() {
 /// Nobody has asked for the shard since its holder died; those who do not want it do not notice.
 #[test]
 fn who_died_holds_up_its_shard_only() {
-    let (_watchdog, _alone, others) = (watchdog(), alone(), Others::watch());
+    let (_watchdog, _alone, others) = (watchdog(120), alone(), Others::watch());
     let mut tally = Tally::default();
     for point in ["map.changed:8", "lock.acquired:1"] {
         let stage = Stage::new(scenario("insert one more"));
@@ -167,7 +168,7 @@ fn who_died_holds_up_its_shard_only() {
 /// A hint waits for nobody, whether or not something is overdue.
 #[test]
 fn len_does_not_wait_for_who_is_stopped() {
-    let (_watchdog, _alone) = (watchdog(), alone());
+    let (_watchdog, _alone) = (watchdog(120), alone());
     let stage = Stage::new(scenario("sweep"));
     let actor = stopped_in_a_change(&stage);
     let later = map_with_clock(stage.map.clone(), Arc::new(|| 1 << 40));

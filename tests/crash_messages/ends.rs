@@ -1,6 +1,7 @@
 //! Deaths at the ends of rings and pipes, each of which one process has: the next claims it and goes on.
 
-use crate::role::{Role, listen, say, unique, watchdog};
+use crate::common::{unique, watchdog};
+use crate::role::{Role, listen, say};
 use crate::seats::victim_of;
 use crate::stage::{ITEMS, Item, LATE, alone, dies, item, number_of, sweep, timed, was_killed};
 use procshare::{Capacity, Connection, Consumer, Process, Producer, RecvError, SendError};
@@ -182,7 +183,7 @@ pub(crate) fn of_a_ring(point: &'static str, advanced: bool) {
 
 #[test]
 fn an_open_chunk_delivers_and_takes_nothing() {
-    let (_watchdog, _alone, point) = (watchdog(), alone(), "an open chunk");
+    let (_watchdog, _alone, point) = (watchdog(120), alone(), "an open chunk");
     let kill = |role, name: &str| {
         let mut child = crate::role::start(role, &[name]);
         child.hear();
@@ -246,7 +247,7 @@ fn dead_connection(point: &'static str, passage: &str, role: &str) -> Option<(Ve
 
 #[test]
 fn an_end_of_a_pipe_may_die_at_every_named_point() {
-    let (_watchdog, _alone) = (watchdog(), alone());
+    let (_watchdog, _alone) = (watchdog(120), alone());
     let sends = [
         ("queue.put.copied", 0),
         ("queue.put.published", 1),

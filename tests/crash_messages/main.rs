@@ -5,6 +5,8 @@
 
 #![cfg(all(feature = "crash-points", feature = "process"))]
 
+#[path = "../common/mod.rs"]
+mod common;
 #[path = "../common/role.rs"]
 mod role;
 
@@ -16,8 +18,8 @@ mod seats;
 mod sleepers;
 mod stage;
 
+use common::watchdog;
 use procshare::__private::CRASH_POINTS;
-use role::watchdog;
 use stage::{LONGEST, alone};
 
 /// What happens at a point; `None` if these files do not know it.
@@ -79,7 +81,7 @@ fn plays_a_role() {
 /// Points of values, arrays and segments are those of `tests/crash.rs`, which refuses any it does not know.
 #[test]
 fn a_process_may_die_at_every_named_point() {
-    let (_watchdog, _alone) = (watchdog(), alone());
+    let (_watchdog, _alone) = (watchdog(120), alone());
     let of_messages = ["bell.", "queue.", "seat.", "ring."];
     let points = CRASH_POINTS
         .iter()

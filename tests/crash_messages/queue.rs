@@ -1,6 +1,7 @@
 //! Deaths inside `put`, `get` and `close`.
 
-use crate::role::{Role, listen, say, watchdog};
+use crate::common::watchdog;
+use crate::role::{Role, listen, say};
 use crate::sleepers;
 use crate::stage::{CONSUMERS, Item, LATE, PRODUCERS, Stage, alone, dies, drain, item, open, sweep, timed, was_killed};
 use procshare::{Capacity, RecvError, Segment, SendError, SharedQueue};
@@ -124,7 +125,7 @@ fn held(stage: &Stage) -> [bool; 2] {
 /// The child dies at every passage of a lock's point, on its way into the queue, inside and out.
 #[test]
 fn the_locks_of_a_queue_survive_their_holders() {
-    let (_watchdog, _alone) = (watchdog(), alone());
+    let (_watchdog, _alone) = (watchdog(120), alone());
     for (role, lock) in [("put", PRODUCERS), ("get", CONSUMERS), ("close", PRODUCERS)] {
         for point in ["lock.acquired", "unlock.begin", "unlock.released"] {
             let outcomes = sweep(point, |passage| {
@@ -172,7 +173,7 @@ fn the_locks_of_a_queue_survive_their_holders() {
 /// The child finds the lock with a dead holder, and dies as it waits or takes over; and so does the next.
 #[test]
 fn heirs_of_a_queue_may_die_as_well() {
-    let (_watchdog, _alone) = (watchdog(), alone());
+    let (_watchdog, _alone) = (watchdog(120), alone());
     for (role, first) in [("put", "queue.put.copied"), ("get", "queue.get.copied")] {
         for point in ["lock.waiting", "lock.taken_over"] {
             let stage = Stage::new(2);
@@ -193,7 +194,7 @@ fn heirs_of_a_queue_may_die_as_well() {
 /// The child sleeps for the lock while we copy a large text under it, and dies as it is woken.
 #[test]
 fn a_waiter_for_the_lock_of_a_queue_may_die() {
-    let (_watchdog, _alone, point) = (watchdog(), alone(), "lock.woken");
+    let (_watchdog, _alone, point) = (watchdog(120), alone(), "lock.woken");
     let stage = Stage::new(0);
     let builder = stage.folder.builder().capacity(17 << 20);
     let segment = builder.create("wide").expect("the folder is ours");

@@ -1,8 +1,9 @@
 //! Deaths of those who come, go, spawn and are spawned: no seat is left to a ghost, and none of the living is lost.
 
+use crate::common::watchdog;
 use crate::ends;
 use crate::queue::put_one;
-use crate::role::{self, Folder, Role, listen, say, watchdog};
+use crate::role::{self, Folder, Role, listen, say};
 use crate::stage::{Item, LATE, Stage, alone, dies, item, number_of, open, sweep, timed, victim, was_killed};
 use procshare::{Process, RecvError, SharedQueue};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -161,7 +162,7 @@ pub(crate) fn a_child_dies(point: &'static str) {
 /// Spawner or child die anywhere at all in what they do about seats.
 #[test]
 fn nobody_is_left_of_a_spawn_that_died() {
-    let (_watchdog, _alone) = (watchdog(), alone());
+    let (_watchdog, _alone) = (watchdog(120), alone());
     for point in [
         "seat.counted",
         "seat.taken",
@@ -195,7 +196,7 @@ const A_WHILE: Duration = Duration::from_millis(300);
 
 #[procshare::test]
 fn a_child_on_its_way_is_not_taken_for_gone() {
-    let (_watchdog, _alone, point) = (watchdog(), alone(), "a child on its way");
+    let (_watchdog, _alone, point) = (watchdog(120), alone(), "a child on its way");
     for (killed, gate) in [(false, Gate::new()), (true, Gate::new())] {
         let stage = Stage::new(0);
         let taker = stage.queue();
@@ -221,7 +222,7 @@ fn a_child_on_its_way_is_not_taken_for_gone() {
 /// The seat is the child's from the moment it was started.
 #[test]
 fn a_child_on_its_way_outlives_its_spawner() {
-    let (_watchdog, _alone, point) = (watchdog(), alone(), "an orphan on its way");
+    let (_watchdog, _alone, point) = (watchdog(120), alone(), "an orphan on its way");
     let (stage, gate) = (Stage::new(0), Gate::new());
     let path = gate.path();
     let arguments = [stage.folder.path(), path.to_str().expect("it is text")];

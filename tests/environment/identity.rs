@@ -189,7 +189,7 @@ fn a_copy_that_can_open_nothing_notices_a_death() {
 #[test]
 fn absence_of_a_line_proves_nothing() {
     let _frame = forked::frame();
-    let name = forked::unique("line");
+    let name = crate::common::unique("line");
     let segment = Segment::create(&name, 1 << 16).unwrap();
     let array = segment.array::<u64>("array", 4).unwrap();
     let held = Pipe::new();

@@ -2,7 +2,8 @@
 
 use crate::common::{other_program, output_of, unique, watchdog};
 use procshare::{
-    FrozenArray, Segment, SharedArray, SharedAtomic, SharedCounter, SharedMap, SharedValue, clean_folder, ring,
+    Connection, Consumer, FrozenArray, Producer, Segment, SharedArray, SharedAtomic, SharedAtomicArray, SharedCounter,
+    SharedMap, SharedQueue, SharedValue, clean_folder, pipe, ring,
 };
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -29,7 +30,15 @@ fn use_all(name: &str) {
     map.update("key", |entry| entry.unwrap_or_default()[1..].to_vec().into())
         .unwrap();
     assert_eq!(map.get("key").unwrap().unwrap().len(), 99);
-    let (mut producer, mut consumer) = ring::<u64>(8).unwrap();
+    let numbers = SharedAtomicArray::<AtomicU32>::new(2).unwrap();
+    assert_eq!(numbers[1].fetch_add(3, Ordering::SeqCst), 0);
+    let queue = SharedQueue::new(4).unwrap();
+    queue.put("item".to_owned()).unwrap();
+    assert_eq!(queue.get().unwrap(), "item");
+    let (left, right): (Connection<u8>, Connection<u8>) = pipe().unwrap();
+    left.send(1).unwrap();
+    assert_eq!(right.recv().unwrap(), 1);
+    let (mut producer, mut consumer): (Producer<u64>, Consumer<u64>) = ring(8).unwrap();
     producer.write_chunk(2).unwrap().commit(2);
     assert_eq!(consumer.read_chunk(8).unwrap().len(), 2);
     let segment = Segment::create(name, 1 << 16).unwrap();

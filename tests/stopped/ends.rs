@@ -1,8 +1,9 @@
 //! Beside a peer stopped with the other end of a pipe or ring, or as it is passed one.
 
 use crate::Scene;
+use crate::common::unique;
 use crate::peer::{Calls, Peer, SHORT, STOP, die_with_parent, signal, until_stopped};
-use crate::role::{Role, unique};
+use crate::role::Role;
 use procshare::{Connection, Consumer, Process, Producer, RecvError, SendError, clean, pipe, ring};
 use std::fmt::Debug;
 use std::time::{Duration, Instant};

@@ -7,6 +7,8 @@
 #![cfg(all(feature = "crash-points", feature = "process"))]
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+#[path = "../common/mod.rs"]
+mod common;
 #[path = "../common/effort.rs"]
 mod effort;
 #[path = "../common/forked.rs"]
@@ -30,9 +32,10 @@ mod segments;
 mod values;
 mod workers;
 
+use common::watchdog;
 use effort::thorough;
 use procshare::__private::CRASH_POINTS;
-use role::{Actor, Role, say, watchdog};
+use role::{Actor, Role, say};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
@@ -89,7 +92,7 @@ fn plays_a_role() {
 
 /// Plays the scenes at each of their points, or at every third of all, and tells which failed.
 fn play_all(scenes: &[Scene]) {
-    let _watchdog = watchdog();
+    let _watchdog = watchdog(120);
     let all = scenes
         .iter()
         .flat_map(|scene| scene.points.iter().map(move |at| (scene.name, *at)))

@@ -225,7 +225,7 @@ fn loom_extent_two_producers_and_a_consumer() {
 /// Broken: an item placed and not yet published may be cleared.
 #[test]
 #[should_panic]
-fn loom_extent_cleared_before_it_is_published() {
+fn loom_mutant_extent_cleared_before_it_is_published() {
     producer_dies(Step::Done, true);
 }
 

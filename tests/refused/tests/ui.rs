@@ -1,6 +1,6 @@
 //! Programs that must not compile, and what the compiler then says.
 //!
-//! After a change of a message: `TRYBUILD=overwrite cargo test --test ui`, and read what changed.
+//! After a change of a message: `TRYBUILD=overwrite cargo test --package refused`, and read what changed.
 
 use std::process::Command;
 
