@@ -11,7 +11,6 @@
 //! | a slot's | a worker, which writes a long result and publishes its record | the same | the parent takes what was published, or gives the memory back |
 //! | that of results | dropping the results | free, its memory given back | as above |
 
-use super::memory::STRIDE;
 use crate::encoding::Store;
 use crate::primitive::Home;
 use crate::segment::FileBytes;
@@ -20,6 +19,9 @@ use crate::travel::check_memory_for;
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
+
+/// The distance between the file's parts, unless this process may not write such long files.
+pub(super) const STRIDE: u64 = 1 << 40;
 
 /// Long data begins on a page of its own, however large pages are.
 const PAGE: u64 = 1 << 16;

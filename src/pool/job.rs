@@ -18,7 +18,7 @@ pub(super) struct Job {
     /// What the slot will hold; emptied once the slot holds it.
     pub(super) bytes: Vec<u8>,
     /// How many of the bytes form the table of segments that go along.
-    pub(super) head: usize,
+    pub(super) table: usize,
     /// Keeps open what the worker fetches.
     pub(super) attachments: Arc<Attachments>,
     /// Keeps peers of the queues it brings along from finding themselves alone until its worker has joined those queues.
@@ -91,15 +91,15 @@ impl Packed {
 }
 
 /// Neighbouring items, encoded.
-struct Run {
+struct Encoded {
     first: usize,
     items: usize,
     bytes: Vec<u8>,
 }
 
-impl Run {
+impl Encoded {
     fn at(first: usize) -> Self {
-        Run {
+        Encoded {
             first,
             items: 0,
             bytes: Vec::new(),
@@ -154,7 +154,7 @@ pub(super) fn pack<Args: Serialize + DeserializeOwned>(
             return Packed::refused(items, first, &error);
         }
     };
-    let mut runs: Vec<Run> = vec![];
+    let mut runs: Vec<Encoded> = vec![];
     let trial = Trial::of_type::<Args>();
     let mut long = Writer::taking(extents);
     let mut refused = vec![];
@@ -162,7 +162,7 @@ pub(super) fn pack<Args: Serialize + DeserializeOwned>(
         for (at, item) in items.into_iter().enumerate() {
             let place = first + at;
             if runs.last().is_none_or(|run| run.end() != place) {
-                runs.push(Run::at(place));
+                runs.push(Encoded::at(place));
             }
             if let Some(Err(error)) = runs.last_mut().map(|run| run.push(&item, &mut long, trial)) {
                 refused.push((place, JobError::refusal(error.kind(), error.to_string())));
@@ -170,34 +170,31 @@ pub(super) fn pack<Args: Serialize + DeserializeOwned>(
         }
     });
     runs.retain(|run| run.items > 0);
-    let mut head = Vec::new();
-    let table = attachments.segments();
-    if !table.is_empty() {
+    let mut table = Vec::new();
+    let segments = attachments.segments();
+    if !segments.is_empty() {
         // Only numbers and paths: encoding cannot fail.
-        let _ = encode(&table, &mut head);
+        let _ = encode(&segments, &mut table);
     }
     let shares = attachments.split_shares().map(Arc::new);
     let attachments = Arc::new(attachments);
     let extent = long.into_extent().map(Arc::new);
-    let job = |Run {
-                   first,
-                   items,
-                   mut bytes,
-               }: Run| {
-        if !head.is_empty() {
-            bytes.splice(0..0, head.iter().copied());
+    let job = |run: Encoded| {
+        let mut bytes = run.bytes;
+        if !table.is_empty() {
+            bytes.splice(0..0, table.iter().copied());
         }
         Job {
             bytes,
-            head: head.len(),
+            table: table.len(),
             attachments: attachments.clone(),
             shares: shares.clone(),
             extent: extent.clone(),
             function,
             group: group.clone(),
-            first,
+            first: run.first,
             number: 0,
-            items,
+            items: run.items,
             done: 0,
             retries_left: retries,
             retries,

@@ -1,15 +1,15 @@
 //! `Memory`: where a pool keeps its jobs and their results, in the parent and in its workers.
 //!
-//! One segment holds the board (`raw::board`) and a page for each slot: the first bytes of its job, and a window through which its
-//! results are written. Longer data lies in a second memory file, with offsets so far apart that every slot has room for any job: a
-//! hole in a file takes no memory, and what was read is punched out again. Behind the slots' parts of that file are extents, for
-//! single items and results that are long (`extent`).
+//! One segment holds the work queue (`raw::work_queue`) and a page for each slot: the first bytes of its job, and a window
+//! through which its results are written. Longer data lies in a second memory file, with offsets so far apart that every slot
+//! has room for any job: a hole in a file takes no memory, and what was read is punched out again. Behind the slots' parts of
+//! that file are extents, for single items and results that are long (`extent`).
 
-use super::extent::Extents;
+use super::extent::{Extents, STRIDE};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, Spec, text_fingerprint};
 use crate::primitive::{AtomicU64, Padded};
-use crate::raw::board::{BoardWords, MOST_SLOTS, MOST_WORKERS, RawBoard, RawSlot};
+use crate::raw::work_queue::{MOST_SLOTS, MOST_WORKERS, RawSlot, RawWorkQueue, WorkQueueWords};
 use crate::segment::{Handle, Segment, os_error};
 use crate::sys::file::{self, AsFd, OwnedFd};
 use crate::travel::check_memory;
@@ -21,9 +21,6 @@ pub(super) const JOB_BYTES: usize = 1024;
 /// Bytes of results that lie in the slot's page.
 pub(super) const WINDOW: usize = PAGE - JOB_BYTES;
 const PAGE: usize = 8192;
-
-/// The distance between the file's parts for two jobs or results, unless this process may not write such long files.
-pub(super) const STRIDE: u64 = 1 << 40;
 
 const SCHEMA: &str = "procshare pool 3";
 
@@ -51,20 +48,20 @@ impl Shape {
         })
     }
 
-    fn bells_at(self) -> usize {
-        size_of::<BoardWords>()
+    fn sleepers_at(self) -> usize {
+        size_of::<WorkQueueWords>()
     }
 
-    fn came_at(self) -> usize {
-        self.bells_at() + self.workers as usize * size_of::<Padded<AtomicU64>>()
+    fn pids_at(self) -> usize {
+        self.sleepers_at() + self.workers as usize * size_of::<Padded<AtomicU64>>()
     }
 
-    fn asked_at(self) -> usize {
-        self.came_at() + self.workers as usize * size_of::<AtomicU64>()
+    fn requests_at(self) -> usize {
+        self.pids_at() + self.workers as usize * size_of::<AtomicU64>()
     }
 
     fn ring_at(self) -> usize {
-        self.asked_at() + self.workers as usize * size_of::<AtomicU64>()
+        self.requests_at() + self.workers as usize * size_of::<AtomicU64>()
     }
 
     fn slots_at(self) -> usize {
@@ -105,7 +102,7 @@ pub(super) struct Memory {
 impl Memory {
     /// Makes the files of a new pool.
     pub(super) fn new(shape: Shape) -> Result<Self> {
-        // Fresh memory is zero, which is an empty board.
+        // Fresh memory is zero, which is an empty work queue.
         let handle = Handle::new_alone(&shape.spec(), &|_, _| {})?;
         let spill = file::memfd(c"procshare-pool").map_err(|error| os_error("memfd_create", error))?;
         Ok(Memory {
@@ -115,7 +112,7 @@ impl Memory {
         })
     }
 
-    /// Finds the board in a segment that was passed to this process.
+    /// Finds the work queue in a segment that was passed to this process.
     pub(super) fn open(segment: &Segment, shape: Shape, spill: Arc<OwnedFd>) -> Result<Self> {
         let spec = shape.spec();
         let handle = Handle::open_in(segment, "", &spec, Some(spec.len))?;
@@ -159,26 +156,26 @@ impl Memory {
         unsafe { core::slice::from_raw_parts(first, len as usize) }
     }
 
-    /// The board's state machine.
-    pub(super) fn board(&self) -> RawBoard<'_> {
+    /// The work queue's state machine.
+    pub(super) fn queue(&self) -> RawWorkQueue<'_> {
         let Shape { slots, workers, .. } = self.shape;
-        let words: &[BoardWords] = self.array(0, 1);
-        RawBoard::new(
+        let words: &[WorkQueueWords] = self.array(0, 1);
+        RawWorkQueue::new(
             &words[0],
-            self.array(self.shape.bells_at(), workers),
+            self.array(self.shape.sleepers_at(), workers),
             self.array(self.shape.ring_at(), slots),
             self.array(self.shape.slots_at(), slots),
         )
     }
 
     /// A word for each worker: its process id, once it is ready for jobs.
-    pub(super) fn came(&self) -> &[AtomicU64] {
-        self.array(self.shape.came_at(), self.shape.workers)
+    pub(super) fn pids(&self) -> &[AtomicU64] {
+        self.array(self.shape.pids_at(), self.shape.workers)
     }
 
-    /// A word for each worker: what it asks the parent for, see `handover`.
-    pub(super) fn asked(&self) -> &[AtomicU64] {
-        self.array(self.shape.asked_at(), self.shape.workers)
+    /// A word for each worker: its request for descriptors, see `request`.
+    pub(super) fn requests(&self) -> &[AtomicU64] {
+        self.array(self.shape.requests_at(), self.shape.workers)
     }
 
     /// The byte at offset `at` in a slot's page.

@@ -8,8 +8,6 @@
 //!   it dies there. The files of `map` share the journal's: what the holder changes is noted there first.
 //! - R4. Its words are a peer's bytes: any value read from them is checked before it is used as an index or an id.
 
-#[cfg(any(feature = "process", procshare_loom))]
-pub(crate) mod board;
 mod doorbell;
 #[cfg(any(feature = "messages", procshare_loom))]
 mod extent;
@@ -29,6 +27,8 @@ mod stamp;
 #[cfg(any(feature = "messages", procshare_loom))]
 mod trail;
 mod waiting;
+#[cfg(any(feature = "process", procshare_loom))]
+pub(crate) mod work_queue;
 
 pub(crate) use doorbell::Doorbell;
 #[cfg(all(feature = "messages", not(procshare_loom)))]
