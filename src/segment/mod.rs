@@ -29,7 +29,7 @@ pub(crate) use names::{UsedName, give_names_up, names_of_others};
 pub(crate) use objects::Located;
 pub use objects::ObjectInfo;
 #[cfg(feature = "process")]
-pub(crate) use refused::{os_error, os_error_or, proc_error};
+pub(crate) use refused::{kind_of, os_error, os_error_or, proc_error};
 
 use crate::error::Result;
 use crate::layout::{Directory, header};

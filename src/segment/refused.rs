@@ -51,7 +51,7 @@ pub(crate) fn proc_error(otherwise: ErrorKind, step: &str, error: io::Error) -> 
 }
 
 /// The table. `EAGAIN` is not in it: from `mmap` it concerns memory (see `mapping`), from `fork` processes.
-fn kind_of(error: &io::Error) -> Option<ErrorKind> {
+pub(crate) fn kind_of(error: &io::Error) -> Option<ErrorKind> {
     let by_errno = [
         (Errno::Emfile, ErrorKind::TooManyDescriptors),
         (Errno::Enfile, ErrorKind::TooManyDescriptors),
