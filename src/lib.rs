@@ -130,7 +130,7 @@ pub mod __private {
     #[cfg(feature = "crash-points")]
     pub use crate::primitive::crash::CRASH_POINTS;
     #[cfg(feature = "process")]
-    pub use crate::process::{end::enter_main, entry::enter_test};
+    pub use crate::process::entry::{enter_main, enter_test};
     #[cfg(any(fuzzing, feature = "crash-points"))]
     pub use crate::segment::inspect;
 

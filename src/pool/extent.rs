@@ -29,7 +29,7 @@ const PAGE: u64 = 1 << 16;
 /// The file of a pool, as a row of extents.
 pub(super) struct Extents {
     file: Arc<OwnedFd>,
-    home: Option<Home>,
+    home: Home,
     unused: Mutex<Unused>,
 }
 
@@ -47,7 +47,7 @@ impl Extents {
         let end = if stride == STRIDE { i64::MAX as u64 / STRIDE } else { 0 };
         Extents {
             file,
-            home: Home::of_caller().ok(),
+            home: Home::here(),
             unused: Mutex::new(Unused {
                 given_back: Vec::new(),
                 next: first,
@@ -99,7 +99,7 @@ impl Extents {
 
     /// Whether this is the process that made it, not a copy.
     fn is_ours(&self) -> bool {
-        self.home.is_none_or(Home::is_here)
+        self.home.is_here()
     }
 
     fn check_ours(&self) -> io::Result<()> {

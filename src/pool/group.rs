@@ -111,7 +111,7 @@ pub(super) struct Group {
     /// Whether its items are waited for one by one.
     prompt: bool,
     /// The process that waits; a copy of it would wait for ever.
-    home: Option<Home>,
+    home: Home,
 }
 
 impl Group {
@@ -121,13 +121,13 @@ impl Group {
             state: Mutex::default(),
             news: Condvar::new(),
             prompt,
-            home: Home::of_caller().ok(),
+            home: Home::here(),
         }
     }
 
     /// Refuses a copy of the process it was made in, without touching any lock there.
     pub(super) fn check_home(&self) -> Result<(), JobError> {
-        if self.home.is_none_or(Home::is_here) {
+        if self.home.is_here() {
             Ok(())
         } else {
             Err(JobError::ForeignProcess)

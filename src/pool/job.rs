@@ -7,7 +7,7 @@ use super::records::put_varint;
 use super::worker::Chunk;
 use crate::encoding::{Trial, encode};
 use crate::error::Result;
-use crate::process::call;
+use crate::process::program;
 use crate::travel::{self, Attachments};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -147,7 +147,7 @@ pub(super) fn pack<Args: Serialize + DeserializeOwned>(
     retries: u32,
     extents: &Arc<Extents>,
 ) -> Packed {
-    let function = match call::offset_of(chunk as *const ()) {
+    let function = match program::offset_of(chunk as *const ()) {
         Ok(function) => function,
         Err(error) => {
             let error = JobError::refusal(error.kind(), error.to_string());

@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{Ordering, crash_point};
 use crate::process::call::{self, Entry};
 use crate::process::panic::Panic;
+use crate::process::program;
 use crate::raw::work_queue::{JOINED, RELEASED, RawSlot};
 use crate::segment::Segment;
 use crate::sys::file::{AsFd, OwnedFd};
@@ -306,7 +307,7 @@ fn prepare<'a>(
             .map_err(|reason| Error::new(ErrorKind::Encoding, format!("what travels with the job: {reason}")))?;
         *kept = travel::attach_all(table, kept, request)?;
     }
-    let address = call::address_at(bytes.function)?;
+    let address = program::address_at(bytes.function)?;
     // SAFETY: the parent, which runs this very program, took the offset of a `run_chunk`; nobody else writes jobs.
     let function = unsafe { chunk_at(address) };
     Ok(Prepared {

@@ -1,7 +1,6 @@
 //! `Entry`: the functions a child can run, and how one is identified in another process.
 
 use super::encoded;
-use super::entry;
 use super::mailbox::{Answer, Arguments, Mailbox};
 use super::panic::Panic;
 use crate::error::{Error, ErrorKind, Result};
@@ -132,24 +131,6 @@ pub(crate) unsafe fn summon<F: Copy>() -> F {
     unsafe { NonNull::<F>::dangling().read() }
 }
 
-/// The offset of a function in the program, which means the same in another process of the same program.
-pub(crate) fn offset_of(address: *const ()) -> Result<u64> {
-    entry::executable()?.offset_of(address.addr()).ok_or_else(|| {
-        let message = "the function lies in a shared library; a child can be sure of the program's own code only";
-        Error::new(ErrorKind::Spawn, message)
-    })
-}
-
-/// The address of the function at that offset.
-pub(crate) fn address_at(offset: u64) -> Result<*const ()> {
-    entry::executable()?.address_at(offset).ok_or_else(|| {
-        Error::new(
-            ErrorKind::Spawn,
-            "the function asked for lies outside this program's code",
-        )
-    })
-}
-
 /// The trampoline at an address that this executable's parent process got from `trampoline`.
 ///
 /// # Safety
@@ -182,7 +163,7 @@ fn decode<Args: DeserializeOwned>(mailbox: &Mailbox, arguments: Arguments, recei
         Arguments::Short(bytes) => encoded::unpack(&bytes, received),
         Arguments::Long(len) => {
             let unreadable = |error| Error::new(ErrorKind::Spawn, "reading the arguments").with_source(error);
-            let _given_back = GivenBack(mailbox, Home::of_caller().ok());
+            let _given_back = GivenBack(mailbox, Home::here());
             let bytes = mailbox.long(len).map_err(unreadable)?;
             encoded::unpack(&bytes, received)
         }
@@ -190,12 +171,12 @@ fn decode<Args: DeserializeOwned>(mailbox: &Mailbox, arguments: Arguments, recei
 }
 
 /// Gives back the memory of long arguments once they are decoded, or decoding has failed.
-struct GivenBack<'a>(&'a Mailbox, Option<Home>);
+struct GivenBack<'a>(&'a Mailbox, Home);
 
 impl Drop for GivenBack<'_> {
     fn drop(&mut self) {
         // A copy of this process does not own it.
-        if self.1.is_none_or(Home::is_here) {
+        if self.1.is_here() {
             self.0.give_back();
         }
     }
@@ -212,8 +193,7 @@ pub(super) fn answer<R: Serialize>(mailbox: &Mailbox, call: impl FnOnce() -> R) 
 
 fn refusal(error: &Error) -> Answer {
     match error.kind() {
-        ErrorKind::NotTransferable => Answer::NotTransferable(error.to_string()),
-        ErrorKind::Encoding => Answer::Encoding(error.to_string()),
-        _ => Answer::NotStarted(error.to_string()),
+        kind @ (ErrorKind::NotTransferable | ErrorKind::Encoding) => Answer::Refused(kind, error.to_string()),
+        _ => Answer::not_started(error),
     }
 }

@@ -1,12 +1,10 @@
 //! What a child has to do, and how it does it: the same in a newly started program and in a copy of a running one.
 
-use super::call::{self, Trampoline, trampoline_at};
-use super::current;
-use super::end;
-use super::entry;
+use super::call::{Trampoline, trampoline_at};
 use super::environment::Environment;
 use super::mailbox::{Answer, Arguments, Mailbox};
 use super::watch;
+use super::{current, end, panic, program};
 use crate::encoding::decode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
@@ -71,7 +69,7 @@ pub(super) fn take(mailbox: &Mailbox) -> Result<Taken> {
 pub(super) fn carry_out(mailbox: &Mailbox, taken: Result<Taken>, source: DescriptorSource) -> i32 {
     let answer = match taken.and_then(|taken| prepare(taken, source)) {
         Ok(work) => (work.function)(mailbox, work.arguments, work.received),
-        Err(error) => Answer::NotStarted(error.to_string()),
+        Err(error) => Answer::not_started(&error),
     };
     leave(mailbox, answer)
 }
@@ -113,7 +111,7 @@ fn prepare(taken: Taken, mut source: DescriptorSource) -> Result<Work> {
     let files = errand.files.iter().map(|file| source.take(file).map(Some));
     let files = files.collect::<Result<_>>()?;
     let function = find_function(&errand.task)?;
-    current::begin(errand.name);
+    introduce(errand.name);
     if let Some(environment) = &errand.environment {
         // SAFETY: only a copy of a process with one thread is given changes, and it has started no thread yet.
         unsafe { environment.apply() };
@@ -129,6 +127,12 @@ fn prepare(taken: Taken, mut source: DescriptorSource) -> Result<Work> {
         arguments,
         received: Received { segments, files },
     })
+}
+
+/// Records what this process is called, also where its panics are reported.
+pub(super) fn introduce(name: String) {
+    current::begin(name);
+    panic::put_hook();
 }
 
 /// Arranges to end with the parent, if given, and enters the folder, if there is one.
@@ -147,13 +151,13 @@ fn find_function(task: &Task) -> Result<Trampoline> {
             "a server was asked for, where none may begin",
         ));
     };
-    if entry::executable()?.id != executable {
+    if program::executable()?.id != executable {
         let message = "the parent runs another build of this program";
         return Err(Error::new(ErrorKind::Spawn, message));
     }
-    let address = call::address_at(function)?;
+    let address = program::address_at(function)?;
     // SAFETY: the mailbox is a file of our own user, passed by the process that started this one, and names the build we run
-    // (compared above). `launch`, which makes such files, writes the offset of what `trampoline` returned; a parent that forges one
+    // (compared above). `Plan::errand` writes the offset of what `trampoline` returned; a parent that forges one
     // could equally run any program in our place, and a privileged program takes no mailbox at all.
     Ok(unsafe { trampoline_at(address) })
 }

@@ -37,8 +37,8 @@ pub(super) struct Farewell {
     pub(super) name: Option<SegmentName>,
     /// Device and inode of the file, if its name goes with its last user.
     pub(super) file: Option<(u64, u64)>,
-    /// The process that attached; `None` where it cannot be distinguished from its copies.
-    home: Option<Home>,
+    /// The process that attached.
+    home: Home,
 }
 
 impl Farewell {
@@ -46,13 +46,13 @@ impl Farewell {
         Farewell {
             name,
             file: None,
-            home: Home::of_caller().ok(),
+            home: Home::here(),
         }
     }
 
     /// Whether this process attached, rather than being a copy of the one that did.
     pub(super) fn is_at_home(&self) -> bool {
-        self.home.is_none_or(Home::is_here)
+        self.home.is_here()
     }
 }
 

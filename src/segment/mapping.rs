@@ -66,7 +66,7 @@ impl Mapping {
 pub(crate) struct FileBytes {
     map: ManuallyDrop<Mmap>,
     /// The process that has the mapping: its copies do not.
-    home: Option<Home>,
+    home: Home,
 }
 
 #[cfg(feature = "messages")]
@@ -94,7 +94,7 @@ impl FileBytes {
         unsafe { memory::keep_from_children(map.as_ptr(), map.len()) }?;
         Ok(FileBytes {
             map: ManuallyDrop::new(map),
-            home: Home::of_caller().ok(),
+            home: Home::here(),
         })
     }
 }
@@ -111,7 +111,7 @@ impl core::ops::Deref for FileBytes {
 #[cfg(feature = "messages")]
 impl Drop for FileBytes {
     fn drop(&mut self) {
-        if self.home.is_none_or(Home::is_here) {
+        if self.home.is_here() {
             // SAFETY: it is dropped here, once.
             unsafe { ManuallyDrop::drop(&mut self.map) };
         }

@@ -39,7 +39,7 @@ pub use objects::ObjectInfo;
 pub(crate) use passed::PassedDescriptor;
 pub(crate) use refused::os_error;
 #[cfg(feature = "process")]
-pub(crate) use refused::{os_error_or, proc_error};
+pub(crate) use refused::{kind_of, os_error_or, proc_error};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Directory, header};
