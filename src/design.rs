@@ -1,19 +1,21 @@
 //! How procshare works: byte map, protocols, invariants, orderings, crash table. No code, only this text.
 //!
 //! The promise everything here serves: **kill any process at any instruction; no survivor hangs, no value is torn, nothing is left
-//! behind.** Coined words (seat, bell, lane, board) are explained where they first appear, and in the glossary of
+//! behind.** Coined words (seat, bell, lane) are explained where they first appear, and in the glossary of
 //! `CONTRIBUTING.md`.
 //!
 //! # Map
 //!
-//! A stack of floors: a file imports only from its own folder and from lower floors (`tests/layering.rs` enforces it).
+//! A stack of floors: a file imports only from its own folder and from lower floors, never from a neighbour on its own
+//! (`tests/layering.rs` enforces it).
 //!
 //! ```text
 //! floor 6  src/pool/         worker processes that run jobs
 //! floor 5  src/process/      start a child, hand it its arguments, take its result
-//! floor 4  src/messages/     SharedQueue, pipe, ring: items and handles, over channels and seats
-//! floor 3  src/collections/  SharedValue, SharedArray, SharedCounter, SharedAtomic, FrozenArray, SharedMap
-//! floor 2  src/segment/      create, attach, lifetime, placing objects
+//! floor 4  src/travel/       handles as arguments: what is encoded, what goes along
+//! floor 3  src/messages/     SharedQueue, pipe, ring: items and handles, over channels and seats
+//!          src/collections/  SharedValue, SharedArray, SharedCounter, SharedAtomic, FrozenArray, SharedMap
+//! floor 2  src/segment/      create, attach, lifetime, placing objects and handles to them
 //! floor 1  src/layout/       what the bytes mean   |   src/raw/  state machines in shared memory   |   src/encoding/  items as bytes
 //! floor 0  src/primitive/    the only door to atomics, futexes, owner ids, liveness
 //!          src/sys/          the only place that names libc       src/error.rs, src/trace.rs
@@ -64,7 +66,7 @@
 //! | queue | one channel |
 //! | pipe | two channels of the same size |
 //! | ring | tail, head (a line of 64 bytes each), two bells on a third line, 64 seats, slots (a power of two of them) |
-//! | pool | tail and closing, head, alarm (a line each), done bits (16 lines), a line with the bell of each worker, a word per worker by which it announces itself, another by which it asks, ring of slot numbers, slots (128 each), pages of slots (8192 each) |
+//! | pool | tail and closing, head, when to wake the parent (a line each), done bits (16 lines), a line per worker that says whether it sleeps, a word per worker with its process id once it is ready, another with its request for descriptors, ring of slot numbers, slots (128 each), pages of slots (8192 each) |
 //! | map | see below |
 //!
 //! | channel | bytes |
@@ -103,13 +105,13 @@
 //! vectors are stored as they are, all other types [encoded](crate::wire_format). A map's schema is the names of its types, or a
 //! name the user gives, and the name of the hash.
 //!
-//! A slot of a pool is a state `[ position:40 | worker:16 | phase:8 ]`, eight words that describe its job (function as an offset
-//! in the program, items, items to skip, bytes, bytes of the table of what is sent along, how far the worker has taken over what was
-//! sent, the extents of its arguments and of its results), and six that report the worker's progress (items begun, bytes of results
-//! written, bytes of those in the file, when the item was begun, failures, bytes of long results). Its page holds the
-//! first 1024 bytes of the job and a window of 7168 bytes for results. The rest of both lies in a second memory file: that of slot
-//! `n` from `2n` TiB on, its results from `2n + 1` TiB on, or in smaller steps where the limit of file sizes allows less; the extents of
-//! long arguments and results follow. Holes take no memory.
+//! A slot of a pool is a state `[ position:40 | worker:16 | phase:8 ]`, eight words that describe its job (function as an
+//! offset in the program, items, items to skip, bytes, bytes of the table of what is sent along, how far the worker is with
+//! that, extents of items and of results), and six that report the worker's progress (items begun, bytes of results written,
+//! bytes of those in the file, when the item was begun, failures, bytes of long results). Its page holds the first 1024 bytes
+//! of the job and a window of 7168 bytes for results. The rest of both lies in a second memory file: that of slot `n` from `2n`
+//! TiB on, its results from `2n + 1` TiB on, or in smaller steps where the limit of file sizes allows less; the
+//! extents of long arguments and results follow. Holes take no memory.
 //!
 //! A raw mutex is two words. The first says who holds it: `[ start:10 | PID:22 | inconsistent | - | image:8 | TID:22 ]`, 0 is
 //! free. The second is a bell: `[ stamp:32 | count:31 | raised ]`; its low half is the futex that waiters sleep on, its high half
@@ -135,7 +137,10 @@
 //! | W1–W5 | `raw/wait.rs` | asleep only after raising the bell, for a slice at most; peers are asked about only when a slice ends in vain; "nobody is left" is believed after one more look for what they left |
 //! | P1–P4 | `raw/map/mod.rs` | only the holder of a shard's lock changes its words; blocks fill regions; entries are whole before a chain leads to them |
 //! | J1–J3 | `raw/map/journal.rs` | noted before it changes; undone backwards; freed memory is reused only in a later change |
-//! | C1–C3 | `raw/board.rs` | a job is whole before it is ready, its results before it is done; a place is reused once all have passed it; sleeper and waker see each other |
+//! | C1–C3 | `raw/work_queue.rs` | a job is whole before it is ready, its results before it is done; a place is reused once all have passed it; sleeper and waker see each other |
+//! | A1–A5 | `pool/jobs.rs` | a slot is free or has a job; every item ends once; what a job brought along stays open until its worker cannot hold it |
+//! | G1–G3 | `pool/workers.rs` | one worker a number; removed once it was waited for and its jobs were taken; failed starts delay the next |
+//! | K1–K4 | `pool/engine/mod.rs` | no lock that a worker could hold; no foreign code under the state's lock; a thread as long as there are workers |
 //! | L1–L3 | `raw/latch.rs` | only the owner writes, only the slot that is not current, version last |
 //! | D1–D3 | `layout/directory.rs` | entries are whole before a bucket leads to them; everything read is checked |
 //! | T1–T2 | `segment/lifetime.rs` | names are removed only under the exclusive lock; no lock is ever upgraded |
@@ -155,8 +160,8 @@
 //! | bucket, Release | relaxed load and Acquire fence | entry and object |
 //! | tail of a queue or ring, Release | Acquire load by the consumer | the records |
 //! | head of a queue or ring, Release | Acquire load by the producer | that they were copied out |
-//! | tail of a pool's board, Release, in `post` | Acquire load in `claim` | the job, its slot and its place |
-//! | head of a board, Release | Acquire load by the poster | that the place may be reused |
+//! | tail of a pool's work queue, Release, in `post` | Acquire load in `claim` | the job, its slot and its place |
+//! | head of a work queue, Release | Acquire load by the poster | that the place may be reused |
 //! | state of a slot, Release, in `finish` | Acquire load in `is_done` | the results |
 //! | owner and counts of a seat, Release | Acquire of the check whether anybody is left | what its process put before it left |
 //! | summary of seats, Release | Acquire of those that look at seats, or sum up | the changes it counts |
@@ -328,10 +333,9 @@
 //!
 //! # Jobs of a pool
 //!
-//! The parent posts jobs in slots of the board (a shared table of jobs); workers claim them in order, each by one compare-exchange
-//! on the slot's own word, which names the worker from then on. So the words alone tell what a dead worker held, the parent alone
-//! acts on that, and nothing has to be recovered from a queue. There is no lock: the parent never waits for a worker, stopped or
-//! dead.
+//! The parent posts jobs in slots of the work queue; workers claim them in order, each by one compare-exchange on the slot's
+//! own word, which names the worker from then on. So the words alone tell what a dead worker held, the parent alone acts on
+//! that, and nothing has to be recovered from a queue. There is no lock: the parent never waits for a worker, stopped or dead.
 //!
 //! A job is one item, or a chunk of a map's neighbouring items. A worker announces each item before it begins it, and publishes
 //! the record of its result by one store, in memory that outlives it. From a dead worker's chunk the parent takes the records that
@@ -351,7 +355,7 @@
 //! Descriptors of the handles among the arguments are passed to the worker that has claimed the job. It asks for them, unless it
 //! still has them from the job before, by a word of its own and the event descriptor. The pool's thread answers on a socket that
 //! no other worker has, and that holds one answer at most, so the thread waits for no worker; no process needs the right to look
-//! into another. The parent keeps the descriptors open until the job has ended. `pool/handover.rs` has the states.
+//! into another. The parent keeps the descriptors open until the job has ended. `pool/request.rs` has the states.
 //!
 //! An item or result of more than a mebibyte is encoded straight into an *extent*: a stretch of the pool's file, of which the job,
 //! or the slot, has one of its own. Its reader maps the bytes and decodes them in place, so that they are copied once each way.
@@ -427,14 +431,14 @@
 //! | `map.claimed` | a shard's lock, a region without blocks | the region is free again |
 //! | `map.freed` | a shard's lock; the free region not announced | it is found when the shard is locked next |
 //! | `map.part` | a shard's lock, parts of a value that nothing leads to | no such value; the parts are freed |
-//! | `board.ready` (the parent) | a job written and not yet posted | nothing: the workers end with their parent |
-//! | `board.claimed` | a job it has not begun | the job runs elsewhere |
-//! | `board.handed` (the parent) | a descriptor under way to a worker | nothing: the workers end with their parent |
-//! | `board.asking`, `board.received` | a job whose descriptors it has asked for, or got | its first item's error, or it is begun again; the kernel closes what was under way; the others run elsewhere |
-//! | `board.begun`, `board.answering`, `board.spilled`, `board.stored` | an item begun | its error, or it is begun again; the items before it have their results, those after it run elsewhere |
-//! | `board.answered`, `board.finishing` | a job whose last results are published | the results |
-//! | `board.finished`, `board.told` | a finished job that the parent does not know of yet | the results, when the parent learns of the death |
-//! | `board.asleep`, `board.awake` | a place among the sleepers, or a wake-up | the parent wakes another |
+//! | `pool.ready` (the parent) | a job written and not yet posted | nothing: the workers end with their parent |
+//! | `pool.claimed` | a job it has not begun | the job runs elsewhere |
+//! | `pool.handed` (the parent) | a descriptor under way to a worker | nothing: the workers end with their parent |
+//! | `pool.asking`, `pool.received` | a job whose descriptors it has asked for, or got | its first item's error, or it is begun again; the kernel closes what was under way; the others run elsewhere |
+//! | `pool.begun`, `pool.answering`, `pool.spilled`, `pool.stored` | an item begun | its error, or it is begun again; the items before it have their results, those after it run elsewhere |
+//! | `pool.answered`, `pool.finishing` | a job whose last results are published | the results |
+//! | `pool.finished`, `pool.told` | a finished job that the parent does not know of yet | the results, when the parent learns of the death |
+//! | `pool.asleep`, `pool.awake` | a place among the sleepers, or a wake-up | the parent wakes another |
 //! | `start.posted` | a mailbox nobody knows of | nothing; the kernel frees it |
 //! | `start.asked` | a request a server has, or is about to get | a child that nobody waits for; the server ends, and the child if it is a daemon |
 //! | `start.made`, `start.named` | a child that runs | the child without its parent; it ends if it is a daemon |
@@ -493,7 +497,7 @@
 //! that such daemons were the last to use are removed with them, if this process had used them as well; others stay, as after any
 //! kill.
 //!
-//! What children need while a thread or the program ends has no destructor there: the transfer under way is kept in thread-local
+//! What children need while a thread or the program ends has no destructor there: what a thread is packing or unpacking is kept in thread-local
 //! storage that is never torn down.
 //!
 //! # What is outside

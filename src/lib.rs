@@ -81,6 +81,8 @@ mod raw;
 mod segment;
 #[cfg(not(procshare_loom))]
 mod sys;
+#[cfg(all(feature = "process", not(procshare_loom)))]
+mod travel;
 pub mod wire_format;
 
 pub use error::{Error, ErrorKind, Result};
@@ -128,7 +130,7 @@ pub mod __private {
     #[cfg(feature = "crash-points")]
     pub use crate::primitive::crash::CRASH_POINTS;
     #[cfg(feature = "process")]
-    pub use crate::process::{end::enter_main, entry::enter_test};
+    pub use crate::process::entry::{enter_main, enter_test};
     #[cfg(any(fuzzing, feature = "crash-points"))]
     pub use crate::segment::inspect;
 

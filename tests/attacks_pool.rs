@@ -475,7 +475,7 @@ fn what_succeeds_in_the_end_is_successful() {
     };
     let builder = Process::builder()
         .daemon(true)
-        .env("PROCSHARE_CRASH_AT", "board.answering:3");
+        .env("PROCSHARE_CRASH_AT", "pool.answering:3");
     builder.spawn(body, ()).unwrap().join().unwrap();
 }
 
@@ -504,7 +504,7 @@ fn a_joined_pool_leaves_no_template_behind() {
     builder.spawn(body, ()).unwrap().join().unwrap();
 }
 
-/// A board has 512 slots.
+/// A work queue has 512 slots.
 #[procshare::test]
 fn all_workers_of_a_large_pool_can_be_busy() {
     let _watchdog = watchdog(100);

@@ -52,7 +52,7 @@ const TYPES: [Shared; 11] = [
     ),
     shared("Ring", &["Producer", "Consumer"], &["ring", "seats"], &["ring", "seat"]),
     shared("Map", &["SharedMap"], &["map"], &["map"]),
-    shared("Pool", &["Pool"], &["board"], &["board"]),
+    shared("Pool", &["Pool"], &["work_queue"], &["pool"]),
 ];
 
 /// What each type is named in.

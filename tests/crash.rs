@@ -519,7 +519,7 @@ fn a_process_may_die_at_every_named_point() {
     let _watchdog = watchdog(120);
     // Those of queues, pipes and rings are met in `tests/crash_messages`, those of maps in `tests/crash_map`, those of
     // children in `tests/crash_process`, those of pools in `tests/crash_pool`.
-    let elsewhere = ["bell.", "queue.", "seat.", "ring.", "map.", "start.", "board."];
+    let elsewhere = ["bell.", "queue.", "seat.", "ring.", "map.", "start.", "pool."];
     let points = CRASH_POINTS
         .iter()
         .filter(|point| !elsewhere.iter().any(|prefix| point.starts_with(prefix)));

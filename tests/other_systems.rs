@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+#[allow(dead_code, reason = "tests ask for some of it")]
+#[path = "../src/sys/types.rs"]
+mod types;
 #[allow(dead_code, unused_imports, reason = "tests ask for some of it")]
 #[path = "../src/sys/unsupported.rs"]
 mod unsupported;
 
 use std::io;
 use std::path::Path;
-use unsupported::map;
+use unsupported::file;
 
 fn says_linux_only<T>(outcome: io::Result<T>) {
     let error = outcome.err().unwrap();
@@ -18,12 +21,12 @@ fn says_linux_only<T>(outcome: io::Result<T>) {
 
 #[test]
 fn segments_are_refused_in_words_elsewhere() {
-    says_linux_only(map::memfd(c"name"));
-    says_linux_only(map::open(Path::new("/name")));
-    says_linux_only(map::stat_path(Path::new("/name")));
-    says_linux_only(map::create_exclusive(Path::new("/name"), 0o600));
-    says_linux_only(map::open_unnamed(Path::new("/"), 0o600));
-    says_linux_only(map::unlink(Path::new("/name")));
+    says_linux_only(file::memfd(c"name"));
+    says_linux_only(file::open(Path::new("/name")));
+    says_linux_only(file::stat_path(Path::new("/name")));
+    says_linux_only(file::create_exclusive(Path::new("/name"), 0o600));
+    says_linux_only(file::open_unnamed(Path::new("/"), 0o600));
+    says_linux_only(file::unlink(Path::new("/name")));
     says_linux_only(unsupported::identity::fork_word());
 }
 

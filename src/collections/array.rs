@@ -1,12 +1,12 @@
 //! `SharedArray<T>`: much data, changed in place under a lock.
 
 use super::array_guard::ArrayGuard;
-use super::handle::{Handle, Object};
 use super::lock_error::LockError;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, OBJECT_ALIGN, Shareable, Spec};
 use crate::primitive::{Deadline, crash_point};
 use crate::raw::{Held, RawMutex, Refused};
+use crate::segment::{Handle, Object};
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fmt;

@@ -1,8 +1,8 @@
 //! `SharedAtomic<A>` and `SharedAtomicArray<A>`: the standard library's atomics, in a segment.
 
-use super::handle::{Handle, Object};
 use crate::error::Result;
 use crate::layout::{Kind, Shareable, Spec};
+use crate::segment::{Handle, Object};
 use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;

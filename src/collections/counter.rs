@@ -1,10 +1,10 @@
 //! `SharedCounter`: an integer that counts, with no silent overflow.
 
-use super::handle::{Handle, Object};
 use super::value::{SharedValue, value_spec, write_new};
 use super::value_guard::ValueGuard;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, Spec};
+use crate::segment::{Handle, Object};
 use std::ffi::OsStr;
 use std::fmt;
 

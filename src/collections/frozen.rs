@@ -1,10 +1,9 @@
 //! `FrozenArray<T>`: elements that can no longer change, read without a lock.
 
 use super::array::{SharedArray, assert_element};
-use super::handle::{Handle, Object};
 use crate::error::Result;
 use crate::layout::{Kind, Shareable, Spec};
-use crate::segment::SegmentBuilder;
+use crate::segment::{Handle, Object, SegmentBuilder};
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::size_of;

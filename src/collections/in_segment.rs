@@ -1,11 +1,10 @@
 //! The typed objects of a [`Segment`]: opening them by name, and placing what is absent.
 
-use super::handle::Object;
 use super::{AtomicInteger, SharedArray, SharedAtomic, SharedAtomicArray, SharedCounter, SharedValue};
 use super::{array, atomic, value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::Shareable;
-use crate::segment::Segment;
+use crate::segment::{Object, Segment};
 
 impl Segment {
     /// Returns the value `name` of this segment, creating it if absent.

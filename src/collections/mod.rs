@@ -14,7 +14,6 @@ mod array_guard;
 mod atomic;
 mod counter;
 mod frozen;
-mod handle;
 mod in_segment;
 mod lock_error;
 #[cfg(feature = "map")]
@@ -36,7 +35,3 @@ pub use value::SharedValue;
 #[doc(hidden)]
 pub use value::lock_and_unlock;
 pub use value_guard::ValueGuard;
-
-pub(crate) use handle::Handle;
-#[cfg(feature = "process")]
-pub(crate) use handle::Object;

@@ -1,12 +1,12 @@
 //! `SharedValue<T>`: one value, read without a lock and changed as a whole.
 
-use super::handle::{Handle, Object};
 use super::lock_error::LockError;
 use super::value_guard::ValueGuard;
 use crate::error::Result;
 use crate::layout::{Kind, Shareable, Spec};
 use crate::primitive::{AtomicU64, Deadline, OwnerId};
 use crate::raw::{RawLatch, Refused, words_for};
+use crate::segment::{Handle, Object};
 use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;

@@ -2,13 +2,66 @@
 
 use super::decoder::{Decoder, key_text};
 use super::fault::Fault;
+use super::runs::Run;
 use serde::de::{self, DeserializeSeed, Deserializer, Visitor};
 
+impl<'de> Decoder<'de> {
+    #[inline]
+    pub(super) fn visit_array<V: Visitor<'de>>(&mut self, len: usize, visitor: V) -> Result<V::Value, Fault> {
+        self.claim(len, 1)?;
+        self.enter()?;
+        let mut items = Items {
+            decoder: self,
+            len,
+            left: len,
+        };
+        let value = visitor.visit_seq(&mut items)?;
+        if items.left != 0 {
+            return Err(left_over(items.left, len));
+        }
+        self.levels += 1;
+        Ok(value)
+    }
+
+    #[inline]
+    pub(super) fn visit_map<V: Visitor<'de>>(&mut self, len: usize, visitor: V) -> Result<V::Value, Fault> {
+        self.claim(len, 2)?;
+        self.enter()?;
+        let mut pairs = Pairs {
+            key: self.rest,
+            decoder: self,
+            len,
+            left: len,
+        };
+        let value = visitor.visit_map(&mut pairs)?;
+        if pairs.left != 0 {
+            return Err(left_over(pairs.left, len));
+        }
+        self.levels += 1;
+        Ok(value)
+    }
+
+    pub(super) fn visit_run<V: Visitor<'de>>(&mut self, mut run: Run<'de>, visitor: V) -> Result<V::Value, Fault> {
+        self.enter()?;
+        let value = visitor.visit_seq(&mut run)?;
+        if run.left() != 0 {
+            return Err(left_over(run.left(), run.len()));
+        }
+        self.levels += 1;
+        Ok(value)
+    }
+}
+
+#[cold]
+fn left_over(left: usize, len: usize) -> Fault {
+    Fault::new(format!("{left} of {len} elements are left over"))
+}
+
 /// A sequence being read.
-pub(super) struct Items<'a, 'de> {
-    pub(super) decoder: &'a mut Decoder<'de>,
-    pub(super) len: usize,
-    pub(super) left: usize,
+struct Items<'a, 'de> {
+    decoder: &'a mut Decoder<'de>,
+    len: usize,
+    left: usize,
 }
 
 impl<'de> de::SeqAccess<'de> for &mut Items<'_, 'de> {
@@ -33,12 +86,12 @@ impl<'de> de::SeqAccess<'de> for &mut Items<'_, 'de> {
 }
 
 /// A map or struct being read.
-pub(super) struct Pairs<'a, 'de> {
-    pub(super) decoder: &'a mut Decoder<'de>,
-    pub(super) len: usize,
-    pub(super) left: usize,
+struct Pairs<'a, 'de> {
+    decoder: &'a mut Decoder<'de>,
+    len: usize,
+    left: usize,
     /// Begins with the last key.
-    pub(super) key: &'de [u8],
+    key: &'de [u8],
 }
 
 impl<'de> de::MapAccess<'de> for &mut Pairs<'_, 'de> {

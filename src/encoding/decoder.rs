@@ -3,7 +3,6 @@
 //! The bytes are not trusted: each length is compared with what is left before anything is taken or reserved, and the depth is
 //! limited. What a marker says is passed on as it is; the type decides whether it fits.
 
-use super::access::{Items, Pairs};
 use super::fault::Fault;
 use super::format::{DEEPEST, Kind, LONGEST, extension, long, marker};
 use super::numbers::Number;
@@ -204,58 +203,13 @@ impl<'de> Decoder<'de> {
     /// Checks that the remaining bytes can hold that many elements or entries of at least that many bytes each; for sequences
     /// in sequences too, since otherwise the memory reserved for each of them would add up to a multiple of the bytes.
     #[inline(always)]
-    fn claim(&mut self, count: usize, least: usize) -> Result<(), Fault> {
+    pub(super) fn claim(&mut self, count: usize, least: usize) -> Result<(), Fault> {
         if count > self.rest.len() / least {
             return Err(Fault::too_short());
         }
         let left = self.unclaimed.checked_sub(count * least);
         self.unclaimed = left.ok_or_else(Fault::too_short)?;
         Ok(())
-    }
-
-    #[inline]
-    pub(super) fn visit_array<V: Visitor<'de>>(&mut self, len: usize, visitor: V) -> Result<V::Value, Fault> {
-        self.claim(len, 1)?;
-        self.enter()?;
-        let mut items = Items {
-            decoder: self,
-            len,
-            left: len,
-        };
-        let value = visitor.visit_seq(&mut items)?;
-        if items.left != 0 {
-            return Err(left_over(items.left, len));
-        }
-        self.levels += 1;
-        Ok(value)
-    }
-
-    #[inline]
-    pub(super) fn visit_map<V: Visitor<'de>>(&mut self, len: usize, visitor: V) -> Result<V::Value, Fault> {
-        self.claim(len, 2)?;
-        self.enter()?;
-        let mut pairs = Pairs {
-            key: self.rest,
-            decoder: self,
-            len,
-            left: len,
-        };
-        let value = visitor.visit_map(&mut pairs)?;
-        if pairs.left != 0 {
-            return Err(left_over(pairs.left, len));
-        }
-        self.levels += 1;
-        Ok(value)
-    }
-
-    pub(super) fn visit_run<V: Visitor<'de>>(&mut self, mut run: Run<'de>, visitor: V) -> Result<V::Value, Fault> {
-        self.enter()?;
-        let value = visitor.visit_seq(&mut run)?;
-        if run.left() != 0 {
-            return Err(left_over(run.left(), run.len()));
-        }
-        self.levels += 1;
-        Ok(value)
     }
 
     /// Takes no bytes, so options nested in options must be cut off here, whatever the bytes.
@@ -416,11 +370,6 @@ fn is_ascii_long(bytes: &[u8]) -> bool {
     let words = bytes.chunks_exact(16).filter_map(|word| word.first_chunk::<16>());
     let all = words.fold(u128::from_ne_bytes(*last), |all, word| all | u128::from_ne_bytes(*word));
     all & u128::from_ne_bytes([0x80; 16]) == 0
-}
-
-#[cold]
-fn left_over(left: usize, len: usize) -> Fault {
-    Fault::new(format!("{left} of {len} elements are left over"))
 }
 
 /// Describes an encoded key in words.

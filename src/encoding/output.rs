@@ -380,8 +380,8 @@ impl Output for Fill<'_> {
     }
 }
 
-#[cfg(test)]
 #[cfg(feature = "process")]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::encoding::{decode, encode_bare, encode_through};

@@ -1,33 +1,17 @@
 //! `Channel`: records in one direction, from many senders to many receivers; a queue has one, a pipe two.
 
-use super::codec::{self, REFERENCE, Reference, SMALL, Small, UNIT};
-use super::extent::LongItem;
-use super::seat::Seats;
+use super::codec::{self, REFERENCE, Reference, UNIT};
+use super::seats::Seats;
 use super::shape::{QUEUE_AT, SEATS_AT, Shape};
-use crate::collections::Handle;
-use crate::encoding::{HEAD, Whole, receive};
+use crate::encoding::Whole;
 use crate::error::Result;
 use crate::primitive::Deadline;
 use crate::raw::{Bounds, Company, EXTENTS, Moved, RawExtent, RawQueue, Stop, Stretch, Waiting};
-use crate::segment::Lane;
+use crate::segment::{Handle, Lane};
 use std::mem::MaybeUninit;
 
 /// How much of a long item is copied while the waiter that will take it wakes up.
 pub(super) const COPIED_MEANWHILE: usize = 1 << 18;
-
-/// One item that was taken out.
-pub(super) enum Taken<'a, T> {
-    /// Its record is small, and lies in the room provided for it.
-    Small,
-    /// Its record.
-    Large(Vec<u8>),
-    /// The item itself.
-    Whole(T),
-    /// Its bytes, where they lie.
-    Long(LongItem<'a>),
-    /// A copy of such bytes.
-    Copied(Vec<u8>),
-}
 
 /// One direction: where its words lie, and how much it holds.
 #[derive(Clone)]
@@ -88,6 +72,7 @@ impl Channel {
         self.number
     }
 
+    #[inline]
     pub(super) fn bounds(&self) -> Bounds {
         self.bounds
     }
@@ -253,60 +238,6 @@ impl Channel {
         Ok(())
     }
 
-    /// Takes one record: into `small` if it fits there.
-    #[inline]
-    pub(super) fn take_one<T>(
-        &self,
-        small: &mut Small,
-        deadline: Deadline,
-        company: Company<'_>,
-    ) -> Result<Taken<'_, T>, Stop> {
-        let mut taken = Taken::Small;
-        let read = |queued: Stretch| {
-            let short = |header| codec::short_length_in(header).map(codec::units_of);
-            let Some(moved) = self.measure_one(queued, short) else {
-                return self.take_outside(queued, &mut taken);
-            };
-            if moved.units as usize <= SMALL {
-                let len = moved.units as usize * UNIT;
-                self.read(queued.start, len, small.bytes_mut().as_mut_ptr());
-            } else {
-                taken = self.take_long(queued.start, moved)?;
-            }
-            Ok(moved)
-        };
-        let waiting = Waiting::new(deadline, company);
-        self.raw().take(self.bounds, 1, self, waiting, read)?;
-        if matches!(taken, Taken::Copied(_)) {
-            self.sweep();
-        }
-        Ok(taken)
-    }
-
-    /// Copies one record out of the ring that is too long for a `Small`.
-    #[cold]
-    fn take_long<T>(&self, start: u32, moved: Moved) -> Result<Taken<'_, T>, Stop> {
-        let mut head = [0u8; UNIT + HEAD];
-        self.read(start, head.len(), head.as_mut_ptr());
-        let header = u64::from_ne_bytes(*head.first_chunk().ok_or(Stop::Corrupt)?);
-        // The header is read a second time here: its length must agree with what was measured.
-        let len = codec::short_length_in(header).filter(|len| codec::units_of(*len) == moved.units);
-        let len = len.ok_or(Stop::Corrupt)? as usize;
-        let copy = |from: usize, target: &mut [MaybeUninit<u8>]| {
-            self.read_bytes(start, UNIT + from, target);
-            Ok::<(), Stop>(())
-        };
-        // SAFETY: `read_bytes` writes all of its target.
-        match unsafe { receive::<T, Stop>(&head[UNIT..], len, copy) } {
-            Some(item) => Ok(Taken::Whole(item.map_err(|stop| stop.unwrap_or(Stop::OutOfMemory))?)),
-            None => {
-                let mut record = Vec::new();
-                self.append(start, moved.units as usize * UNIT, &mut record)?;
-                Ok(Taken::Large(record))
-            }
-        }
-    }
-
     /// Waits until there is something to take.
     pub(super) fn await_item(&self, deadline: Deadline, company: Company<'_>) -> Result<(), Stop> {
         let waiting = Waiting::new(deadline, company);
@@ -357,7 +288,7 @@ impl Channel {
     }
 
     /// Copies from the place `skip` bytes after unit `start` to all of `target`; the ring is larger than both.
-    fn read_bytes(&self, start: u32, skip: usize, target: &mut [MaybeUninit<u8>]) {
+    pub(super) fn read_bytes(&self, start: u32, skip: usize, target: &mut [MaybeUninit<u8>]) {
         let (spot, to_end) = self.spot_behind(start, skip);
         let len = target.len();
         let (first, rest) = target.split_at_mut(len.min(to_end));
@@ -383,7 +314,7 @@ impl Channel {
     }
 
     /// As [`read`](Self::read), to the end of `buffer`.
-    fn append(&self, start: u32, len: usize, buffer: &mut Vec<u8>) -> core::result::Result<(), Stop> {
+    pub(super) fn append(&self, start: u32, len: usize, buffer: &mut Vec<u8>) -> core::result::Result<(), Stop> {
         buffer.try_reserve(len).map_err(|_| Stop::OutOfMemory)?;
         self.read(start, len, buffer.spare_capacity_mut().as_mut_ptr().cast());
         // SAFETY: there was room for `len` bytes behind the buffer's old end, and they have just been written.
@@ -393,7 +324,7 @@ impl Channel {
 
     /// How much the first record of `queued` takes, according to its header; `None` if there is no such record.
     #[inline]
-    fn measure_one(&self, queued: Stretch, units_behind: impl FnOnce(u64) -> Option<u32>) -> Option<Moved> {
+    pub(super) fn measure_one(&self, queued: Stretch, units_behind: impl FnOnce(u64) -> Option<u32>) -> Option<Moved> {
         let (spot, _) = self.spot(queued.start);
         // SAFETY: the spot is a unit of the ring, aligned as its units are, and belongs to the holder of the consumers' lock,
         // which is the caller (Q1).

@@ -1,7 +1,6 @@
 //! `Consumer<T>`: the end of a ring that values are popped from.
 
 use super::error::RecvError;
-use super::ring_chunk::{ReadChunk, assert_element};
 use super::ring_end::{RingEnd, assert_alignment};
 use crate::encoding::EncodingReason;
 use crate::error::Result;
@@ -156,85 +155,6 @@ impl<T: Shareable> Consumer<T> {
         self.pop_by(Deadline::At(deadline))
     }
 
-    /// Opens a chunk of up to `most` values, to read in place.
-    ///
-    /// The call waits for the first value. The values lie side by side, so there are fewer at the end of the ring. Dropping the
-    /// chunk takes all of it out, [`commit`](ReadChunk::commit) a part.
-    ///
-    /// # Errors
-    ///
-    /// As [`pop`](Self::pop).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (mut producer, mut consumer) = procshare::ring(8)?;
-    /// producer.push(1.5)?;
-    /// producer.push(2.5)?;
-    /// assert_eq!(consumer.read_chunk(8)?.iter().sum::<f64>(), 4.0);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    #[inline]
-    pub fn read_chunk(&mut self, most: usize) -> Result<ReadChunk<'_, T>, RecvError> {
-        const { assert_element::<T>() };
-        self.chunk_by(most, Deadline::Never)
-    }
-
-    /// Opens a chunk if there is a value.
-    ///
-    /// # Errors
-    ///
-    /// As [`try_pop`](Self::try_pop).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (_producer, mut consumer) = procshare::ring::<u8>(8)?;
-    /// assert!(consumer.try_read_chunk(8).is_err());
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    #[inline]
-    pub fn try_read_chunk(&mut self, most: usize) -> Result<ReadChunk<'_, T>, RecvError> {
-        const { assert_element::<T>() };
-        self.chunk_by(most, Deadline::Now)
-    }
-
-    /// Opens a chunk, waiting for a value for at most `timeout`.
-    ///
-    /// # Errors
-    ///
-    /// As [`pop_timeout`](Self::pop_timeout).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (_producer, mut consumer) = procshare::ring::<u8>(8)?;
-    /// assert!(consumer.read_chunk_timeout(8, std::time::Duration::from_millis(5)).is_err());
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn read_chunk_timeout(&mut self, most: usize, timeout: Duration) -> Result<ReadChunk<'_, T>, RecvError> {
-        const { assert_element::<T>() };
-        self.chunk_by(most, Deadline::after(timeout))
-    }
-
-    /// Opens a chunk, waiting for a value until `deadline` at most.
-    ///
-    /// # Errors
-    ///
-    /// As [`read_chunk_timeout`](Self::read_chunk_timeout).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (_producer, mut consumer) = procshare::ring::<u8>(8)?;
-    /// assert!(consumer.read_chunk_deadline(8, std::time::Instant::now()).is_err());
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn read_chunk_deadline(&mut self, most: usize, deadline: Instant) -> Result<ReadChunk<'_, T>, RecvError> {
-        const { assert_element::<T>() };
-        self.chunk_by(most, Deadline::At(deadline))
-    }
-
     #[inline(always)]
     fn pop_by(&mut self, deadline: Deadline) -> Result<T, RecvError> {
         if !self.end.is_ready() {
@@ -248,12 +168,5 @@ impl<T: Shareable> Consumer<T> {
     #[cold]
     fn await_slot(&mut self, deadline: Deadline) -> Result<(), Stop> {
         self.end.usable(1, deadline).map(drop)
-    }
-
-    #[inline]
-    fn chunk_by(&mut self, most: usize, deadline: Deadline) -> Result<ReadChunk<'_, T>, RecvError> {
-        let usable = self.end.usable(most as u64, deadline)?;
-        let values = usable.min(self.end.until_wrap()) as usize;
-        Ok(ReadChunk::new(self, values))
     }
 }

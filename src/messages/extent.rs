@@ -2,7 +2,7 @@
 //!
 //! They are queued as references, like other items outside the ring. `raw/extent.rs` has the states.
 
-use super::channel::{Channel, Taken};
+use super::channel::Channel;
 use super::codec::{REFERENCE, Reference};
 use crate::encoding::{EncodingReason, Store, decode};
 use crate::error::Error;
@@ -80,23 +80,21 @@ impl Channel {
         }
     }
 
-    /// Takes the item that lies in an extent and comes after `taken` others; if the extent is locked, takes a copy. The caller
-    /// holds the consumers' lock.
-    pub(super) fn take_extent<'a, T>(&'a self, reference: Reference, taken: u32) -> Result<Taken<'a, T>, Stop> {
+    /// Takes the item that lies in an extent and comes after `taken` others; `None` if the extent is locked, and the item can only
+    /// be copied. The caller holds the consumers' lock.
+    pub(super) fn take_extent(&self, reference: Reference, taken: u32) -> Result<Option<LongItem<'_>>, Stop> {
         let (lane, number) = self.find_extent(reference)?;
-        if let Some(extent) = self.lock_extent(lane, number) {
-            if !extent.raw().is_some_and(|raw| raw.holds(taken)) {
-                return Err(Stop::Corrupt);
-            }
-            check_memory(reference.len).map_err(|error| stop_of(&error))?;
-            // SAFETY: nobody else changes an extent's bytes while it is locked (E1); the mapping is dropped before the lock.
-            let bytes = unsafe { lane.map_extent(number, reference.len) };
-            let bytes = bytes.map_err(|error| stop_of(&error))?;
-            return Ok(Taken::Long(LongItem { bytes, _extent: extent }));
+        let Some(extent) = self.lock_extent(lane, number) else {
+            return Ok(None);
+        };
+        if !extent.raw().is_some_and(|raw| raw.holds(taken)) {
+            return Err(Stop::Corrupt);
         }
-        let mut bytes = Vec::new();
-        self.copy_extent(reference, &mut bytes)?;
-        Ok(Taken::Copied(bytes))
+        check_memory(reference.len).map_err(|error| stop_of(&error))?;
+        // SAFETY: nobody else changes an extent's bytes while it is locked (E1); the mapping is dropped before the lock.
+        let bytes = unsafe { lane.map_extent(number, reference.len) };
+        let bytes = bytes.map_err(|error| stop_of(&error))?;
+        Ok(Some(LongItem { bytes, _extent: extent }))
     }
 
     /// Where the item that a record refers to lies.

@@ -3,7 +3,7 @@
 //! Copy and parent run at the same time. If the copy uses or drops a handle before the parent has left it, the copy notes that
 //! for the parent, in words that only the two of them see, and with the seats locked.
 
-use super::seat::Seats;
+use super::seats::Seats;
 use crate::primitive::liveness::copy_id;
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, current_owner, is_current_process};
 use crate::raw::{NoSeat, RawSeats, Role, Session};

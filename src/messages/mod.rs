@@ -22,6 +22,11 @@ mod getting;
 mod inheritance;
 #[cfg(feature = "messages")]
 mod outside;
+#[cfg_attr(
+    not(feature = "process"),
+    allow(dead_code, reason = "handles are passed by the process layer")
+)]
+mod passed;
 #[cfg(feature = "messages")]
 mod pipe;
 #[cfg(feature = "messages")]
@@ -37,9 +42,11 @@ mod ring;
 mod ring_chunk;
 mod ring_end;
 mod seat;
+mod seats;
 #[cfg(feature = "messages")]
 mod shape;
-mod travel;
+#[cfg(feature = "messages")]
+mod taken;
 
 pub use consumer::Consumer;
 pub use error::{RecvError, SendError};
@@ -58,6 +65,5 @@ pub use {
 #[cfg(feature = "process")]
 pub(crate) use {
     inheritance::{Notes, copied_to, forget_copies, inherit, leave_to_child},
-    seat::Reservation,
-    travel::{Parcel, Share, Travel},
+    passed::{Pass, PassedHandle, Reservation, Share},
 };

@@ -3,9 +3,10 @@
 //! The ring of a channel that is bounded by the number of its items alone always has room for a reference to each of them (Q7).
 //! An item goes into the ring if that remains so, otherwise into the lane. `raw/trail.rs` has the states.
 
-use super::channel::{COPIED_MEANWHILE, Channel, Taken, fills};
+use super::channel::{COPIED_MEANWHILE, Channel, fills};
 use super::codec::{self, REFERENCE, Reference, UNIT};
 use super::extent::stop_of;
+use super::taken::Taken;
 use crate::encoding::{HEAD, receive};
 use crate::error::Error;
 use crate::primitive::{Peers, crash_point};
@@ -96,7 +97,14 @@ impl Channel {
         }
         self.read(queued.start, record.len(), record.as_mut_ptr());
         if let Some((reference, true)) = Reference::in_record(&record) {
-            *into = self.take_extent(reference, self.raw().count_taken())?;
+            *into = match self.take_extent(reference, self.raw().count_taken())? {
+                Some(item) => Taken::Long(item),
+                None => {
+                    let mut bytes = Vec::new();
+                    self.copy_extent(reference, &mut bytes)?;
+                    Taken::Copied(bytes)
+                }
+            };
             return Ok(ONE);
         }
         let end = match self.fetch_whole(&record)? {

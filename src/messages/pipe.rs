@@ -3,16 +3,15 @@
 use super::capacity::Capacity;
 use super::channel::Channel;
 use super::error::{RecvError, SendError, no_seat};
+use super::passed::{Pass, PassedHandle, Reservation};
 use super::pipe_half::{Receiver, Sender};
 use super::port::Port;
-use super::seat::{Reservation, Seat};
+use super::seat::Seat;
 use super::shape::Shape;
-use super::travel::{Parcel, Travel};
-use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::Kind;
 use crate::raw::Role;
-use crate::segment::Segment;
+use crate::segment::{Handle, Segment};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ffi::OsStr;
@@ -174,7 +173,7 @@ impl<T> Connection<T> {
     /// Whether that end has ever been taken.
     fn was_had(handle: &Handle, end: usize) -> Result<bool> {
         let channels: [Channel; 2] = Channel::all_of(handle)?;
-        Ok(channels[end].seats.came(Role::Producer) > 0)
+        Ok(channels[end].seats.raw().came(Role::Producer) > 0)
     }
 
     /// Claims one end: it sends through the channel of its number, and receives through the other.
@@ -450,34 +449,34 @@ impl<T> fmt::Debug for Connection<T> {
     }
 }
 
-impl<T> Travel for Connection<T> {
+impl<T> Pass for Connection<T> {
     fn segment(&self) -> &Segment {
-        Travel::segment(&self.sender)
+        Pass::segment(&self.sender)
     }
 
-    fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)> {
-        let (mut parcel, mut reservations) = self.sender.send_off()?;
-        let (receiving, reserved) = self.receiver.send_off()?;
-        parcel.seats.extend(receiving.seats);
+    fn pack(&self) -> Result<(PassedHandle, Vec<Reservation>)> {
+        let (mut passed, mut reservations) = self.sender.pack()?;
+        let (receiving, reserved) = self.receiver.pack()?;
+        passed.seats.extend(receiving.seats);
         reservations.extend(reserved);
-        Ok((parcel, reservations))
+        Ok((passed, reservations))
     }
 
-    fn arrive(segment: &Segment, parcel: &Parcel) -> Result<Self> {
-        let [sending, receiving] = parcel.seats[..] else {
+    fn unpack(segment: &Segment, passed: &PassedHandle) -> Result<Self> {
+        let [sending, receiving] = passed.seats[..] else {
             return Err(Error::new(
                 ErrorKind::Encoding,
                 "a pipe's end arrived without its two seats",
             ));
         };
-        let half = |seat, end| Parcel {
-            name: parcel.name.clone(),
+        let half = |seat, end| PassedHandle {
+            name: passed.name.clone(),
             seats: vec![seat],
             end,
         };
         Ok(Connection {
-            sender: Sender::arrive(segment, &half(sending, parcel.end))?,
-            receiver: Receiver::arrive(segment, &half(receiving, 1 - parcel.end.min(1)))?,
+            sender: Sender::unpack(segment, &half(sending, passed.end))?,
+            receiver: Receiver::unpack(segment, &half(receiving, 1 - passed.end.min(1)))?,
         })
     }
 }

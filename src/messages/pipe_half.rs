@@ -3,15 +3,13 @@
 use super::channel::Channel;
 use super::error::{RecvError, SendError};
 use super::getting::Items;
+use super::passed::{Pass, PassedHandle, Reservation};
 use super::port::Port;
-use super::seat::Reservation;
-use super::travel::{Parcel, Travel};
-use crate::collections::Handle;
 use crate::error::Result;
 use crate::layout::Kind;
 use crate::primitive::Deadline;
 use crate::raw::Role;
-use crate::segment::Segment;
+use crate::segment::{Handle, Segment};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -330,38 +328,38 @@ impl<T> fmt::Debug for Receiver<T> {
 }
 
 /// The channel of a pipe that this half uses.
-fn channel_of(segment: &Segment, parcel: &Parcel) -> Result<Channel> {
-    let handle = Handle::find_passed(segment, &parcel.name, Kind::Pipe)?;
+fn channel_of(segment: &Segment, passed: &PassedHandle) -> Result<Channel> {
+    let handle = Handle::find_passed(segment, &passed.name, Kind::Pipe)?;
     let [first, second] = Channel::all_of(&handle)?;
-    Ok(if parcel.end == 0 { first } else { second })
+    Ok(if passed.end == 0 { first } else { second })
 }
 
-impl<T> Travel for Sender<T> {
+impl<T> Pass for Sender<T> {
     fn segment(&self) -> &Segment {
         self.port.segment()
     }
 
-    fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)> {
-        self.port.send_off()
+    fn pack(&self) -> Result<(PassedHandle, Vec<Reservation>)> {
+        self.port.pack()
     }
 
-    fn arrive(segment: &Segment, parcel: &Parcel) -> Result<Self> {
-        let port = Port::arrive(channel_of(segment, parcel)?, parcel, Role::Producer, true)?;
+    fn unpack(segment: &Segment, passed: &PassedHandle) -> Result<Self> {
+        let port = Port::unpack(channel_of(segment, passed)?, passed, Role::Producer, true)?;
         Ok(Self::of(port))
     }
 }
 
-impl<T> Travel for Receiver<T> {
+impl<T> Pass for Receiver<T> {
     fn segment(&self) -> &Segment {
         self.port.segment()
     }
 
-    fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)> {
-        self.port.send_off()
+    fn pack(&self) -> Result<(PassedHandle, Vec<Reservation>)> {
+        self.port.pack()
     }
 
-    fn arrive(segment: &Segment, parcel: &Parcel) -> Result<Self> {
-        let port = Port::arrive(channel_of(segment, parcel)?, parcel, Role::Consumer, true)?;
+    fn unpack(segment: &Segment, passed: &PassedHandle) -> Result<Self> {
+        let port = Port::unpack(channel_of(segment, passed)?, passed, Role::Consumer, true)?;
         Ok(Self::of(port))
     }
 }

@@ -1,11 +1,12 @@
 //! `Port`: a handle's access to a channel: its seat, and putting and taking items of a type.
 
-use super::channel::{Channel, Taken};
+use super::channel::Channel;
 use super::codec::{self, Records, Small, UNIT};
 use super::error::{RecvError, SendError, no_seat};
 use super::extent::LongStore;
-use super::seat::{Reservation, Seat};
-use super::travel::Parcel;
+use super::passed::{PassedHandle, Reservation};
+use super::seat::Seat;
+use super::taken::Taken;
 use crate::encoding::{EncodingReason, Limit, Store, Trial, Unfit, Whole};
 use crate::error::Result;
 use crate::primitive::Deadline;
@@ -77,23 +78,22 @@ impl Port {
         }
     }
 
-    /// Takes the seat set aside for this process.
-    pub(super) fn arrive(channel: Channel, parcel: &Parcel, role: Role, sole: bool) -> Result<Self> {
-        let seat = Seat::redeem(&channel.seats, parcel.first_seat()?, role, sole)
+    /// Takes the seat reserved for this process.
+    pub(super) fn unpack(channel: Channel, passed: &PassedHandle, role: Role, sole: bool) -> Result<Self> {
+        let seat = Seat::redeem(&channel.seats, passed.first_seat()?, role, sole)
             .map_err(|cause| no_seat(cause, "peer").in_segment(channel.handle().segment().label()))?;
         Ok(Self::new(channel, seat))
     }
 
-    /// What the worker of a job is told, which joins by itself.
-    #[cfg(feature = "process")]
-    pub(super) fn without_ticket(&self) -> Parcel {
+    /// What a process is told that joins by itself.
+    pub(super) fn pack_unreserved(&self) -> PassedHandle {
         let channel = &self.channel;
-        self.seat.without_ticket(channel.handle().name(), channel.number())
+        self.seat.pack_unreserved(channel.handle().name(), channel.number())
     }
 
-    /// Sets a seat aside for a child, and returns what it must be told.
-    pub(super) fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)> {
-        self.seat.send_off(&self.channel.seats, self.channel.number())
+    /// Reserves a seat for a child, and returns what it must be told.
+    pub(super) fn pack(&self) -> Result<(PassedHandle, Vec<Reservation>)> {
+        self.seat.pack(&self.channel.seats, self.channel.number())
     }
 
     pub(super) fn segment(&self) -> &Segment {

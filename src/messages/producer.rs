@@ -1,7 +1,6 @@
 //! `Producer<T>`: the end of a ring that values are pushed into.
 
 use super::error::SendError;
-use super::ring_chunk::{WriteChunk, assert_element};
 use super::ring_end::{RingEnd, assert_alignment};
 use crate::error::Result;
 use crate::layout::Shareable;
@@ -158,87 +157,6 @@ impl<T: Shareable> Producer<T> {
         self.push_by(value, Deadline::At(deadline))
     }
 
-    /// Opens a chunk of up to `most` free places, to write in place.
-    ///
-    /// The call waits for the first place. The places lie side by side, so there are fewer at the end of the ring; they hold
-    /// old values. Dropping the chunk delivers all of it, [`commit`](WriteChunk::commit) a part.
-    ///
-    /// # Errors
-    ///
-    /// [`Disconnected`](SendError::Disconnected), [`Closed`](SendError::Closed).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (mut producer, mut consumer) = procshare::ring(8)?;
-    /// let mut chunk = producer.write_chunk(3)?;
-    /// chunk.copy_from_slice(&[1, 2, 3]);
-    /// drop(chunk);
-    /// assert_eq!(*consumer.read_chunk(8)?, [1, 2, 3]);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    #[inline]
-    pub fn write_chunk(&mut self, most: usize) -> Result<WriteChunk<'_, T>, SendError<()>> {
-        const { assert_element::<T>() };
-        self.chunk_by(most, Deadline::Never)
-    }
-
-    /// Opens a chunk if there is room.
-    ///
-    /// # Errors
-    ///
-    /// As [`write_chunk`](Self::write_chunk), and [`Full`](SendError::Full).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (mut producer, _consumer) = procshare::ring::<u64>(4)?;
-    /// producer.try_write_chunk(4)?.fill(9);
-    /// assert!(producer.try_write_chunk(1).is_err());
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    #[inline]
-    pub fn try_write_chunk(&mut self, most: usize) -> Result<WriteChunk<'_, T>, SendError<()>> {
-        const { assert_element::<T>() };
-        self.chunk_by(most, Deadline::Now)
-    }
-
-    /// Opens a chunk, waiting for room for at most `timeout`.
-    ///
-    /// # Errors
-    ///
-    /// As [`write_chunk`](Self::write_chunk), and [`TimedOut`](SendError::TimedOut).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (mut producer, _consumer) = procshare::ring::<u64>(4)?;
-    /// producer.write_chunk_timeout(4, std::time::Duration::from_millis(5))?.fill(9);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn write_chunk_timeout(&mut self, most: usize, timeout: Duration) -> Result<WriteChunk<'_, T>, SendError<()>> {
-        const { assert_element::<T>() };
-        self.chunk_by(most, Deadline::after(timeout))
-    }
-
-    /// Opens a chunk, waiting for room until `deadline` at most.
-    ///
-    /// # Errors
-    ///
-    /// As [`write_chunk_timeout`](Self::write_chunk_timeout).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let (mut producer, _consumer) = procshare::ring::<u64>(4)?;
-    /// producer.write_chunk_deadline(4, std::time::Instant::now())?.fill(9);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn write_chunk_deadline(&mut self, most: usize, deadline: Instant) -> Result<WriteChunk<'_, T>, SendError<()>> {
-        const { assert_element::<T>() };
-        self.chunk_by(most, Deadline::At(deadline))
-    }
-
     #[inline(always)]
     fn push_by(&mut self, value: T, deadline: Deadline) -> Result<(), SendError<T>> {
         if !self.end.is_ready() {
@@ -253,16 +171,5 @@ impl<T: Shareable> Producer<T> {
     #[cold]
     fn await_slot(&mut self, deadline: Deadline) -> Result<(), Stop> {
         self.end.usable(1, deadline).map(drop)
-    }
-
-    #[inline]
-    fn chunk_by(&mut self, most: usize, deadline: Deadline) -> Result<WriteChunk<'_, T>, SendError<()>> {
-        let places = self.places(most, deadline).map_err(|stop| SendError::of(stop, ()))?;
-        Ok(WriteChunk::new(self, places))
-    }
-
-    #[inline]
-    fn places(&mut self, most: usize, deadline: Deadline) -> Result<usize, Stop> {
-        Ok(self.end.usable(most as u64, deadline)?.min(self.end.until_wrap()) as usize)
     }
 }

@@ -1,34 +1,27 @@
 //! `SharedQueue<T>`: a bounded first-in-first-out queue of messages between any number of processes.
 
-use super::capacity::Capacity;
 use super::channel::Channel;
 use super::error::{SendError, no_seat};
+use super::passed::{KeepShare, Pass, PassedHandle, Reservation};
 use super::port::Port;
-use super::queue_builder::QueueBuilder;
-use super::seat::{Reservation, Seat};
-#[cfg(feature = "process")]
-use super::travel::KeepShare;
-use super::travel::{Parcel, Travel};
-use crate::collections::Handle;
+use super::seat::Seat;
 use crate::error::Result;
 use crate::layout::Kind;
 use crate::primitive::Deadline;
 use crate::raw::{NoSeat, Role};
-use crate::segment::Segment;
+use crate::segment::{Handle, Segment};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;
-#[cfg(feature = "process")]
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Passes messages from many processes to many, first in, first out.
 ///
-/// Items are anything `serde` can encode, of any size. [`Capacity`] bounds their number, and their bytes if asked to. Encoding
-/// happens before the queue is locked, and decoding afterwards. Producers have one lock and consumers another, and nobody waits
-/// while holding one. Cloning a handle is cheap, and handles travel to child processes as arguments.
+/// Items are anything `serde` can encode, of any size. [`Capacity`](crate::Capacity) bounds their number, and their bytes if asked
+/// to. Encoding happens before the queue is locked, and decoding afterwards. Producers have one lock and consumers another, and
+/// nobody waits while holding one. Cloning a handle is cheap, and handles travel to child processes as arguments.
 ///
 /// # Who takes part
 ///
@@ -45,7 +38,7 @@ use std::time::{Duration, Instant};
 /// [`wait_for_peers`](Self::wait_for_peers) makes calls on any queue wait for peers to arrive. A parent that wants its workers
 /// to wait for later work keeps a handle that it has not used; a pool counts as such a handle for its jobs that have not begun
 /// yet, or may be started again. At most 1024 processes take part at a time, unless
-/// [`max_processes`](QueueBuilder::max_processes) sets another number.
+/// [`max_processes`](crate::QueueBuilder::max_processes) sets another number.
 ///
 /// The items of each producer stay in order. Puts that wait for room are not served in turn: in a queue bounded in bytes, small
 /// items may overtake a large one for a long time.
@@ -104,100 +97,6 @@ impl<T> SharedQueue<T> {
             port,
             item: PhantomData,
         }
-    }
-
-    /// Creates a queue in an anonymous segment of its own.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidCapacity`](crate::ErrorKind::InvalidCapacity), [`OutOfMemory`](crate::ErrorKind::OutOfMemory),
-    /// [`TooManyDescriptors`](crate::ErrorKind::TooManyDescriptors).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let queue = procshare::SharedQueue::new(100)?;
-    /// queue.put("hello".to_owned())?;
-    /// assert_eq!(queue.get()?, "hello");
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn new(capacity: impl Into<Capacity>) -> Result<Self> {
-        Self::builder().capacity(capacity).anonymous()
-    }
-
-    /// Creates a queue in a named segment of its own.
-    ///
-    /// # Errors
-    ///
-    /// As [`new`](Self::new) and [`Segment::create`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let name = format!("doc-queue-create-{}", std::process::id());
-    /// let queue = procshare::SharedQueue::<u32>::create(&name, 100)?;
-    /// procshare::SharedQueue::<u32>::open(&name)?.put(7)?;
-    /// assert_eq!(queue.get()?, 7);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn create(name: impl AsRef<OsStr>, capacity: impl Into<Capacity>) -> Result<Self> {
-        Self::builder().capacity(capacity).create(name)
-    }
-
-    /// Opens the queue by name.
-    ///
-    /// # Errors
-    ///
-    /// As [`Segment::open`], [`TypeMismatch`](crate::ErrorKind::TypeMismatch) if it was made for a type of another name,
-    /// [`Full`](crate::ErrorKind::Full) if the maximum number of processes takes part already, [`Busy`](crate::ErrorKind::Busy)
-    /// if a peer was stopped while joining.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use procshare::{ErrorKind, SharedQueue};
-    ///
-    /// let name = format!("doc-queue-open-{}", std::process::id());
-    /// let queue = SharedQueue::<u32>::create(&name, 100)?;
-    /// assert_eq!(SharedQueue::<String>::open(&name).unwrap_err().kind(), ErrorKind::TypeMismatch);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn open(name: impl AsRef<OsStr>) -> Result<Self> {
-        Self::builder().open(name)
-    }
-
-    /// Opens the queue by name, or creates it.
-    ///
-    /// # Errors
-    ///
-    /// As [`create`](Self::create) and [`open`](Self::open), and [`LengthMismatch`](crate::ErrorKind::LengthMismatch) if
-    /// it holds another number of items.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let name = format!("doc-queue-either-{}", std::process::id());
-    /// let first = procshare::SharedQueue::<u8>::open_or_create(&name, 100)?;
-    /// let second = procshare::SharedQueue::<u8>::open_or_create(&name, 100)?;
-    /// first.put(1)?;
-    /// assert_eq!(second.get()?, 1);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn open_or_create(name: impl AsRef<OsStr>, capacity: impl Into<Capacity>) -> Result<Self> {
-        Self::builder().capacity(capacity).open_or_create(name)
-    }
-
-    /// Returns a builder for what the short forms do not offer.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let queue = procshare::SharedQueue::<Vec<u8>>::builder().capacity(10).schema("picture", 2).anonymous()?;
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    #[must_use]
-    pub fn builder() -> QueueBuilder<T> {
-        QueueBuilder::new()
     }
 
     /// Makes this handle wait for peers that have not arrived yet.
@@ -472,14 +371,13 @@ impl<T> fmt::Debug for SharedQueue<T> {
     }
 }
 
-impl<T> Travel for SharedQueue<T> {
+impl<T> Pass for SharedQueue<T> {
     fn segment(&self) -> &Segment {
         self.port.segment()
     }
 
-    #[cfg(feature = "process")]
-    fn send_without_ticket(&self) -> Option<(Parcel, KeepShare<Self>)> {
-        Some((self.port.without_ticket(), |queue| {
+    fn pack_unreserved(&self) -> Option<(PassedHandle, KeepShare<Self>)> {
+        Some((self.port.pack_unreserved(), |queue| {
             let label = || queue.port.segment().label();
             let port = queue
                 .port
@@ -489,13 +387,13 @@ impl<T> Travel for SharedQueue<T> {
         }))
     }
 
-    fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)> {
-        self.port.send_off()
+    fn pack(&self) -> Result<(PassedHandle, Vec<Reservation>)> {
+        self.port.pack()
     }
 
-    fn arrive(segment: &Segment, parcel: &Parcel) -> Result<Self> {
-        let handle = Handle::find_passed(segment, &parcel.name, Kind::Queue)?;
+    fn unpack(segment: &Segment, passed: &PassedHandle) -> Result<Self> {
+        let handle = Handle::find_passed(segment, &passed.name, Kind::Queue)?;
         let [channel] = Channel::all_of(&handle)?;
-        Ok(Self::of(Port::arrive(channel, parcel, Role::Either, false)?))
+        Ok(Self::of(Port::unpack(channel, passed, Role::Either, false)?))
     }
 }

@@ -3,11 +3,10 @@
 use super::capacity::Capacity;
 use super::queue::SharedQueue;
 use super::shape::Shape;
-use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, Spec};
 use crate::raw::MOST_SEATS;
-use crate::segment::Segment;
+use crate::segment::{Handle, Segment};
 use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;
@@ -252,6 +251,102 @@ impl<T> fmt::Debug for QueueBuilder<T> {
             .field("max_processes", &self.processes)
             .field("schema", &self.schema)
             .finish()
+    }
+}
+
+impl<T> SharedQueue<T> {
+    /// Creates a queue in an anonymous segment of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidCapacity`](crate::ErrorKind::InvalidCapacity), [`OutOfMemory`](crate::ErrorKind::OutOfMemory),
+    /// [`TooManyDescriptors`](crate::ErrorKind::TooManyDescriptors).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = procshare::SharedQueue::new(100)?;
+    /// queue.put("hello".to_owned())?;
+    /// assert_eq!(queue.get()?, "hello");
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn new(capacity: impl Into<Capacity>) -> Result<Self> {
+        Self::builder().capacity(capacity).anonymous()
+    }
+
+    /// Creates a queue in a named segment of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new) and [`Segment::create`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let name = format!("doc-queue-create-{}", std::process::id());
+    /// let queue = procshare::SharedQueue::<u32>::create(&name, 100)?;
+    /// procshare::SharedQueue::<u32>::open(&name)?.put(7)?;
+    /// assert_eq!(queue.get()?, 7);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn create(name: impl AsRef<OsStr>, capacity: impl Into<Capacity>) -> Result<Self> {
+        Self::builder().capacity(capacity).create(name)
+    }
+
+    /// Opens the queue by name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::open`], [`TypeMismatch`](crate::ErrorKind::TypeMismatch) if it was made for a type of another name,
+    /// [`Full`](crate::ErrorKind::Full) if the maximum number of processes takes part already, [`Busy`](crate::ErrorKind::Busy)
+    /// if a peer was stopped while joining.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{ErrorKind, SharedQueue};
+    ///
+    /// let name = format!("doc-queue-open-{}", std::process::id());
+    /// let queue = SharedQueue::<u32>::create(&name, 100)?;
+    /// assert_eq!(SharedQueue::<String>::open(&name).unwrap_err().kind(), ErrorKind::TypeMismatch);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn open(name: impl AsRef<OsStr>) -> Result<Self> {
+        Self::builder().open(name)
+    }
+
+    /// Opens the queue by name, or creates it.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create) and [`open`](Self::open), and [`LengthMismatch`](crate::ErrorKind::LengthMismatch) if
+    /// it holds another number of items.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let name = format!("doc-queue-either-{}", std::process::id());
+    /// let first = procshare::SharedQueue::<u8>::open_or_create(&name, 100)?;
+    /// let second = procshare::SharedQueue::<u8>::open_or_create(&name, 100)?;
+    /// first.put(1)?;
+    /// assert_eq!(second.get()?, 1);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn open_or_create(name: impl AsRef<OsStr>, capacity: impl Into<Capacity>) -> Result<Self> {
+        Self::builder().capacity(capacity).open_or_create(name)
+    }
+
+    /// Returns a builder for what the short forms do not offer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = procshare::SharedQueue::<Vec<u8>>::builder().capacity(10).schema("picture", 2).anonymous()?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn builder() -> QueueBuilder<T> {
+        QueueBuilder::new()
     }
 }
 

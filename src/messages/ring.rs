@@ -1,10 +1,9 @@
 //! `ring`: a bounded ring of plain values from one producer to one consumer, without encoding and without a lock.
 
 use super::consumer::Consumer;
+use super::passed::{Pass, PassedHandle, Reservation};
 use super::producer::Producer;
 use super::ring_end::{RingEnd, assert_alignment};
-use super::seat::Reservation;
-use super::travel::{Parcel, Travel};
 use crate::error::Result;
 use crate::layout::Shareable;
 use crate::raw::End;
@@ -160,17 +159,17 @@ macro_rules! both_ends {
             }
         }
 
-        impl<T: Shareable> Travel for $end<T> {
+        impl<T: Shareable> Pass for $end<T> {
             fn segment(&self) -> &Segment {
                 self.end.segment()
             }
 
-            fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)> {
-                self.end.send_off()
+            fn pack(&self) -> Result<(PassedHandle, Vec<Reservation>)> {
+                self.end.pack()
             }
 
-            fn arrive(segment: &Segment, parcel: &Parcel) -> Result<Self> {
-                let end = RingEnd::arrive(segment, parcel, End::$end)?;
+            fn unpack(segment: &Segment, passed: &PassedHandle) -> Result<Self> {
+                let end = RingEnd::unpack(segment, passed, End::$end)?;
                 Ok($end { end })
             }
         }

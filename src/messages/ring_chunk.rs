@@ -1,12 +1,15 @@
 //! Several places of a ring at once, in place.
 
 use super::consumer::Consumer;
+use super::error::{RecvError, SendError};
 use super::producer::Producer;
 use crate::layout::Shareable;
+use crate::primitive::Deadline;
 #[cfg(feature = "process")]
 use crate::primitive::loans::Loan;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::time::{Duration, Instant};
 
 /// Elements are used in place, so every bit pattern must be valid. Evaluated at the caller, so that its line is named.
 pub(super) const fn assert_element<T: Shareable>() {
@@ -64,6 +67,185 @@ pub struct ReadChunk<'a, T: Shareable> {
     values: usize,
     #[cfg(feature = "process")]
     _loan: Loan,
+}
+
+impl<T: Shareable> Producer<T> {
+    /// Opens a chunk of up to `most` free places, to write in place.
+    ///
+    /// The call waits for the first place. The places lie side by side, so there are fewer at the end of the ring; they hold
+    /// old values. Dropping the chunk delivers all of it, [`commit`](WriteChunk::commit) a part.
+    ///
+    /// # Errors
+    ///
+    /// [`Disconnected`](SendError::Disconnected), [`Closed`](SendError::Closed).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = procshare::ring(8)?;
+    /// let mut chunk = producer.write_chunk(3)?;
+    /// chunk.copy_from_slice(&[1, 2, 3]);
+    /// drop(chunk);
+    /// assert_eq!(*consumer.read_chunk(8)?, [1, 2, 3]);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[inline]
+    pub fn write_chunk(&mut self, most: usize) -> Result<WriteChunk<'_, T>, SendError<()>> {
+        const { assert_element::<T>() };
+        self.chunk_by(most, Deadline::Never)
+    }
+
+    /// Opens a chunk if there is room.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_chunk`](Self::write_chunk), and [`Full`](SendError::Full).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, _consumer) = procshare::ring::<u64>(4)?;
+    /// producer.try_write_chunk(4)?.fill(9);
+    /// assert!(producer.try_write_chunk(1).is_err());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[inline]
+    pub fn try_write_chunk(&mut self, most: usize) -> Result<WriteChunk<'_, T>, SendError<()>> {
+        const { assert_element::<T>() };
+        self.chunk_by(most, Deadline::Now)
+    }
+
+    /// Opens a chunk, waiting for room for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_chunk`](Self::write_chunk), and [`TimedOut`](SendError::TimedOut).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, _consumer) = procshare::ring::<u64>(4)?;
+    /// producer.write_chunk_timeout(4, std::time::Duration::from_millis(5))?.fill(9);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn write_chunk_timeout(&mut self, most: usize, timeout: Duration) -> Result<WriteChunk<'_, T>, SendError<()>> {
+        const { assert_element::<T>() };
+        self.chunk_by(most, Deadline::after(timeout))
+    }
+
+    /// Opens a chunk, waiting for room until `deadline` at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_chunk_timeout`](Self::write_chunk_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, _consumer) = procshare::ring::<u64>(4)?;
+    /// producer.write_chunk_deadline(4, std::time::Instant::now())?.fill(9);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn write_chunk_deadline(&mut self, most: usize, deadline: Instant) -> Result<WriteChunk<'_, T>, SendError<()>> {
+        const { assert_element::<T>() };
+        self.chunk_by(most, Deadline::At(deadline))
+    }
+
+    #[inline]
+    fn chunk_by(&mut self, most: usize, deadline: Deadline) -> Result<WriteChunk<'_, T>, SendError<()>> {
+        let usable = self.end.usable(most as u64, deadline);
+        let usable = usable.map_err(|stop| SendError::of(stop, ()))?;
+        let places = usable.min(self.end.until_wrap()) as usize;
+        Ok(WriteChunk::new(self, places))
+    }
+}
+
+impl<T: Shareable> Consumer<T> {
+    /// Opens a chunk of up to `most` values, to read in place.
+    ///
+    /// The call waits for the first value. The values lie side by side, so there are fewer at the end of the ring. Dropping the
+    /// chunk takes all of it out, [`commit`](ReadChunk::commit) a part.
+    ///
+    /// # Errors
+    ///
+    /// As [`pop`](Self::pop).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut producer, mut consumer) = procshare::ring(8)?;
+    /// producer.push(1.5)?;
+    /// producer.push(2.5)?;
+    /// assert_eq!(consumer.read_chunk(8)?.iter().sum::<f64>(), 4.0);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[inline]
+    pub fn read_chunk(&mut self, most: usize) -> Result<ReadChunk<'_, T>, RecvError> {
+        const { assert_element::<T>() };
+        self.chunk_by(most, Deadline::Never)
+    }
+
+    /// Opens a chunk if there is a value.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_pop`](Self::try_pop).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (_producer, mut consumer) = procshare::ring::<u8>(8)?;
+    /// assert!(consumer.try_read_chunk(8).is_err());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[inline]
+    pub fn try_read_chunk(&mut self, most: usize) -> Result<ReadChunk<'_, T>, RecvError> {
+        const { assert_element::<T>() };
+        self.chunk_by(most, Deadline::Now)
+    }
+
+    /// Opens a chunk, waiting for a value for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`pop_timeout`](Self::pop_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (_producer, mut consumer) = procshare::ring::<u8>(8)?;
+    /// assert!(consumer.read_chunk_timeout(8, std::time::Duration::from_millis(5)).is_err());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn read_chunk_timeout(&mut self, most: usize, timeout: Duration) -> Result<ReadChunk<'_, T>, RecvError> {
+        const { assert_element::<T>() };
+        self.chunk_by(most, Deadline::after(timeout))
+    }
+
+    /// Opens a chunk, waiting for a value until `deadline` at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_chunk_timeout`](Self::read_chunk_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (_producer, mut consumer) = procshare::ring::<u8>(8)?;
+    /// assert!(consumer.read_chunk_deadline(8, std::time::Instant::now()).is_err());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn read_chunk_deadline(&mut self, most: usize, deadline: Instant) -> Result<ReadChunk<'_, T>, RecvError> {
+        const { assert_element::<T>() };
+        self.chunk_by(most, Deadline::At(deadline))
+    }
+
+    #[inline]
+    fn chunk_by(&mut self, most: usize, deadline: Deadline) -> Result<ReadChunk<'_, T>, RecvError> {
+        let usable = self.end.usable(most as u64, deadline)?;
+        let values = usable.min(self.end.until_wrap()) as usize;
+        Ok(ReadChunk::new(self, values))
+    }
 }
 
 impl<'a, T: Shareable> WriteChunk<'a, T> {

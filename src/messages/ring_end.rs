@@ -1,14 +1,14 @@
 //! `RingEnd`: one end of a ring: its seat, its place, and the slots.
 
 use super::error::no_seat;
-use super::seat::{Reservation, Seat, Seats};
-use super::travel::Parcel;
-use crate::collections::Handle;
+use super::passed::{PassedHandle, Reservation};
+use super::seat::Seat;
+use super::seats::Seats;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, Shareable, Spec};
 use crate::primitive::{Deadline, Home};
 use crate::raw::{End, NoSeat, Place, RawRing, Role, Stop, Waiting, bytes_of_seats};
-use crate::segment::Segment;
+use crate::segment::{Handle, Segment};
 use std::ffi::OsStr;
 use std::marker::PhantomData;
 use std::mem::{MaybeUninit, size_of};
@@ -107,9 +107,9 @@ impl<T: Shareable> RingEnd<T> {
     }
 
     /// Takes the end that was passed to this process.
-    pub(super) fn arrive(segment: &Segment, parcel: &Parcel, end: End) -> Result<Self> {
-        let seats = Self::seats_of(&Handle::find_passed(segment, &parcel.name, Kind::Ring)?)?;
-        let passed = parcel.first_seat()?;
+    pub(super) fn unpack(segment: &Segment, passed: &PassedHandle, end: End) -> Result<Self> {
+        let seats = Self::seats_of(&Handle::find_passed(segment, &passed.name, Kind::Ring)?)?;
+        let passed = passed.first_seat()?;
         Self::with_seat(seats, end, |seats| Seat::redeem(seats, passed, role_of(end), true))
     }
 
@@ -135,8 +135,8 @@ impl<T: Shareable> RingEnd<T> {
         })
     }
 
-    pub(super) fn send_off(&self) -> Result<(Parcel, Vec<Reservation>)> {
-        self.seat.send_off(&self.seats, 0)
+    pub(super) fn pack(&self) -> Result<(PassedHandle, Vec<Reservation>)> {
+        self.seat.pack(&self.seats, 0)
     }
 
     /// Whether a slot can be used at once, as far as this end remembers, and this process still has the end.

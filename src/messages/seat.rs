@@ -3,66 +3,24 @@
 use super::error::no_seat;
 #[cfg(feature = "process")]
 use super::inheritance;
-use super::travel::Parcel;
-use crate::collections::Handle;
+use super::passed::{PassedHandle, PassedSeat, Reservation};
+use super::seats::Seats;
 use crate::error::{Error, ErrorKind, Result};
-use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers, is_current_process};
-use crate::raw::{NoSeat, RawSeats, Role, Session, Ticket};
+use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, is_current_process};
+use crate::raw::{NoSeat, Role, Session, Ticket};
 #[cfg(feature = "messages")]
 use crate::raw::{Refused, Stop};
 use std::time::Duration;
 
-/// Where the seats of one queue, ring or direction lie.
-#[derive(Clone)]
-pub(crate) struct Seats {
-    handle: Handle,
-    /// Bytes from the start of the object.
-    at: usize,
-    count: usize,
-}
-
+#[cfg(feature = "messages")]
 impl Seats {
-    /// The object holds that many seats at `at`: its size was checked when the handle was made.
-    pub(super) fn new(handle: Handle, at: usize, count: usize) -> Self {
-        Seats { handle, at, count }
-    }
-
-    #[inline]
-    pub(super) fn raw(&self) -> &RawSeats {
-        // SAFETY: the code that makes a Seats has checked that the object holds that many there; they begin on a cache line and
-        // stay mapped while the handle lives.
-        unsafe { RawSeats::at(self.handle.address().wrapping_add(self.at), self.count) }
-    }
-
-    /// How often `role` has been taken.
-    #[cfg(feature = "messages")]
-    pub(super) fn came(&self, role: Role) -> u64 {
-        self.raw().came(role)
-    }
-
-    pub(super) fn handle(&self) -> &Handle {
-        &self.handle
-    }
-
-    /// Does `work` while the seats are locked.
-    pub(super) fn session<R>(&self, deadline: Deadline, work: impl FnOnce(&Session<'_>) -> R) -> Result<R, NoSeat> {
-        let peers = || self.peers();
-        let session = self.raw().session(deadline, &peers)?;
-        Ok(work(&session))
-    }
-
     /// Whether the object can be found only through its handles, and no copy of this process lives, which would have all of them.
-    #[cfg(feature = "messages")]
     pub(super) fn are_private(&self) -> bool {
         #[cfg(feature = "process")]
         let is_in_a_copy = || inheritance::is_in_a_copy(self);
         #[cfg(not(feature = "process"))]
         let is_in_a_copy = || false;
-        self.handle.segment().path().is_none() && self.handle.name().is_empty() && !is_in_a_copy()
-    }
-
-    pub(super) fn peers(&self) -> Peers {
-        self.handle.segment().peers()
+        self.handle().segment().path().is_none() && self.handle().name().is_empty() && !is_in_a_copy()
     }
 }
 
@@ -95,17 +53,6 @@ impl State {
     fn is_void(self) -> bool {
         self.0 & VOID != 0
     }
-}
-
-/// What a child is told of a seat set aside for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "messages", derive(serde::Serialize, serde::Deserialize))]
-pub(crate) struct PassedSeat {
-    at: u32,
-    number: u16,
-    /// If the handle's peers were still to come: how many had joined by then, the ticket included.
-    alone_at: Option<u64>,
-    awaited: [u64; 2],
 }
 
 /// One handle's share in the seat of its process.
@@ -172,12 +119,8 @@ impl Seat {
 
     /// Redeems what was set aside for this process.
     pub(super) fn redeem(seats: &Seats, passed: &PassedSeat, role: Role, sole: bool) -> Result<Self, NoSeat> {
-        let ticket = Ticket {
-            at: passed.at,
-            number: passed.number,
-        };
         seats.session(Deadline::after(PATIENCE), |session| {
-            let at = session.redeem(ticket, role, sole)?;
+            let at = session.redeem(passed.ticket(), role, sole)?;
             // If only the ticket and its redeemer have joined, the peers are still to come as before.
             let joined = seats.raw().joined();
             let alone = passed.alone_at.is_some_and(|then| joined == then.wrapping_add(1));
@@ -312,13 +255,9 @@ impl Seat {
         is_current_process(state.process()) && seats.raw().leave(state.at(), state.role())
     }
 
-    /// Sets a seat aside for a child that is passed this handle, and returns what it must be told. A sole role goes with it.
+    /// Reserves a seat for a child that is passed this handle, and returns what it must be told. A sole role goes with it.
     /// `end` tells the handles of one object apart.
-    #[cfg_attr(
-        not(feature = "process"),
-        allow(dead_code, reason = "handles travel with the process layer")
-    )]
-    pub(super) fn send_off(&self, seats: &Seats, end: u8) -> Result<(Parcel, Vec<Reservation>)> {
+    pub(super) fn pack(&self, seats: &Seats, end: u8) -> Result<(PassedHandle, Vec<Reservation>)> {
         let issued = seats.session(Deadline::after(PATIENCE), |session| self.issue(seats, session));
         let passed = issued.and_then(|passed| passed).map_err(|cause| {
             let error = match cause {
@@ -330,31 +269,26 @@ impl Seat {
                 }
                 cause => no_seat(cause, "peer"),
             };
-            error.in_segment(seats.handle.segment().label())
+            error.in_segment(seats.handle().segment().label())
         })?;
-        let parcel = Parcel {
-            name: seats.handle.name(),
+        let handle = PassedHandle {
+            name: seats.handle().name(),
             seats: vec![passed],
             end,
         };
-        let reservation = Reservation {
-            seats: seats.clone(),
-            passed,
-            handed_over: false,
-        };
-        Ok((parcel, vec![reservation]))
+        Ok((handle, vec![Reservation::new(seats, passed.ticket())]))
     }
 
     /// What a process is told that joins by itself, as any number may, while this handle's process keeps a share.
-    #[cfg(feature = "process")]
-    pub(super) fn without_ticket(&self, name: String, end: u8) -> Parcel {
+    #[cfg(feature = "messages")]
+    pub(super) fn pack_unreserved(&self, name: String, end: u8) -> PassedHandle {
         let passed = PassedSeat {
             at: u32::MAX,
             number: 0, // No ticket has this number.
             alone_at: None,
             awaited: self.awaited(),
         };
-        Parcel {
+        PassedHandle {
             name,
             seats: vec![passed],
             end,
@@ -389,39 +323,4 @@ impl Seat {
 /// The first of all to join waits for peers still to come; later ones have had company.
 fn baseline_of_first(seats: &Seats) -> u64 {
     u64::from(seats.raw().joined() == 1)
-}
-
-/// A seat set aside for a child; taken back on drop unless it was handed over.
-pub(crate) struct Reservation {
-    seats: Seats,
-    passed: PassedSeat,
-    handed_over: bool,
-}
-
-#[cfg_attr(
-    not(feature = "process"),
-    allow(dead_code, reason = "handles travel with the process layer")
-)]
-impl Reservation {
-    fn ticket(&self) -> Ticket {
-        Ticket {
-            at: self.passed.at,
-            number: self.passed.number,
-        }
-    }
-
-    /// The child has been started.
-    pub(crate) fn hand_over(mut self, child: OwnerId) {
-        let ticket = self.ticket();
-        self.seats.raw().hand_over(ticket, child);
-        self.handed_over = true;
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        if !self.handed_over {
-            self.seats.raw().withdraw(self.ticket());
-        }
-    }
 }

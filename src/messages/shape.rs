@@ -6,12 +6,11 @@
 
 use super::capacity::Capacity;
 use super::codec::UNIT;
-use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, QUEUE_FORGETS, QUEUE_SEATS, Spec, text_fingerprint};
 use crate::primitive::{AtomicU64, Ordering};
 use crate::raw::{EXTENTS, MOST_SEATS, RawExtent, RawQueue, bytes_of_seats};
-use crate::segment::{Segment, SegmentBuilder};
+use crate::segment::{Handle, Segment, SegmentBuilder};
 use std::fmt::Display;
 
 /// A channel's flag: items that do not fit into its ring go elsewhere, if there is such a place.

@@ -1,9 +1,10 @@
 //! `PoolBuilder`: a pool with options that `Pool::new` does not offer.
 
-use super::engine::{Engine, Hire};
+use super::engine::Engine;
 use super::handle::{Options, Pool};
 use super::memory::{Memory, Shape};
 use super::worker::{Setup, work};
+use super::workers::{Launcher, Start};
 use crate::error::Result;
 use crate::process::call::{self, Entry};
 use crate::process::handle::Process;
@@ -60,6 +61,44 @@ where
     let initializer = unsafe { call::summon::<F>() };
     initializer.call(arguments);
     work(setup)
+}
+
+impl Pool {
+    /// Makes a pool with this number of workers.
+    ///
+    /// # Errors
+    ///
+    /// As [`PoolBuilder::build`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::new(2)?;
+    ///     assert_eq!(pool.apply(|a: u32, b: u32| a + b, (40, 2))?, 42);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn new(workers: usize) -> Result<Self> {
+        Self::builder().workers(workers).build()
+    }
+
+    /// Returns a builder with options that [`new`](Self::new) does not offer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let pool = procshare::Pool::builder().build()?; // as many workers as there are processors
+    ///     assert!(pool.workers() >= 1);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::default()
+    }
 }
 
 impl PoolBuilder {
@@ -245,16 +284,20 @@ impl PoolBuilder {
         let (begin, method) = (self.begin, self.method);
         // Forked now: when a worker has to be replaced, this process has more than one thread.
         let template = (method == StartMethod::Fork).then(Server::forked).transpose()?;
-        let hire: Hire = Box::new(move |setup| {
+        let start: Start = Box::new(move |setup| {
             let builder = Process::builder().daemon(true).detached(true);
             let builder = match &template {
                 Some(template) => builder.served_by(template.clone()),
                 None => builder.start_method(method),
             };
-            let builder = builder.name(format!("PoolWorker-{}", setup.seat + 1));
+            let builder = builder.name(format!("PoolWorker-{}", setup.worker + 1));
             begin(builder, setup)
         });
-        let engine = Arc::new(Engine::new(memory, hire, self.budget, self.timeline)?);
+        let engine = Arc::new(Engine::new(
+            memory,
+            Launcher::new(start, self.budget, self.timeline),
+            self.timeline,
+        )?);
         Pool::start(engine, self.options)
     }
 }

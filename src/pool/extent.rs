@@ -11,15 +11,17 @@
 //! | a slot's | a worker, which writes a long result and publishes its record | the same | the parent takes what was published, or gives the memory back |
 //! | that of results | dropping the results | free, its memory given back | as above |
 
-use super::memory::STRIDE;
 use crate::encoding::Store;
 use crate::primitive::Home;
-use crate::process::mailbox::check_memory_for;
 use crate::segment::FileBytes;
-use crate::sys::map::{self, AsFd, OwnedFd};
+use crate::sys::file::{self, AsFd, OwnedFd};
+use crate::travel::check_memory_for;
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
+
+/// The distance between the file's parts, unless this process may not write such long files.
+pub(super) const STRIDE: u64 = 1 << 40;
 
 /// Long data begins on a page of its own, however large pages are.
 const PAGE: u64 = 1 << 16;
@@ -27,7 +29,7 @@ const PAGE: u64 = 1 << 16;
 /// The file of a pool, as a row of extents.
 pub(super) struct Extents {
     file: Arc<OwnedFd>,
-    home: Option<Home>,
+    home: Home,
     unused: Mutex<Unused>,
 }
 
@@ -45,7 +47,7 @@ impl Extents {
         let end = if stride == STRIDE { i64::MAX as u64 / STRIDE } else { 0 };
         Extents {
             file,
-            home: Home::of_caller().ok(),
+            home: Home::here(),
             unused: Mutex::new(Unused {
                 given_back: Vec::new(),
                 next: first,
@@ -79,7 +81,7 @@ impl Extents {
         }
         self.check_ours()?;
         check_memory_for(at, bytes.len() as u64)?;
-        map::write_at(self.file.as_fd(), bytes, number * STRIDE + at)
+        file::write_at(self.file.as_fd(), bytes, number * STRIDE + at)
     }
 
     /// The bytes of one long item.
@@ -97,7 +99,7 @@ impl Extents {
 
     /// Whether this is the process that made it, not a copy.
     fn is_ours(&self) -> bool {
-        self.home.is_none_or(Home::is_here)
+        self.home.is_here()
     }
 
     fn check_ours(&self) -> io::Result<()> {
@@ -116,7 +118,7 @@ impl Extents {
             return;
         }
         // If it cannot be given back, the next user overwrites it.
-        let _ = map::punch(self.file.as_fd(), number * STRIDE + from, STRIDE - from);
+        let _ = file::punch(self.file.as_fd(), number * STRIDE + from, STRIDE - from);
     }
 }
 

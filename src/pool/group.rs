@@ -2,12 +2,13 @@
 
 use super::extent::Extent;
 use super::job_error::JobError;
-use super::records::Records;
+use super::records::{Records, no_record};
 use crate::primitive::{Deadline, Home};
 use parking_lot::{Condvar, Mutex};
 use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::task::Waker;
 
 /// What is known of a range of items.
@@ -73,9 +74,19 @@ impl Part {
     }
 }
 
-/// A record that was counted cannot be read: only words that were overwritten cause that.
-pub(super) fn no_record() -> JobError {
-    JobError::Encoding("the worker's record of the job cannot be read".to_owned())
+/// A part on its way to its group, with the number of items it covers, and how many of those failed.
+pub(super) struct Delivery {
+    pub(super) group: Arc<Group>,
+    pub(super) part: Part,
+    pub(super) items: usize,
+    pub(super) failed: usize,
+}
+
+impl Delivery {
+    /// Tells the group. Nothing may be locked: a waiting caller may submit the next job at once.
+    pub(super) fn deliver(self) {
+        self.group.deliver(self.part, self.items, self.failed);
+    }
 }
 
 #[derive(Default)]
@@ -100,7 +111,7 @@ pub(super) struct Group {
     /// Whether its items are waited for one by one.
     prompt: bool,
     /// The process that waits; a copy of it would wait for ever.
-    home: Option<Home>,
+    home: Home,
 }
 
 impl Group {
@@ -110,13 +121,13 @@ impl Group {
             state: Mutex::default(),
             news: Condvar::new(),
             prompt,
-            home: Home::of_caller().ok(),
+            home: Home::here(),
         }
     }
 
     /// Refuses a copy of the process it was made in, without touching any lock there.
     pub(super) fn check_home(&self) -> Result<(), JobError> {
-        if self.home.is_none_or(Home::is_here) {
+        if self.home.is_here() {
             Ok(())
         } else {
             Err(JobError::ForeignProcess)

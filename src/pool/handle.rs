@@ -1,6 +1,5 @@
 //! `Pool`: jobs in, results out.
 
-use super::builder::PoolBuilder;
 use super::engine::Engine;
 use super::group::{Group, Part};
 use super::job;
@@ -86,48 +85,12 @@ impl Drop for Owner {
             self.engine.terminate(JobError::Terminated);
             self.engine.join_thread();
         } else {
-            core::mem::forget(self.engine.thread.lock().take());
+            self.engine.forget_thread();
         }
     }
 }
 
 impl Pool {
-    /// Makes a pool with this number of workers.
-    ///
-    /// # Errors
-    ///
-    /// As [`PoolBuilder::build`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// #[procshare::main]
-    /// fn main() -> procshare::Result<()> {
-    ///     let pool = procshare::Pool::new(2)?;
-    ///     assert_eq!(pool.apply(|a: u32, b: u32| a + b, (40, 2))?, 42);
-    ///     Ok(())
-    /// }
-    /// ```
-    pub fn new(workers: usize) -> Result<Self> {
-        Self::builder().workers(workers).build()
-    }
-
-    /// Returns a builder with options that [`new`](Self::new) does not offer.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// #[procshare::main]
-    /// fn main() -> procshare::Result<()> {
-    ///     let pool = procshare::Pool::builder().build()?; // as many workers as there are processors
-    ///     assert!(pool.workers() >= 1);
-    ///     Ok(())
-    /// }
-    /// ```
-    pub fn builder() -> PoolBuilder {
-        PoolBuilder::default()
-    }
-
     /// Starts the workers and the pool's thread.
     pub(super) fn start(engine: Arc<Engine>, options: Options) -> Result<Self> {
         if let Err(error) = engine.start_workers() {
@@ -330,14 +293,7 @@ impl Pool {
             group.deliver(Part::Failure { first, count, error }, count, count);
             return count;
         }
-        let packed = job::pack(
-            chunk,
-            items,
-            group,
-            first,
-            self.options.retries,
-            engine.memory.extents(),
-        );
+        let packed = job::pack(chunk, items, group, first, self.options.retries, engine.extents());
         let count = packed.items();
         if count > 0 {
             group.expect(count);
@@ -437,12 +393,12 @@ impl Pool {
     /// }
     /// ```
     pub fn on_progress(&self, hook: impl FnMut(&Progress) + Send + 'static) {
-        self.owner.engine.watch(Box::new(hook));
+        self.owner.engine.set_hook(Box::new(hook));
     }
 
     /// Returns when each job began and ended, and where.
     ///
-    /// It is empty unless the pool was built with [`timeline(true)`](PoolBuilder::timeline).
+    /// It is empty unless the pool was built with [`timeline(true)`](crate::pool::PoolBuilder::timeline).
     ///
     /// # Examples
     ///

@@ -7,8 +7,8 @@ use super::records::put_varint;
 use super::worker::Chunk;
 use crate::encoding::{Trial, encode};
 use crate::error::Result;
-use crate::process::call;
-use crate::process::transfer::{self, Luggage};
+use crate::process::program;
+use crate::travel::{self, Attachments};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use std::sync::Arc;
 pub(super) struct Job {
     /// What the slot will hold; emptied once the slot holds it.
     pub(super) bytes: Vec<u8>,
-    /// How many of the bytes form the table of what travels with it.
-    pub(super) head: usize,
+    /// How many of the bytes form the table of segments that go along.
+    pub(super) table: usize,
     /// Keeps open what the worker fetches.
-    pub(super) luggage: Arc<Luggage>,
+    pub(super) attachments: Arc<Attachments>,
     /// Keeps peers of the queues it brings along from finding themselves alone until its worker has joined those queues.
-    pub(super) shares: Option<Arc<Luggage>>,
+    pub(super) shares: Option<Arc<Attachments>>,
     /// Holds its long items.
     pub(super) extent: Option<Arc<Extent>>,
     /// The offset of its function in the program.
@@ -91,15 +91,15 @@ impl Packed {
 }
 
 /// Neighbouring items, encoded.
-struct Run {
+struct Encoded {
     first: usize,
     items: usize,
     bytes: Vec<u8>,
 }
 
-impl Run {
+impl Encoded {
     fn at(first: usize) -> Self {
-        Run {
+        Encoded {
             first,
             items: 0,
             bytes: Vec::new(),
@@ -118,7 +118,7 @@ impl Run {
     {
         let start = self.bytes.len();
         self.bytes.push(0);
-        let stored = transfer::pack_one(item, &mut self.bytes, long, trial);
+        let stored = travel::pack::<Args>(item, &mut self.bytes, long, trial);
         if !matches!(stored, Ok(1..)) {
             long.discard();
         }
@@ -147,22 +147,22 @@ pub(super) fn pack<Args: Serialize + DeserializeOwned>(
     retries: u32,
     extents: &Arc<Extents>,
 ) -> Packed {
-    let function = match call::offset_of(chunk as *const ()) {
+    let function = match program::offset_of(chunk as *const ()) {
         Ok(function) => function,
         Err(error) => {
             let error = JobError::refusal(error.kind(), error.to_string());
             return Packed::refused(items, first, &error);
         }
     };
-    let mut runs: Vec<Run> = vec![];
+    let mut runs: Vec<Encoded> = vec![];
     let trial = Trial::of_type::<Args>();
     let mut long = Writer::taking(extents);
     let mut refused = vec![];
-    let mut luggage = transfer::packing(|| {
+    let ((), mut attachments) = travel::packing(Attachments::of_jobs(), || {
         for (at, item) in items.into_iter().enumerate() {
             let place = first + at;
             if runs.last().is_none_or(|run| run.end() != place) {
-                runs.push(Run::at(place));
+                runs.push(Encoded::at(place));
             }
             if let Some(Err(error)) = runs.last_mut().map(|run| run.push(&item, &mut long, trial)) {
                 refused.push((place, JobError::refusal(error.kind(), error.to_string())));
@@ -170,33 +170,31 @@ pub(super) fn pack<Args: Serialize + DeserializeOwned>(
         }
     });
     runs.retain(|run| run.items > 0);
-    let mut head = Vec::new();
-    if let Some(table) = luggage.to_fetch() {
+    let mut table = Vec::new();
+    let segments = attachments.segments();
+    if !segments.is_empty() {
         // Only numbers and paths: encoding cannot fail.
-        let _ = encode(&table, &mut head);
+        let _ = encode(&segments, &mut table);
     }
-    let shares = luggage.split_shares().map(Arc::new);
-    let luggage = Arc::new(luggage);
+    let shares = attachments.split_shares().map(Arc::new);
+    let attachments = Arc::new(attachments);
     let extent = long.into_extent().map(Arc::new);
-    let job = |Run {
-                   first,
-                   items,
-                   mut bytes,
-               }: Run| {
-        if !head.is_empty() {
-            bytes.splice(0..0, head.iter().copied());
+    let job = |run: Encoded| {
+        let mut bytes = run.bytes;
+        if !table.is_empty() {
+            bytes.splice(0..0, table.iter().copied());
         }
         Job {
             bytes,
-            head: head.len(),
-            luggage: luggage.clone(),
+            table: table.len(),
+            attachments: attachments.clone(),
             shares: shares.clone(),
             extent: extent.clone(),
             function,
             group: group.clone(),
-            first,
+            first: run.first,
             number: 0,
-            items,
+            items: run.items,
             done: 0,
             retries_left: retries,
             retries,

@@ -1,19 +1,18 @@
 //! `Memory`: where a pool keeps its jobs and their results, in the parent and in its workers.
 //!
-//! One segment holds the board (`raw::board`) and a page for each slot: the first bytes of its job, and a window through which its
-//! results are written. Longer data lies in a second memory file, with offsets so far apart that every slot has room for any job: a
-//! hole in a file takes no memory, and what was read is punched out again. Behind the slots' parts of that file are extents, for
-//! single items and results that are long (`extent`).
+//! One segment holds the work queue (`raw::work_queue`) and a page for each slot: the first bytes of its job, and a window
+//! through which its results are written. Longer data lies in a second memory file, with offsets so far apart that every slot
+//! has room for any job: a hole in a file takes no memory, and what was read is punched out again. Behind the slots' parts of
+//! that file are extents, for single items and results that are long (`extent`).
 
-use super::extent::Extents;
-use crate::collections::Handle;
+use super::extent::{Extents, STRIDE};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, Spec, text_fingerprint};
 use crate::primitive::{AtomicU64, Padded};
-use crate::process::mailbox::check_memory;
-use crate::raw::board::{BoardWords, MOST_SLOTS, MOST_WORKERS, RawBoard, RawSlot};
-use crate::segment::{Segment, os_error};
-use crate::sys::map::{self, AsFd, OwnedFd};
+use crate::raw::work_queue::{MOST_SLOTS, MOST_WORKERS, RawSlot, RawWorkQueue, WorkQueueWords};
+use crate::segment::{Handle, Segment, os_error};
+use crate::sys::file::{self, AsFd, OwnedFd};
+use crate::travel::check_memory;
 use std::io;
 use std::sync::Arc;
 
@@ -22,9 +21,6 @@ pub(super) const JOB_BYTES: usize = 1024;
 /// Bytes of results that lie in the slot's page.
 pub(super) const WINDOW: usize = PAGE - JOB_BYTES;
 const PAGE: usize = 8192;
-
-/// The distance between the file's parts for two jobs or results, unless this process may not write such long files.
-pub(super) const STRIDE: u64 = 1 << 40;
 
 const SCHEMA: &str = "procshare pool 3";
 
@@ -48,24 +44,24 @@ impl Shape {
         Ok(Shape {
             slots: slots as u32,
             workers: workers as u32,
-            stride: STRIDE.min(map::file_size_limit() / (2 * slots as u64)),
+            stride: STRIDE.min(file::file_size_limit() / (2 * slots as u64)),
         })
     }
 
-    fn bells_at(self) -> usize {
-        size_of::<BoardWords>()
+    fn sleepers_at(self) -> usize {
+        size_of::<WorkQueueWords>()
     }
 
-    fn came_at(self) -> usize {
-        self.bells_at() + self.workers as usize * size_of::<Padded<AtomicU64>>()
+    fn pids_at(self) -> usize {
+        self.sleepers_at() + self.workers as usize * size_of::<Padded<AtomicU64>>()
     }
 
-    fn asked_at(self) -> usize {
-        self.came_at() + self.workers as usize * size_of::<AtomicU64>()
+    fn requests_at(self) -> usize {
+        self.pids_at() + self.workers as usize * size_of::<AtomicU64>()
     }
 
     fn ring_at(self) -> usize {
-        self.asked_at() + self.workers as usize * size_of::<AtomicU64>()
+        self.requests_at() + self.workers as usize * size_of::<AtomicU64>()
     }
 
     fn slots_at(self) -> usize {
@@ -106,9 +102,9 @@ pub(super) struct Memory {
 impl Memory {
     /// Makes the files of a new pool.
     pub(super) fn new(shape: Shape) -> Result<Self> {
-        // Fresh memory is zero, which is an empty board.
+        // Fresh memory is zero, which is an empty work queue.
         let handle = Handle::new_alone(&shape.spec(), &|_, _| {})?;
-        let spill = map::memfd(c"procshare-pool").map_err(|error| os_error("memfd_create", error))?;
+        let spill = file::memfd(c"procshare-pool").map_err(|error| os_error("memfd_create", error))?;
         Ok(Memory {
             handle,
             shape,
@@ -116,7 +112,7 @@ impl Memory {
         })
     }
 
-    /// Finds the board in a segment that was passed to this process.
+    /// Finds the work queue in a segment that was passed to this process.
     pub(super) fn open(segment: &Segment, shape: Shape, spill: Arc<OwnedFd>) -> Result<Self> {
         let spec = shape.spec();
         let handle = Handle::open_in(segment, "", &spec, Some(spec.len))?;
@@ -160,26 +156,26 @@ impl Memory {
         unsafe { core::slice::from_raw_parts(first, len as usize) }
     }
 
-    /// The board's state machine.
-    pub(super) fn board(&self) -> RawBoard<'_> {
+    /// The work queue's state machine.
+    pub(super) fn queue(&self) -> RawWorkQueue<'_> {
         let Shape { slots, workers, .. } = self.shape;
-        let words: &[BoardWords] = self.array(0, 1);
-        RawBoard::new(
+        let words: &[WorkQueueWords] = self.array(0, 1);
+        RawWorkQueue::new(
             &words[0],
-            self.array(self.shape.bells_at(), workers),
+            self.array(self.shape.sleepers_at(), workers),
             self.array(self.shape.ring_at(), slots),
             self.array(self.shape.slots_at(), slots),
         )
     }
 
     /// A word for each worker: its process id, once it is ready for jobs.
-    pub(super) fn came(&self) -> &[AtomicU64] {
-        self.array(self.shape.came_at(), self.shape.workers)
+    pub(super) fn pids(&self) -> &[AtomicU64] {
+        self.array(self.shape.pids_at(), self.shape.workers)
     }
 
-    /// A word for each worker: what it asks the parent for, see `handover`.
-    pub(super) fn asked(&self) -> &[AtomicU64] {
-        self.array(self.shape.asked_at(), self.shape.workers)
+    /// A word for each worker: its request for descriptors, see `request`.
+    pub(super) fn requests(&self) -> &[AtomicU64] {
+        self.array(self.shape.requests_at(), self.shape.workers)
     }
 
     /// The byte at offset `at` in a slot's page.
@@ -199,7 +195,7 @@ impl Memory {
             return Ok(());
         }
         self.check_room(0, rest.len())?;
-        map::write_at(self.spill().as_fd(), rest, self.job_offset(slot))
+        file::write_at(self.spill().as_fd(), rest, self.job_offset(slot))
     }
 
     /// Reads `len` bytes of a job that this process has claimed.
@@ -217,7 +213,7 @@ impl Memory {
         // that is taken.
         unsafe { into.as_mut_ptr().copy_from_nonoverlapping(self.page(slot, 0), first) };
         if len > JOB_BYTES {
-            map::append_at(self.spill().as_fd(), into, len - first, self.job_offset(slot))?;
+            file::append_at(self.spill().as_fd(), into, len - first, self.job_offset(slot))?;
         }
         Ok(())
     }
@@ -249,7 +245,7 @@ impl Memory {
     /// Writes results into the file directly.
     pub(super) fn write_results(&self, slot: usize, bytes: &[u8], at: u64) -> io::Result<()> {
         self.check_room(at, bytes.len())?;
-        map::write_at(self.spill().as_fd(), bytes, self.result_offset(slot) + at)
+        file::write_at(self.spill().as_fd(), bytes, self.result_offset(slot) + at)
     }
 
     fn read_window(&self, slot: usize, into: &mut [u8]) {
@@ -272,7 +268,7 @@ impl Memory {
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
         if in_file > 0 {
-            map::append_at(
+            file::append_at(
                 self.spill().as_fd(),
                 &mut bytes,
                 in_file as usize,
@@ -303,7 +299,7 @@ impl Memory {
     }
 
     fn check_spilled(&self, offset: u64, len: u64) -> io::Result<()> {
-        if len > 0 && (len > self.shape.stride || offset + len > map::stat(self.spill().as_fd())?.len) {
+        if len > 0 && (len > self.shape.stride || offset + len > file::stat(self.spill().as_fd())?.len) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(())
@@ -312,11 +308,11 @@ impl Memory {
     /// Gives back the memory of a job's bytes in the file.
     pub(super) fn punch_job(&self, slot: usize) {
         // If it cannot be given back, the slot's next job overwrites it.
-        let _ = map::punch(self.spill().as_fd(), self.job_offset(slot), self.shape.stride);
+        let _ = file::punch(self.spill().as_fd(), self.job_offset(slot), self.shape.stride);
     }
 
     /// Gives back the memory of results in the file.
     pub(super) fn punch_results(&self, slot: usize) {
-        let _ = map::punch(self.spill().as_fd(), self.result_offset(slot), self.shape.stride); // As above.
+        let _ = file::punch(self.spill().as_fd(), self.result_offset(slot), self.shape.stride); // As above.
     }
 }

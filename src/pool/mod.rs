@@ -14,7 +14,6 @@
 //! | how to send a mixed list, `[42, None, "hello"]` | as a tuple, `(42, None::<u8>, "hello".to_owned())`, or as a list of an enum |
 //! | what if a job uses a pool | it makes its own: a pool's handle does not travel |
 
-mod answers;
 #[cfg(feature = "progress-bar")]
 mod bar;
 mod builder;
@@ -22,22 +21,22 @@ mod engine;
 mod extent;
 mod group;
 pub(crate) mod handle;
-mod handover;
-mod harvest;
 mod imap;
 mod job;
 pub(crate) mod job_error;
+mod jobs;
 mod maps;
 mod memory;
 mod pending;
 mod progress;
 mod records;
-mod state;
+mod request;
+mod results;
 #[cfg(feature = "timeline-svg")]
 mod svg;
-mod thread;
 mod timeline;
 mod worker;
+mod workers;
 
 pub use crate::process::panic::PanicLocation;
 pub use builder::PoolBuilder;

@@ -1,8 +1,9 @@
 //! `Pending<R>`: a result that is still to come.
 
 use super::engine::Engine;
-use super::group::{Group, Part, no_record};
+use super::group::{Group, Part};
 use super::job_error::JobError;
+use super::records::no_record;
 use crate::primitive::Deadline;
 use serde::de::DeserializeOwned;
 use std::fmt;

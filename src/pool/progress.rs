@@ -1,7 +1,7 @@
 //! `Progress`: how many jobs of a pool have ended.
 
 /// Called by the pool's thread whenever jobs have ended.
-pub(super) type Watch = Box<dyn FnMut(&Progress) + Send>;
+pub(super) type Hook = Box<dyn FnMut(&Progress) + Send>;
 
 /// Counts the jobs and workers of a [`Pool`](crate::Pool). Every item of a map is a job.
 ///

@@ -1,7 +1,7 @@
 //! The byte format of jobs and results.
 //!
 //! ```text
-//! job:     table of what travels with it (`head` bytes of MessagePack, none if nothing does)
+//! job:     table of what travels with it (`table` bytes of MessagePack, none if nothing does)
 //!          its items: length (varint), bytes; of one that lies in the job's extent: 0, place
 //! results: records, one for each item: length and tag (varint: length * 8 + tag), times if the pool keeps them, bytes;
 //!          of one that lies in the slot's extent, the place for bytes
@@ -9,7 +9,6 @@
 //! ```
 
 use super::extent::{Extent, Place};
-use super::group::no_record;
 use super::job_error::JobError;
 use crate::encoding::{EncodingReason, decode, encode};
 use crate::error::ErrorKind;
@@ -195,6 +194,11 @@ impl Record<'_> {
         let (kind, text) = why.unwrap_or_else(|_| (ErrorKind::Encoding, "nobody can tell why".to_owned()));
         JobError::refusal(kind, text)
     }
+}
+
+/// A record that was counted cannot be read: only words that were overwritten cause that.
+pub(super) fn no_record() -> JobError {
+    JobError::Encoding("the worker's record of the job cannot be read".to_owned())
 }
 
 #[cold]

@@ -263,11 +263,10 @@ impl Timeline {
         &self.spans
     }
 
-    /// The beginning and end of a bar, on the monotonic clock.
+    /// When the pool was made, on the monotonic clock.
     #[cfg(feature = "timeline-svg")]
-    pub(super) fn times_of(&self, bar: &Bar) -> (Duration, Duration) {
-        let zero = Duration::from_nanos(self.zero);
-        (zero + bar.start, zero + bar.end)
+    pub(super) fn zero(&self) -> Duration {
+        Duration::from_nanos(self.zero)
     }
 
     /// Returns the bars, one for each run of a job.

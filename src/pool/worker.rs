@@ -1,42 +1,24 @@
 //! What a worker does: claims jobs, runs them item by item, sleeps when there are none.
 
-use super::answers::{Answers, with_room};
 use super::extent::{Extents, Place};
-use super::handover::Asker;
 use super::memory::{Memory, Shape};
 use super::records::{Item, MOST_HEADER, Tag, Times, refusal, take};
+use super::request::Requester;
+use super::results::{ResultWriter, with_room};
 use crate::encoding::decode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{Ordering, crash_point};
 use crate::process::call::{self, Entry};
 use crate::process::panic::Panic;
-use crate::process::transfer::{self, Descriptor, Table};
+use crate::process::program;
+use crate::raw::work_queue::{JOINED, RELEASED, RawSlot};
 use crate::segment::Segment;
-use crate::sys::map::{AsFd, OwnedFd};
+use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::{clock, event};
+use crate::travel::{self, Descriptor, Received};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-
-/// The words that describe a slot's job.
-pub(super) mod word {
-    /// The offset of its function in the program.
-    pub(in crate::pool) const FUNCTION: usize = 0;
-    /// How many items it has.
-    pub(in crate::pool) const ITEMS: usize = 1;
-    /// How many of them are already done.
-    pub(in crate::pool) const SKIP: usize = 2;
-    /// The number of its bytes, and how many of those form the table of what travels with it.
-    pub(in crate::pool) const BYTES: usize = 3;
-    pub(in crate::pool) const HEAD: usize = 4;
-    /// Written by the worker: not zero once it has released what the previous job brought along, and `JOINED` once it has all of
-    /// the job's arguments.
-    pub(in crate::pool) const SETTLED: usize = 5;
-    pub(in crate::pool) const JOINED: u64 = 2;
-    /// The numbers of the extents for its long items and for its long results; 0 is none.
-    pub(in crate::pool) const EXTENT: usize = 6;
-    pub(in crate::pool) const RESULTS: usize = 7;
-}
 
 /// What a worker is given at its start.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -44,11 +26,12 @@ pub(super) struct Setup {
     pub(super) segment: Segment,
     pub(super) shape: Shape,
     pub(super) spill: Descriptor,
-    /// Wakes the parent.
-    pub(super) bell: Descriptor,
-    pub(super) seat: u32,
-    /// The socket on which descriptors arrive.
-    pub(super) desk: Descriptor,
+    /// Wakes the pool's thread.
+    pub(super) wakeup: Descriptor,
+    /// The worker's number.
+    pub(super) worker: u32,
+    /// Where descriptors arrive.
+    pub(super) socket: Descriptor,
     /// How many items it may run.
     pub(super) budget: Option<u64>,
     /// Whether to record the times of items.
@@ -63,8 +46,8 @@ pub(super) type Chunk = fn(&mut Run<'_>);
 
 /// One job under way.
 pub(super) struct Run<'a> {
-    answers: Answers<'a>,
-    words: &'a crate::raw::board::RawSlot,
+    results: ResultWriter<'a>,
+    words: &'a RawSlot,
     extents: &'a Extents,
     rest: &'a [u8],
     next: u64,
@@ -89,9 +72,9 @@ impl<'a> Run<'a> {
             self.begun_at = clock::monotonic_nanos();
             self.words.begun_at.store(self.begun_at, Ordering::Relaxed); // Relaxed: as below.
         }
-        // Release: pairs as `written` does, see `Answers`.
+        // Release: pairs as `written` does, see `ResultWriter`.
         self.words.begun.store(self.next, Ordering::Release);
-        crash_point!("board.begun");
+        crash_point!("pool.begun");
         Some(Item::take(&mut self.rest).unwrap_or(Item::Short(&[])))
     }
 
@@ -99,38 +82,38 @@ impl<'a> Run<'a> {
     #[inline]
     fn note_arguments(&self) {
         if self.next == self.items {
-            // Release: pairs with the Acquire in `let_shares_go`.
-            self.words.job[word::SETTLED].store(word::JOINED, Ordering::Release);
+            // Release: pairs with the Acquire in `Jobs::release_shares`.
+            self.words.job.settled.store(JOINED, Ordering::Release);
         }
     }
 
     #[cold]
     fn decode_long<Args: DeserializeOwned>(&self, place: Place) -> Result<Args> {
         // Relaxed: claiming the slot has ordered what its poster wrote.
-        let number = self.words.job[word::EXTENT].load(Ordering::Relaxed);
+        let number = self.words.job.items_extent.load(Ordering::Relaxed);
         let lost = |error| Error::new(ErrorKind::OutOfMemory, "reading the arguments").with_source(error);
         let bytes = self.extents.bytes(number, place).map_err(lost)?;
-        transfer::unpack_next(&bytes)
+        travel::unpack(&bytes)
     }
 
     /// Records that the result in hand lies in the extent, with its length in bytes.
     #[cold]
-    fn answer_long(&mut self, stored: usize) {
-        let place = self.answers.keep_long(stored);
-        self.answer(Tag::Long, &mut with_room(&place.to_bytes()));
+    fn put_long(&mut self, stored: usize) {
+        let place = self.results.keep_long(stored);
+        self.put(Tag::Long, &mut with_room(&place.to_bytes()));
     }
 
     #[inline]
-    fn answer(&mut self, tag: Tag, result: &mut [u8]) {
+    fn put(&mut self, tag: Tag, result: &mut [u8]) {
         let times = self.timed.then(|| Times {
             begun: self.begun_at,
             done: clock::monotonic_nanos(),
         });
-        self.answers.put(tag, result, times);
+        self.results.put(tag, result, times);
     }
 
     fn refuse(&mut self, error: &Error) {
-        self.answer(Tag::Refused, &mut with_room(&refusal(error.kind(), &error.to_string())));
+        self.put(Tag::Refused, &mut with_room(&refusal(error.kind(), &error.to_string())));
     }
 
     /// Gives all items the same error: none of them can be run.
@@ -155,17 +138,17 @@ where
         result.truncate(MOST_HEADER);
         let work = || {
             let arguments = match item {
-                Item::Short(bytes) => transfer::unpack_next::<Args>(bytes)?,
+                Item::Short(bytes) => travel::unpack::<Args>(bytes)?,
                 Item::Long(place) => run.decode_long(place)?,
             };
             run.note_arguments();
-            transfer::pack_next(&function.call(arguments), &mut result, run.answers.long())
+            travel::pack_result(&function.call(arguments), &mut result, run.results.long())
         };
         match catch_unwind(AssertUnwindSafe(work)) {
-            Ok(Ok(0)) => run.answer(Tag::Value, &mut result),
-            Ok(Ok(stored)) => run.answer_long(stored),
+            Ok(Ok(0)) => run.put(Tag::Value, &mut result),
+            Ok(Ok(stored)) => run.put_long(stored),
             Ok(Err(error)) => run.refuse(&error),
-            Err(payload) => run.answer(Tag::Panicked, &mut with_room(&Panic::caught(payload).to_bytes())),
+            Err(payload) => run.put(Tag::Panicked, &mut with_room(&Panic::caught(payload).to_bytes())),
         }
     }
 }
@@ -177,33 +160,33 @@ struct Worker {
     job: Vec<u8>,
     /// What the last job that brought anything brought along: the next one often brings the same.
     kept: Vec<Segment>,
-    /// How often this worker has asked for descriptors.
-    asked: u64,
+    /// How often this worker has requested descriptors.
+    requests: u64,
 }
 
 /// Runs a worker.
 pub(super) fn work(setup: Setup) -> Result<()> {
     let spill = setup.spill.0.clone();
     let memory = Memory::open(&setup.segment, setup.shape, spill)?;
-    let seat = setup.seat as usize;
-    let came = memory.came().get(seat);
-    let came = came.ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("a pool without a seat {seat}")))?;
+    let number = setup.worker as usize;
+    let pid = memory.pids().get(number);
+    let pid = pid.ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("a pool without a worker {number}")))?;
     // Release: pairs with the Acquire of the parent.
-    came.store(u64::from(std::process::id()), Ordering::Release);
+    pid.store(u64::from(std::process::id()), Ordering::Release);
     let mut worker = Worker {
         memory,
         setup,
         job: Vec::new(),
         kept: Vec::new(),
-        asked: 0,
+        requests: 0,
     };
     while worker.setup.budget != Some(0) {
         // Read before looking for jobs, so that everything posted until then is seen.
-        let is_closing = worker.memory.board().is_closing();
-        match worker.memory.board().claim(seat) {
+        let is_closing = worker.memory.queue().is_closing();
+        match worker.memory.queue().claim(number) {
             Some(slot) => worker.run(slot),
             None if is_closing => break,
-            None => worker.rest(seat),
+            None => worker.rest(number),
         }
     }
     Ok(())
@@ -216,12 +199,11 @@ impl Worker {
             setup,
             job,
             kept,
-            asked,
+            requests,
         } = self;
-        let board = memory.board();
-        let words = board.slot(slot);
+        let words = memory.queue().slot(slot);
         // Relaxed: claiming the slot has ordered what its poster wrote.
-        let [_, items, skip, ..] = words.job.each_ref().map(|word| word.load(Ordering::Relaxed));
+        let [items, skip] = [&words.job.items, &words.job.skip].map(|word| word.load(Ordering::Relaxed));
         // From here on this job is the one in hand, even while it is being read. Release: as in `Run::begin`.
         if setup.timed {
             words.begun_at.store(clock::monotonic_nanos(), Ordering::Relaxed); // Relaxed: as `begun`, which follows.
@@ -229,7 +211,7 @@ impl Worker {
         words.begun.store(skip + 1, Ordering::Release);
         let job = read(memory, slot, job);
         let mut run = Run {
-            answers: Answers::new(memory, slot),
+            results: ResultWriter::new(memory, slot),
             words,
             extents: memory.extents(),
             rest: &[],
@@ -239,27 +221,31 @@ impl Worker {
             timed: setup.timed,
             begun_at: 0,
         };
-        let mut asker = Asker {
+        let mut requester = Requester {
             memory,
-            seat: setup.seat as usize,
-            socket: &setup.desk.0,
-            bell: &setup.bell.0,
-            asked,
+            worker: setup.worker as usize,
+            socket: &setup.socket.0,
+            wakeup: &setup.wakeup.0,
+            requests,
         };
-        let job = job.and_then(|job| prepare(job, |place| asker.ask(slot, place), kept));
-        // Release: pairs with the Acquire in `let_segments_go`.
-        words.job[word::SETTLED].store(1, Ordering::Release);
+        let job = job.and_then(|job| prepare(job, |place| requester.request(slot, place), kept));
+        // Release: pairs with the Acquire in `Jobs::release_segments`.
+        words.job.settled.store(RELEASED, Ordering::Release);
         match job {
             Ok(job) => {
                 run.rest = job.items;
                 for _ in 0..skip {
                     Item::take(&mut run.rest);
                 }
-                transfer::unpacking(kept.clone(), || (job.function)(&mut run));
+                let received = Received {
+                    segments: kept.clone(),
+                    ..Received::default()
+                };
+                travel::unpacking(received, || (job.function)(&mut run));
             }
             Err(error) => run.refuse_all(&error),
         }
-        if self.memory.board().finish(slot) {
+        if self.memory.queue().finish(slot) {
             self.wake_parent();
         }
         if self.job.capacity() > MOST_KEPT {
@@ -269,21 +255,22 @@ impl Worker {
 
     fn wake_parent(&self) {
         // If the event cannot be signalled, the parent has closed it, being about to end.
-        let _ = event::signal(self.setup.bell.0.as_fd());
+        let _ = event::signal(self.setup.wakeup.0.as_fd());
     }
 
-    fn rest(&mut self, seat: usize) {
-        let board = self.memory.board();
-        if board.is_overdue() {
+    fn rest(&mut self, number: usize) {
+        let queue = self.memory.queue();
+        if queue.is_overdue() {
             self.wake_parent();
         }
         // An idle worker must not count as attached.
         self.kept.clear();
-        board.sleep(seat);
+        queue.sleep(number);
     }
 }
 
-struct Job<'a> {
+/// A job that can be run.
+struct Prepared<'a> {
     function: Chunk,
     items: &'a [u8],
 }
@@ -291,38 +278,39 @@ struct Job<'a> {
 /// The bytes of a claimed job, and its words.
 struct Bytes<'a> {
     function: u64,
-    head: &'a [u8],
+    table: &'a [u8],
     items: &'a [u8],
 }
 
 fn read<'a>(memory: &Memory, slot: usize, into: &'a mut Vec<u8>) -> Result<Bytes<'a>> {
-    let words = memory.board().slot(slot).job.each_ref();
+    let words = &memory.queue().slot(slot).job;
     // Relaxed: claiming the slot has ordered what its poster wrote.
-    let [function, _, _, bytes, head, ..] = words.map(|word| word.load(Ordering::Relaxed));
+    let [function, bytes, table] =
+        [&words.function, &words.bytes, &words.table].map(|word| word.load(Ordering::Relaxed));
     let lost = |error| Error::new(ErrorKind::OutOfMemory, "reading the arguments").with_source(error);
     memory.read_job(slot, bytes as usize, into).map_err(lost)?;
     let mut items = &into[..];
-    let head = take(&mut items, head).ok_or_else(|| Error::new(ErrorKind::Encoding, "the job's words contradict"))?;
-    Ok(Bytes { function, head, items })
+    let table = take(&mut items, table).ok_or_else(|| Error::new(ErrorKind::Encoding, "the job's words contradict"))?;
+    Ok(Bytes { function, table, items })
 }
 
-/// Finds the function, and attaches to what the job brings along; `ask` fetches the descriptors.
+/// Finds the function, and attaches to what the job brings along; `request` fetches the descriptors.
 fn prepare<'a>(
     bytes: Bytes<'a>,
-    ask: impl FnMut(usize) -> Result<Vec<OwnedFd>>,
+    request: impl FnMut(usize) -> Result<Vec<OwnedFd>>,
     kept: &mut Vec<Segment>,
-) -> Result<Job<'a>> {
-    if bytes.head.is_empty() {
+) -> Result<Prepared<'a>> {
+    if bytes.table.is_empty() {
         kept.clear();
     } else {
-        let table: Table = decode(bytes.head)
+        let table = decode(bytes.table)
             .map_err(|reason| Error::new(ErrorKind::Encoding, format!("what travels with the job: {reason}")))?;
-        *kept = transfer::fetch(&table, kept, ask)?;
+        *kept = travel::attach_all(table, kept, request)?;
     }
-    let address = call::address_at(bytes.function)?;
+    let address = program::address_at(bytes.function)?;
     // SAFETY: the parent, which runs this very program, took the offset of a `run_chunk`; nobody else writes jobs.
     let function = unsafe { chunk_at(address) };
-    Ok(Job {
+    Ok(Prepared {
         function,
         items: bytes.items,
     })

@@ -48,6 +48,8 @@ static NOT_ASKED: AtomicU64 = AtomicU64::new(0);
 static NO_PAGE: AtomicU64 = AtomicU64::new(0);
 /// The process word where there is no page: believed by the process whose PID it holds.
 static BY_PID: AtomicU64 = AtomicU64::new(0);
+/// Stands for the page where only the PID is compared; stays zero.
+static PID_ONLY: AtomicU64 = AtomicU64::new(0);
 /// The word on the wipe-on-fork page: the process half of our ids, and the start time in ticks above it. Zero before the
 /// first use and after a fork. Once it leads to the page, or to `NO_PAGE`, it does so for ever.
 static PROCESS: AtomicPtr<AtomicU64> = AtomicPtr::new((&raw const NOT_ASKED).cast_mut());
@@ -77,18 +79,11 @@ pub(crate) fn current() -> Result<OwnerId, Foreign> {
 /// that could be refused.
 #[inline]
 pub(crate) fn is_current_process(owner: OwnerId) -> bool {
-    is_here(process_word(), owner.process() as u32)
-}
-
-#[inline]
-fn is_here(word: &AtomicU64, half: u32) -> bool {
-    // Relaxed: a fork child finds zero or its own half, since the kernel emptied the page before it began.
-    word.load(Ordering::Relaxed) as u32 == half || is_here_without_page(half)
-}
-
-#[cold]
-fn is_here_without_page(half: u32) -> bool {
-    half != 0 && known() as u32 == half
+    let home = Home {
+        word: process_word(),
+        half: owner.process() as u32,
+    };
+    home.is_here()
 }
 
 /// The process word, if it is the calling process's: zero if that has computed none.
@@ -109,12 +104,26 @@ fn known() -> u64 {
 /// The process that created this value, so that it can tell later, for one load, whether it still is that one.
 #[derive(Clone, Copy)]
 pub(crate) struct Home {
+    /// The process word, or `PID_ONLY`.
     word: &'static AtomicU64,
     half: u32,
 }
 
 impl Home {
-    /// The calling process.
+    /// The calling process; where it has no id, its PID has to do.
+    pub(crate) fn here() -> Self {
+        Self::of_caller().unwrap_or_else(|_| Self::by_pid())
+    }
+
+    /// The calling process by its PID, without a look at its namespaces: a fork child that begins one may have the same.
+    pub(crate) fn by_pid() -> Self {
+        Home {
+            word: &PID_ONLY,
+            half: sys::identity::process_id(),
+        }
+    }
+
+    /// The calling process, which needs an id.
     pub(crate) fn of_caller() -> Result<Self, Foreign> {
         let half = current()?.process() as u32;
         Ok(Home {
@@ -126,7 +135,23 @@ impl Home {
     /// Whether the calling process is that one: false in a fork child of it.
     #[inline]
     pub(crate) fn is_here(self) -> bool {
-        is_here(self.word, self.half)
+        // Relaxed: a fork child finds zero or its own half, since the kernel emptied the page before it began.
+        self.word.load(Ordering::Relaxed) as u32 == self.half || self.is_here_without_page()
+    }
+
+    #[cold]
+    fn is_here_without_page(self) -> bool {
+        if core::ptr::eq(self.word, &PID_ONLY) {
+            return self.half == sys::identity::process_id();
+        }
+        self.half != 0 && known() as u32 == self.half
+    }
+
+    /// Another process.
+    #[cfg(all(test, feature = "process"))]
+    pub(super) fn elsewhere() -> Self {
+        let half = sys::identity::process_id() + 1;
+        Home { word: &PID_ONLY, half }
     }
 }
 

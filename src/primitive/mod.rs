@@ -19,6 +19,8 @@ pub(crate) mod identity;
 pub(crate) mod liveness;
 #[cfg(all(feature = "process", not(procshare_loom)))]
 pub(crate) mod loans;
+#[cfg(all(feature = "process", not(procshare_loom)))]
+pub(crate) mod per_process;
 #[cfg(not(procshare_loom))]
 mod spin;
 

@@ -1,24 +1,16 @@
 //! `Builder`: everything that can be set for a child before it is started.
 
 use super::argument::{Argument, Returned};
-use super::call::{self, Entry, Trampoline, trampoline};
-use super::child::{self, AtEnd, Core};
-use super::environment::Environment;
+use super::call::{self, Entry, Trampoline};
 use super::handle::Process;
-use super::mailbox::Mailbox;
 use super::method::StartMethod;
+use super::options::{Options, Route};
 use super::server::Server;
-use super::spawn::{self as launch, failure};
-use super::transfer::{self, Encoded, Luggage};
-use super::{entry, fork, server};
-use crate::error::{Error, ErrorKind, Result};
-use crate::primitive::{AtomicU64, Ordering, crash_point};
-use crate::sys::map::{AsFd, OwnedFd};
-use crate::sys::{spawn, surroundings};
+use crate::error::Result;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Starts a child with options that [`Process::spawn`] does not offer.
@@ -38,27 +30,7 @@ use std::sync::Arc;
 /// ```
 #[derive(Debug, Clone, Default)]
 #[must_use = "a builder starts nothing before `spawn`"]
-pub struct Builder {
-    name: Option<String>,
-    daemon: bool,
-    detached: bool,
-    environment: Environment,
-    folder: Option<PathBuf>,
-    route: Route,
-}
-
-/// What makes the child.
-#[derive(Debug, Clone)]
-enum Route {
-    Method(StartMethod),
-    Served(Arc<Server>),
-}
-
-impl Default for Route {
-    fn default() -> Self {
-        Route::Method(StartMethod::default())
-    }
-}
+pub struct Builder(pub(super) Options);
 
 impl Builder {
     /// Names the child, for messages; by default `Process-1`, `Process-2` and so on.
@@ -70,7 +42,7 @@ impl Builder {
     /// assert!(format!("{builder:?}").contains("decoder"));
     /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
+        self.0.name = Some(name.into());
         self
     }
 
@@ -93,7 +65,7 @@ impl Builder {
     /// }
     /// ```
     pub fn daemon(mut self, daemon: bool) -> Self {
-        self.daemon = daemon;
+        self.0.daemon = daemon;
         self
     }
 
@@ -112,7 +84,7 @@ impl Builder {
     /// }
     /// ```
     pub fn detached(mut self, detached: bool) -> Self {
-        self.detached = detached;
+        self.0.detached = detached;
         self
     }
 
@@ -132,7 +104,7 @@ impl Builder {
     /// }
     /// ```
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.environment.set(key.as_ref(), value.as_ref());
+        self.0.environment.set(key.as_ref(), value.as_ref());
         self
     }
 
@@ -146,7 +118,7 @@ impl Builder {
     /// ```
     pub fn envs<K: AsRef<OsStr>, V: AsRef<OsStr>>(mut self, variables: impl IntoIterator<Item = (K, V)>) -> Self {
         for (key, value) in variables {
-            self.environment.set(key.as_ref(), value.as_ref());
+            self.0.environment.set(key.as_ref(), value.as_ref());
         }
         self
     }
@@ -164,7 +136,7 @@ impl Builder {
     /// }
     /// ```
     pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Self {
-        self.environment.remove(key.as_ref());
+        self.0.environment.remove(key.as_ref());
         self
     }
 
@@ -181,7 +153,7 @@ impl Builder {
     /// }
     /// ```
     pub fn env_clear(mut self) -> Self {
-        self.environment.clear();
+        self.0.environment.clear();
         self
     }
 
@@ -203,7 +175,7 @@ impl Builder {
     /// }
     /// ```
     pub fn current_dir(mut self, folder: impl AsRef<Path>) -> Self {
-        self.folder = Some(folder.as_ref().to_owned());
+        self.0.folder = Some(folder.as_ref().to_owned());
         self
     }
 
@@ -222,13 +194,13 @@ impl Builder {
     /// }
     /// ```
     pub fn start_method(mut self, method: StartMethod) -> Self {
-        self.route = Route::Method(method);
+        self.0.route = Route::Method(method);
         self
     }
 
     /// Has the given server make the child.
     pub(crate) fn served_by(mut self, server: Arc<Server>) -> Self {
-        self.route = Route::Served(server);
+        self.0.route = Route::Served(server);
         self
     }
 
@@ -255,26 +227,7 @@ impl Builder {
         R: Returned,
     {
         const { call::refuse_captures::<F>() };
-        self.begin(function, arguments, |_| ())
-    }
-
-    /// As [`spawn`](Self::spawn), for callers that have refused captures, and that record the child before any destructor of the
-    /// program runs here.
-    pub(super) fn begin<F, Args, R>(
-        self,
-        function: F,
-        arguments: Args,
-        note: impl Fn(&Process<R>),
-    ) -> Result<Process<R>>
-    where
-        F: Entry<Args, Output = R>,
-        Args: Argument,
-        R: Returned,
-    {
-        let process = self.start::<Args, R>(trampoline::<F, Args, R>(function), &arguments);
-        process.iter().for_each(note);
-        drop(arguments); // Here: if a destructor panics, the handle is dropped as well.
-        process
+        Process::begin(self.0, function, arguments, |_| ())
     }
 
     /// Starts a child that runs a trampoline with arguments that it decodes as a `D`.
@@ -283,26 +236,7 @@ impl Builder {
         function: Trampoline,
         arguments: &impl Serialize,
     ) -> Result<Process<R>> {
-        let route = self.route.clone();
-        match route {
-            Route::Method(StartMethod::Fork) => fork::check_loans()?,
-            Route::Method(_) => drop(entry::way()?),
-            Route::Served(_) => {}
-        }
-        let plan = self.plan()?;
-        let (arguments, luggage) = transfer::pack::<D>(arguments)?;
-        let cargo = Cargo {
-            function,
-            arguments,
-            luggage,
-        };
-        let started = match route {
-            Route::Method(StartMethod::Spawn) => launch::start(plan, cargo),
-            Route::Method(StartMethod::Fork) => fork::start(plan, cargo),
-            Route::Method(StartMethod::ForkServer) => server::start(plan, cargo),
-            Route::Served(own) => own.start(&plan, cargo),
-        };
-        Ok(Process::new(started?))
+        self.0.start::<D>(function, arguments).map(Process::new)
     }
 
     /// Copies this process; the copy calls the closure. See [`Process::fork`].
@@ -326,89 +260,25 @@ impl Builder {
         F: FnOnce() -> R + Send + 'static,
         R: Returned,
     {
-        self.copy(closure, |_| ())
-    }
-
-    /// As [`fork`](Self::fork), for callers that record the child before the closure is dropped here.
-    pub(super) fn copy<R: Returned>(
-        self,
-        closure: impl FnOnce() -> R,
-        note: impl Fn(&Process<R>),
-    ) -> Result<Process<R>> {
-        fork::check_loans()?;
-        let plan = self.plan()?;
-        fork::run(plan, closure, note)
-    }
-
-    /// Checks what was requested, and opens in advance what can be opened.
-    fn plan(self) -> Result<Plan> {
-        self.environment.check()?;
-        let open = |path: PathBuf| {
-            surroundings::open_folder(&path)
-                .map_err(|error| failure(&format!("opening the working folder {}", path.display()), error))
-        };
-        let at_end = match (self.detached, self.daemon) {
-            (true, _) => AtEnd::Leave,
-            (false, true) => AtEnd::End,
-            (false, false) => AtEnd::Wait,
-        };
-        Ok(Plan {
-            name: self.name.unwrap_or_else(next_name),
-            daemon: self.daemon,
-            at_end,
-            environment: self.environment,
-            folder: self.folder.map(open).transpose()?,
-        })
+        Process::copy(self.0, closure, |_| ())
     }
 }
 
-/// What a start needs to know, whatever the method.
-pub(super) struct Plan {
-    pub(super) name: String,
-    pub(super) daemon: bool,
-    pub(super) at_end: AtEnd,
-    pub(super) environment: Environment,
-    pub(super) folder: Option<OwnedFd>,
-}
-
-/// What the child calls, and with what.
-pub(super) struct Cargo {
-    pub(super) function: super::call::Trampoline,
-    pub(super) arguments: Encoded,
-    pub(super) luggage: Luggage,
-}
-
-impl Plan {
-    /// A descriptor that names this process, for a child that ends with it.
-    pub(super) fn parent(&self) -> Result<Option<OwnedFd>> {
-        let parent = self.daemon.then(spawn::open_self).transpose();
-        parent.map_err(|error| failure("naming this process", error))
+impl Process<()> {
+    /// Returns a builder with options that [`spawn`](Process::spawn) does not offer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// #[procshare::main]
+    /// fn main() -> procshare::Result<()> {
+    ///     let child = procshare::Process::builder().name("idler").spawn(|| (), ())?;
+    ///     assert_eq!(child.name(), "idler");
+    ///     child.join()?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn builder() -> Builder {
+        Builder::default()
     }
-
-    /// The child has been started: gives it what it owns, and registers it here.
-    pub(super) fn started(&self, pid: u32, mailbox: Mailbox, luggage: &mut Luggage) -> Result<Arc<Core>> {
-        crash_point!("start.made");
-        luggage.hand_over(pid);
-        let pidfd = spawn::open_child(pid).map_err(|error| {
-            spawn::abandon(pid);
-            failure("naming the child", error)
-        })?;
-        if pidfd.as_ref().is_some_and(|pidfd| !spawn::is_child(pidfd.as_fd())) {
-            // Reported by a server in another PID namespace: in this one the number belongs to another process.
-            return Err(Error::new(
-                ErrorKind::ForeignNamespace,
-                format!("process {pid} is no child of this one"),
-            ));
-        }
-        let core = Core::new(self.name.clone(), pid, pidfd, mailbox, self.at_end);
-        child::enter(&core);
-        crash_point!("start.named");
-        Ok(core)
-    }
-}
-
-fn next_name() -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    // Relaxed: numbers only need to differ.
-    format!("Process-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }

@@ -1,11 +1,11 @@
 //! `Entry`: the functions a child can run, and how one is identified in another process.
 
-use super::entry;
+use super::encoded;
 use super::mailbox::{Answer, Arguments, Mailbox};
 use super::panic::Panic;
-use super::transfer::{self, Arrivals};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::Home;
+use crate::travel::Received;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::mem;
@@ -95,7 +95,7 @@ entries!(A B C D E G H I J K L);
 entries!(A B C D E G H I J K L M);
 
 /// What a child runs: decodes the arguments, calls one function with them, encodes what it returns.
-pub(crate) type Trampoline = fn(&Mailbox, Arguments, Arrivals) -> Answer;
+pub(crate) type Trampoline = fn(&Mailbox, Arguments, Received) -> Answer;
 
 /// The trampoline of a function.
 pub(crate) fn trampoline<F, Args, R>(_function: F) -> Trampoline
@@ -131,24 +131,6 @@ pub(crate) unsafe fn summon<F: Copy>() -> F {
     unsafe { NonNull::<F>::dangling().read() }
 }
 
-/// The offset of a function in the program, which means the same in another process of the same program.
-pub(crate) fn offset_of(address: *const ()) -> Result<u64> {
-    entry::executable()?.offset_of(address.addr()).ok_or_else(|| {
-        let message = "the function lies in a shared library; a child can be sure of the program's own code only";
-        Error::new(ErrorKind::Spawn, message)
-    })
-}
-
-/// The address of the function at that offset.
-pub(crate) fn address_at(offset: u64) -> Result<*const ()> {
-    entry::executable()?.address_at(offset).ok_or_else(|| {
-        Error::new(
-            ErrorKind::Spawn,
-            "the function asked for lies outside this program's code",
-        )
-    })
-}
-
 /// The trampoline at an address that this executable's parent process got from `trampoline`.
 ///
 /// # Safety
@@ -159,13 +141,13 @@ pub(super) unsafe fn trampoline_at(address: *const ()) -> Trampoline {
     unsafe { mem::transmute::<*const (), Trampoline>(address) }
 }
 
-fn run<F, Args, R>(mailbox: &Mailbox, arguments: Arguments, arrivals: Arrivals) -> Answer
+fn run<F, Args, R>(mailbox: &Mailbox, arguments: Arguments, received: Received) -> Answer
 where
     F: Entry<Args, Output = R>,
     Args: DeserializeOwned,
     R: Serialize,
 {
-    let arguments = match catch_unwind(AssertUnwindSafe(|| decode::<Args>(mailbox, arguments, arrivals))) {
+    let arguments = match catch_unwind(AssertUnwindSafe(|| decode::<Args>(mailbox, arguments, received))) {
         Ok(Ok(arguments)) => arguments,
         Ok(Err(error)) => return refusal(&error),
         Err(payload) => return Answer::Panicked(Panic::caught(payload)),
@@ -176,25 +158,25 @@ where
     answer(mailbox, || function.call(arguments))
 }
 
-fn decode<Args: DeserializeOwned>(mailbox: &Mailbox, arguments: Arguments, arrivals: Arrivals) -> Result<Args> {
+fn decode<Args: DeserializeOwned>(mailbox: &Mailbox, arguments: Arguments, received: Received) -> Result<Args> {
     match arguments {
-        Arguments::Short(bytes) => transfer::unpack(&bytes, arrivals),
+        Arguments::Short(bytes) => encoded::unpack(&bytes, received),
         Arguments::Long(len) => {
             let unreadable = |error| Error::new(ErrorKind::Spawn, "reading the arguments").with_source(error);
-            let _given_back = GivenBack(mailbox, Home::of_caller().ok());
+            let _given_back = GivenBack(mailbox, Home::here());
             let bytes = mailbox.long(len).map_err(unreadable)?;
-            transfer::unpack(&bytes, arrivals)
+            encoded::unpack(&bytes, received)
         }
     }
 }
 
 /// Gives back the memory of long arguments once they are decoded, or decoding has failed.
-struct GivenBack<'a>(&'a Mailbox, Option<Home>);
+struct GivenBack<'a>(&'a Mailbox, Home);
 
 impl Drop for GivenBack<'_> {
     fn drop(&mut self) {
         // A copy of this process does not own it.
-        if self.1.is_none_or(Home::is_here) {
+        if self.1.is_here() {
             self.0.give_back();
         }
     }
@@ -202,7 +184,7 @@ impl Drop for GivenBack<'_> {
 
 /// The answer that a call results in.
 pub(super) fn answer<R: Serialize>(mailbox: &Mailbox, call: impl FnOnce() -> R) -> Answer {
-    match catch_unwind(AssertUnwindSafe(|| transfer::pack_result(&call(), mailbox))) {
+    match catch_unwind(AssertUnwindSafe(|| encoded::pack_result(&call(), mailbox))) {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => refusal(&error),
         Err(payload) => Answer::Panicked(Panic::caught(payload)),
@@ -211,8 +193,7 @@ pub(super) fn answer<R: Serialize>(mailbox: &Mailbox, call: impl FnOnce() -> R) 
 
 fn refusal(error: &Error) -> Answer {
     match error.kind() {
-        ErrorKind::NotTransferable => Answer::NotTransferable(error.to_string()),
-        ErrorKind::Encoding => Answer::Encoding(error.to_string()),
-        _ => Answer::NotStarted(error.to_string()),
+        kind @ (ErrorKind::NotTransferable | ErrorKind::Encoding) => Answer::Refused(kind, error.to_string()),
+        _ => Answer::not_started(error),
     }
 }

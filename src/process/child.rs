@@ -2,9 +2,9 @@
 
 use super::mailbox::{Answer, Mailbox};
 use crate::error::Result;
-use crate::primitive::{Deadline, Home};
+use crate::primitive::{Deadline, Home, per_process::PerProcess};
 use crate::segment::os_error;
-use crate::sys::map::{AsFd, OwnedFd};
+use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::spawn::{self, End, Signal};
 use parking_lot::Mutex;
 use std::fmt;
@@ -15,31 +15,6 @@ use std::time::Duration;
 /// How often to ask, where waiting fails.
 pub(super) const ASK_AGAIN: Duration = Duration::from_millis(1);
 
-/// The process that made something, distinguished from later copies of it.
-#[derive(Clone, Copy)]
-pub(super) struct Origin {
-    /// `None` in a process that was moved to another namespace, where it cannot be distinguished from its copies this way.
-    home: Option<Home>,
-    pid: u32,
-}
-
-impl Origin {
-    /// The calling process.
-    pub(super) fn here() -> Self {
-        Origin {
-            home: Home::of_caller().ok(),
-            pid: std::process::id(),
-        }
-    }
-
-    pub(super) fn is_here(&self) -> bool {
-        match self.home {
-            Some(home) => home.is_here(),
-            None => std::process::id() == self.pid,
-        }
-    }
-}
-
 /// A child of the process that started it, shared by all its handles.
 pub(super) struct Core {
     name: String,
@@ -48,7 +23,7 @@ pub(super) struct Core {
     /// Taken by the handle that joins.
     mailbox: Mutex<Option<Mailbox>>,
     at_end: Mutex<AtEnd>,
-    home: Origin,
+    home: Home,
 }
 
 /// What happens to a child when its parent has nothing more to do.
@@ -80,7 +55,7 @@ impl Core {
             state: Mutex::new(running.unwrap_or(State::Ended(End::Unknown))),
             mailbox: Mutex::new(Some(mailbox)),
             at_end: Mutex::new(at_end),
-            home: Origin::here(),
+            home: Home::here(),
         })
     }
 
@@ -176,26 +151,28 @@ impl Core {
 }
 
 /// The children of this process that may still be asked for.
-static CHILDREN: Mutex<Vec<Weak<Core>>> = Mutex::new(Vec::new());
+static CHILDREN: PerProcess<Vec<Weak<Core>>> = PerProcess::new();
 
 /// Registers a child that was just started.
 pub(super) fn enter(child: &Arc<Core>) {
     let mut children = CHILDREN.lock();
+    let children = children.get_or_default();
     if children.len() == children.capacity() {
         children.retain(|child| child.strong_count() > 0);
     }
     children.push(Arc::downgrade(child));
 }
 
-/// Called in a copy of this process, which has no children yet.
-pub(super) fn forget() {
-    CHILDREN.lock().clear();
-}
-
 /// The children of this process that still run.
 fn running() -> impl Iterator<Item = Arc<Core>> {
-    let children: Vec<_> = CHILDREN.lock().iter().filter_map(Weak::upgrade).collect();
-    children.into_iter().filter(|core| core.is_ours() && core.is_alive())
+    let mut children = CHILDREN.lock();
+    let known: Vec<_> = children
+        .get()
+        .into_iter()
+        .flatten()
+        .filter_map(|child| child.upgrade())
+        .collect();
+    known.into_iter().filter(|core| core.is_alive())
 }
 
 /// The running children whose fate at the end is `at_end`.

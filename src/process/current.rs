@@ -1,6 +1,6 @@
 //! `current`: what this process is called, and its place among the processes of the program.
 
-use super::panic;
+use crate::primitive::Home;
 use parking_lot::Mutex;
 use std::thread::ThreadId;
 
@@ -9,8 +9,8 @@ const MAIN: &str = "MainProcess";
 
 /// What a process was told when it was started.
 struct Told {
-    /// Its id. A copy has a different one; a stricter test would cost every child a look at its namespaces.
-    id: u32,
+    /// A stricter one would cost every child a look at its namespaces.
+    home: Home,
     name: String,
     /// The thread that runs its function.
     thread: ThreadId,
@@ -21,11 +21,10 @@ static OWN: Mutex<Option<Told>> = Mutex::new(None);
 /// Records that the calling process is a child of that name.
 pub(super) fn begin(name: String) {
     *OWN.lock() = Some(Told {
-        id: std::process::id(),
+        home: Home::by_pid(),
         name,
         thread: std::thread::current().id(),
     });
-    panic::put_hook();
 }
 
 /// Whether that thread runs this child's function.
@@ -57,7 +56,7 @@ pub fn current() -> Current {
     // A copy of a child that was not made by this crate is not a child of it.
     let name = own
         .as_ref()
-        .filter(|own| own.id == std::process::id())
+        .filter(|own| own.home.is_here())
         .map(|own| own.name.clone());
     Current { name }
 }

@@ -5,30 +5,22 @@
 //! children as well; a child that ends with its parent waits for nobody.
 
 use super::child::{self, AtEnd};
-use super::{entry, watch};
+use super::watch;
 use crate::primitive::Deadline;
 use crate::segment::{self, UsedName};
+use parking_lot::Mutex;
 
-/// Lasts as long as `main`, and does what is due at its end, also after a panic.
-#[derive(Debug)]
-#[must_use = "dropped at once, it would be of no use"]
-pub struct Main(());
+/// Whether this program waits for its children.
+static MANAGED: Mutex<bool> = Mutex::new(false);
 
-/// Lets child processes begin here; dropping the returned value waits for those of this process.
-pub fn enter_main() -> Main {
-    entry::init_managed();
-    Main(())
-}
-
-impl Drop for Main {
-    fn drop(&mut self) {
-        tidy_up();
-    }
+/// Has this program wait for its children when its work is done.
+pub(super) fn wait_for_children() {
+    *MANAGED.lock() = true;
 }
 
 /// Ends everything of this crate that this process still runs.
 pub(super) fn tidy_up() {
-    if entry::is_managed() && !watch::is_kept() {
+    if *MANAGED.lock() && !watch::is_kept() {
         let daemons = child::those(AtEnd::End);
         // Names that a daemon may be the last to use. What an earlier death left is cleaned up by the next user.
         let names = match &daemons[..] {

@@ -1,7 +1,6 @@
 //! How a child's environment differs from its parent's.
 
-use super::entry::MARKER;
-use super::mailbox::Marker;
+use super::marker::{MARKER, Marker};
 use crate::error::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
@@ -92,7 +91,7 @@ impl Environment {
                 _ if std::env::var_os(key) == *value => {}
                 // SAFETY: the caller knows that no other thread looks.
                 Some(value) => unsafe { std::env::set_var(key, value) },
-                // SAFETY: as above.
+                // SAFETY: the caller knows that no other thread looks.
                 None => unsafe { std::env::remove_var(key) },
             }
         }

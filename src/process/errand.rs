@@ -1,19 +1,17 @@
 //! What a child has to do, and how it does it: the same in a newly started program and in a copy of a running one.
 
-use super::call::{self, Trampoline, trampoline_at};
-use super::current;
-use super::end;
-use super::entry;
+use super::call::{Trampoline, trampoline_at};
 use super::environment::Environment;
 use super::mailbox::{Answer, Arguments, Mailbox};
-use super::passage::{Passage, Passed, PassedSegment};
-use super::transfer::Arrivals;
 use super::watch;
+use super::{current, end, panic, program};
 use crate::encoding::decode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
-use crate::sys::map::{AsFd, OwnedFd};
+use crate::segment::{PassedDescriptor, Segment};
+use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::surroundings::{self, Stream};
+use crate::travel::{DescriptorSource, PassedSegment, Received};
 use std::io::Write;
 
 /// What a child has to do, without the arguments.
@@ -23,13 +21,13 @@ pub(super) struct Errand {
     pub(super) name: String,
     pub(super) task: Task,
     pub(super) segments: Vec<PassedSegment>,
-    pub(super) files: Vec<Passed>,
+    pub(super) files: Vec<PassedDescriptor>,
     /// The child's standard output.
-    pub(super) stdout: Option<Passed>,
+    pub(super) stdout: Option<PassedDescriptor>,
     /// Its working folder.
-    pub(super) folder: Option<Passed>,
+    pub(super) folder: Option<PassedDescriptor>,
     /// The parent, if the child ends with it.
-    pub(super) parent: Option<Passed>,
+    pub(super) parent: Option<PassedDescriptor>,
     /// How the environment differs from that of the process the child is a copy of.
     pub(super) environment: Option<Environment>,
 }
@@ -45,7 +43,10 @@ pub(super) enum Task {
         function: u64,
     },
     /// Makes children for the parent, which asks through this socket, until one of the two has gone.
-    Serve { socket: Passed, parent: Passed },
+    Serve {
+        socket: PassedDescriptor,
+        parent: PassedDescriptor,
+    },
 }
 
 /// An errand that was read, and what came with it.
@@ -65,10 +66,10 @@ pub(super) fn take(mailbox: &Mailbox) -> Result<Taken> {
 }
 
 /// Does what the errand asks for, leaves the answer in the mailbox, and returns the exit status.
-pub(super) fn carry_out(mailbox: &Mailbox, taken: Result<Taken>, passage: Passage) -> i32 {
-    let answer = match taken.and_then(|taken| prepare(taken, passage)) {
-        Ok(work) => (work.function)(mailbox, work.arguments, work.arrivals),
-        Err(error) => Answer::NotStarted(error.to_string()),
+pub(super) fn carry_out(mailbox: &Mailbox, taken: Result<Taken>, source: DescriptorSource) -> i32 {
+    let answer = match taken.and_then(|taken| prepare(taken, source)) {
+        Ok(work) => (work.function)(mailbox, work.arguments, work.received),
+        Err(error) => Answer::not_started(&error),
     };
     leave(mailbox, answer)
 }
@@ -93,22 +94,24 @@ pub(super) fn leave(mailbox: &Mailbox, answer: Answer) -> i32 {
 struct Work {
     function: Trampoline,
     arguments: Arguments,
-    arrivals: Arrivals,
+    received: Received,
 }
 
-fn prepare(taken: Taken, mut passage: Passage) -> Result<Work> {
+fn prepare(taken: Taken, mut source: DescriptorSource) -> Result<Work> {
     let Taken { errand, arguments } = taken;
     // All descriptors are taken over before any code of the program can start another process.
-    let mut take = |passed: &Option<Passed>| passed.as_ref().map(|passed| passage.take(passed)).transpose();
+    let mut take = |passed: &Option<PassedDescriptor>| passed.as_ref().map(|passed| source.take(passed)).transpose();
     let stdout = take(&errand.stdout)?;
     let folder = take(&errand.folder)?;
     let parent = take(&errand.parent)?;
     let segments = errand.segments.into_iter();
-    let taken: Vec<_> = segments.map(|segment| passage.take_segment(segment)).collect();
-    let files = errand.files.iter().map(|file| passage.take(file).map(Some));
+    let taken: Vec<_> = segments
+        .map(|segment| Ok((source.take(&segment.descriptor)?, segment.path)))
+        .collect();
+    let files = errand.files.iter().map(|file| source.take(file).map(Some));
     let files = files.collect::<Result<_>>()?;
     let function = find_function(&errand.task)?;
-    current::begin(errand.name);
+    introduce(errand.name);
     if let Some(environment) = &errand.environment {
         // SAFETY: only a copy of a process with one thread is given changes, and it has started no thread yet.
         unsafe { environment.apply() };
@@ -117,12 +120,19 @@ fn prepare(taken: Taken, mut passage: Passage) -> Result<Work> {
     if let Some(stdout) = stdout {
         restore_stdout(&stdout)?;
     }
-    let segments = taken.into_iter().map(|taken| taken?.attach()).collect::<Result<_>>()?;
+    let attach = |taken: Result<_>| taken.and_then(|(fd, path)| Segment::from_descriptor(fd, path));
+    let segments = taken.into_iter().map(attach).collect::<Result<_>>()?;
     Ok(Work {
         function,
         arguments,
-        arrivals: Arrivals { segments, files },
+        received: Received { segments, files },
     })
+}
+
+/// Records what this process is called, also where its panics are reported.
+pub(super) fn introduce(name: String) {
+    current::begin(name);
+    panic::put_hook();
 }
 
 /// Arranges to end with the parent, if given, and enters the folder, if there is one.
@@ -141,13 +151,13 @@ fn find_function(task: &Task) -> Result<Trampoline> {
             "a server was asked for, where none may begin",
         ));
     };
-    if entry::executable()?.id != executable {
+    if program::executable()?.id != executable {
         let message = "the parent runs another build of this program";
         return Err(Error::new(ErrorKind::Spawn, message));
     }
-    let address = call::address_at(function)?;
+    let address = program::address_at(function)?;
     // SAFETY: the mailbox is a file of our own user, passed by the process that started this one, and names the build we run
-    // (compared above). `launch`, which makes such files, writes the offset of what `trampoline` returned; a parent that forges one
+    // (compared above). `Plan::errand` writes the offset of what `trampoline` returned; a parent that forges one
     // could equally run any program in our place, and a privileged program takes no mailbox at all.
     Ok(unsafe { trampoline_at(address) })
 }

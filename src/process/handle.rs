@@ -1,15 +1,15 @@
 //! `Process<R>`: a child, and how it ends.
 
 use super::argument::{Argument, Returned};
-use super::builder::Builder;
-use super::call::{self, Entry};
+use super::call::{self, Entry, trampoline};
 use super::child::{Child, Core};
 use super::join_error::JoinError;
 use super::mailbox::{Answer, Mailbox};
-use super::{orphans, transfer};
+use super::options::Options;
+use super::{encoded, orphans};
 use crate::error::{ErrorKind, Result};
 use crate::primitive::Deadline;
-use crate::sys::map::OwnedFd;
+use crate::sys::file::OwnedFd;
 use crate::sys::spawn::{End, Signal};
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -29,7 +29,8 @@ use std::time::{Duration, Instant};
 /// # What happens on death
 ///
 /// If a child is killed, exits or panics, [`join`](Self::join) returns that as a [`JoinError`]. What it held of shared objects is
-/// free for others within 100 ms. If the parent ends first, the child runs on, unless it is a [`daemon`](Builder::daemon).
+/// free for others within 100 ms. If the parent ends first, the child runs on, unless it is a
+/// [`daemon`](crate::process::Builder::daemon).
 ///
 /// # Examples
 ///
@@ -72,25 +73,6 @@ pub struct Process<R> {
     result: PhantomData<fn() -> R>,
 }
 
-impl Process<()> {
-    /// Returns a builder with options that [`spawn`](Process::spawn) does not offer.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// #[procshare::main]
-    /// fn main() -> procshare::Result<()> {
-    ///     let child = procshare::Process::builder().name("idler").spawn(|| (), ())?;
-    ///     assert_eq!(child.name(), "idler");
-    ///     child.join()?;
-    ///     Ok(())
-    /// }
-    /// ```
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-}
-
 impl<R: Returned> Process<R> {
     /// Starts a child process that calls `function` with `arguments`, a tuple.
     ///
@@ -106,8 +88,8 @@ impl<R: Returned> Process<R> {
     /// [`NotInitialized`](ErrorKind::NotInitialized) if the program never called [`init`](crate::init),
     /// [`Encoding`](ErrorKind::Encoding) or [`NotTransferable`](ErrorKind::NotTransferable) if the arguments cannot
     /// travel, [`PermissionDenied`](ErrorKind::PermissionDenied) if the child would have more rights than this process
-    /// (set-user-id, file capabilities), [`Unsupported`](ErrorKind::Unsupported) if the program was started through the dynamic
-    /// loader, or the system is not supported, [`Spawn`](ErrorKind::Spawn),
+    /// (set-user-id, file capabilities), [`Unsupported`](ErrorKind::Unsupported) if the program was started through the
+    /// dynamic loader, or the system is not supported, [`Spawn`](ErrorKind::Spawn),
     /// [`TooManyDescriptors`](ErrorKind::TooManyDescriptors), [`OutOfMemory`](ErrorKind::OutOfMemory).
     ///
     /// # Examples
@@ -129,7 +111,7 @@ impl<R: Returned> Process<R> {
         Args: Argument,
     {
         const { call::refuse_captures::<F>() };
-        Builder::default().begin(function, arguments, |_| ())
+        Self::begin(Options::default(), function, arguments, |_| ())
     }
 
     /// Copies this process; the copy calls the closure, with everything it captured.
@@ -166,7 +148,28 @@ impl<R: Returned> Process<R> {
     where
         F: FnOnce() -> R + Send + 'static,
     {
-        Builder::default().fork(closure)
+        Self::copy(Options::default(), closure, |_| ())
+    }
+    /// As [`spawn`](Self::spawn), for callers that have refused captures, and that record the child before any destructor of the
+    /// program runs here.
+    pub(super) fn begin<F, Args>(options: Options, function: F, arguments: Args, note: impl Fn(&Self)) -> Result<Self>
+    where
+        F: Entry<Args, Output = R>,
+        Args: Argument,
+    {
+        let process = Process::new(options.start::<Args>(trampoline::<F, Args, R>(function), &arguments)?);
+        note(&process);
+        drop(arguments); // Here: if a destructor panics, the handle is dropped as well.
+        Ok(process)
+    }
+
+    /// As [`fork`](Self::fork), for callers that record the child before the closure is dropped here.
+    pub(super) fn copy(options: Options, closure: impl FnOnce() -> R, note: impl Fn(&Self)) -> Result<Self> {
+        options.copy(closure, |core| {
+            let process = Process::new(core);
+            note(&process);
+            process
+        })
     }
 }
 
@@ -291,10 +294,10 @@ impl<R: DeserializeOwned> Process<R> {
             .unwrap_or_else(|error| Mailbox::explain("read", &error));
         orphans::reap();
         let result = match result_of(end, answer)? {
-            Value::Short(bytes) => transfer::unpack_result(&bytes),
+            Value::Short(bytes) => encoded::unpack_result(&bytes),
             Value::Long(len) => {
                 let unreadable = |error| JoinError::OutOfMemory(format!("the result could not be read: {error}"));
-                transfer::unpack_result(&mailbox.long(len).map_err(unreadable)?)
+                encoded::unpack_result(&mailbox.long(len).map_err(unreadable)?)
             }
         };
         result.map_err(|error| match error.kind() {
@@ -328,10 +331,7 @@ pub(super) fn result_of(end: End, answer: Answer) -> Result<Value, JoinError> {
         Answer::Value(bytes) => Ok(Value::Short(bytes)),
         Answer::LongValue(len) => Ok(Value::Long(len)),
         Answer::Panicked(panic) => Err(JoinError::Panicked(panic.words)),
-        Answer::Encoding(text) => Err(JoinError::Encoding(text)),
-        Answer::NotTransferable(text) => Err(JoinError::NotTransferable(text)),
-        Answer::NotStarted(text) => Err(JoinError::NotStarted(text)),
-        Answer::OutOfMemory(text) => Err(JoinError::OutOfMemory(text)),
+        Answer::Refused(kind, text) => Err(JoinError::refusal(kind, text)),
         Answer::Unread | Answer::Begun => Err(JoinError::Unknown),
     }
 }
@@ -523,8 +523,8 @@ impl<R> Process<R> {
 impl<R> Process<R> {
     /// Lets the child run on after the end of `main`.
     ///
-    /// A [`child`](Self::child) taken beforehand can still wait for it. A [`daemon`](Builder::daemon) is then ended not at the end
-    /// of `main`, but when this process ends.
+    /// A [`child`](Self::child) taken beforehand can still wait for it. A [`daemon`](crate::process::Builder::daemon) is then ended
+    /// not at the end of `main`, but when this process ends.
     ///
     /// # Examples
     ///

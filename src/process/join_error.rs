@@ -43,6 +43,18 @@ pub enum JoinError {
     OutOfMemory(String),
 }
 
+impl JoinError {
+    /// The error for a child that leaves this reason in place of a result.
+    pub(super) fn refusal(kind: ErrorKind, text: String) -> Self {
+        match kind {
+            ErrorKind::NotTransferable => JoinError::NotTransferable(text),
+            ErrorKind::OutOfMemory => JoinError::OutOfMemory(text),
+            ErrorKind::Spawn => JoinError::NotStarted(text),
+            _ => JoinError::Encoding(text),
+        }
+    }
+}
+
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -12,16 +12,17 @@
 //!
 //! One word of the header is for starts by a server: the child's id, which the kernel writes while it makes the child.
 
+use super::marker::Marker;
 use super::panic::Panic;
 use crate::encoding::Store;
+use crate::error::{Error, ErrorKind};
 use crate::primitive::Home;
-use crate::segment::FileBytes;
-use crate::sys::map::{AsFd, OwnedFd};
-use crate::sys::{descriptor, identity, liveness, map, memory};
+use crate::segment::{FileBytes, kind_of};
+use crate::sys::file::{AsFd, OwnedFd};
+use crate::sys::{file, identity};
+use crate::travel::{check_memory, check_memory_for};
 use std::borrow::Cow;
-use std::fmt;
 use std::io;
-use std::str::FromStr;
 
 /// Words: state, length of the errand or answer, length of the arguments, id of a child made by a server, offset of the errand,
 /// offset of the arguments.
@@ -34,20 +35,19 @@ pub(super) const CHILD_AT: usize = 24;
 /// Where long arguments or a long result begin: on a page of their own, however large pages are.
 const LONG_AT: u64 = 1 << 16;
 
-/// Up to this many bytes are written without asking how much memory is left.
-const UNASKED: u64 = 1 << 20;
-/// When much is written piece by piece, the question is repeated after this many bytes.
-const ASKED_EACH: u64 = 1 << 22;
-
 const POSTED: u64 = 0;
 const BEGUN: u64 = 1;
 const VALUE: u64 = 2;
 const PANICKED: u64 = 3;
-const ENCODING: u64 = 4;
-const NOT_TRANSFERABLE: u64 = 5;
-const NOT_STARTED: u64 = 6;
-const OUT_OF_MEMORY: u64 = 7;
 const LONG_VALUE: u64 = 8;
+
+/// The reasons why there is no result.
+const REFUSED: [(u64, ErrorKind); 4] = [
+    (4, ErrorKind::Encoding),
+    (5, ErrorKind::NotTransferable),
+    (6, ErrorKind::Spawn),
+    (7, ErrorKind::OutOfMemory),
+];
 
 /// What a child leaves behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,22 +62,21 @@ pub(crate) enum Answer {
     LongValue(u64),
     /// The function panicked.
     Panicked(Panic),
-    /// Arguments could not be decoded, or the result not encoded.
-    Encoding(String),
-    /// The result holds a handle.
-    NotTransferable(String),
-    /// The function was not called.
-    NotStarted(String),
-    /// There was no room for the result.
-    OutOfMemory(String),
+    /// There is no result, for one of the reasons in the table; `Spawn` if the function was not called.
+    Refused(ErrorKind, String),
 }
 
 impl Answer {
+    /// The function was not called.
+    pub(super) fn not_started(error: &Error) -> Self {
+        Answer::Refused(ErrorKind::Spawn, error.to_string())
+    }
+
     /// The exit status of a child that gives this answer.
     pub(super) fn exit_code(&self) -> i32 {
         match self {
             Answer::Panicked(_) => 101,
-            Answer::NotStarted(_) => 1,
+            Answer::Refused(ErrorKind::Spawn, _) => 1,
             _ => 0,
         }
     }
@@ -89,10 +88,10 @@ impl Answer {
             Answer::Value(_) => VALUE,
             Answer::LongValue(_) => LONG_VALUE,
             Answer::Panicked(_) => PANICKED,
-            Answer::Encoding(_) => ENCODING,
-            Answer::NotTransferable(_) => NOT_TRANSFERABLE,
-            Answer::NotStarted(_) => NOT_STARTED,
-            Answer::OutOfMemory(_) => OUT_OF_MEMORY,
+            Answer::Refused(kind, _) => {
+                let known = REFUSED.iter().find(|(_, known)| known == kind);
+                known.unwrap_or(&REFUSED[0]).0
+            }
         }
     }
 
@@ -101,94 +100,24 @@ impl Answer {
             Answer::Unread | Answer::Begun | Answer::LongValue(_) => Cow::Borrowed(&[]),
             Answer::Value(bytes) => bytes.into(),
             Answer::Panicked(message) => message.to_bytes().into(),
-            Answer::Encoding(text)
-            | Answer::NotTransferable(text)
-            | Answer::NotStarted(text)
-            | Answer::OutOfMemory(text) => text.as_bytes().into(),
+            Answer::Refused(_, text) => text.as_bytes().into(),
         }
     }
 
     fn read(state: u64, bytes: Vec<u8>) -> Self {
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         match state {
             POSTED => Answer::Unread,
             BEGUN => Answer::Begun,
             VALUE => Answer::Value(bytes),
             PANICKED => Answer::Panicked(Panic::from_bytes(&bytes)),
-            ENCODING => Answer::Encoding(text(bytes)),
-            NOT_TRANSFERABLE => Answer::NotTransferable(text(bytes)),
-            NOT_STARTED => Answer::NotStarted(text(bytes)),
-            OUT_OF_MEMORY => Answer::OutOfMemory(text(bytes)),
-            other => Answer::Encoding(format!("the child left a state {other} nobody writes")),
+            other => match REFUSED.iter().find(|(state, _)| *state == other) {
+                Some((_, kind)) => Answer::Refused(*kind, String::from_utf8_lossy(&bytes).into_owned()),
+                None => Answer::Refused(
+                    ErrorKind::Encoding,
+                    format!("the child left a state {other} nobody writes"),
+                ),
+            },
         }
-    }
-}
-
-/// Asks whether this much more memory is available: the kernel kills a process rather than refuse it.
-pub(crate) fn check_memory(len: u64) -> io::Result<()> {
-    if len > UNASKED && memory::available_memory().is_some_and(|available| available < len) {
-        return Err(io::ErrorKind::OutOfMemory.into());
-    }
-    Ok(())
-}
-
-/// The same for `len` bytes that follow `at` others.
-pub(crate) fn check_memory_for(at: u64, len: u64) -> io::Result<()> {
-    if at / ASKED_EACH == (at + len) / ASKED_EACH {
-        return Ok(());
-    }
-    check_memory(len.max(ASKED_EACH))
-}
-
-/// What the environment of a child says: which descriptor is its mailbox, and whose child it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Marker {
-    number: i32,
-    dev: u64,
-    ino: u64,
-    parent: u32,
-    /// When the parent started; 0 is unknown.
-    start: u64,
-}
-
-impl Marker {
-    /// Whether the intended reader can be a child of `parent`, which started at `start` (0 if that cannot be seen).
-    ///
-    /// An orphan's new parent is older than its first one. A parent that is younger inherited the marker from the process named
-    /// there, and did not mean it for its own children.
-    pub(super) fn is_for_child_of(&self, parent: u32, start: u64) -> bool {
-        parent == self.parent || (start, parent) < (self.start, self.parent)
-    }
-
-    /// Whether it can be meant for this process.
-    pub(super) fn is_for_us(&self) -> bool {
-        let parent = identity::parent_id();
-        self.is_for_child_of(parent, liveness::start_of(parent))
-    }
-}
-
-impl fmt::Display for Marker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.number, self.dev, self.ino)?;
-        write!(f, ":{}:{}", self.parent, self.start)
-    }
-}
-
-impl FromStr for Marker {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let numbers: Result<Vec<u64>, _> = text.split(':').map(str::parse).collect();
-        let [number, dev, ino, parent, start] = numbers.map_err(drop)?[..] else {
-            return Err(());
-        };
-        Ok(Marker {
-            number: number.try_into().map_err(drop)?,
-            dev,
-            ino,
-            parent: parent.try_into().map_err(drop)?,
-            start,
-        })
     }
 }
 
@@ -196,7 +125,7 @@ impl FromStr for Marker {
 #[derive(Default)]
 pub(super) struct Draft {
     /// And the process that made it: a copy of that process, made while the arguments were encoded, does not own it.
-    file: Option<(Mailbox, Option<Home>)>,
+    file: Option<(Mailbox, Home)>,
     /// How long they are.
     pub(super) len: u64,
 }
@@ -204,7 +133,7 @@ pub(super) struct Draft {
 impl Store for Draft {
     fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
         if self.file.is_none() {
-            self.file = Some((Mailbox::new()?, Home::of_caller().ok()));
+            self.file = Some((Mailbox::new()?, Home::here()));
         }
         self.own()?.write_long(at, bytes)
     }
@@ -219,7 +148,7 @@ impl Draft {
     /// The file, if this process made it.
     fn own(&self) -> io::Result<&Mailbox> {
         match &self.file {
-            Some((file, home)) if home.is_none_or(Home::is_here) => Ok(file),
+            Some((file, home)) if home.is_here() => Ok(file),
             _ => Err(io::Error::other("the process was copied while it encoded arguments")),
         }
     }
@@ -252,16 +181,12 @@ impl Mailbox {
     /// The answer that replaces a result that cannot be handed over or read.
     pub(super) fn explain(what: &str, error: &io::Error) -> Answer {
         let text = format!("the result could not be {what}: {error}");
-        match error.kind() {
-            io::ErrorKind::OutOfMemory | io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge => {
-                Answer::OutOfMemory(text)
-            }
-            _ => Answer::Encoding(text),
-        }
+        let kind = kind_of(error).filter(|kind| *kind == ErrorKind::OutOfMemory);
+        Answer::Refused(kind.unwrap_or(ErrorKind::Encoding), text)
     }
 
     fn new() -> io::Result<Self> {
-        map::memfd(c"procshare-mailbox").map(Mailbox)
+        file::memfd(c"procshare-mailbox").map(Mailbox)
     }
 
     /// Makes a mailbox with a child's errand and arguments in it; long ones are in the draft.
@@ -287,18 +212,18 @@ impl Mailbox {
         let mailbox = file.map_or_else(Mailbox::new, Ok)?;
         let header = [POSTED, errand_len, len, 0, errand_at, arguments_at];
         let header: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
-        map::write_at(mailbox.0.as_fd(), &header, 0)?;
-        map::write_at(mailbox.0.as_fd(), errand, errand_at)?;
+        file::write_at(mailbox.0.as_fd(), &header, 0)?;
+        file::write_at(mailbox.0.as_fd(), errand, errand_at)?;
         if !is_long {
             check_memory(short)?;
-            map::write_at(mailbox.0.as_fd(), arguments, arguments_at)?;
+            file::write_at(mailbox.0.as_fd(), arguments, arguments_at)?;
         }
         Ok(mailbox)
     }
 
     fn write_long(&self, at: usize, bytes: &[u8]) -> io::Result<()> {
         check_memory_for(at as u64, bytes.len() as u64)?;
-        map::write_at(self.0.as_fd(), bytes, LONG_AT + at as u64)
+        file::write_at(self.0.as_fd(), bytes, LONG_AT + at as u64)
     }
 
     /// The long arguments or the long result.
@@ -312,12 +237,12 @@ impl Mailbox {
 
     /// Gives back the memory of long arguments.
     pub(super) fn give_back(&self) {
-        let _ = map::set_len(self.0.as_fd(), HEADER); // Otherwise the file goes with the child.
+        let _ = file::set_len(self.0.as_fd(), HEADER); // Otherwise the file goes with the child.
     }
 
     /// The mailbox this process inherited, if it is the one the marker names.
     pub(super) fn inherited(marker: &Marker) -> Option<Self> {
-        let fd = descriptor::take_inherited(marker.number, marker.dev, marker.ino)?;
+        let fd = marker.inherited()?;
         // The process that starts a program that acts for another user must not choose what it runs.
         let mailbox = Mailbox(fd);
         mailbox.is_trusted().ok()?.then_some(mailbox)
@@ -325,20 +250,7 @@ impl Mailbox {
 
     /// Whether a process that acts for the same user as this one accepts it.
     pub(super) fn is_trusted(&self) -> io::Result<bool> {
-        Ok(map::stat(self.0.as_fd())?.uid == identity::user_id())
-    }
-
-    /// What a child of this process needs to know to find it.
-    pub(super) fn marker(&self) -> io::Result<Marker> {
-        let stat = map::stat(self.0.as_fd())?;
-        let parent = identity::process_id();
-        Ok(Marker {
-            number: descriptor::number(&self.0),
-            dev: stat.dev,
-            ino: stat.ino,
-            parent,
-            start: liveness::start_of(parent),
-        })
+        Ok(file::stat(self.0.as_fd())?.uid == identity::user_id())
     }
 
     /// A mailbox that came with a message.
@@ -349,7 +261,7 @@ impl Mailbox {
     /// The child that a server has made for it, if there is one.
     pub(super) fn child(&self) -> io::Result<Option<u32>> {
         let mut bytes = [0; 4];
-        map::read_at(self.0.as_fd(), &mut bytes, CHILD_AT as u64)?;
+        file::read_at(self.0.as_fd(), &mut bytes, CHILD_AT as u64)?;
         Ok(Some(u32::from_ne_bytes(bytes)).filter(|pid| *pid != 0))
     }
 
@@ -384,15 +296,15 @@ impl Mailbox {
             Answer::LongValue(len) => *len,
             _ => {
                 // A result may have been written there and then withdrawn, or its writing may have failed.
-                if map::stat(self.0.as_fd())?.len > LONG_AT {
+                if file::stat(self.0.as_fd())?.len > LONG_AT {
                     self.give_back();
                 }
                 bytes.len() as u64
             }
         };
         check_memory(bytes.len() as u64)?;
-        map::write_at(self.0.as_fd(), &bytes, HEADER)?;
-        map::write_at(self.0.as_fd(), &len.to_le_bytes(), 8)?;
+        file::write_at(self.0.as_fd(), &bytes, HEADER)?;
+        file::write_at(self.0.as_fd(), &len.to_le_bytes(), 8)?;
         self.set_state(answer.state())
     }
 
@@ -416,7 +328,7 @@ impl Mailbox {
 
     fn header(&self) -> io::Result<[u64; HEADER_WORDS]> {
         let mut bytes = [0; HEADER as usize];
-        map::read_at(self.0.as_fd(), &mut bytes, 0)?;
+        file::read_at(self.0.as_fd(), &mut bytes, 0)?;
         let mut words = bytes.chunks_exact(8);
         let mut word = || {
             words
@@ -429,7 +341,7 @@ impl Mailbox {
 
     fn part(&self, offset: u64, len: u64) -> io::Result<Vec<u8>> {
         // The length is what the other process claims; the file's length comes from the kernel.
-        if len > map::stat(self.0.as_fd())?.len.saturating_sub(offset) {
+        if len > file::stat(self.0.as_fd())?.len.saturating_sub(offset) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let mut bytes = Vec::new();
@@ -437,39 +349,11 @@ impl Mailbox {
             .try_reserve_exact(len as usize)
             .map_err(|_| io::ErrorKind::OutOfMemory)?;
         bytes.resize(len as usize, 0);
-        map::read_at(self.0.as_fd(), &mut bytes, offset)?;
+        file::read_at(self.0.as_fd(), &mut bytes, offset)?;
         Ok(bytes)
     }
 
     fn set_state(&self, state: u64) -> io::Result<()> {
-        map::write_at(self.0.as_fd(), &state.to_le_bytes(), 0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_marker_is_for_children_of_its_parent_and_their_new_parents() {
-        let marker: Marker = "3:4:5:700:90".parse().unwrap();
-        assert_eq!(marker.to_string(), "3:4:5:700:90");
-        for (parent, start) in [(700, 90), (700, 0), (700, 91), (1, 2), (0, 0), (600, 90)] {
-            assert!(marker.is_for_child_of(parent, start), "{parent} of {start}");
-        }
-        for (parent, start) in [(701, 90), (1, 91), (900, 200)] {
-            assert!(!marker.is_for_child_of(parent, start), "{parent} of {start}");
-        }
-        for text in [
-            "",
-            "begun",
-            "1:2:3",
-            "1:2:3:4",
-            "1:2:3:4:5:6",
-            "-1:2:3:4:5",
-            "a:b:c:d:e",
-        ] {
-            assert_eq!(text.parse::<Marker>(), Err(()), "{text}");
-        }
+        file::write_at(self.0.as_fd(), &state.to_le_bytes(), 0)
     }
 }

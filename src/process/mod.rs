@@ -29,12 +29,16 @@
 //! other descriptors and signal handlers; only blocked signals are unblocked. It exits without running its parent's destructors or
 //! exit handlers.
 
+// From low to high: marker, program, panic, mailbox, encoded, call, child, errand, plan, copy; spawn, fork, serve, server; entry, options,
+// handle, builder, scope.
 mod argument;
 mod builder;
 pub(crate) mod call;
 mod child;
+mod copy;
 mod current;
-pub(crate) mod end;
+mod encoded;
+mod end;
 pub(crate) mod entry;
 mod environment;
 mod errand;
@@ -42,16 +46,18 @@ mod fork;
 pub(crate) mod handle;
 pub(crate) mod join_error;
 pub(crate) mod mailbox;
+mod marker;
 mod method;
+mod options;
 mod orphans;
 pub(crate) mod panic;
-mod passage;
 pub(crate) mod pause;
+mod plan;
+pub(crate) mod program;
 mod scope;
 mod serve;
 mod server;
 mod spawn;
-pub(crate) mod transfer;
 mod watch;
 
 pub use argument::{Argument, Returned};

@@ -9,21 +9,21 @@
 //!
 //! A copy of this process has neither: its parent's orphans are not its children.
 
-use super::child::{ASK_AGAIN, Core, Origin};
-use crate::sys::map::{AsFd, OwnedFd};
+use super::child::{ASK_AGAIN, Core};
+use crate::primitive::per_process::PerProcess;
+use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::{event, spawn};
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
 /// The reaper needs little stack, but more with the standard library's debug checks.
 const STACK: usize = 128 * 1024;
 
-static NURSERY: Mutex<Option<Nursery>> = Mutex::new(None);
+static NURSERY: PerProcess<Nursery> = PerProcess::new();
 
 /// The orphans of one process.
+#[derive(Default)]
 struct Nursery {
-    home: Origin,
     orphans: Vec<Arc<Core>>,
     reaper: Option<Reaper>,
     /// The reaper must end although there are orphans.
@@ -39,15 +39,6 @@ struct Reaper {
 }
 
 impl Nursery {
-    fn new() -> Self {
-        Nursery {
-            home: Origin::here(),
-            orphans: Vec::new(),
-            reaper: None,
-            paused: false,
-        }
-    }
-
     /// Releases those that have ended.
     fn reap(&mut self) {
         self.orphans.retain(|orphan| orphan.look().is_none());
@@ -100,7 +91,7 @@ fn watch_over(wake: &Arc<OwnedFd>) {
 /// Reaps, and returns the children that are still to be waited for; `None` once this reaper's work is done.
 fn those_left(wake: &Arc<OwnedFd>) -> Option<Vec<Arc<Core>>> {
     let mut nursery = NURSERY.lock();
-    let nursery = nursery.as_mut()?;
+    let nursery = nursery.get()?;
     nursery.reap();
     let own = nursery.reaper.as_mut().filter(|reaper| Arc::ptr_eq(&reaper.wake, wake));
     if nursery.paused || nursery.orphans.is_empty() {
@@ -112,7 +103,7 @@ fn those_left(wake: &Arc<OwnedFd>) -> Option<Vec<Arc<Core>>> {
 }
 
 fn retire(wake: &Arc<OwnedFd>) {
-    if let Some(nursery) = NURSERY.lock().as_mut() {
+    if let Some(nursery) = NURSERY.lock().get() {
         let own = nursery.reaper.as_mut().filter(|reaper| Arc::ptr_eq(&reaper.wake, wake));
         own.into_iter().for_each(|reaper| reaper.done = true);
     }
@@ -124,15 +115,14 @@ pub(super) fn adopt(child: Arc<Core>) {
         return;
     }
     let mut nursery = NURSERY.lock();
-    let here = nursery.take().filter(|nursery| nursery.home.is_here());
-    let nursery = nursery.insert(here.unwrap_or_else(Nursery::new));
+    let nursery = nursery.get_or_default();
     nursery.orphans.push(child);
     nursery.see_to_a_reaper();
 }
 
 /// Reaps the children that have ended meanwhile, where no thread does so.
 pub(super) fn reap() {
-    if let Some(nursery) = NURSERY.lock().as_mut().filter(|nursery| nursery.home.is_here()) {
+    if let Some(nursery) = NURSERY.lock().get() {
         if nursery.reaper.as_ref().is_none_or(|reaper| reaper.done) {
             nursery.reap();
             nursery.see_to_a_reaper();
@@ -144,7 +134,7 @@ pub(super) fn reap() {
 pub(super) fn pause() -> bool {
     let reaper = {
         let mut nursery = NURSERY.lock();
-        let Some(nursery) = nursery.as_mut().filter(|nursery| nursery.home.is_here()) else {
+        let Some(nursery) = nursery.get() else {
             return false;
         };
         nursery.paused = true;
@@ -157,14 +147,9 @@ pub(super) fn pause() -> bool {
 
 /// Resumes waiting for orphans.
 pub(super) fn resume() {
-    if let Some(nursery) = NURSERY.lock().as_mut().filter(|nursery| nursery.home.is_here()) {
+    if let Some(nursery) = NURSERY.lock().get() {
         nursery.paused = false;
         nursery.reap();
         nursery.see_to_a_reaper();
     }
-}
-
-/// Called in a copy of this process, which has no orphans yet.
-pub(super) fn forget() {
-    *NURSERY.lock() = None;
 }

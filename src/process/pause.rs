@@ -1,6 +1,6 @@
 //! Threads of higher floors that can end for a while, so that this process can be copied.
 
-use parking_lot::Mutex;
+use crate::primitive::per_process::PerProcess;
 use std::sync::{Arc, Weak};
 
 /// Threads that hold nothing while they are paused, and can resume where they were.
@@ -12,21 +12,23 @@ pub(crate) trait Pause: Send + Sync {
     fn resume(self: Arc<Self>);
 }
 
-static KNOWN: Mutex<Vec<Weak<dyn Pause>>> = Mutex::new(Vec::new());
+static KNOWN: PerProcess<Vec<Weak<dyn Pause>>> = PerProcess::new();
 
 /// Registers threads to be paused whenever this process is copied, as long as the value lives.
 pub(crate) fn enter(threads: &Arc<dyn Pause>) {
     let mut known = KNOWN.lock();
+    let known = known.get_or_default();
     known.retain(|other| other.strong_count() > 0);
     known.push(Arc::downgrade(threads));
 }
 
 /// All threads to pause and resume.
 pub(super) fn all() -> Vec<Arc<dyn Pause>> {
-    KNOWN.lock().iter().filter_map(Weak::upgrade).collect()
-}
-
-/// Called in a copy of this process: its parent's threads do not exist in it.
-pub(super) fn forget() {
-    KNOWN.lock().clear();
+    let mut known = KNOWN.lock();
+    known
+        .get()
+        .into_iter()
+        .flatten()
+        .filter_map(|one| one.upgrade())
+        .collect()
 }

@@ -5,6 +5,7 @@ use super::builder::Builder;
 use super::call::{self, Entry};
 use super::child::Core;
 use super::handle::{Process, result_of};
+use super::options::Options;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::Deadline;
 use parking_lot::Mutex;
@@ -116,7 +117,7 @@ impl Scope {
         R: Returned,
     {
         const { call::refuse_captures::<F>() };
-        Builder::default().begin(function, arguments, |child| self.enter(child))
+        Process::begin(Options::default(), function, arguments, |child| self.enter(child))
     }
 
     /// Starts a child with the builder's options.
@@ -146,7 +147,7 @@ impl Scope {
         R: Returned,
     {
         const { call::refuse_captures::<F>() };
-        builder.begin(function, arguments, |child| self.enter(child))
+        Process::begin(builder.0, function, arguments, |child| self.enter(child))
     }
 
     /// Copies this process, as [`Process::fork`] does.
@@ -170,7 +171,7 @@ impl Scope {
         F: FnOnce() -> R + Send + 'static,
         R: Returned,
     {
-        Builder::default().copy(closure, |child| self.enter(child))
+        Process::copy(Options::default(), closure, |child| self.enter(child))
     }
 
     fn enter<R>(&self, child: &Process<R>) {

@@ -2,19 +2,19 @@
 //!
 //! It has one thread, so that its copies may do whatever a program may; the same wait also watches for its parent's end.
 
-use super::current;
-use super::entry;
+use super::copy::{NoReturn, check_loans};
 use super::errand;
-use super::fork::{NoReturn, check_loans};
 use super::mailbox::{Answer, CHILD_AT, Mailbox};
-use super::passage::{Passage, Passed};
-use super::spawn::proc_failure;
+use super::plan::proc_failure;
+use super::program;
 use crate::encoding::{decode, encode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
-use crate::sys::map::{AsFd, OwnedFd};
+use crate::segment::PassedDescriptor;
+use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::surroundings::{self, STREAMS};
 use crate::sys::{fork, socket, spawn};
+use crate::travel::DescriptorSource;
 use std::io::{self, Write};
 
 /// The name of a server.
@@ -43,34 +43,25 @@ impl Request {
     }
 }
 
-/// A server's reply to a request.
-pub(super) enum Reply {
-    Made(u32),
-    Refused(io::Error),
+/// A server's reply to a request: an error number and 0, or 0 and the child's id.
+fn reply(made: &io::Result<u32>) -> [u8; 8] {
+    let (errno, pid) = match made {
+        Ok(pid) => (0, *pid),
+        Err(error) => (error.raw_os_error().unwrap_or(-1), 0),
+    };
+    let [a, b, c, d] = errno.to_ne_bytes();
+    let [e, f, g, h] = pid.to_ne_bytes();
+    [a, b, c, d, e, f, g, h]
 }
 
-impl Reply {
-    /// An error number and 0, or 0 and the child's id.
-    fn bytes(&self) -> [u8; 8] {
-        let (errno, pid) = match self {
-            Reply::Made(pid) => (0, *pid),
-            Reply::Refused(error) => (error.raw_os_error().unwrap_or(-1), 0),
-        };
-        let [a, b, c, d] = errno.to_ne_bytes();
-        let [e, f, g, h] = pid.to_ne_bytes();
-        [a, b, c, d, e, f, g, h]
-    }
-
-    pub(super) fn parse(bytes: &[u8]) -> Self {
-        let nonsense = || Reply::Refused(io::ErrorKind::InvalidData.into());
-        let Ok([a, b, c, d, e, f, g, h]) = <[u8; 8]>::try_from(bytes) else {
-            return nonsense();
-        };
-        match (i32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])) {
-            (0, 0) | (-1, _) => nonsense(),
-            (0, pid) => Reply::Made(pid),
-            (errno, _) => Reply::Refused(io::Error::from_raw_os_error(errno)),
-        }
+/// What a reply says.
+pub(super) fn parse_reply(bytes: &[u8]) -> io::Result<u32> {
+    let nonsense = || io::Error::from(io::ErrorKind::InvalidData);
+    let [a, b, c, d, e, f, g, h] = <[u8; 8]>::try_from(bytes).map_err(|_| nonsense())?;
+    match (i32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])) {
+        (0, 0) | (-1, _) => Err(nonsense()),
+        (0, pid) => Ok(pid),
+        (errno, _) => Err(io::Error::from_raw_os_error(errno)),
     }
 }
 
@@ -84,24 +75,24 @@ pub(super) enum Leaving {
 }
 
 /// Serves in a process that was started for it, and returns its exit status.
-pub(super) fn begin(mailbox: Mailbox, socket: &Passed, parent: &Passed) -> i32 {
+pub(super) fn begin(mailbox: Mailbox, socket: &PassedDescriptor, parent: &PassedDescriptor) -> i32 {
     crash_point!("start.serving");
-    let mut passage = Passage::Inherited;
-    let taken = check_threads().and_then(|()| Ok((passage.take(socket)?, passage.take(parent)?)));
+    let mut source = DescriptorSource::Inherited;
+    let taken = check_threads().and_then(|()| Ok((source.take(socket)?, source.take(parent)?)));
     match taken {
         Ok((socket, parent)) => {
             // Its children have mailboxes of their own, and no others.
             drop(mailbox);
             serve(socket, parent, Leaving::Orderly)
         }
-        Err(error) => errand::leave(&mailbox, Answer::NotStarted(error.to_string())),
+        Err(error) => errand::leave(&mailbox, Answer::not_started(&error)),
     }
 }
 
 /// Refuses to serve where a copy would lack threads, or have what is lent to this process.
 fn check_threads() -> Result<()> {
     check_loans()?;
-    let most = entry::most_threads(entry::way()?);
+    let most = program::way()?.most_threads();
     let threads = fork::thread_count().map_err(|error| proc_failure("counting threads", error))?;
     if threads <= most {
         return check_library();
@@ -117,7 +108,7 @@ fn check_threads() -> Result<()> {
 ///
 /// The caller has one thread, or a second one that waits.
 pub(super) fn check_library() -> Result<()> {
-    // SAFETY: as stated above.
+    // SAFETY: the caller has one thread, or a second one that waits.
     if unsafe { fork::can_clone_sibling() } {
         return Ok(());
     }
@@ -128,7 +119,7 @@ pub(super) fn check_library() -> Result<()> {
 
 /// Serves until the socket's other end or the parent is gone, and returns the exit status.
 pub(super) fn serve(socket: OwnedFd, parent: OwnedFd, leaving: Leaving) -> i32 {
-    current::begin(NAME.to_owned());
+    errand::introduce(NAME.to_owned());
     let mut desk = Desk {
         ends: Some((socket, parent)),
         leaving,
@@ -179,13 +170,12 @@ impl Desk {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(too_many()),
             Err(error) => return Err(error),
         };
-        let reply = made.map_or_else(Reply::Refused, Reply::Made);
         crash_point!("start.cloned");
         let Some((socket, _)) = &self.ends else {
             return Ok(false);
         };
         // If the other end no longer listens, it has gone.
-        let told = socket::send(socket.as_fd(), &reply.bytes(), &[], true).is_ok();
+        let told = socket::send(socket.as_fd(), &reply(&made), &[], true).is_ok();
         crash_point!("start.told");
         Ok(told)
     }
@@ -232,8 +222,8 @@ fn be_child(
             let _ = surroundings::replace(stream, fd.as_fd());
         }
     }
-    let passage = Passage::Received(numbers.into_iter().zip(descriptors).collect());
-    let code = errand::carry_out(mailbox, errand::take(mailbox), passage);
+    let source = DescriptorSource::Message(numbers.into_iter().zip(descriptors).collect());
+    let code = errand::carry_out(mailbox, errand::take(mailbox), source);
     match leaving {
         Leaving::Orderly => std::process::exit(code),
         Leaving::AtOnce => spawn::exit_at_once(code),

@@ -13,22 +13,24 @@
 //! The kernel writes the word before the child runs, so a server that has ended has either made the child, and the word says so, or
 //! made none. Whether it has ended is known from its pidfd: copies of the socket held elsewhere do not matter.
 
-use super::builder::{Cargo, Plan};
 use super::child::{AtEnd, Core};
-use super::entry;
+use super::copy::{NoReturn, Quiet};
+use super::encoded::Encoded;
 use super::environment::Environment;
 use super::errand::{Errand, Task};
-use super::fork::{NoReturn, Quiet};
 use super::mailbox::{Answer, Draft, Mailbox};
-use super::serve::{self, Leaving, Reply, Request};
-use super::spawn::{self as launch, describe, failure};
-use super::transfer::{Encoded, Luggage};
-use super::{orphans, passage::Passed};
+use super::orphans;
+use super::plan::{Cargo, Plan, failure, post};
+use super::program;
+use super::serve::{self, Leaving, Request};
+use super::spawn::launch;
 use crate::error::{Error, ErrorKind, Result};
-use crate::primitive::{Deadline, crash_point};
-use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
+use crate::primitive::{Deadline, Home, crash_point, per_process::PerProcess};
+use crate::segment::PassedDescriptor;
+use crate::sys::file::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys::spawn::Signal;
 use crate::sys::{descriptor, identity, socket, spawn, surroundings};
+use crate::travel::Attachments;
 use parking_lot::Mutex;
 use std::fmt;
 use std::io;
@@ -48,7 +50,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const ATTEMPTS: usize = 2;
 
 /// The server that makes this process's children.
-static CLEAN: Mutex<Option<Arc<Server>>> = Mutex::new(None);
+static CLEAN: PerProcess<Arc<Server>> = PerProcess::new();
 
 /// A process that makes children for this one.
 pub(crate) struct Server {
@@ -65,14 +67,6 @@ impl fmt::Debug for Server {
     }
 }
 
-/// What came of a request.
-enum Outcome {
-    Made(u32),
-    Refused(io::Error),
-    /// The server has ended, and there is no child.
-    Gone,
-}
-
 impl Server {
     /// Returns the server that is a fresh start of this program; starts one if there is none.
     ///
@@ -80,11 +74,11 @@ impl Server {
     /// As for any child that is spawned.
     pub(crate) fn clean() -> Result<Arc<Server>> {
         let mut clean = CLEAN.lock();
-        if let Some(server) = clean.as_ref().filter(|server| server.serves()) {
+        if let Some(server) = clean.get().filter(|server| server.serves()) {
             return Ok(server.clone());
         }
         let server = Arc::new(Server::begin_anew()?);
-        *clean = Some(server.clone());
+        clean.put(Home::here(), server.clone());
         Ok(server)
     }
 
@@ -110,10 +104,10 @@ impl Server {
     }
 
     fn begin_anew() -> Result<Server> {
-        let way = entry::way()?;
+        let way = program::way()?;
         let (own, theirs) = socket::pair().map_err(|error| failure("socketpair", error))?;
         let parent = spawn::open_self().map_err(|error| failure("naming this process", error))?;
-        let passed = |fd| Passed::describe(fd).map_err(|error| failure("fstat", error));
+        let passed = |fd| PassedDescriptor::of(fd).map_err(|error| failure("fstat", error));
         let errand = Errand {
             name: serve::NAME.to_owned(),
             task: Task::Serve {
@@ -127,9 +121,9 @@ impl Server {
             parent: None,
             environment: None,
         };
-        let mailbox = launch::post(&errand, Encoded::default())?;
+        let mailbox = post(&errand, Encoded::default())?;
         let keep = vec![theirs.as_fd(), parent.as_fd()];
-        let pid = launch::launch(way, &mailbox, &Environment::default(), keep)?;
+        let pid = launch(way, &mailbox, &Environment::default(), keep)?;
         Server::adopt(pid, own, mailbox)
     }
 
@@ -156,29 +150,27 @@ impl Server {
     /// Has this server make a child; if the server has ended, no other replaces it.
     pub(super) fn start(&self, plan: &Plan, cargo: Cargo) -> Result<Arc<Core>> {
         let order = Order::new(plan, cargo)?;
-        match self.ask(&order)? {
-            Outcome::Made(pid) => order.made(plan, pid),
-            Outcome::Refused(error) => Err(failure("the fork server", error)),
-            Outcome::Gone => Err(self.gone()),
-        }
+        let pid = self.ask(&order)?.ok_or_else(|| self.gone())?;
+        order.made(plan, pid)
     }
 
     /// Why there is no child, once this server has ended.
     fn gone(&self) -> Error {
         let answer = self.core.is_ours().then(|| self.core.wait(Deadline::Never));
         let reason = match answer.flatten().and_then(|_| self.core.verdict()) {
-            Some(Answer::NotStarted(text)) => format!(": {text}"),
+            Some(Answer::Refused(ErrorKind::Spawn, text)) => format!(": {text}"),
             _ => String::new(),
         };
         let message = format!("the fork server ended before it made the child{reason}");
         Error::new(ErrorKind::Spawn, message)
     }
 
-    /// Asks for a child, and waits until it exists or it is certain that it never will.
-    fn ask(&self, order: &Order) -> Result<Outcome> {
+    /// Asks for a child, and waits until it exists or it is certain that it never will; `None` if the server has ended, and there is
+    /// no child.
+    fn ask(&self, order: &Order) -> Result<Option<u32>> {
         let mut socket = self.socket.lock();
         let Some(open) = socket.as_ref().filter(|_| self.core.is_ours()) else {
-            return Ok(Outcome::Gone);
+            return Ok(None);
         };
         let (bytes, fds) = order.message()?;
         let told = match socket::send(open.as_fd(), &bytes, &fds, true) {
@@ -187,21 +179,18 @@ impl Server {
                 self.hear(open.as_fd())
             }
             Err(error) if socket::is_gone(&error) => None,
-            Err(error) => return Ok(Outcome::Refused(error)),
+            Err(error) => Some(Err(error)),
         };
         if let Some(reply) = told {
-            return Ok(reply);
+            return reply.map(Some).map_err(|error| failure("the fork server", error));
         }
         *socket = None;
-        let made = order
-            .mailbox
-            .child()
-            .map_err(|error| failure("reading the mailbox", error))?;
-        Ok(made.map_or(Outcome::Gone, Outcome::Made))
+        let made = order.mailbox.child();
+        made.map_err(|error| failure("reading the mailbox", error))
     }
 
     /// Waits for the reply; `None` if the server has ended without one.
-    fn hear(&self, socket: BorrowedFd<'_>) -> Option<Outcome> {
+    fn hear(&self, socket: BorrowedFd<'_>) -> Option<io::Result<u32>> {
         let give_up = Deadline::after(PATIENCE);
         let mut stopped_since = None;
         loop {
@@ -214,12 +203,7 @@ impl Server {
                 Err(_) => self.core.look().is_some(),
             };
             match socket::receive(socket, serve::ROOM, false) {
-                Ok(Some(message)) => {
-                    return Some(match Reply::parse(&message.bytes) {
-                        Reply::Made(pid) => Outcome::Made(pid),
-                        Reply::Refused(error) => Outcome::Refused(error),
-                    });
-                }
+                Ok(Some(message)) => return Some(serve::parse_reply(&message.bytes)),
                 Err(error)
                     if error.kind() == io::ErrorKind::WouldBlock
                         && !ended
@@ -263,7 +247,7 @@ fn is_late(deadline: Deadline) -> bool {
 /// The request for a child, as sent to a server.
 struct Order {
     mailbox: Mailbox,
-    luggage: Luggage,
+    attachments: Attachments,
     streams: [Option<OwnedFd>; 3],
     folder: Option<OwnedFd>,
     parent: Option<OwnedFd>,
@@ -280,13 +264,11 @@ impl Order {
                 Some(here.map_err(|error| failure("opening the working folder", error))?)
             }
         };
-        let mut errand = launch::errand(plan, cargo.function, &cargo.luggage)?;
-        errand.parent = describe(parent.as_ref())?;
-        errand.folder = describe(folder.as_ref())?;
+        let mut errand = plan.errand(&cargo, folder.as_ref(), parent.as_ref())?;
         errand.environment = Some(plan.environment.whole());
         Ok(Order {
-            mailbox: launch::post(&errand, cargo.arguments)?,
-            luggage: cargo.luggage,
+            mailbox: post(&errand, cargo.arguments)?,
+            attachments: cargo.attachments,
             // Streams that do not exist are not passed on.
             streams: surroundings::STREAMS.map(|stream| surroundings::copy(stream).ok()),
             folder,
@@ -297,7 +279,7 @@ impl Order {
     /// The bytes of the request, and the descriptors in the order it lists.
     fn message(&self) -> Result<(Vec<u8>, Vec<BorrowedFd<'_>>)> {
         let own = [self.folder.as_ref(), self.parent.as_ref()].into_iter().flatten();
-        let mut named: Vec<_> = own.map(AsFd::as_fd).chain(self.luggage.descriptors()).collect();
+        let mut named: Vec<_> = own.map(AsFd::as_fd).chain(self.attachments.descriptors()).collect();
         // Two files may share one descriptor.
         let mut numbers = Vec::with_capacity(named.len());
         named.retain(|fd| {
@@ -330,9 +312,11 @@ impl Order {
 
     fn made(self, plan: &Plan, pid: u32) -> Result<Arc<Core>> {
         let Order {
-            mailbox, mut luggage, ..
+            mailbox,
+            mut attachments,
+            ..
         } = self;
-        plan.started(pid, mailbox, &mut luggage)
+        plan.started(pid, mailbox, &mut attachments)
     }
 }
 
@@ -343,15 +327,9 @@ pub(super) fn start(plan: Plan, cargo: Cargo) -> Result<Arc<Core>> {
     loop {
         let server = Server::clean()?;
         match server.ask(&order)? {
-            Outcome::Made(pid) => return order.made(&plan, pid),
-            Outcome::Refused(error) => return Err(failure("the fork server", error)),
-            Outcome::Gone if attempt < ATTEMPTS => attempt += 1,
-            Outcome::Gone => return Err(server.gone()),
+            Some(pid) => return order.made(&plan, pid),
+            None if attempt < ATTEMPTS => attempt += 1,
+            None => return Err(server.gone()),
         }
     }
-}
-
-/// Called in a copy of this process: its parent's server is not its own.
-pub(super) fn forget() {
-    *CLEAN.lock() = None;
 }

@@ -2,78 +2,36 @@
 //!
 //! What becomes of a child while it is being started, by whichever method, is tabulated in `design`.
 
-use super::builder::{Cargo, Plan};
-use super::call::{self, Trampoline};
 use super::child::Core;
-use super::entry::{self, Way};
 use super::environment::Environment;
-use super::errand::{Errand, Task};
 use super::mailbox::Mailbox;
+use super::marker::Marker;
 use super::orphans;
-use super::passage::Passed;
-use super::transfer::{Encoded, Luggage};
-use crate::encoding::encode;
+use super::plan::{Cargo, Plan, describe, failure, post, proc_failure};
+use super::program::{self, Way};
 use crate::error::{Error, ErrorKind, Result};
-use crate::primitive::crash_point;
-use crate::segment::{os_error_or, proc_error};
-use crate::sys::executable::Executable;
-use crate::sys::map::{AsFd, BorrowedFd, OwnedFd};
+use crate::sys::executable::{self, Executable};
+use crate::sys::file::{AsFd, BorrowedFd};
 use crate::sys::surroundings::{self, Stream};
 use crate::sys::{privilege, spawn};
 use std::ffi::CString;
-use std::io;
 use std::sync::Arc;
 
 /// Starts a child that finds its errand in the mailbox.
 pub(super) fn start(plan: Plan, mut cargo: Cargo) -> Result<Arc<Core>> {
     orphans::reap();
-    let way = entry::way()?;
+    let way = program::way()?;
     let parent = plan.parent()?;
     // If there is no standard output, none is passed on.
     let stdout = way.is_noisy().then(|| surroundings::copy(Stream::Out).ok()).flatten();
-    let mut errand = errand(&plan, cargo.function, &cargo.luggage)?;
+    let mut errand = plan.errand(&cargo, plan.folder.as_ref(), parent.as_ref())?;
     errand.stdout = describe(stdout.as_ref())?;
-    errand.parent = describe(parent.as_ref())?;
-    errand.folder = describe(plan.folder.as_ref())?;
     let mailbox = post(&errand, cargo.arguments)?;
     let own = [stdout.as_ref(), parent.as_ref(), plan.folder.as_ref()];
     let own = own.into_iter().flatten().map(AsFd::as_fd);
-    let keep: Vec<_> = own.chain(cargo.luggage.descriptors()).collect();
+    let keep: Vec<_> = own.chain(cargo.attachments.descriptors()).collect();
     let pid = launch(way, &mailbox, &plan.environment, keep)?;
-    plan.started(pid, mailbox, &mut cargo.luggage)
-}
-
-/// The errand of a child that calls a function, without the additions of the start method.
-pub(super) fn errand(plan: &Plan, function: Trampoline, luggage: &Luggage) -> Result<Errand> {
-    Ok(Errand {
-        name: plan.name.clone(),
-        task: Task::Call {
-            executable: entry::executable()?.id,
-            function: call::offset_of(function as *const ())?,
-        },
-        segments: luggage.table(),
-        files: luggage.files().map_err(|error| failure("fstat", error))?,
-        stdout: None,
-        folder: None,
-        parent: None,
-        environment: None,
-    })
-}
-
-pub(super) fn describe(fd: Option<&OwnedFd>) -> Result<Option<Passed>> {
-    let described = fd.map(Passed::describe).transpose();
-    described.map_err(|error| failure("fstat", error))
-}
-
-/// Puts an errand and its arguments into a new mailbox.
-pub(super) fn post(errand: &Errand, arguments: Encoded) -> Result<Mailbox> {
-    let mut bytes = Vec::new();
-    encode(errand, &mut bytes)
-        .map_err(|unfit| Error::new(ErrorKind::Encoding, format!("the errand: {}", unfit.reason::<Errand>())))?;
-    let mailbox = Mailbox::post(&bytes, &arguments.bytes, arguments.draft)
-        .map_err(|error| failure("handing the arguments over", error))?;
-    crash_point!("start.posted");
-    Ok(mailbox)
+    plan.started(pid, mailbox, &mut cargo.attachments)
 }
 
 /// Starts this program again, with the mailbox and the descriptors to keep.
@@ -85,9 +43,9 @@ pub(super) fn launch<'a>(
 ) -> Result<u32> {
     check_program(mailbox)?;
     keep.push(mailbox.fd().as_fd());
-    let marker = mailbox.marker().map_err(|error| failure("fstat", error))?;
+    let marker = Marker::of(mailbox.fd()).map_err(|error| failure("fstat", error))?;
     spawn::spawn_self(&command_line(way), &environment.lines(&marker), &keep, way.is_noisy())
-        .map_err(|error| proc_failure("starting /proc/self/exe", error))
+        .map_err(|error| proc_failure(&format!("starting {}", executable::PATH), error))
 }
 
 /// Refuses a start whose child would not reach its entry: it would run its own main, and in turn start children there.
@@ -103,7 +61,7 @@ fn check_program(mailbox: &Mailbox) -> Result<()> {
         return Err(Error::new(ErrorKind::PermissionDenied, message));
     }
     if Executable::was_loaded_by_another() {
-        let program = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+        let program = std::fs::read_link(executable::PATH).unwrap_or_default();
         let message = format!(
             "this program was started by way of {}, which a child would run in its place: start the program itself, or \
              take StartMethod::Fork",
@@ -124,14 +82,4 @@ fn command_line(way: Way) -> Vec<CString> {
         .chain(rest)
         .filter_map(|text| CString::new(text).ok())
         .collect()
-}
-
-/// An error of the system in one step of a start.
-pub(super) fn failure(what: &str, error: io::Error) -> Error {
-    os_error_or(ErrorKind::Spawn, what, error)
-}
-
-/// As [`failure`], in a step that needs `/proc`.
-pub(super) fn proc_failure(what: &str, error: io::Error) -> Error {
-    proc_error(ErrorKind::Spawn, what, error)
 }

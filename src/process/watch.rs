@@ -1,9 +1,9 @@
 //! A daemon's watch over its parent: a thread that ends the process when the parent has ended.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::sys::map::{AsFd, OwnedFd};
+use crate::primitive::{Home, per_process::PerProcess};
+use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::{event, spawn};
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
@@ -11,7 +11,7 @@ use std::thread::{Builder, JoinHandle};
 const STACK: usize = 64 * 1024;
 
 /// The watch this process keeps, if it is a daemon.
-static WATCH: Mutex<Option<Watch>> = Mutex::new(None);
+static WATCH: PerProcess<Watch> = PerProcess::new();
 
 struct Watch {
     parent: Arc<OwnedFd>,
@@ -47,17 +47,18 @@ pub(super) fn end_with(parent: OwnedFd) -> Result<()> {
     let watcher = stop.and_then(|stop| Ok((Watcher::start(&parent, stop.clone())?, stop)));
     let (watcher, stop) = watcher
         .map_err(|error| Error::new(ErrorKind::Spawn, "starting the watcher of the parent").with_source(error))?;
-    *WATCH.lock() = Some(Watch {
+    let watch = Watch {
         parent,
         stop,
         watcher: Some(watcher),
-    });
+    };
+    WATCH.lock().put(Home::by_pid(), watch);
     Ok(())
 }
 
 /// Whether this process ends with its parent.
 pub(super) fn is_kept() -> bool {
-    WATCH.lock().is_some()
+    WATCH.lock().get().is_some()
 }
 
 /// Ends the watcher's thread for a while, so that this process can be copied; returns whether there was one.
@@ -66,7 +67,7 @@ pub(super) fn pause() -> bool {
     // Without a watcher, the signal would be taken by the next one. If the event cannot be signalled, the thread stays, and is one
     // too many.
     let is_told = |watch: &&mut Watch| watch.watcher.is_some() && event::signal(watch.stop.as_fd()).is_ok();
-    let watch = kept.as_mut().filter(is_told);
+    let watch = kept.get().filter(is_told);
     watch
         .and_then(|watch| watch.watcher.take())
         .is_some_and(|Watcher(thread)| thread.join().is_ok())
@@ -74,7 +75,7 @@ pub(super) fn pause() -> bool {
 
 /// Resumes watching.
 pub(super) fn resume() {
-    if let Some(watch) = WATCH.lock().as_mut() {
+    if let Some(watch) = WATCH.lock().get() {
         if watch.watcher.is_none() {
             watch.watcher = Watcher::start(&watch.parent, watch.stop.clone()).ok();
             if watch.watcher.is_none() {
@@ -83,9 +84,4 @@ pub(super) fn resume() {
             }
         }
     }
-}
-
-/// Called in a copy of this process, which does not have its watcher.
-pub(super) fn forget() {
-    *WATCH.lock() = None;
 }

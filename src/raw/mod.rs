@@ -9,8 +9,6 @@
 //!   Files that only read words, or say what they mean, have no states.
 //! - R4. Its words are a peer's bytes: any value read from them is checked before it is used as an index or an id.
 
-#[cfg(any(feature = "process", procshare_loom))]
-pub(crate) mod board;
 mod doorbell;
 #[cfg(any(feature = "messages", procshare_loom))]
 mod extent;
@@ -33,6 +31,8 @@ mod stamp;
 mod trail;
 mod wait;
 mod waiting;
+#[cfg(any(feature = "process", procshare_loom))]
+pub(crate) mod work_queue;
 
 pub(crate) use doorbell::Doorbell;
 #[cfg(all(feature = "messages", not(procshare_loom)))]

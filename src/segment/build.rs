@@ -1,17 +1,19 @@
 //! `SegmentBuilder`: making segments. A named segment is complete, locked and registered before it gets its name.
 
-use super::attach::{self, Registration};
+use super::attach;
+use super::check::boot_id;
 use super::lifetime::{BETWEEN_TRIES, FORKED_CHILDREN, Farewell};
 use super::mapping::Mapping;
-use super::name::{SHARED_MEMORY, SegmentName};
-use super::refused::os_error;
-use super::unfinished::Unfinished;
+use super::name::SegmentName;
+use super::refused::{foreign_self, os_error};
+use super::registration::Registration;
+use super::unfinished::{ATTEMPTS, Unfinished};
 use super::{ANONYMOUS, Inner, Segment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Header, Spec, directory, header};
 use crate::primitive::{crash_point, identity};
-use crate::sys::map::{AsFd, OwnedFd};
-use crate::sys::{self, map};
+use crate::sys::file::{AsFd, OwnedFd};
+use crate::sys::{self, file};
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,8 +22,6 @@ use std::time::Instant;
 
 /// Below this size, asking how much memory is left costs more than the memory.
 const CHECK_MEMORY_FROM: u64 = 1 << 20;
-/// How often `create` removes orphans and `open_or_create` changes its mind before giving up.
-pub(super) const ATTEMPTS: u32 = 1000;
 
 /// Configures how a segment is created or opened.
 ///
@@ -42,7 +42,7 @@ pub struct SegmentBuilder {
     capacity: Option<u64>,
     mode: u32,
     persistent: bool,
-    pub(super) allowed_user: Option<u32>,
+    allowed_user: Option<u32>,
     folder: PathBuf,
     buckets: Option<u64>,
     /// Whether the file gets lanes; `None` to decide when a queue needs them.
@@ -56,7 +56,7 @@ impl Default for SegmentBuilder {
             mode: 0o600,
             persistent: false,
             allowed_user: None,
-            folder: PathBuf::from(SHARED_MEMORY),
+            folder: PathBuf::from(file::SHARED_MEMORY),
             buckets: None,
             lanes: None,
         }
@@ -214,7 +214,7 @@ impl SegmentBuilder {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn open(&self, name: impl AsRef<OsStr>) -> Result<Segment> {
-        attach::open(&self.name(name)?, self, false)
+        attach::open(&self.name(name)?, self.allowed_user, false)
     }
 
     /// Opens a named segment, or creates it.
@@ -275,7 +275,7 @@ impl SegmentBuilder {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn open_file(&self, path: impl AsRef<Path>) -> Result<Segment> {
-        attach::open(&SegmentName::of_file(path.as_ref())?, self, true)
+        attach::open(&SegmentName::of_file(path.as_ref())?, self.allowed_user, true)
     }
 
     /// Opens the segment in a file, or creates it.
@@ -333,7 +333,7 @@ impl SegmentBuilder {
 
     fn length(&self) -> Result<u64> {
         let capacity = self.capacity.unwrap_or(64 * 1024);
-        let page = map::page_size() as u64;
+        let page = file::page_size() as u64;
         match capacity.checked_next_multiple_of(page) {
             Some(0) => Err(Error::new(
                 ErrorKind::InvalidCapacity,
@@ -360,18 +360,18 @@ impl SegmentBuilder {
     fn make_anonymous(&self, flags: u32, fill: Fill<'_>) -> Result<Segment> {
         let length = self.length()?;
         check_room(length, None, true)?;
-        let fd = map::memfd(c"procshare").map_err(|error| os_error("memfd_create", error))?;
+        let fd = file::memfd(c"procshare").map_err(|error| os_error("memfd_create", error))?;
         allocate(&fd, length)?;
         // Its length cannot be changed later.
         let wanted = self.lanes.unwrap_or(flags & header::FROZEN == 0);
         let lanes = if wanted { add_lanes(&fd, length) } else { 0 };
-        map::seal_size(fd.as_fd()).map_err(|error| os_error("sealing the size", error))?;
+        file::seal_size(fd.as_fd()).map_err(|error| os_error("sealing the size", error))?;
         self.format(fd, flags, (length, lanes), fill)
     }
 
     fn open_or_create_at(&self, name: &SegmentName, file: bool, flags: u32, fill: Fill<'_>) -> Result<Segment> {
         for _ in 0..ATTEMPTS {
-            match attach::open(name, self, file) {
+            match attach::open(name, self.allowed_user, file) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 opened => return opened,
             }
@@ -392,10 +392,10 @@ impl SegmentBuilder {
         let length = self.length()?;
         let (fd, unfinished) = Unfinished::new(name, self.mode)?;
         crash_point!("create.opened");
-        let memory_backed = map::is_memory_backed(fd.as_fd()).map_err(|error| os_error("fstatfs", error))?;
-        let space = map::free_space(fd.as_fd()).map_err(|error| os_error("fstatvfs", error))?;
+        let memory_backed = file::is_memory_backed(fd.as_fd()).map_err(|error| os_error("fstatfs", error))?;
+        let space = file::free_space(fd.as_fd()).map_err(|error| os_error("fstatvfs", error))?;
         check_room(length, space, memory_backed)?;
-        if !map::lock_shared(fd.as_fd()).map_err(|error| os_error("flock", error))? {
+        if !file::lock_shared(fd.as_fd()).map_err(|error| os_error("flock", error))? {
             return Err(Error::new(ErrorKind::Busy, "somebody locked the new file"));
         }
         crash_point!("create.locked");
@@ -435,7 +435,7 @@ impl SegmentBuilder {
                 .keep_from_children()
                 .map_err(|error| os_error("madvise", error))?;
         }
-        let namespaces = identity::namespaces().map_err(attach::foreign_self)?;
+        let namespaces = identity::namespaces().map_err(foreign_self)?;
         let buckets = self.buckets.unwrap_or_else(|| directory::buckets_for(length));
         let header = Header {
             length,
@@ -444,7 +444,7 @@ impl SegmentBuilder {
             user: sys::identity::user_id(),
             pid_namespace: namespaces.pid,
             time_namespace: namespaces.time,
-            boot_id: attach::boot_id()?,
+            boot_id: boot_id()?,
             buckets,
         };
         header.format(mapping.words(), directory::first_used(buckets));
@@ -464,6 +464,146 @@ impl SegmentBuilder {
     }
 }
 
+impl Segment {
+    /// Creates an anonymous segment of `capacity` bytes.
+    ///
+    /// Header, directory and objects share the capacity, which is rounded up to whole pages. The memory is taken at once, so that
+    /// running out of it is an error here and never a signal later.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidCapacity`](crate::ErrorKind::InvalidCapacity), [`OutOfMemory`](crate::ErrorKind::OutOfMemory),
+    /// [`TooManyDescriptors`](crate::ErrorKind::TooManyDescriptors).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let segment = procshare::Segment::new(4096)?;
+    /// assert_eq!(segment.capacity(), 4096);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn new(capacity: usize) -> Result<Self> {
+        Self::builder().capacity(capacity).anonymous()
+    }
+
+    /// Creates a named segment of `capacity` bytes.
+    ///
+    /// An existing segment of that name whose users were all killed is replaced.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Segment::new), and [`AlreadyExists`](crate::ErrorKind::AlreadyExists),
+    /// [`InvalidName`](crate::ErrorKind::InvalidName),
+    /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let name = format!("doc-create-{}", std::process::id());
+    /// let segment = procshare::Segment::create(&name, 4096)?;
+    /// assert_eq!(segment.name(), Some(name));
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn create(name: impl AsRef<OsStr>, capacity: usize) -> Result<Self> {
+        Self::builder().capacity(capacity).create(name)
+    }
+
+    /// Opens the segment of that name.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound), and one kind for each check the segment fails: see
+    /// [`ErrorKind`](crate::ErrorKind).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let name = format!("doc-open-{}", std::process::id());
+    /// let creator = procshare::Segment::create(&name, 4096)?;
+    /// creator.value("answer", 42u32)?;
+    /// let peer = procshare::Segment::open(&name)?;
+    /// assert_eq!(peer.open_value::<u32>("answer")?.get(), 42);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn open(name: impl AsRef<OsStr>) -> Result<Self> {
+        Self::builder().open(name)
+    }
+
+    /// Opens the segment of that name, or creates it with `capacity` bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Segment::create) and [`open`](Segment::open). The capacity of an existing segment is not compared.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let name = format!("doc-either-{}", std::process::id());
+    /// let first = procshare::Segment::open_or_create(&name, 4096)?;
+    /// let second = procshare::Segment::open_or_create(&name, 4096)?;
+    /// first.counter("hits", 7)?;
+    /// assert_eq!(second.open_counter("hits")?.get(), 7);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn open_or_create(name: impl AsRef<OsStr>, capacity: usize) -> Result<Self> {
+        Self::builder().capacity(capacity).open_or_create(name)
+    }
+
+    /// Creates a persistent segment in a file.
+    ///
+    /// After a restart of the machine the segment is as it was last written, with all locks free. This does not cover power
+    /// failures, network file systems, and file systems that allocate on write, like btrfs.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Segment::create).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let path = std::env::temp_dir().join(format!("doc-file-{}", std::process::id()));
+    /// let segment = procshare::Segment::create_file(&path, 4096)?;
+    /// segment.value("answer", 42u32)?;
+    /// drop(segment);
+    /// let segment = procshare::Segment::open_file(&path)?;
+    /// assert_eq!(segment.open_value::<u32>("answer")?.get(), 42);
+    /// segment.unlink()?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn create_file(path: impl AsRef<Path>, capacity: usize) -> Result<Self> {
+        Self::builder().capacity(capacity).create_file(path)
+    }
+
+    /// Opens the segment in a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Segment::open).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let error = procshare::Segment::open_file("/no/such/file").unwrap_err();
+    /// assert_eq!(error.kind(), procshare::ErrorKind::NotFound);
+    /// ```
+    pub fn open_file(path: impl AsRef<Path>) -> Result<Self> {
+        Self::builder().open_file(path)
+    }
+
+    /// Returns a builder with options that the short forms do not offer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let name = format!("doc-builder-{}", std::process::id());
+    /// let segment = procshare::Segment::builder().capacity(1 << 20).mode(0o660).create(&name)?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn builder() -> SegmentBuilder {
+        SegmentBuilder::default()
+    }
+}
+
 /// Seals a file that no other process maps, except children of other threads between `fork` and `exec`: those have a copy of every
 /// mapping made before they were forked.
 fn seal_patiently(fd: &OwnedFd) -> Result<()> {
@@ -471,7 +611,7 @@ fn seal_patiently(fd: &OwnedFd) -> Result<()> {
     loop {
         // Checked before the attempt, as this process may be stopped during it.
         let is_last = Instant::now() > give_up;
-        match map::seal_all(fd.as_fd()) {
+        match file::seal_all(fd.as_fd()) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy && !is_last => {
                 sys::clock::sleep(BETWEEN_TRIES);
@@ -504,7 +644,7 @@ fn check_room(length: u64, space: Option<u64>, memory_backed: bool) -> Result<()
 /// not support holes (ramfs; some sandboxes), lanes would never give back what they once held, so there are none.
 pub(super) fn add_lanes(fd: &OwnedFd, length: u64) -> u64 {
     // Tested with bytes behind the lanes: another process may already have items in them.
-    let can_be = |longer: &u64| map::can_give_back(fd.as_fd(), *longer) && map::set_len(fd.as_fd(), *longer).is_ok();
+    let can_be = |longer: &u64| file::can_give_back(fd.as_fd(), *longer) && file::set_len(fd.as_fd(), *longer).is_ok();
     match header::length_with_lanes(length).filter(can_be) {
         Some(_) => header::LANES,
         None => header::NO_LANES,
@@ -512,7 +652,7 @@ pub(super) fn add_lanes(fd: &OwnedFd, length: u64) -> u64 {
 }
 
 fn allocate(fd: &OwnedFd, length: u64) -> Result<()> {
-    map::allocate(fd.as_fd(), length).map_err(|error| os_error(&format!("taking {length} bytes"), error))
+    file::allocate(fd.as_fd(), length).map_err(|error| os_error(&format!("taking {length} bytes"), error))
 }
 
 fn too_large(capacity: u64) -> Error {

@@ -1,14 +1,17 @@
 //! Passing a segment to a child that runs another program, by an inherited descriptor and an environment variable.
 
 use super::name::SegmentName;
+use super::passed::PassedDescriptor;
 use super::{Inner, Segment, attach};
 use crate::error::{Error, ErrorKind, Result};
+use crate::sys::descriptor;
 #[cfg(feature = "process")]
-use crate::sys::map::OwnedFd;
-use crate::sys::map::{AsFd, BorrowedFd};
-use crate::sys::{descriptor, map};
+use crate::sys::file::OwnedFd;
+use crate::sys::file::{AsFd, BorrowedFd};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+#[cfg(feature = "process")]
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Weak};
@@ -52,8 +55,7 @@ impl Segment {
     pub fn pass_to(&self, command: &mut Command, key: &str) -> Result<()> {
         let variable = variable(key)?;
         let fail = |error| super::refused::os_error("passing the segment", error).in_segment(self.label());
-        let fd = &self.0.fd;
-        let stat = map::stat(fd.as_fd()).map_err(fail)?;
+        let passed = PassedDescriptor::of(&self.0.fd).map_err(fail)?;
         let path = match &self.0.farewell.name {
             None => "",
             Some(name) => name
@@ -61,10 +63,7 @@ impl Segment {
                 .to_str()
                 .ok_or_else(|| Error::new(ErrorKind::InvalidName, "its path is not UTF-8").in_segment(self.label()))?,
         };
-        command.env(
-            variable,
-            format!("{}:{}:{}:{path}", descriptor::number(fd), stat.dev, stat.ino),
-        );
+        command.env(variable, format!("{passed}:{path}"));
         descriptor::keep_in_child(command, Kept(self.clone()));
         Ok(())
     }
@@ -98,8 +97,8 @@ impl Segment {
 
     /// Attaches to the segment behind an inherited descriptor; `path` if it has a name.
     #[cfg(feature = "process")]
-    pub(crate) fn from_descriptor(fd: OwnedFd, path: Option<PathBuf>) -> Result<Self> {
-        attach::from_descriptor(fd, path.map(SegmentName::known))
+    pub(crate) fn from_descriptor(fd: OwnedFd, path: Option<OsString>) -> Result<Self> {
+        attach::from_descriptor(fd, path.map(|path| SegmentName::known(path.into())))
     }
 
     /// The path of a segment that has a name.
@@ -112,30 +111,19 @@ impl Segment {
 fn receive(key: &str) -> Result<Segment> {
     let absent = |what: &str| Error::new(ErrorKind::NotFound, format!("{what} under the key {key:?}"));
     let value = std::env::var(variable(key)?).map_err(|_| absent("the parent passed no segment"))?;
-    let passed = parse(&value).ok_or_else(|| absent("the environment holds no descriptor"))?;
-    let fd = descriptor::take_inherited(passed.number, passed.dev, passed.ino)
+    let (passed, name) = parse(&value).ok_or_else(|| absent("the environment holds no descriptor"))?;
+    let fd = passed
+        .take_inherited()
         .ok_or_else(|| absent("this process has not inherited the descriptor that was passed"))?;
-    attach::from_descriptor(fd, passed.name)
+    attach::from_descriptor(fd, name)
 }
 
-struct Passed {
-    number: i32,
-    dev: u64,
-    ino: u64,
-    name: Option<SegmentName>,
-}
-
-fn parse(value: &str) -> Option<Passed> {
+fn parse(value: &str) -> Option<(PassedDescriptor, Option<SegmentName>)> {
     let mut parts = value.splitn(4, ':');
-    Some(Passed {
-        number: parts.next()?.parse().ok()?,
-        dev: parts.next()?.parse().ok()?,
-        ino: parts.next()?.parse().ok()?,
-        name: match parts.next()? {
-            "" => None,
-            path => Some(SegmentName::known(PathBuf::from(path))),
-        },
-    })
+    let passed = PassedDescriptor::parse(&mut parts)?;
+    let path = parts.next()?;
+    let name = (!path.is_empty()).then(|| SegmentName::known(PathBuf::from(path)));
+    Some((passed, name))
 }
 
 fn variable(key: &str) -> Result<String> {

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::header;
 use crate::primitive::Ordering;
 use crate::raw::EXTENTS;
-use crate::sys::map::{self, AsFd, BorrowedFd};
+use crate::sys::file::{self, AsFd, BorrowedFd};
 use crate::sys::memory;
 use std::mem::MaybeUninit;
 
@@ -43,7 +43,7 @@ impl Segment {
             return;
         }
         let fd = &self.0.fd;
-        let decision = match map::is_memory_backed(fd.as_fd()) {
+        let decision = match file::is_memory_backed(fd.as_fd()) {
             Ok(true) => add_lanes(fd, self.capacity() as u64),
             _ => header::NO_LANES,
         };
@@ -67,7 +67,7 @@ impl Segment {
 impl Lane {
     /// How many bytes it may hold at a time: the page whose memory is given back next must hold no others.
     pub(crate) fn size(&self) -> u64 {
-        self.size - map::page_size() as u64
+        self.size - file::page_size() as u64
     }
 
     /// Writes `bytes` at `position`.
@@ -75,8 +75,8 @@ impl Lane {
         let (fd, len) = (self.file()?.0, bytes.len() as u64);
         check_memory_behind(position, len)?;
         let (first, rest) = bytes.split_at(self.until_wrap(position).min(len) as usize);
-        map::write_at(fd, first, self.offset(position))
-            .and_then(|()| map::write_at(fd, rest, self.base))
+        file::write_at(fd, first, self.offset(position))
+            .and_then(|()| file::write_at(fd, rest, self.base))
             .map_err(|error| os_error("writing an item", error))
     }
 
@@ -85,8 +85,8 @@ impl Lane {
         let (fd, start) = (self.file_with(len)?, buffer.len());
         reserve(buffer, len)?;
         let first = self.until_wrap(position).min(len) as usize;
-        let outcome = map::append_at(fd, buffer, first, self.offset(position))
-            .and_then(|()| map::append_at(fd, buffer, len as usize - first, self.base));
+        let outcome = file::append_at(fd, buffer, first, self.offset(position))
+            .and_then(|()| file::append_at(fd, buffer, len as usize - first, self.base));
         outcome.map_err(|error| {
             buffer.truncate(start);
             os_error("reading an item", error)
@@ -98,8 +98,8 @@ impl Lane {
         let len = target.len() as u64;
         let fd = self.file_with(len)?;
         let (first, rest) = target.split_at_mut(self.until_wrap(position).min(len) as usize);
-        map::read_into(fd, first, self.offset(position))
-            .and_then(|()| map::read_into(fd, rest, self.base))
+        file::read_into(fd, first, self.offset(position))
+            .and_then(|()| file::read_into(fd, rest, self.base))
             .map_err(|error| os_error("reading an item", error))
     }
 
@@ -117,7 +117,7 @@ impl Lane {
 
     /// Gives back the pages that end within these `len` bytes; earlier bytes of the first page were given back before.
     pub(crate) fn give_back(&self, from: u64, len: u64) {
-        let page = map::page_size() as u64;
+        let page = file::page_size() as u64;
         let before = from % page;
         let pages = (before + len) / page;
         if pages > 0 {
@@ -132,7 +132,7 @@ impl Lane {
         for (offset, len) in [(self.offset(from), first), (self.base, len - first)] {
             if let (Ok((fd, _)), true) = (self.file(), len > 0) {
                 // If it cannot be given back, it is overwritten later.
-                let _ = map::punch(fd, offset, len);
+                let _ = file::punch(fd, offset, len);
             }
         }
     }
@@ -146,14 +146,14 @@ impl Lane {
             return Err(Error::new(ErrorKind::OutOfMemory, message));
         }
         check_memory_behind(at, len)?;
-        map::write_at(fd, bytes, start + at).map_err(|error| os_error("writing an item", error))
+        file::write_at(fd, bytes, start + at).map_err(|error| os_error("writing an item", error))
     }
 
     /// Appends the first `len` bytes of an extent to `buffer`, as [`read`](Self::read) does.
     pub(crate) fn read_extent(&self, number: usize, len: u64, buffer: &mut Vec<u8>) -> Result<()> {
         let fd = self.file_with(len)?;
         reserve(buffer, len)?;
-        map::append_at(fd, buffer, len as usize, self.extent(number).0)
+        file::append_at(fd, buffer, len as usize, self.extent(number).0)
             .map_err(|error| os_error("reading an item", error))
     }
 
@@ -172,12 +172,12 @@ impl Lane {
     /// Gives back the memory of an extent.
     pub(crate) fn clear_extent(&self, number: usize) -> Result<()> {
         let (start, room) = self.extent(number);
-        map::punch(self.file()?.0, start, room).map_err(|error| os_error("giving memory back", error))
+        file::punch(self.file()?.0, start, room).map_err(|error| os_error("giving memory back", error))
     }
 
     /// Where in the file an extent begins, and how long it may be.
     fn extent(&self, number: usize) -> (u64, u64) {
-        let page = map::page_size() as u64;
+        let page = file::page_size() as u64;
         let room = self.size / EXTENTS as u64 / page * page;
         let first = (self.base + self.size).next_multiple_of(page);
         (first + number as u64 * room, room - page)
@@ -196,7 +196,7 @@ impl Lane {
     fn file(&self) -> Result<(BorrowedFd<'_>, u64)> {
         let fd = self.segment.0.fd.as_fd();
         let expected = self.segment.0.registration.as_ref().map(|line| line.file());
-        let found = map::stat(fd).map_err(|error| os_error("fstat", error))?;
+        let found = file::stat(fd).map_err(|error| os_error("fstat", error))?;
         if expected != Some((found.dev, found.ino)) {
             let message = "its descriptor was closed, and leads to another file";
             return Err(Error::new(ErrorKind::Io, message).in_segment(self.segment.label()));

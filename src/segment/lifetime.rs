@@ -16,61 +16,29 @@
 //!   process (a process may have closed all descriptors and still use the mapping).
 //! - T2. A shared lock is never converted into an exclusive one: a failed attempt would lose the shared one.
 
-use super::attach::{flags_of_any_version, map_and_check, somebody_is_attached};
-use super::name::{PREFIX, SHARED_MEMORY, SegmentName, UNFINISHED};
+use super::check::{flags_of_any_version, map_and_check};
+use super::name::{PREFIX, SegmentName, UNFINISHED};
 use super::refused::{folder_error, os_error};
-use super::{Inner, Segment};
-use crate::error::{Error, ErrorKind, Result};
+use super::registration::somebody_is_attached;
+use crate::error::{ErrorKind, Result};
 use crate::layout::header;
 use crate::primitive::{Home, crash_point};
-use crate::sys::map::{AsFd, OwnedFd};
-use crate::sys::{self, map};
+use crate::sys::file::{AsFd, OwnedFd};
+use crate::sys::{self, file};
+#[cfg(feature = "process")]
+use parking_lot::Mutex;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::time::{Duration, Instant};
-
-impl Segment {
-    /// Removes the segment's name at once; attached processes stay attached.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](ErrorKind::NotFound) if the segment has no name, or the name refers to another file by now,
-    /// [`Busy`](ErrorKind::Busy) if a stopped process holds the directory, [`PermissionDenied`](ErrorKind::PermissionDenied) if the
-    /// folder may not be changed.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let name = format!("doc-unlink-{}", std::process::id());
-    /// let segment = procshare::Segment::create(&name, 4096)?;
-    /// segment.unlink()?;
-    /// assert!(procshare::Segment::open(&name).is_err());
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn unlink(&self) -> Result<()> {
-        let name = self.0.farewell.name.as_ref().ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "an anonymous segment has no name to remove").in_segment(self.label())
-        })?;
-        // Excludes another `unlink` of the same segment, between whose check and removal a new segment might get the name.
-        let _guard = self.hold_directory().map_err(|error| error.in_segment(name))?;
-        crash_point!("unlink.begin");
-        if !leads_to(&name.path, &self.0.fd) {
-            return Err(Error::new(ErrorKind::NotFound, "its name is gone or leads to another file").in_segment(name));
-        }
-        map::unlink(&name.path).map_err(|error| os_error("unlink", error).in_segment(name))?;
-        crash_point!("unlink.done");
-        Ok(())
-    }
-}
 
 /// What is left of an attachment once it is unmapped and closed: whether the name has to be removed.
 pub(super) struct Farewell {
     /// The segment's place; `None` for an anonymous one.
     pub(super) name: Option<SegmentName>,
     /// Device and inode of the file, if its name goes with its last user.
-    file: Option<(u64, u64)>,
-    /// The process that attached; `None` where it cannot be distinguished from its copies.
-    home: Option<Home>,
+    pub(super) file: Option<(u64, u64)>,
+    /// The process that attached.
+    home: Home,
 }
 
 impl Farewell {
@@ -78,39 +46,13 @@ impl Farewell {
         Farewell {
             name,
             file: None,
-            home: Home::of_caller().ok(),
+            home: Home::here(),
         }
     }
 
     /// Whether this process attached, rather than being a copy of the one that did.
     pub(super) fn is_at_home(&self) -> bool {
-        self.home.is_none_or(Home::is_here)
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        crash_point!("detach.begin");
-        self.deregister();
-        crash_point!("detach.deregistered");
-        if self.farewell.name.is_some() {
-            self.farewell.file = self.mortal_file();
-        }
-    }
-}
-
-impl Inner {
-    /// Leaves the attach table, once.
-    pub(super) fn deregister(&self) {
-        if let Some(registration) = self.registration.as_ref().filter(|_| self.left.set(()).is_ok()) {
-            registration.deregister(self.mapping.words());
-        }
-    }
-
-    /// Device and inode of a file whose name goes with its last user.
-    pub(super) fn mortal_file(&self) -> Option<(u64, u64)> {
-        let stat = map::stat(self.fd.as_fd()).ok()?;
-        (self.flags & header::PERSISTENT == 0).then_some((stat.dev, stat.ino))
+        self.home.is_here()
     }
 }
 
@@ -130,15 +72,15 @@ impl Drop for Farewell {
 
 /// Opens the file once more, if it still has the name.
 fn open_again(name: &SegmentName, file: (u64, u64)) -> Option<OwnedFd> {
-    let fresh = map::open(&name.path).ok()?;
-    let is_it = map::stat(fresh.as_fd()).is_ok_and(|stat| (stat.dev, stat.ino) == file);
+    let fresh = file::open(&name.path).ok()?;
+    let is_it = file::stat(fresh.as_fd()).is_ok_and(|stat| (stat.dev, stat.ino) == file);
     is_it.then_some(fresh)
 }
 
 /// Whether any process uses the file with that name, as far as can be determined.
 #[cfg(feature = "process")]
-pub(super) fn is_in_use(name: &SegmentName, file: (u64, u64)) -> bool {
-    open_again(name, file).is_some_and(|fresh| matches!(map::lock_exclusive(fresh.as_fd()), Ok(false)))
+fn is_in_use(name: &SegmentName, file: (u64, u64)) -> bool {
+    open_again(name, file).is_some_and(|fresh| matches!(file::lock_exclusive(fresh.as_fd()), Ok(false)))
 }
 
 /// Removes the name of a file on which this process no longer holds a lock, if no other process does.
@@ -152,13 +94,60 @@ pub(super) fn say_farewell(name: &SegmentName, file: (u64, u64), at_home: bool) 
         let removal = remove_patiently(&fresh, &name.path);
         #[cfg(feature = "process")]
         if matches!(removal, Ok(Removal::Locked { .. })) {
-            super::names::leave(name, file);
+            leave(name, file);
         }
         #[cfg(not(feature = "process"))]
         drop(removal);
     } else {
         // The process that attached holds the lock while it lives: there is nothing to wait for.
         let _ = try_remove(&fresh, &name.path);
+    }
+}
+
+/// The names that this process let go of while other processes used them.
+#[cfg(feature = "process")]
+static LEFT: Mutex<Vec<UsedName>> = Mutex::new(Vec::new());
+
+/// A name that this process has used, and the file it referred to.
+#[cfg(feature = "process")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UsedName {
+    name: SegmentName,
+    file: (u64, u64),
+}
+
+/// Records a name that is left to other users.
+#[cfg(feature = "process")]
+fn leave(name: &SegmentName, file: (u64, u64)) {
+    let (name, mut left) = (name.clone(), LEFT.lock());
+    let used = UsedName { name, file };
+    if left.contains(&used) {
+        return;
+    }
+    if left.len() == left.capacity() {
+        left.retain(UsedName::is_there);
+    }
+    left.push(used);
+}
+
+/// The names that this process let go of and other processes use.
+#[cfg(feature = "process")]
+pub(crate) fn names_of_others() -> Vec<UsedName> {
+    let left = LEFT.lock().clone();
+    left.into_iter()
+        .filter(|used| is_in_use(&used.name, used.file))
+        .collect()
+}
+
+#[cfg(feature = "process")]
+impl UsedName {
+    fn is_there(&self) -> bool {
+        file::stat_path(&self.name.path).is_ok_and(|stat| (stat.dev, stat.ino) == self.file)
+    }
+
+    /// Removes the name if its last user was killed: a process that has ended could not do so itself.
+    pub(crate) fn bury(&self) {
+        say_farewell(&self.name, self.file, false);
     }
 }
 
@@ -191,7 +180,7 @@ enum Removal {
 
 /// Removes the name `path` of the file behind `fd` if nobody is attached to it (T1). The lock goes with `fd`.
 fn try_remove(fd: &OwnedFd, path: &Path) -> Result<Removal> {
-    let locked = map::lock_exclusive(fd.as_fd()).map_err(|error| os_error("flock", error))?;
+    let locked = file::lock_exclusive(fd.as_fd()).map_err(|error| os_error("flock", error))?;
     let (flags, by_users) = match map_and_check(fd) {
         Ok((mapping, header)) => (header.flags, somebody_is_attached(mapping.words())),
         // Users of another layout hold the file's lock in the same way.
@@ -208,14 +197,14 @@ fn try_remove(fd: &OwnedFd, path: &Path) -> Result<Removal> {
     if by_users || !leads_to(path, fd) {
         return Ok(Removal::Refused);
     }
-    map::unlink(path).map_err(|error| os_error("unlink", error))?;
+    file::unlink(path).map_err(|error| os_error("unlink", error))?;
     crash_point!("detach.unlinked");
     Ok(Removal::Done)
 }
 
 /// Whether the name still refers to the file behind `fd`.
-fn leads_to(path: &Path, fd: &OwnedFd) -> bool {
-    match (map::stat_path(path), map::stat(fd.as_fd())) {
+pub(super) fn leads_to(path: &Path, fd: &OwnedFd) -> bool {
+    match (file::stat_path(path), file::stat(fd.as_fd())) {
         (Ok(named), Ok(open)) => (named.dev, named.ino) == (open.dev, open.ino),
         _ => false,
     }
@@ -237,7 +226,7 @@ pub(super) enum Standing {
 /// Removes the segment at `path` if all its users were killed. `patient` says whether to wait for children between `fork`
 /// and `exec`.
 pub(super) fn remove_if_orphan(path: &Path, patient: bool) -> Result<Standing> {
-    let fd = match map::open(path).map_err(|error| os_error("opening what has the name", error)) {
+    let fd = match file::open(path).map_err(|error| os_error("opening what has the name", error)) {
         Ok(fd) => fd,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Standing::Nothing),
         Err(error) if matches!(error.kind(), ErrorKind::NotARegularFile | ErrorKind::PermissionDenied) => {
@@ -246,7 +235,7 @@ pub(super) fn remove_if_orphan(path: &Path, patient: bool) -> Result<Standing> {
         Err(error) => return Err(error),
     };
     // Only a complete segment of our own can be an orphan; anything else is left alone.
-    let is_ours = map::stat(fd.as_fd()).is_ok_and(|stat| stat.is_file && stat.uid == sys::identity::user_id());
+    let is_ours = file::stat(fd.as_fd()).is_ok_and(|stat| stat.is_file && stat.uid == sys::identity::user_id());
     if !is_ours {
         return Ok(Standing::Alien);
     }
@@ -284,7 +273,7 @@ pub(super) fn remove_if_orphan(path: &Path, patient: bool) -> Result<Standing> {
 /// # Ok::<(), procshare::Error>(())
 /// ```
 pub fn clean() -> Result<Vec<String>> {
-    clean_folder(SHARED_MEMORY)
+    clean_folder(file::SHARED_MEMORY)
 }
 
 /// Removes orphaned named segments from the given folder.
@@ -323,16 +312,16 @@ pub fn clean_folder(folder: impl AsRef<Path>) -> Result<Vec<String>> {
 }
 
 fn was_removed(name: &SegmentName) -> bool {
-    let is_file = map::stat_path(&name.path).is_ok_and(|stat| stat.is_file);
+    let is_file = file::stat_path(&name.path).is_ok_and(|stat| stat.is_file);
     is_file && remove_if_orphan(&name.path, false).is_ok_and(|left| left == Standing::Nothing)
 }
 
 /// Removes a file whose creator died before giving it a name. A living creator holds the lock; in the instant between making the
 /// file and locking it, the loss becomes an error of its `create`.
 pub(super) fn remove_unfinished(path: &Path) {
-    if let Ok(fd) = map::open(path) {
-        if map::lock_exclusive(fd.as_fd()).unwrap_or(false) && leads_to(path, &fd) {
-            let _ = map::unlink(path);
+    if let Ok(fd) = file::open(path) {
+        if file::lock_exclusive(fd.as_fd()).unwrap_or(false) && leads_to(path, &fd) {
+            let _ = file::unlink(path);
         }
     }
 }

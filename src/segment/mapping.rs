@@ -3,9 +3,10 @@
 use crate::primitive::AtomicU64;
 #[cfg(feature = "messages")]
 use crate::primitive::Home;
-use crate::sys::map::{self, OwnedFd};
+use crate::sys::file::{self, OwnedFd};
 #[cfg(feature = "messages")]
-use crate::sys::map::{AsFd, BorrowedFd};
+use crate::sys::file::{AsFd, BorrowedFd};
+use crate::sys::memory;
 #[cfg(feature = "messages")]
 use memmap2::Mmap;
 use memmap2::{MmapOptions, MmapRaw};
@@ -36,9 +37,8 @@ impl Mapping {
 
     /// Leaves this mapping out of children that are forked from now on.
     pub(super) fn keep_from_children(&self) -> io::Result<()> {
-        #[cfg(target_os = "linux")]
-        self.map.advise(memmap2::Advice::DontFork)?;
-        Ok(())
+        // SAFETY: it is the whole range of this mapping, and a child has no handle of a segment that is still being made.
+        unsafe { memory::keep_from_children(self.base(), self.map.len()) }
     }
 
     pub(super) fn base(&self) -> *mut u8 {
@@ -66,7 +66,7 @@ impl Mapping {
 pub(crate) struct FileBytes {
     map: ManuallyDrop<Mmap>,
     /// The process that has the mapping: its copies do not.
-    home: Option<Home>,
+    home: Home,
 }
 
 #[cfg(feature = "messages")]
@@ -82,7 +82,7 @@ impl FileBytes {
     /// While they are mapped, no process changes these bytes or makes the file shorter.
     pub(crate) unsafe fn map(fd: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<Self> {
         // The length may come from a peer; the file's comes from the kernel.
-        if offset.saturating_add(len) > map::stat(fd)?.len {
+        if offset.saturating_add(len) > file::stat(fd)?.len {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let mut options = options(len)?;
@@ -90,11 +90,11 @@ impl FileBytes {
         let map = unsafe { options.offset(offset).populate().map(&fd.as_fd()) };
         let map = map.map_err(explain)?;
         // A copy of this process does not get them: they may change as soon as this process is done with them.
-        #[cfg(target_os = "linux")]
-        map.advise(memmap2::Advice::DontFork)?;
+        // SAFETY: the bytes are mapped, from somewhere in the first page on; copies of this process neither read nor unmap them.
+        unsafe { memory::keep_from_children(map.as_ptr(), map.len()) }?;
         Ok(FileBytes {
             map: ManuallyDrop::new(map),
-            home: Home::of_caller().ok(),
+            home: Home::here(),
         })
     }
 }
@@ -111,7 +111,7 @@ impl core::ops::Deref for FileBytes {
 #[cfg(feature = "messages")]
 impl Drop for FileBytes {
     fn drop(&mut self) {
-        if self.home.is_none_or(Home::is_here) {
+        if self.home.is_here() {
             // SAFETY: it is dropped here, once.
             unsafe { ManuallyDrop::drop(&mut self.map) };
         }
@@ -133,7 +133,7 @@ fn explain(error: io::Error) -> io::Error {
     if error.kind() != io::ErrorKind::WouldBlock {
         return error;
     }
-    let limit = map::locked_memory_limit();
+    let limit = file::locked_memory_limit();
     let message = format!("the limit of locked memory (ulimit -l), {limit} bytes, is reached");
     io::Error::new(io::ErrorKind::OutOfMemory, message)
 }

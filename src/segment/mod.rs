@@ -2,6 +2,8 @@
 
 mod attach;
 mod build;
+mod check;
+mod handle;
 mod inherit;
 #[cfg(any(fuzzing, feature = "crash-points"))]
 mod inspect;
@@ -13,35 +15,41 @@ mod name;
 #[cfg(feature = "process")]
 mod names;
 mod objects;
+mod passed;
 mod refused;
+mod registration;
 mod unfinished;
 
 pub use build::SegmentBuilder;
+pub(crate) use handle::{Handle, Object};
 #[cfg(any(fuzzing, feature = "crash-points"))]
 pub use inspect::inspect;
 #[cfg(feature = "messages")]
 pub(crate) use lane::{Lane, check_memory};
+#[cfg(feature = "process")]
+pub(crate) use lifetime::{UsedName, names_of_others};
 pub use lifetime::{clean, clean_folder};
 #[cfg(feature = "messages")]
 pub(crate) use mapping::FileBytes;
 #[cfg(feature = "process")]
-pub(crate) use names::{UsedName, give_names_up, names_of_others};
+pub(crate) use names::give_names_up;
 pub(crate) use objects::Located;
 pub use objects::ObjectInfo;
 #[cfg(feature = "process")]
-pub(crate) use refused::{os_error, os_error_or, proc_error};
+pub(crate) use passed::PassedDescriptor;
+pub(crate) use refused::os_error;
+#[cfg(feature = "process")]
+pub(crate) use refused::{kind_of, os_error_or, proc_error};
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Directory, header};
-use crate::primitive::{AtomicU64, Ordering, Peers};
-use crate::sys::map::OwnedFd;
-use attach::Registration;
-use lifetime::Farewell;
+use crate::primitive::{AtomicU64, Ordering, Peers, crash_point};
+use crate::sys::file::{self, AsFd, OwnedFd};
+use lifetime::{Farewell, leads_to};
 use mapping::Mapping;
 use name::SegmentName;
-use std::ffi::OsStr;
+use registration::Registration;
 use std::fmt;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 /// Holds typed objects in memory that several processes map.
@@ -98,144 +106,6 @@ impl std::panic::RefUnwindSafe for Inner {}
 const ANONYMOUS: &str = "(anonymous)";
 
 impl Segment {
-    /// Creates an anonymous segment of `capacity` bytes.
-    ///
-    /// Header, directory and objects share the capacity, which is rounded up to whole pages. The memory is taken at once, so that
-    /// running out of it is an error here and never a signal later.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidCapacity`](crate::ErrorKind::InvalidCapacity), [`OutOfMemory`](crate::ErrorKind::OutOfMemory),
-    /// [`TooManyDescriptors`](crate::ErrorKind::TooManyDescriptors).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let segment = procshare::Segment::new(4096)?;
-    /// assert_eq!(segment.capacity(), 4096);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn new(capacity: usize) -> Result<Self> {
-        Self::builder().capacity(capacity).anonymous()
-    }
-
-    /// Creates a named segment of `capacity` bytes.
-    ///
-    /// An existing segment of that name whose users were all killed is replaced.
-    ///
-    /// # Errors
-    ///
-    /// As [`new`](Segment::new), and [`AlreadyExists`](crate::ErrorKind::AlreadyExists),
-    /// [`InvalidName`](crate::ErrorKind::InvalidName),
-    /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let name = format!("doc-create-{}", std::process::id());
-    /// let segment = procshare::Segment::create(&name, 4096)?;
-    /// assert_eq!(segment.name(), Some(name));
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn create(name: impl AsRef<OsStr>, capacity: usize) -> Result<Self> {
-        Self::builder().capacity(capacity).create(name)
-    }
-
-    /// Opens the segment of that name.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](crate::ErrorKind::NotFound), and one kind for each check the segment fails: see
-    /// [`ErrorKind`](crate::ErrorKind).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let name = format!("doc-open-{}", std::process::id());
-    /// let creator = procshare::Segment::create(&name, 4096)?;
-    /// creator.value("answer", 42u32)?;
-    /// let peer = procshare::Segment::open(&name)?;
-    /// assert_eq!(peer.open_value::<u32>("answer")?.get(), 42);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn open(name: impl AsRef<OsStr>) -> Result<Self> {
-        Self::builder().open(name)
-    }
-
-    /// Opens the segment of that name, or creates it with `capacity` bytes.
-    ///
-    /// # Errors
-    ///
-    /// As [`create`](Segment::create) and [`open`](Segment::open). The capacity of an existing segment is not compared.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let name = format!("doc-either-{}", std::process::id());
-    /// let first = procshare::Segment::open_or_create(&name, 4096)?;
-    /// let second = procshare::Segment::open_or_create(&name, 4096)?;
-    /// first.counter("hits", 7)?;
-    /// assert_eq!(second.open_counter("hits")?.get(), 7);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn open_or_create(name: impl AsRef<OsStr>, capacity: usize) -> Result<Self> {
-        Self::builder().capacity(capacity).open_or_create(name)
-    }
-
-    /// Creates a persistent segment in a file.
-    ///
-    /// After a restart of the machine the segment is as it was last written, with all locks free. This does not cover power
-    /// failures, network file systems, and file systems that allocate on write, like btrfs.
-    ///
-    /// # Errors
-    ///
-    /// As [`create`](Segment::create).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let path = std::env::temp_dir().join(format!("doc-file-{}", std::process::id()));
-    /// let segment = procshare::Segment::create_file(&path, 4096)?;
-    /// segment.value("answer", 42u32)?;
-    /// drop(segment);
-    /// let segment = procshare::Segment::open_file(&path)?;
-    /// assert_eq!(segment.open_value::<u32>("answer")?.get(), 42);
-    /// segment.unlink()?;
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn create_file(path: impl AsRef<Path>, capacity: usize) -> Result<Self> {
-        Self::builder().capacity(capacity).create_file(path)
-    }
-
-    /// Opens the segment in a file.
-    ///
-    /// # Errors
-    ///
-    /// As [`open`](Segment::open).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let error = procshare::Segment::open_file("/no/such/file").unwrap_err();
-    /// assert_eq!(error.kind(), procshare::ErrorKind::NotFound);
-    /// ```
-    pub fn open_file(path: impl AsRef<Path>) -> Result<Self> {
-        Self::builder().open_file(path)
-    }
-
-    /// Returns a builder with options that the short forms do not offer.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let name = format!("doc-builder-{}", std::process::id());
-    /// let segment = procshare::Segment::builder().capacity(1 << 20).mode(0o660).create(&name)?;
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn builder() -> SegmentBuilder {
-        SegmentBuilder::default()
-    }
-
     /// Returns the segment's name, or the path of its file.
     ///
     /// Anonymous segments have none.
@@ -285,6 +155,37 @@ impl Segment {
             .saturating_sub(usize::try_from(used).unwrap_or(usize::MAX))
     }
 
+    /// Removes the segment's name at once; attached processes stay attached.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if the segment has no name, or the name refers to another file by now,
+    /// [`Busy`](ErrorKind::Busy) if a stopped process holds the directory, [`PermissionDenied`](ErrorKind::PermissionDenied) if the
+    /// folder may not be changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let name = format!("doc-unlink-{}", std::process::id());
+    /// let segment = procshare::Segment::create(&name, 4096)?;
+    /// segment.unlink()?;
+    /// assert!(procshare::Segment::open(&name).is_err());
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn unlink(&self) -> Result<()> {
+        let name = self.0.farewell.name.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "an anonymous segment has no name to remove").in_segment(self.label())
+        })?;
+        // Excludes another `unlink` of the same segment, between whose check and removal a new segment might get the name.
+        let _guard = self.hold_directory().map_err(|error| error.in_segment(name))?;
+        crash_point!("unlink.begin");
+        if !leads_to(&name.path, &self.0.fd) {
+            return Err(Error::new(ErrorKind::NotFound, "its name is gone or leads to another file").in_segment(name));
+        }
+        file::unlink(&name.path).map_err(|error| os_error("unlink", error).in_segment(name))?;
+        crash_point!("unlink.done");
+        Ok(())
+    }
     /// The name of the segment in messages.
     pub(crate) fn label(&self) -> String {
         self.name().unwrap_or_else(|| ANONYMOUS.to_owned())
@@ -300,7 +201,7 @@ impl Segment {
 
     #[cfg_attr(
         not(feature = "process"),
-        allow(dead_code, reason = "handles travel with the process layer")
+        allow(dead_code, reason = "handles are passed by the process layer")
     )]
     pub(crate) fn fd(&self) -> &OwnedFd {
         &self.0.fd
@@ -320,6 +221,32 @@ impl Segment {
         // SAFETY: the table lies in the mapping, which outlives the call that asks for the Peers: every caller keeps this segment,
         // or a handle in it, alive for the duration of that call, and locks and seats keep no Peers.
         unsafe { Peers::new(self.base(), table.as_ptr(), table.len()) }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        crash_point!("detach.begin");
+        self.deregister();
+        crash_point!("detach.deregistered");
+        if self.farewell.name.is_some() {
+            self.farewell.file = self.mortal_file();
+        }
+    }
+}
+
+impl Inner {
+    /// Leaves the attach table, once.
+    fn deregister(&self) {
+        if let Some(registration) = self.registration.as_ref().filter(|_| self.left.set(()).is_ok()) {
+            registration.deregister(self.mapping.words());
+        }
+    }
+
+    /// Device and inode of a file whose name goes with its last user.
+    fn mortal_file(&self) -> Option<(u64, u64)> {
+        let stat = file::stat(self.fd.as_fd()).ok()?;
+        (self.flags & header::PERSISTENT == 0).then_some((stat.dev, stat.ino))
     }
 }
 

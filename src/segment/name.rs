@@ -1,12 +1,11 @@
 //! `SegmentName`: where a segment's file lies, and its name in messages.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::sys::file::SHARED_MEMORY;
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The folder named segments live in.
-pub(super) const SHARED_MEMORY: &str = "/dev/shm";
 /// The prefix of every named segment's file, so that `clean` touches no other file.
 pub(super) const PREFIX: &str = "procshare.";
 /// Prefix of files not yet named, on file systems without unnamed files.

@@ -4,17 +4,13 @@
 //! one without a lock, as if the segment had been unmapped and closed.
 
 use super::Inner;
-use super::lifetime::{is_in_use, say_farewell};
-use super::name::SegmentName;
+use super::lifetime::say_farewell;
 use crate::primitive::crash_point;
 use crate::sys::descriptor;
-use crate::sys::map::{self, AsFd};
+use crate::sys::file::{self, AsFd};
 use parking_lot::Mutex;
 use std::mem;
 use std::sync::{Arc, Weak};
-
-/// The names that this process let go of while other processes used them.
-static LEFT: Mutex<Vec<UsedName>> = Mutex::new(Vec::new());
 
 /// The attachments of this process to segments that have a name.
 static NAMED: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
@@ -40,55 +36,16 @@ pub(crate) fn give_names_up() {
         .for_each(|inner| inner.give_name_up());
 }
 
-/// A name that this process has used, and the file it referred to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct UsedName {
-    name: SegmentName,
-    file: (u64, u64),
-}
-
-/// Records a name that is left to other users.
-pub(super) fn leave(name: &SegmentName, file: (u64, u64)) {
-    let (name, mut left) = (name.clone(), LEFT.lock());
-    let used = UsedName { name, file };
-    if left.contains(&used) {
-        return;
-    }
-    if left.len() == left.capacity() {
-        left.retain(UsedName::is_there);
-    }
-    left.push(used);
-}
-
-/// The names that this process let go of and other processes use.
-pub(crate) fn names_of_others() -> Vec<UsedName> {
-    let left = LEFT.lock().clone();
-    left.into_iter()
-        .filter(|used| is_in_use(&used.name, used.file))
-        .collect()
-}
-
-impl UsedName {
-    fn is_there(&self) -> bool {
-        map::stat_path(&self.name.path).is_ok_and(|stat| (stat.dev, stat.ino) == self.file)
-    }
-
-    /// Removes the name if its last user was killed: a process that has ended could not do so itself.
-    pub(crate) fn bury(&self) {
-        say_farewell(&self.name, self.file, false);
-    }
-}
-
 impl Inner {
     fn give_name_up(&self) {
         let Some(name) = self.farewell.name.as_ref() else {
             return;
         };
-        let (Some(file), Ok(fresh)) = (self.mortal_file(), map::open(&name.path)) else {
+        let (Some(file), Ok(fresh)) = (self.mortal_file(), file::open(&name.path)) else {
             return;
         };
         // The name may refer to another file by now.
-        if !map::stat(fresh.as_fd()).is_ok_and(|stat| (stat.dev, stat.ino) == file) {
+        if !file::stat(fresh.as_fd()).is_ok_and(|stat| (stat.dev, stat.ino) == file) {
             return;
         }
         self.deregister();

@@ -1,7 +1,7 @@
 //! Placing and finding objects in a segment: the directory under its lock.
 
 use super::Segment;
-use super::attach::foreign_self;
+use super::refused::foreign_self;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Directory, Entry, Kind, Spec, directory, header};
 use crate::primitive::{Deadline, Foreign, OwnerId, crash_point};

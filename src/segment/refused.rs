@@ -1,8 +1,9 @@
 //! Refusals of the system as kinds that a program can match on: one table for the whole crate.
 
-use super::name::SHARED_MEMORY;
 use crate::error::{Error, ErrorKind};
-use crate::sys::{Errno, errno_is};
+use crate::primitive::Foreign;
+use crate::sys::file::{MOUNT_SHARED_MEMORY, SHARED_MEMORY};
+use crate::sys::{Errno, errno_is, identity};
 use std::io;
 use std::path::Path;
 
@@ -27,8 +28,7 @@ pub(crate) fn os_error_or(otherwise: ErrorKind, what: &str, error: io::Error) ->
 pub(super) fn folder_error(step: &str, folder: &Path, error: io::Error) -> Error {
     let cure = match kind_of(&error) {
         Some(ErrorKind::NotFound | ErrorKind::PermissionDenied) if folder == Path::new(SHARED_MEMORY) => {
-            ": mount a tmpfs there (mount -t tmpfs -o mode=1777 tmpfs /dev/shm), or use `SegmentBuilder::folder` or \
-             `Segment::create_file`"
+            &format!(": {MOUNT_SHARED_MEMORY}, or use `SegmentBuilder::folder` or `Segment::create_file`")
         }
         Some(ErrorKind::NotFound) if !folder.exists() && error.kind() == io::ErrorKind::NotFound => {
             ": make the folder first"
@@ -42,16 +42,30 @@ pub(super) fn folder_error(step: &str, folder: &Path, error: io::Error) -> Error
 
 /// An error in a step that needs `/proc`; errors that are not in the table get the kind `otherwise`.
 pub(crate) fn proc_error(otherwise: ErrorKind, step: &str, error: io::Error) -> Error {
-    // If it exists but the link does not, it belongs to another PID namespace.
-    if error.kind() != io::ErrorKind::NotFound || Path::new("/proc/self").exists() {
-        return os_error_or(otherwise, step, error);
+    match identity::missing_means() {
+        Some(missing) if error.kind() == io::ErrorKind::NotFound => {
+            Error::new(ErrorKind::Unsupported, format!("{step} failed: {missing}")).with_source(error)
+        }
+        _ => os_error_or(otherwise, step, error),
     }
-    let message = format!("{step} failed: /proc is needed and is missing; mount it (mount -t proc proc /proc)");
-    Error::new(ErrorKind::Unsupported, message).with_source(error)
+}
+
+/// The refusal of a process whose ids would mean nothing to its peers.
+pub(crate) fn foreign_self(why: Foreign) -> Error {
+    match why {
+        Foreign::Moved => Error::new(
+            ErrorKind::ForeignNamespace,
+            "this process was moved to another PID or time namespace, where its locks would mean nothing",
+        ),
+        Foreign::Starved => Error::new(
+            ErrorKind::TooManyDescriptors,
+            "two descriptors, or memory, are needed to find out who this process is, and cannot be had",
+        ),
+    }
 }
 
 /// The table. `EAGAIN` is not in it: from `mmap` it concerns memory (see `mapping`), from `fork` processes.
-fn kind_of(error: &io::Error) -> Option<ErrorKind> {
+pub(crate) fn kind_of(error: &io::Error) -> Option<ErrorKind> {
     let by_errno = [
         (Errno::Emfile, ErrorKind::TooManyDescriptors),
         (Errno::Enfile, ErrorKind::TooManyDescriptors),

@@ -1,14 +1,16 @@
 //! `Unfinished`: a segment's file before it has its name.
 
-use super::build::ATTEMPTS;
 use super::lifetime::{Standing, remove_if_orphan, remove_unfinished};
 use super::name::{SegmentName, UNFINISHED};
 use super::refused::{folder_error, proc_error};
 use crate::error::{Error, ErrorKind, Result};
-use crate::sys::map::{AsFd, OwnedFd};
-use crate::sys::{self, Errno, errno_is, map};
+use crate::sys::file::{AsFd, OwnedFd};
+use crate::sys::{self, Errno, errno_is, file};
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// How often `create` removes orphans and `open_or_create` changes its mind before giving up.
+pub(super) const ATTEMPTS: u32 = 1000;
 
 /// A file before it gets its name: unnamed where the file system supports that, otherwise under a temporary name that is removed
 /// when this value is dropped, or by the next `clean` if the process is killed.
@@ -18,7 +20,7 @@ pub(super) struct Unfinished {
 
 impl Unfinished {
     pub(super) fn new(name: &SegmentName, mode: u32) -> Result<(OwnedFd, Self)> {
-        match map::open_unnamed(name.folder(), mode) {
+        match file::open_unnamed(name.folder(), mode) {
             Ok(fd) => Ok((fd, Unfinished { temporary: None })),
             Err(error) if errno_is(&error, Errno::Eopnotsupp) || errno_is(&error, Errno::Eisdir) => {
                 Self::with_name(name.folder(), mode)
@@ -33,7 +35,7 @@ impl Unfinished {
         // An existing file was left by a dead process that had our process id.
         remove_unfinished(&path);
         let fd =
-            map::create_exclusive(&path, mode).map_err(|error| folder_error("creating a file in", folder, error))?;
+            file::create_exclusive(&path, mode).map_err(|error| folder_error("creating a file in", folder, error))?;
         let temporary = Some(path);
         Ok((fd, Unfinished { temporary }))
     }
@@ -42,13 +44,13 @@ impl Unfinished {
     pub(super) fn link(&self, fd: &OwnedFd, name: &SegmentName) -> Result<()> {
         for _ in 0..ATTEMPTS {
             let linked = match &self.temporary {
-                None => map::link_unnamed(fd.as_fd(), &name.path),
-                Some(temporary) => map::rename_noreplace(temporary, &name.path),
+                None => file::link_unnamed(fd.as_fd(), &name.path),
+                Some(temporary) => file::rename_noreplace(temporary, &name.path),
             };
             match linked {
                 Ok(()) => return Ok(()),
                 Err(error) if errno_is(&error, Errno::Eexist) => make_room(name)?,
-                Err(error) if error.kind() == io::ErrorKind::NotFound && map::stat_path(name.folder()).is_ok() => {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && file::stat_path(name.folder()).is_ok() => {
                     return Err(self.not_found(error));
                 }
                 Err(error) => return Err(folder_error("naming a file in", name.folder(), error)),
@@ -89,7 +91,7 @@ impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(temporary) = &self.temporary {
             // Fails if the file was renamed, as it should be.
-            let _ = map::unlink(temporary);
+            let _ = file::unlink(temporary);
         }
     }
 }

@@ -12,8 +12,8 @@
 //! | `descriptor` | pass descriptors to a child, take over inherited ones |
 //! | `identity` | identify this thread, process and executable image |
 //! | `liveness` | whether another process can still act |
-//! | `map` | file objects: make, size, seal, lock, name; their bytes: take, write, read, give back |
-//! | `memory` | how much memory can still be taken |
+//! | `file` | file objects: make, size, seal, lock, name; their bytes: take, write, read, give back |
+//! | `memory` | how much memory can still be taken; what copies of this process do not get |
 //! | `executable` | what this program is and where its code lies |
 //! | `event` | wake the threads polling a descriptor |
 //! | `fork` | copy this process |
@@ -26,17 +26,24 @@
 //! there, state machines run between threads of one process, and everything that needs the operating system returns
 //! `io::ErrorKind::Unsupported`.
 
+#[cfg_attr(
+    not(all(target_os = "linux", target_pointer_width = "64", not(miri))),
+    allow(dead_code, reason = "the other backend makes few of them")
+)]
+mod types;
+
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(miri)))]
 mod linux;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(miri)))]
-pub(crate) use linux::{Errno, barrier, clock, descriptor, errno_is, futex, identity, liveness, map, memory};
+pub(crate) use linux::{Errno, barrier, clock, descriptor, errno_is, file, futex, identity, liveness, memory};
 #[cfg(all(feature = "process", target_os = "linux", target_pointer_width = "64", not(miri)))]
 pub(crate) use linux::{event, executable, fork, privilege, socket, spawn, surroundings};
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(miri))))]
+#[allow(dead_code, reason = "not every set of features asks for all of it")]
 mod unsupported;
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(miri))))]
-pub(crate) use unsupported::{Errno, barrier, clock, descriptor, errno_is, futex, identity, liveness, map, memory};
+pub(crate) use unsupported::{Errno, barrier, clock, descriptor, errno_is, file, futex, identity, liveness, memory};
 #[cfg(all(
     feature = "process",
     not(all(target_os = "linux", target_pointer_width = "64", not(miri)))

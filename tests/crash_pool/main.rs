@@ -28,23 +28,23 @@ use std::time::Duration;
 /// From a death to the last result of the map under way, on a machine that does nothing else.
 const LONGEST: Duration = Duration::from_secs(1);
 /// What the crash table says of the item in hand: it has not run, or it has, or there is none to lose.
-const BEFORE_IT_RUNS: [&str; 3] = ["board.begun", "board.asking", "board.received"];
-const AFTER_IT_RAN: [&str; 3] = ["board.answering", "board.spilled", "board.stored"];
+const BEFORE_IT_RUNS: [&str; 3] = ["pool.begun", "pool.asking", "pool.received"];
+const AFTER_IT_RAN: [&str; 3] = ["pool.answering", "pool.spilled", "pool.stored"];
 const WITHOUT_LOSS: [&str; 7] = [
-    "board.claimed",
-    "board.answered",
-    "board.finishing",
-    "board.finished",
-    "board.told",
-    "board.asleep",
-    "board.awake",
+    "pool.claimed",
+    "pool.answered",
+    "pool.finishing",
+    "pool.finished",
+    "pool.told",
+    "pool.asleep",
+    "pool.awake",
 ];
-const OF_THE_PARENT: [&str; 2] = ["board.ready", "board.handed"];
+const OF_THE_PARENT: [&str; 2] = ["pool.ready", "pool.handed"];
 
 #[test]
 fn every_point_is_known_here() {
     let known = [&BEFORE_IT_RUNS[..], &AFTER_IT_RAN, &WITHOUT_LOSS, &OF_THE_PARENT].concat();
-    for point in CRASH_POINTS.iter().filter(|point| point.starts_with("board.")) {
+    for point in CRASH_POINTS.iter().filter(|point| point.starts_with("pool.")) {
         assert!(known.contains(point), "{point} has no scenario here");
     }
 }
@@ -77,7 +77,7 @@ fn check(run: &Run, variant: Variant, point: &str, passage: usize, at: &str) {
     assert_eq!(run.progress.retried, again as u64, "{at}");
     let ran_before = usize::from(AFTER_IT_RAN.contains(&point));
     // With one worker all items run in their order, so that the passage tells the item in hand.
-    let tells = !["board.spilled", "board.stored", "board.asking", "board.received"].contains(&point);
+    let tells = !["pool.spilled", "pool.stored", "pool.asking", "pool.received"].contains(&point);
     let known = variant.workers == 1 && of_items && run.died == 1 && tells;
     if known && variant.retries == 0 {
         assert_eq!(run.lost, [passage - 1], "{at}");
@@ -107,11 +107,11 @@ fn sweep_all(variant: Variant, first: usize) {
     println!("{variant:?}: {kills} passages; the last result came {longest:?} after a death at most; {met:?}");
     for (point, passages) in met {
         let expected = match point {
-            "board.begun" | "board.answering" | "board.answered" => ITEMS..=ITEMS,
-            "board.claimed" | "board.finishing" | "board.finished" | "board.told" => JOBS..=JOBS,
+            "pool.begun" | "pool.answering" | "pool.answered" => ITEMS..=ITEMS,
+            "pool.claimed" | "pool.finishing" | "pool.finished" | "pool.told" => JOBS..=JOBS,
             // A worker asks again only if it has let go of what the job before brought, and how often it falls asleep is the
             // scheduler's affair.
-            "board.asking" | "board.received" | "board.asleep" | "board.awake" => 1..=ITEMS,
+            "pool.asking" | "pool.received" | "pool.asleep" | "pool.awake" => 1..=ITEMS,
             _ => 2..=ITEMS,
         };
         // Of two workers, nobody knows who meets how many.

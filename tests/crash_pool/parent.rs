@@ -47,11 +47,11 @@ fn names() -> Vec<String> {
 }
 
 fn kill_at_every_post() {
-    kill_at_every("board.ready", Some(POSTS));
+    kill_at_every("pool.ready", Some(POSTS));
 }
 
 fn kill_at_every_handover() {
-    kill_at_every("board.handed", None);
+    kill_at_every("pool.handed", None);
 }
 
 /// Kills the pool's process at each passage of the point, of which there are so many, if that can be told.

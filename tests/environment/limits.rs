@@ -37,7 +37,7 @@ const GROWING: &[Operation] = &[
     ("arguments of a child", |_| by("spawn").spawn(|_: Vec<u8>| (), (much(),)).map(drop)),
     ("arguments of a served child", |_| by("fork-server").spawn(|_: Vec<u8>| (), (much(),)).map(drop)),
     ("arguments of a copy", |_| by("fork").spawn(|_: Vec<u8>| (), (much(),)).map(drop)),
-    ("the board of a pool", |_| Pool::new(200).map(drop)),
+    ("the work queue of a pool", |_| Pool::new(200).map(drop)),
 ];
 
 /// Runs the operations in processes of their own, which have set themselves a limit, and takes their errors.

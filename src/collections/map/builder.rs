@@ -4,10 +4,9 @@ use super::bytes::usual_bytes;
 use super::core::{Core, EntryOf, map_spec, write_map};
 use super::hasher::{NamedHasher, RAPIDHASH};
 use super::shared_map::SharedMap;
-use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::map::Shape;
-use crate::segment::Segment;
+use crate::segment::{Handle, Segment};
 use std::ffi::OsStr;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -373,6 +372,104 @@ impl<K: 'static, V: 'static> MapBuilder<K, V> {
     fn init(&self, shape: &Shape) -> impl Fn(*mut u8, bool) {
         // The standard library's keys for its hash maps are random for each process, and differ from call to call.
         write_map(shape, self.ttl, RandomState::new().build_hasher().finish(), self.hasher)
+    }
+}
+
+impl<K: 'static, V: 'static> SharedMap<K, V> {
+    /// Creates a map in an anonymous segment of its own.
+    ///
+    /// It has room for `bytes` bytes of entries.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidCapacity`](crate::ErrorKind::InvalidCapacity), [`OutOfMemory`](crate::ErrorKind::OutOfMemory),
+    /// [`TooManyDescriptors`](crate::ErrorKind::TooManyDescriptors).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let map = procshare::SharedMap::<String, Vec<f64>>::with_capacity(1 << 20)?;
+    /// map.insert("samples", &vec![0.5, 1.5])?;
+    /// assert_eq!(map.get("samples")?, Some(vec![0.5, 1.5]));
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn with_capacity(bytes: usize) -> Result<Self> {
+        Self::builder().capacity(bytes).anonymous()
+    }
+
+    /// Creates a map in a named segment of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_capacity`](Self::with_capacity) and [`Segment::create`](crate::Segment::create).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let name = format!("doc-map-create-{}", std::process::id());
+    /// let map = procshare::SharedMap::<String, u32>::create(&name, 1 << 16)?;
+    /// procshare::SharedMap::<String, u32>::open(&name)?.insert("one", &1)?;
+    /// assert_eq!(map.get("one")?, Some(1));
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn create(name: impl AsRef<OsStr>, bytes: usize) -> Result<Self> {
+        Self::builder().capacity(bytes).create(name)
+    }
+
+    /// Opens the map by name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::open`](crate::Segment::open), [`TypeMismatch`](crate::ErrorKind::TypeMismatch) if it was made for types
+    /// of other names or with another hash, [`Corrupt`](crate::ErrorKind::Corrupt).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procshare::{ErrorKind, SharedMap};
+    ///
+    /// let name = format!("doc-map-open-{}", std::process::id());
+    /// let map = SharedMap::<String, u32>::create(&name, 1 << 16)?;
+    /// let error = SharedMap::<String, u64>::open(&name).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::TypeMismatch);
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn open(name: impl AsRef<OsStr>) -> Result<Self> {
+        Self::builder().open(name)
+    }
+
+    /// Opens the map by name, or creates it.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create) and [`open`](Self::open), [`LengthMismatch`](crate::ErrorKind::LengthMismatch) if it has
+    /// another capacity, [`TypeMismatch`](crate::ErrorKind::TypeMismatch) if it evicts, or its entries have a time to live.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let name = format!("doc-map-either-{}", std::process::id());
+    /// let first = procshare::SharedMap::<u8, u8>::open_or_create(&name, 4096)?;
+    /// let second = procshare::SharedMap::<u8, u8>::open_or_create(&name, 4096)?;
+    /// first.insert(&1, &2)?;
+    /// assert_eq!(second.get(&1)?, Some(2));
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    pub fn open_or_create(name: impl AsRef<OsStr>, bytes: usize) -> Result<Self> {
+        Self::builder().capacity(bytes).open_or_create(name)
+    }
+
+    /// Returns a builder for what the short forms do not offer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let cache = procshare::SharedMap::<String, String>::builder().capacity(1 << 20).evict_lru().anonymous()?;
+    /// # Ok::<(), procshare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn builder() -> MapBuilder<K, V> {
+        MapBuilder::new()
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::error::MapError;
 use super::hasher::{Hasher, NamedHasher, PROOF_TEXT};
-use crate::collections::Handle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, MAP_FORGETS, MAP_LOCKS, Spec, text_fingerprint};
 use crate::primitive::{AtomicU64, Deadline, Ordering, Peers, boot_millis, current_owner};
@@ -10,6 +9,7 @@ use crate::raw::Refused;
 use crate::raw::map::{
     EPOCH, Found, Key, Locked, Output, PROOF, Payload, RawMap, Refusal, SEED, SHAPE_WORDS, Shape, TTL, Totals, World,
 };
+use crate::segment::Handle;
 use std::cell::Cell;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;

@@ -1,13 +1,11 @@
 //! `SharedMap<K, V>`: the type, the ways to make or open one, and what concerns the map as a whole.
 
-use super::builder::MapBuilder;
 use super::core::{Clock, Core, EntryOf, Patience};
 use super::error::MapError;
 use super::stats::MapStats;
-use crate::collections::Handle;
 use crate::encoding::Trial;
 use crate::error::Result;
-use std::ffi::OsStr;
+use crate::segment::Handle;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
@@ -30,10 +28,10 @@ use std::time::{Duration, Instant};
 ///
 /// # As a cache
 ///
-/// A map made with [`MapBuilder::evict_lru`] makes room for new entries by removing the least recently used ones. Each shard
-/// keeps its own order, so the entry removed is only roughly the oldest of the map. Reading an entry notes its use, unless the
-/// shard's lock is held just then. The entries of any map may have a time to live, see [`MapBuilder::time_to_live`]. An entry
-/// that has expired is as good as removed.
+/// A map made with [`MapBuilder::evict_lru`](crate::MapBuilder::evict_lru) makes room for new entries by removing the least
+/// recently used ones. Each shard keeps its own order, so the entry removed is only roughly the oldest of the map. Reading an entry
+/// notes its use, unless the shard's lock is held just then. The entries of any map may have a time to live, see
+/// [`MapBuilder::time_to_live`](crate::MapBuilder::time_to_live). An entry that has expired is as good as removed.
 ///
 /// # What happens on death
 ///
@@ -258,103 +256,5 @@ impl<K, V> SharedMap<K, V> {
     #[cfg(any(test, fuzzing, feature = "crash-points"))]
     pub(crate) fn verify(&self) -> Result<(), String> {
         self.core.raw().verify()
-    }
-}
-
-impl<K: 'static, V: 'static> SharedMap<K, V> {
-    /// Creates a map in an anonymous segment of its own.
-    ///
-    /// It has room for `bytes` bytes of entries.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidCapacity`](crate::ErrorKind::InvalidCapacity), [`OutOfMemory`](crate::ErrorKind::OutOfMemory),
-    /// [`TooManyDescriptors`](crate::ErrorKind::TooManyDescriptors).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let map = procshare::SharedMap::<String, Vec<f64>>::with_capacity(1 << 20)?;
-    /// map.insert("samples", &vec![0.5, 1.5])?;
-    /// assert_eq!(map.get("samples")?, Some(vec![0.5, 1.5]));
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn with_capacity(bytes: usize) -> Result<Self> {
-        Self::builder().capacity(bytes).anonymous()
-    }
-
-    /// Creates a map in a named segment of its own.
-    ///
-    /// # Errors
-    ///
-    /// As [`with_capacity`](Self::with_capacity) and [`Segment::create`](crate::Segment::create).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let name = format!("doc-map-create-{}", std::process::id());
-    /// let map = procshare::SharedMap::<String, u32>::create(&name, 1 << 16)?;
-    /// procshare::SharedMap::<String, u32>::open(&name)?.insert("one", &1)?;
-    /// assert_eq!(map.get("one")?, Some(1));
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn create(name: impl AsRef<OsStr>, bytes: usize) -> Result<Self> {
-        Self::builder().capacity(bytes).create(name)
-    }
-
-    /// Opens the map by name.
-    ///
-    /// # Errors
-    ///
-    /// As [`Segment::open`](crate::Segment::open), [`TypeMismatch`](crate::ErrorKind::TypeMismatch) if it was made for types
-    /// of other names or with another hash, [`Corrupt`](crate::ErrorKind::Corrupt).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use procshare::{ErrorKind, SharedMap};
-    ///
-    /// let name = format!("doc-map-open-{}", std::process::id());
-    /// let map = SharedMap::<String, u32>::create(&name, 1 << 16)?;
-    /// let error = SharedMap::<String, u64>::open(&name).unwrap_err();
-    /// assert_eq!(error.kind(), ErrorKind::TypeMismatch);
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn open(name: impl AsRef<OsStr>) -> Result<Self> {
-        Self::builder().open(name)
-    }
-
-    /// Opens the map by name, or creates it.
-    ///
-    /// # Errors
-    ///
-    /// As [`create`](Self::create) and [`open`](Self::open), [`LengthMismatch`](crate::ErrorKind::LengthMismatch) if it has
-    /// another capacity, [`TypeMismatch`](crate::ErrorKind::TypeMismatch) if it evicts, or its entries have a time to live.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let name = format!("doc-map-either-{}", std::process::id());
-    /// let first = procshare::SharedMap::<u8, u8>::open_or_create(&name, 4096)?;
-    /// let second = procshare::SharedMap::<u8, u8>::open_or_create(&name, 4096)?;
-    /// first.insert(&1, &2)?;
-    /// assert_eq!(second.get(&1)?, Some(2));
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    pub fn open_or_create(name: impl AsRef<OsStr>, bytes: usize) -> Result<Self> {
-        Self::builder().capacity(bytes).open_or_create(name)
-    }
-
-    /// Returns a builder for what the short forms do not offer.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let cache = procshare::SharedMap::<String, String>::builder().capacity(1 << 20).evict_lru().anonymous()?;
-    /// # Ok::<(), procshare::Error>(())
-    /// ```
-    #[must_use]
-    pub fn builder() -> MapBuilder<K, V> {
-        MapBuilder::new()
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! A model that cannot fail proves nothing, so each protocol is also broken here on purpose, `#[should_panic]`.
 
-mod board;
 mod doorbell;
 mod extent;
 mod inheritance;
@@ -14,6 +13,7 @@ mod regions;
 mod ring;
 mod seats;
 mod wait;
+mod work_queue;
 
 use crate::primitive::model::become_owner;
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Peers};

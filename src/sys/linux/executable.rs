@@ -1,10 +1,18 @@
 //! Says what this process's own executable is and where its code lies.
 
-use core::ffi::{c_int, c_void};
+use core::ffi::{CStr, c_int, c_void};
 use core::hash::{Hash, Hasher};
 use core::ops::Range;
 use core::{ptr, slice};
+use std::ffi::OsStr;
 use std::hash::DefaultHasher;
+
+/// Where this program can be executed again; it leads to the same file even if another one has replaced it.
+pub(crate) const PATH: &str = "/proc/self/exe";
+/// The same for C.
+pub(super) const OWN: &CStr = c"/proc/self/exe";
+/// What is needed to know the program.
+pub(crate) const NEEDS: &str = "procshare works on Linux only so far, with /proc";
 
 /// Describes the main program of this process, without the libraries it has loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +59,11 @@ impl Executable {
         self.offset_of(address)?;
         Some(ptr::with_exposed_provenance(address))
     }
+}
+
+/// Makes tools that list processes show `name`; nothing is lost if that fails.
+pub(crate) fn show_name(name: &OsStr) {
+    let _ = std::fs::write("/proc/self/comm", name.as_encoded_bytes());
 }
 
 /// Where the kernel put the program headers of the file it executed; `None` if that is unknown.

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use super::{check, map};
+use super::{check, file};
 
 /// Returns how many threads this process has.
 ///
@@ -107,7 +107,7 @@ impl CommonWords {
 
 impl AsRef<[AtomicU64]> for CommonWords {
     fn as_ref(&self) -> &[AtomicU64] {
-        let count = map::page_size() / size_of::<AtomicU64>();
+        let count = file::page_size() / size_of::<AtomicU64>();
         // SAFETY: the page was zero, is aligned, stays mapped while self lives, and is used through atomics alone.
         unsafe { core::slice::from_raw_parts(self.0.0.cast(), count) }
     }
@@ -127,7 +127,7 @@ impl Page {
         // Populated: if the kernel cannot write there later, it does not report that.
         let kind = kind | libc::MAP_SHARED | libc::MAP_POPULATE;
         // SAFETY: a new mapping at a place the kernel chooses touches nothing that exists.
-        let page = unsafe { libc::mmap(ptr::null_mut(), map::page_size(), access, kind, fd, 0) };
+        let page = unsafe { libc::mmap(ptr::null_mut(), file::page_size(), access, kind, fd, 0) };
         if page == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
@@ -138,7 +138,7 @@ impl Page {
 impl Drop for Page {
     fn drop(&mut self) {
         // SAFETY: the page was mapped by `of_kind`, and nobody keeps its address.
-        unsafe { libc::munmap(self.0, map::page_size()) };
+        unsafe { libc::munmap(self.0, file::page_size()) };
     }
 }
 

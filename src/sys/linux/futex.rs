@@ -7,16 +7,7 @@ use core::ptr;
 use core::sync::atomic::AtomicU64;
 use core::time::Duration;
 
-/// Says why a wait ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wait {
-    /// Woken by a peer, or by a signal; look at the word again.
-    Woken,
-    /// The low half had another value, so there was no sleep.
-    Changed,
-    /// The timeout passed first.
-    TimedOut,
-}
+pub(crate) use super::super::types::Wait;
 
 /// Sleeps while the low half of `word` is `expected_low`.
 pub(crate) fn wait(word: &AtomicU64, expected_low: u32, timeout: Option<Duration>) -> Wait {

@@ -1,15 +1,15 @@
 //! Says who this thread, process and executable image are.
 
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
-use super::liveness;
-use super::map;
-use super::{check, retry};
+pub(crate) use super::super::types::Identity;
+pub(crate) use super::procfs::{NAMESPACES_NEED, missing_means};
+use super::{check, file, liveness, procfs, retry};
 
 /// `_IO(0xff, 5)` and `_IO(0xff, 7)`: the namespaces a pidfd's process is in (Linux 6.11).
 const PIDFD_GET_PID_NAMESPACE: libc::c_ulong = 0xff05;
@@ -18,26 +18,13 @@ const PIDFD_GET_TIME_NAMESPACE: libc::c_ulong = 0xff07;
 /// Stands for the one time namespace of kernels built without them.
 const ONLY_TIME_NAMESPACE: u64 = 1;
 
-/// Says which process this is, and in which namespaces its numbers are valid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
-    /// The process.
-    pub(crate) pid: u32,
-    /// When it started, in clock ticks since boot; 0 is unknown.
-    pub(crate) start: u64,
-    /// Inode of the namespace in which `pid` counts; 0 is unknown.
-    pub(crate) pid_namespace: u64,
-    /// Inode of the namespace in which `start` counts; 0 is unknown.
-    pub(crate) time_namespace: u64,
-}
-
 /// Determines again who this process is.
 ///
 /// # Errors
 /// Why files cannot be opened now, if something is unknown: then it may be known later.
 pub(crate) fn identity() -> io::Result<Identity> {
     let pid = process_id();
-    let believed = proc_is_believed();
+    let believed = procfs::is_trusted();
     let pidfd = liveness::open_pidfd(pid).ok();
     let pidfd = pidfd.as_ref().map(AsFd::as_fd);
     let found = Identity {
@@ -54,10 +41,7 @@ pub(crate) fn identity() -> io::Result<Identity> {
 
 /// As [`identity`] for a process that can open nothing: when it started stays unknown.
 pub(crate) fn without_descriptors() -> Identity {
-    // A copy sees the `/proc` that its ancestor found to be its own.
-    if BELIEVER.load(Ordering::Relaxed) != 0 && proc_shows_our_number() {
-        BELIEVER.store(process_id(), Ordering::Relaxed);
-    }
+    procfs::trust_as_ancestor();
     let namespace = |path| proc_namespace(path).unwrap_or(0);
     Identity {
         pid: process_id(),
@@ -111,64 +95,12 @@ fn pidfd_namespace(pidfd: BorrowedFd<'_>, request: libc::c_ulong) -> io::Result<
     let fd = retry(|| unsafe { libc::ioctl(pidfd.as_raw_fd(), request as _, 0) })?;
     // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
     let namespace = unsafe { OwnedFd::from_raw_fd(fd) };
-    Ok(map::stat(namespace.as_fd())?.ino)
+    Ok(file::stat(namespace.as_fd())?.ino)
 }
 
 /// Reads a namespace's inode; the thread's, as a leader that has ended is no longer in any.
 fn proc_namespace(path: &str) -> io::Result<u64> {
     Ok(fs::metadata(path)?.ino())
-}
-
-/// The process that last found its `/proc` to be its own.
-static BELIEVER: AtomicU32 = AtomicU32::new(0);
-/// The device of that `/proc`; 0 is none. A mount always counts processes as it did at first, and a second one beside it is a
-/// different device.
-static BELIEVED: AtomicU64 = AtomicU64::new(0);
-
-/// Tells whether `/proc` counts processes as this process does.
-///
-/// A mount inherited from another PID namespace shows other processes under the same numbers. By chance it may even show this
-/// process under its own number; but then it shows more than one number.
-pub(super) fn proc_is_believed() -> bool {
-    if !proc_shows_our_number() {
-        return false;
-    }
-    let device = fs::symlink_metadata("/proc/self").map_or(0, |link| link.dev());
-    // Relaxed, here and below: every thread that stores these words stores the same values.
-    if device != 0 && BELIEVED.load(Ordering::Relaxed) == device && BELIEVER.load(Ordering::Relaxed) == process_id() {
-        return true; // A waiting thread asks many times a second, and the file takes the kernel long to write.
-    }
-    let Ok(status) = fs::read("/proc/thread-self/status") else {
-        return false;
-    };
-    let line = status
-        .split(|byte| *byte == b'\n')
-        .find_map(|line| line.strip_prefix(b"NSpid:"));
-    let numbers = line.map(|line| {
-        line.split(u8::is_ascii_whitespace)
-            .filter(|number| !number.is_empty())
-            .count()
-    });
-    // A kernel without PID namespaces has no such line.
-    let believed = numbers.is_none_or(|numbers| numbers == 1);
-    if believed {
-        BELIEVED.store(device, Ordering::Relaxed);
-        BELIEVER.store(process_id(), Ordering::Relaxed);
-    }
-    believed
-}
-
-/// As [`proc_is_believed`], from earlier findings, for a process that has no descriptor to spare.
-pub(super) fn proc_was_believed() -> bool {
-    BELIEVER.load(Ordering::Relaxed) == process_id() && proc_shows_our_number()
-}
-
-fn proc_shows_our_number() -> bool {
-    let Ok(target) = fs::read_link("/proc/self") else {
-        return false;
-    };
-    let number = target.to_str().and_then(|text| text.parse::<u32>().ok());
-    number == Some(process_id())
 }
 
 /// Returns the id of this thread.
@@ -180,9 +112,7 @@ pub(crate) fn thread_id() -> u32 {
 
 /// Returns the id of this process.
 pub(crate) fn process_id() -> u32 {
-    // SAFETY: the call takes nothing and cannot fail.
-    let pid = unsafe { libc::getpid() };
-    pid.unsigned_abs()
+    std::process::id()
 }
 
 /// Returns the id of the parent; 0 if it is in another PID namespace.
@@ -247,12 +177,12 @@ fn map_fork_page() -> io::Result<*mut AtomicU64> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: the kernel chooses a free address, so no memory in use is touched.
-    let page = unsafe { libc::mmap(ptr::null_mut(), map::page_size(), protection, kind, -1, 0) };
+    let page = unsafe { libc::mmap(ptr::null_mut(), file::page_size(), protection, kind, -1, 0) };
     if page == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the range is the private anonymous page just mapped, which is known nowhere else.
-    let advice = unsafe { libc::madvise(page, map::page_size(), libc::MADV_WIPEONFORK) };
+    let advice = unsafe { libc::madvise(page, file::page_size(), libc::MADV_WIPEONFORK) };
     check(advice).inspect_err(|_| unmap_page(page.cast()))?;
     Ok(page.cast())
 }
@@ -260,7 +190,7 @@ fn map_fork_page() -> io::Result<*mut AtomicU64> {
 /// Unmaps a page that `map_fork_page` made and did not publish.
 fn unmap_page(page: *mut AtomicU64) {
     // SAFETY: the page was mapped by this thread and no reference to it was handed out.
-    unsafe { libc::munmap(page.cast(), map::page_size()) };
+    unsafe { libc::munmap(page.cast(), file::page_size()) };
 }
 
 /// Has `handler` run first in every child made by `fork`; not in one made by `clone`.

@@ -9,8 +9,8 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
-use super::identity::{proc_is_believed, proc_was_believed, process_id};
-use super::retry;
+pub(crate) use super::super::types::Life;
+use super::{procfs, retry};
 
 /// Marks a thread that has begun to exit; its memory goes later.
 const PF_EXITING: u64 = 0x4;
@@ -27,18 +27,6 @@ const FINAL: u64 = PF_EXITING | PF_POSTCOREDUMP | PF_DUMPCORE;
 /// Limits how often a changing list of threads is read.
 const PASSES: u32 = 4;
 
-/// Says whether a process can still act.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Life {
-    /// It never runs another instruction of its own.
-    Dead,
-    /// Nothing proves it dead.
-    Alive {
-        /// When it started, in clock ticks since boot; 0 is unknown.
-        start: u64,
-    },
-}
-
 /// Asks the kernel whether process `pid` is alive.
 pub(crate) fn life(pid: u32) -> Life {
     let pidfd = match open_pidfd(pid) {
@@ -49,7 +37,7 @@ pub(crate) fn life(pid: u32) -> Life {
     if has_exited(pidfd.as_fd()) {
         return Life::Dead;
     }
-    let facts = if proc_is_believed() {
+    let facts = if procfs::is_trusted() {
         observe(pid)
     } else {
         Facts::default()
@@ -99,7 +87,7 @@ fn has_left_its_memory(pid: u32) -> bool {
     };
     // The folder of threads has a link for each thread, besides its own two.
     let is_alone = || fs::metadata(format!("/proc/{pid}/task")).is_ok_and(|task| task.nlink() == 3);
-    proc_was_believed() && without_memory() && is_alone() && without_memory()
+    procfs::was_trusted() && without_memory() && is_alone() && without_memory()
 }
 
 fn is_gone(pid: libc::pid_t) -> bool {
@@ -143,7 +131,7 @@ fn observe(pid: u32) -> Facts {
 
 /// Tells whether process `pid` has called `exec` since it was forked; false if that cannot be told.
 pub(crate) fn has_execed(pid: u32) -> bool {
-    proc_is_believed() && read_stat(pid, pid).is_some_and(|stat| stat.flags & PF_FORKNOEXEC == 0)
+    procfs::is_trusted() && read_stat(pid, pid).is_some_and(|stat| stat.flags & PF_FORKNOEXEC == 0)
 }
 
 /// Returns when a process started, or 0.
@@ -255,7 +243,7 @@ fn read_small(path: &str) -> io::Result<Vec<u8>> {
 ///
 /// That is what a process looks like after `exec`. When anything cannot be read the answer is no.
 pub(crate) fn lacks_mapping(pid: u32, base: *const u8) -> bool {
-    if pid == process_id() || !proc_is_believed() {
+    if pid == std::process::id() || !procfs::is_trusted() {
         return false;
     }
     let Some(file) = file_mapped_at(base.addr()) else {
@@ -395,7 +383,7 @@ mod tests {
     #[test]
     fn this_process_is_alive_and_maps_what_it_maps() {
         let start = super::super::identity::identity().unwrap().start;
-        assert_eq!(life(process_id()), Life::Alive { start });
-        assert!(!lacks_mapping(process_id(), core::ptr::null()));
+        assert_eq!(life(std::process::id()), Life::Alive { start });
+        assert!(!lacks_mapping(std::process::id(), core::ptr::null()));
     }
 }

@@ -1,7 +1,23 @@
-//! Says how much memory can still be taken.
+//! Says how much memory can still be taken, and what of it copies of this process get.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use super::{check, file};
+
+/// Leaves a mapping out of children that are forked from now on.
+///
+/// # Errors
+/// Whatever `madvise` reports.
+///
+/// # Safety
+/// The range is a mapping of this process, or what follows some bytes of its first page, and no child uses it.
+pub(crate) unsafe fn keep_from_children(base: *const u8, len: usize) -> io::Result<()> {
+    let skipped = base.addr() % file::page_size();
+    let page = base.wrapping_sub(skipped).cast_mut().cast();
+    // SAFETY: the pages are the caller's mapping, as it promises; the call changes nothing in this process.
+    check(unsafe { libc::madvise(page, len + skipped, libc::MADV_DONTFORK) }).map(drop)
+}
 
 /// Returns the bytes that can be allocated without a process being killed.
 ///

@@ -1,5 +1,6 @@
 //! Talks to Linux 5.14 or newer on 64-bit targets.
 
+pub(crate) use super::types::Errno;
 use std::io;
 
 pub(crate) mod barrier;
@@ -9,16 +10,16 @@ pub(crate) mod descriptor;
 pub(crate) mod event;
 #[cfg(feature = "process")]
 pub(crate) mod executable;
-mod file;
+pub(crate) mod file;
 #[cfg(feature = "process")]
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod identity;
 pub(crate) mod liveness;
-pub(crate) mod map;
 pub(crate) mod memory;
 #[cfg(feature = "process")]
 pub(crate) mod privilege;
+mod procfs;
 #[cfg(feature = "process")]
 pub(crate) mod socket;
 #[cfg(feature = "process")]
@@ -27,29 +28,6 @@ pub(crate) mod spawn;
 pub(crate) mod surroundings;
 #[cfg(test)]
 mod tests;
-
-/// Names the error numbers that higher floors tell apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Errno {
-    /// The process has no free descriptor.
-    Emfile,
-    /// The system has no free descriptor.
-    Enfile,
-    /// A symbolic link where none is followed.
-    Eloop,
-    /// No device, or a FIFO or socket that cannot be opened.
-    Enxio,
-    /// The file system or kernel cannot do it.
-    Eopnotsupp,
-    /// A folder.
-    Eisdir,
-    /// The name is taken.
-    Eexist,
-    /// Too many descriptors are on their way between processes.
-    Etoomanyrefs,
-    /// A name, or a path, is too long for the system.
-    Enametoolong,
-}
 
 impl Errno {
     const fn number(self) -> libc::c_int {

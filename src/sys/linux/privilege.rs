@@ -3,16 +3,15 @@
 //! The kernel reports that in `AT_SECURE`, and such a process takes nothing from its caller. Here the same is predicted from what
 //! the kernel uses: the ids, and the bits and capabilities of the file.
 
-use core::ffi::CStr;
 use core::mem::MaybeUninit;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use super::check;
+use super::executable::{OWN, PATH};
 use super::identity::user_id;
 
-const OWN_EXECUTABLE: &CStr = c"/proc/self/exe";
 /// The file's permitted capabilities are also effective.
 const EFFECTIVE: u32 = 1;
 
@@ -48,7 +47,7 @@ fn groups() -> (u32, u32) {
 fn mount_grants_nothing() -> bool {
     let mut found = MaybeUninit::<libc::statvfs>::zeroed();
     // SAFETY: the path ends in NUL, and the pointer is to room for one description.
-    let told = check(unsafe { libc::statvfs(OWN_EXECUTABLE.as_ptr(), found.as_mut_ptr()) });
+    let told = check(unsafe { libc::statvfs(OWN.as_ptr(), found.as_mut_ptr()) });
     // SAFETY: it is made of integers, and all of it was at least zeroed.
     let found = unsafe { found.assume_init() };
     told.is_ok() && found.f_flag & libc::ST_NOSUID != 0
@@ -57,7 +56,7 @@ fn mount_grants_nothing() -> bool {
 fn changes_ids() -> bool {
     // SAFETY: the call takes numbers and touches no memory.
     let confined = unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) } == 1;
-    let Some(file) = fs::metadata("/proc/self/exe").ok().filter(|_| !confined) else {
+    let Some(file) = fs::metadata(PATH).ok().filter(|_| !confined) else {
         return false;
     };
     let has = |bits: u32| file.mode() & bits == bits;
@@ -75,7 +74,7 @@ fn has_capabilities() -> bool {
 /// The words of the file's `security.capability`: revision and flags, then pairs of permitted and inheritable ones.
 fn file_capabilities() -> io::Result<Vec<u32>> {
     let mut bytes = [0_u8; 64];
-    let (path, name) = (OWN_EXECUTABLE.as_ptr(), c"security.capability".as_ptr());
+    let (path, name) = (OWN.as_ptr(), c"security.capability".as_ptr());
     // SAFETY: both strings end in NUL, and the pointer is to that much room.
     let len = check(unsafe { libc::getxattr(path, name, bytes.as_mut_ptr().cast(), bytes.len()) })?;
     let words = bytes[..len as usize].chunks_exact(4);

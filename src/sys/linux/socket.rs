@@ -5,17 +5,8 @@ use core::ptr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+pub(crate) use super::super::types::{MOST_DESCRIPTORS, Message};
 use super::{check, retry};
-
-/// The most descriptors that the kernel passes in one message.
-pub(crate) const MOST_DESCRIPTORS: usize = 253;
-
-/// The contents of one message.
-#[derive(Debug)]
-pub(crate) struct Message {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) descriptors: Vec<OwnedFd>,
-}
 
 /// Makes two connected sockets, which preserve message boundaries and order.
 ///

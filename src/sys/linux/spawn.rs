@@ -9,30 +9,9 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+pub(crate) use super::super::types::{End, Signal};
+use super::executable::OWN;
 use super::{check, liveness, retry};
-
-/// Refers to the same file even if another one has replaced it.
-const OWN_EXECUTABLE: &CStr = c"/proc/self/exe";
-
-/// Says how a child ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// It exited with this code.
-    Exited(i32),
-    /// This signal ended it.
-    Signaled(i32),
-    /// Its end was reported elsewhere, and the kernel reports it only once.
-    Unknown,
-}
-
-/// Names the signals that higher floors send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Signal {
-    /// Ends a process at once.
-    Kill,
-    /// Asks a process to end.
-    Terminate,
-}
 
 /// Turns the error number some calls return into an error.
 fn check_number(number: libc::c_int) -> io::Result<()> {
@@ -146,7 +125,7 @@ pub(crate) fn spawn_self(
     check_number(unsafe {
         libc::posix_spawn(
             &mut pid,
-            OWN_EXECUTABLE.as_ptr(),
+            OWN.as_ptr(),
             &*actions.0,
             &*attributes.0,
             arguments.as_ptr(),

@@ -6,18 +6,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+pub(crate) use super::super::types::{STREAMS, Stream};
 use super::retry;
-
-/// Names a standard stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stream {
-    In,
-    Out,
-    Err,
-}
-
-/// All three, in the order of their numbers.
-pub(crate) const STREAMS: [Stream; 3] = [Stream::In, Stream::Out, Stream::Err];
 
 impl Stream {
     fn number(self) -> libc::c_int {

@@ -10,9 +10,9 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use super::file;
 use super::identity::{identity, thread_id};
 use super::liveness::{Life, lacks_mapping, life, open_pidfd};
-use super::map;
 
 /// How long a test waits for what must come.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -171,8 +171,8 @@ struct Shared {
 
 impl Shared {
     fn new() -> Shared {
-        let fd = map::memfd(c"procshare-test").unwrap();
-        map::allocate(fd.as_fd(), 4096).unwrap();
+        let fd = file::memfd(c"procshare-test").unwrap();
+        file::allocate(fd.as_fd(), 4096).unwrap();
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let (kind, raw) = (libc::MAP_SHARED, fd.as_raw_fd());
         // SAFETY: the kernel chooses a free address, so no memory in use is touched.

@@ -1,38 +1,41 @@
 //! What starting children would need.
 
-use super::{linux_only, map};
+use super::{file, linux_only};
 
 pub(crate) mod executable {
     //! Knows nothing about the program, so no function of it can be identified.
 
-    /// Describes the main program of this process.
+    use std::ffi::OsStr;
+
+    pub(crate) const PATH: &str = "";
+    pub(crate) const NEEDS: &str = "procshare works on 64-bit Linux only so far";
+
+    /// Describes the main program of this process; none is ever made.
     #[derive(Clone, Debug, PartialEq, Eq)]
-    #[allow(dead_code, reason = "no value of it is ever made")]
     pub(crate) struct Executable {
         pub(crate) id: u64,
     }
 
     impl Executable {
-        /// Returns `None`: unknown.
         pub(crate) fn own() -> Option<Self> {
             None
         }
 
-        /// Returns false: nothing is known of it.
         pub(crate) fn was_loaded_by_another() -> bool {
             false
         }
 
-        /// Returns `None`: unknown.
         pub(crate) fn offset_of(&self, _address: usize) -> Option<u64> {
             None
         }
 
-        /// Returns `None`: unknown.
         pub(crate) fn address_at(&self, _offset: u64) -> Option<*const ()> {
             None
         }
     }
+
+    /// Does nothing.
+    pub(crate) fn show_name(_name: &OsStr) {}
 }
 
 pub(crate) mod privilege {
@@ -47,96 +50,39 @@ pub(crate) mod privilege {
 pub(crate) mod event {
     //! Wakes nobody.
 
-    use super::map::{BorrowedFd, OwnedFd};
-    use std::io;
+    use super::file::{BorrowedFd, OwnedFd};
 
-    fn unsupported<T>() -> io::Result<T> {
-        Err(super::linux_only())
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn new() -> io::Result<OwnedFd> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn signal(_fd: BorrowedFd<'_>) -> io::Result<()> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn drain(_fd: BorrowedFd<'_>) -> io::Result<()> {
-        unsupported()
+    unsupported! {
+        fn new() -> OwnedFd;
+        fn signal(BorrowedFd<'_>) -> ();
+        fn drain(BorrowedFd<'_>) -> ();
     }
 }
 
 pub(crate) mod spawn {
     //! Starts no children.
 
-    use super::map::{BorrowedFd, OwnedFd};
+    pub(crate) use super::super::super::types::{End, Signal};
+    use super::file::{BorrowedFd, OwnedFd};
     use core::ffi::CStr;
     use core::time::Duration;
-    use std::io;
 
-    /// Says how a child ended.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    #[allow(dead_code, reason = "this backend starts no children")]
-    pub(crate) enum End {
-        Exited(i32),
-        Signaled(i32),
-        Unknown,
-    }
-
-    /// Names the signals that higher floors send.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) enum Signal {
-        Kill,
-        Terminate,
-    }
-
-    fn unsupported<T>() -> io::Result<T> {
-        Err(super::linux_only())
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn spawn_self(
-        _arguments: &[impl AsRef<CStr>],
-        _environment: &[impl AsRef<CStr>],
-        _keep: &[BorrowedFd<'_>],
-        _silent: bool,
-    ) -> io::Result<u32> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn open_child(_pid: u32) -> io::Result<Option<OwnedFd>> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn open_self() -> io::Result<OwnedFd> {
-        unsupported()
+    unsupported! {
+        fn spawn_self(&[impl AsRef<CStr>], &[impl AsRef<CStr>], &[BorrowedFd<'_>], bool) -> u32;
+        fn open_child(u32) -> Option<OwnedFd>;
+        fn open_self() -> OwnedFd;
+        fn wait(BorrowedFd<'_>, Option<Duration>) -> bool;
+        fn wait_any(&[BorrowedFd<'_>], Option<Duration>) -> Vec<bool>;
+        fn send(BorrowedFd<'_>, Signal) -> ();
     }
 
     /// Does nothing: there is no child.
     pub(crate) fn abandon(_pid: u32) {}
 
-    /// Reports `Unsupported`.
-    pub(crate) fn wait(_pidfd: BorrowedFd<'_>, _timeout: Option<Duration>) -> io::Result<bool> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn wait_any(_fds: &[BorrowedFd<'_>], _timeout: Option<Duration>) -> io::Result<Vec<bool>> {
-        unsupported()
-    }
-
-    /// Returns false: there are no children.
     pub(crate) fn is_child(_pidfd: BorrowedFd<'_>) -> bool {
         false
     }
 
-    /// Reports that it is not: there is no child.
     pub(crate) fn is_stopped(_pidfd: BorrowedFd<'_>) -> bool {
         false
     }
@@ -146,14 +92,8 @@ pub(crate) mod spawn {
         Some(End::Unknown)
     }
 
-    /// Returns `None`: unknown.
     pub(crate) fn exit_status(_end: End) -> Option<std::process::ExitStatus> {
         None
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn send(_pidfd: BorrowedFd<'_>, _signal: Signal) -> io::Result<()> {
-        unsupported()
     }
 
     /// Ends this process.
@@ -161,8 +101,7 @@ pub(crate) mod spawn {
         std::process::abort()
     }
 
-    /// Returns `Unsupported`.
-    pub(crate) fn too_many_descriptors() -> io::Error {
+    pub(crate) fn too_many_descriptors() -> std::io::Error {
         super::linux_only()
     }
 }
@@ -170,7 +109,7 @@ pub(crate) mod spawn {
 pub(crate) mod fork {
     //! Copies no process.
 
-    use super::map::BorrowedFd;
+    use super::file::BorrowedFd;
     use core::sync::atomic::AtomicU64;
     use std::io;
 
@@ -190,9 +129,8 @@ pub(crate) mod fork {
         }
     }
 
-    /// Reports `Unsupported`.
-    pub(crate) fn thread_count() -> io::Result<usize> {
-        Err(super::linux_only())
+    unsupported! {
+        fn thread_count() -> usize;
     }
 
     /// Reports `Unsupported`.
@@ -226,38 +164,16 @@ pub(crate) mod fork {
 pub(crate) mod socket {
     //! Sends nothing.
 
-    use super::map::{BorrowedFd, OwnedFd};
+    pub(crate) use super::super::super::types::{MOST_DESCRIPTORS, Message};
+    use super::file::{BorrowedFd, OwnedFd};
     use std::io;
 
-    pub(crate) const MOST_DESCRIPTORS: usize = 253;
-
-    /// The contents of one message.
-    #[derive(Debug)]
-    pub(crate) struct Message {
-        pub(crate) bytes: Vec<u8>,
-        pub(crate) descriptors: Vec<OwnedFd>,
+    unsupported! {
+        fn pair() -> (OwnedFd, OwnedFd);
+        fn send(BorrowedFd<'_>, &[u8], &[BorrowedFd<'_>], bool) -> ();
+        fn receive(BorrowedFd<'_>, usize, bool) -> Option<Message>;
     }
 
-    fn unsupported<T>() -> io::Result<T> {
-        Err(super::linux_only())
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn send(_socket: BorrowedFd<'_>, _bytes: &[u8], _fds: &[BorrowedFd<'_>], _wait: bool) -> io::Result<()> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn receive(_socket: BorrowedFd<'_>, _room: usize, _wait: bool) -> io::Result<Option<Message>> {
-        unsupported()
-    }
-
-    /// Says no: nothing is sent.
     pub(crate) fn is_gone(_error: &io::Error) -> bool {
         false
     }
@@ -269,46 +185,15 @@ pub(crate) mod socket {
 pub(crate) mod surroundings {
     //! Leaves streams and folder as they are.
 
-    use super::map::{BorrowedFd, OwnedFd};
-    use std::io;
+    pub(crate) use super::super::super::types::{STREAMS, Stream};
+    use super::file::{BorrowedFd, OwnedFd};
     use std::path::Path;
 
-    /// Names a standard stream.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) enum Stream {
-        In,
-        Out,
-        Err,
-    }
-
-    pub(crate) const STREAMS: [Stream; 3] = [Stream::In, Stream::Out, Stream::Err];
-
-    fn unsupported<T>() -> io::Result<T> {
-        Err(super::linux_only())
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn copy(_stream: Stream) -> io::Result<OwnedFd> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn replace(_stream: Stream, _fd: BorrowedFd<'_>) -> io::Result<()> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn open_null() -> io::Result<OwnedFd> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn open_folder(_path: &Path) -> io::Result<OwnedFd> {
-        unsupported()
-    }
-
-    /// Reports `Unsupported`.
-    pub(crate) fn enter_folder(_folder: BorrowedFd<'_>) -> io::Result<()> {
-        unsupported()
+    unsupported! {
+        fn copy(Stream) -> OwnedFd;
+        fn replace(Stream, BorrowedFd<'_>) -> ();
+        fn open_null() -> OwnedFd;
+        fn open_folder(&Path) -> OwnedFd;
+        fn enter_folder(BorrowedFd<'_>) -> ();
     }
 }

@@ -1,9 +1,9 @@
 //! What all handles share: a segment held, an object found in it, and the four ways to get one.
 
+use super::{Located, Segment, SegmentBuilder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Entry, Kind, Spec};
 use crate::raw::Refused;
-use crate::segment::{Located, Segment, SegmentBuilder};
 use std::ffi::OsStr;
 
 /// The name of the only object in a segment made for it.

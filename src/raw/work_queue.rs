@@ -1,4 +1,4 @@
-//! `RawBoard`: a shared work queue (slot table and ring): one process posts jobs, others take them, with no lock to die with.
+//! `RawWorkQueue`: a slot table and a ring: one process posts jobs, others take them, with no lock to die with.
 //!
 //! A job lies in a slot. The poster writes it, gives the slot the next position, and moves `tail` past that; workers take
 //! positions in order, each by one compare-exchange on the slot's own word, which also says which worker has it. So a job is
@@ -17,8 +17,8 @@
 //! | `tail` | the poster | positions given out | |
 //! | `head` | a caller that finds its position taken, by compare-exchange | none below it is ready | the next to look moves it |
 //! | `done` bits | a worker, after its slot | slots to look at | the poster looks at all slots of a dead worker |
-//! | a worker's bell | the worker: asleep; the poster: rung | whether to wake it | the poster rings another |
-//! | `alarm` | the poster: when to wake it; a worker: rung | whether to wake the poster | the poster is woken by the worker's death |
+//! | a worker's sleep word | the worker: asleep; the poster: awake | whether to wake it | the poster wakes another |
+//! | `wake_below` | the poster: when to wake it; a worker: 0 | whether to wake the poster | the poster is woken by the worker's death |
 //!
 //! # Invariants
 //!
@@ -32,9 +32,9 @@ use crate::primitive::{AtomicU64, Ordering, Padded, Wait, crash_point, fence, fu
 
 /// Words of `done`, and so a limit for the slots. Models have few slots, and look at each word.
 pub(crate) const DONE_WORDS: usize = if cfg!(procshare_loom) { 1 } else { 128 };
-/// Most slots a board can have.
+/// Most slots a work queue can have.
 pub(crate) const MOST_SLOTS: usize = 64 * DONE_WORDS;
-/// Most workers a board can have, each with some jobs ahead; a state has room for their numbers.
+/// Most workers a work queue can have, each with some jobs ahead; a state has room for their numbers.
 pub(crate) const MOST_WORKERS: usize = MOST_SLOTS / 4;
 
 pub(super) const READY: u64 = 1;
@@ -44,13 +44,13 @@ pub(super) const DONE: u64 = 3;
 pub(super) const AWAKE: u64 = 0;
 pub(super) const ASLEEP: u64 = 1;
 
-/// The words of a board before those of its workers, ring and slots. All zeros is an empty one.
+/// The words of a work queue before those of its workers, ring and slots. All zeros is an empty one.
 #[repr(C)]
-pub(crate) struct BoardWords {
+pub(crate) struct WorkQueueWords {
     pub(super) front: Padded<Front>,
     pub(super) head: Padded<AtomicU64>,
     /// 0 while the poster is awake; otherwise n + 1, and it is woken once no more than n jobs are ready.
-    pub(super) alarm: Padded<AtomicU64>,
+    pub(super) wake_below: Padded<AtomicU64>,
     pub(super) done: Padded<[AtomicU64; DONE_WORDS]>,
 }
 
@@ -66,8 +66,7 @@ pub(super) struct Front {
 pub(crate) struct RawSlot {
     /// `[ position:40 | worker:16 | phase:8 ]`; zero is free.
     pub(super) state: AtomicU64,
-    /// What the poster says of the job: written while the slot is free.
-    pub(crate) job: [AtomicU64; 8],
+    pub(crate) job: JobWords,
     /// How far the worker is: how many items it has begun, and two words for the bytes of its results.
     pub(crate) begun: AtomicU64,
     pub(crate) written: AtomicU64,
@@ -80,15 +79,38 @@ pub(crate) struct RawSlot {
     pub(crate) long: AtomicU64,
 }
 
-#[cfg(not(procshare_loom))]
-const _: () = assert!(size_of::<BoardWords>() == (3 + DONE_WORDS / 8) * 64 && size_of::<RawSlot>() == 2 * 64);
+/// What describes a slot's job: written by the poster while the slot is free, but for `settled`.
+#[repr(C)]
+pub(crate) struct JobWords {
+    /// The offset of its function in the program.
+    pub(crate) function: AtomicU64,
+    /// How many items it has, and how many of those have already ended.
+    pub(crate) items: AtomicU64,
+    pub(crate) skip: AtomicU64,
+    /// The number of its bytes, and how many of those form the table of what travels with it.
+    pub(crate) bytes: AtomicU64,
+    pub(crate) table: AtomicU64,
+    /// How far its worker is with what travels with it: 0, `RELEASED` or `JOINED`, stored by the worker.
+    pub(crate) settled: AtomicU64,
+    /// The numbers of the extents for its long items and for its long results; 0 is none.
+    pub(crate) items_extent: AtomicU64,
+    pub(crate) results_extent: AtomicU64,
+}
 
-/// A board whose words lie in these places.
+/// The worker has released what the job before brought along.
+pub(crate) const RELEASED: u64 = 1;
+/// The worker has all of the job's arguments, and takes part in the queues among them.
+pub(crate) const JOINED: u64 = 2;
+
+#[cfg(not(procshare_loom))]
+const _: () = assert!(size_of::<WorkQueueWords>() == (3 + DONE_WORDS / 8) * 64 && size_of::<RawSlot>() == 2 * 64);
+
+/// A work queue whose words lie in these places.
 #[derive(Clone, Copy)]
-pub(crate) struct RawBoard<'a> {
-    pub(super) words: &'a BoardWords,
+pub(crate) struct RawWorkQueue<'a> {
+    pub(super) words: &'a WorkQueueWords,
     /// One for each worker.
-    pub(super) bells: &'a [Padded<AtomicU64>],
+    pub(super) sleepers: &'a [Padded<AtomicU64>],
     /// One for each slot.
     pub(super) ring: &'a [AtomicU64],
     pub(super) slots: &'a [RawSlot],
@@ -110,18 +132,18 @@ fn worker_of(state: u64) -> usize {
     (state >> 8 & 0xffff) as usize
 }
 
-impl<'a> RawBoard<'a> {
-    /// A board of as many workers as there are bells, and as many slots as `ring` and `slots` have.
+impl<'a> RawWorkQueue<'a> {
+    /// A work queue of as many workers as there are `sleepers`, and as many slots as `ring` and `slots` have.
     pub(crate) fn new(
-        words: &'a BoardWords,
-        bells: &'a [Padded<AtomicU64>],
+        words: &'a WorkQueueWords,
+        sleepers: &'a [Padded<AtomicU64>],
         ring: &'a [AtomicU64],
         slots: &'a [RawSlot],
     ) -> Self {
-        debug_assert!(ring.len() == slots.len() && slots.len() <= MOST_SLOTS && bells.len() <= MOST_WORKERS);
-        RawBoard {
+        debug_assert!(ring.len() == slots.len() && slots.len() <= MOST_SLOTS && sleepers.len() <= MOST_WORKERS);
+        RawWorkQueue {
             words,
-            bells,
+            sleepers,
             ring,
             slots,
         }
@@ -134,7 +156,7 @@ impl<'a> RawBoard<'a> {
 
     #[cfg(procshare_loom)]
     pub(super) fn workers(&self) -> usize {
-        self.bells.len()
+        self.sleepers.len()
     }
 
     pub(crate) fn slot(&self, at: usize) -> &'a RawSlot {
@@ -196,7 +218,7 @@ impl<'a> RawBoard<'a> {
         // Relaxed, both: published by `tail`.
         self.place(position).store(at as u64, Ordering::Relaxed);
         self.slots[at].state.store(state(position, 0, READY), Ordering::Relaxed);
-        crash_point!("board.ready");
+        crash_point!("pool.ready");
         // Release: pairs with the Acquire in `claim` (C1).
         self.words.front.tail.store(position.wrapping_add(1), Ordering::Release);
         Ok(())
@@ -244,7 +266,7 @@ impl<'a> RawBoard<'a> {
                 .state
                 .compare_exchange(ready, taken, Ordering::Relaxed, Ordering::Relaxed);
             if claimed.is_ok() {
-                crash_point!("board.claimed");
+                crash_point!("pool.claimed");
                 self.pass_one(head, tail);
                 return Some(at);
             }
@@ -256,14 +278,14 @@ impl<'a> RawBoard<'a> {
     pub(crate) fn finish(&self, at: usize) -> bool {
         let slot = &self.slots[at];
         let taken = slot.state.load(Ordering::Relaxed); // Relaxed: this worker's own store.
-        crash_point!("board.finishing");
+        crash_point!("pool.finishing");
         // Release: pairs with the Acquire in `is_done` (C1).
         slot.state.store(taken & !0xff | DONE, Ordering::Release);
-        crash_point!("board.finished");
+        crash_point!("pool.finished");
         // Release: the process that takes the bit sees the state.
         self.words.done[at / 64].fetch_or(1 << (at % 64), Ordering::Release);
-        crash_point!("board.told");
-        fence(Ordering::SeqCst); // C3; its partner is in `doze`.
+        crash_point!("pool.told");
+        fence(Ordering::SeqCst); // C3; its partner is in `begin_sleep`.
         self.must_wake()
     }
 
@@ -281,18 +303,18 @@ impl<'a> RawBoard<'a> {
     /// ahead, and those have turned out to be cancelled.
     #[must_use]
     pub(crate) fn is_overdue(&self) -> bool {
-        fence(Ordering::SeqCst); // C3; its partner is in `doze`.
+        fence(Ordering::SeqCst); // C3; its partner is in `begin_sleep`.
         !self.is_quiet() && self.must_wake()
     }
 
     pub(super) fn must_wake(&self) -> bool {
-        let alarm = self.words.alarm.load(Ordering::Relaxed);
-        alarm != AWAKE
-            && self.unclaimed() < alarm
+        let below = self.words.wake_below.load(Ordering::Relaxed);
+        below != AWAKE
+            && self.unclaimed() < below
             && self
                 .words
-                .alarm
-                .compare_exchange(alarm, AWAKE, Ordering::Relaxed, Ordering::Relaxed)
+                .wake_below
+                .compare_exchange(below, AWAKE, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
     }
 
@@ -325,7 +347,7 @@ impl<'a> RawBoard<'a> {
         let found = self.slots[at].state.load(Ordering::Acquire);
         matches!(phase_of(found), TAKEN | DONE)
             .then(|| worker_of(found))
-            .filter(|worker| *worker < self.bells.len())
+            .filter(|worker| *worker < self.sleepers.len())
     }
 
     /// Frees a slot that is done, or whose worker is dead.
@@ -343,100 +365,102 @@ impl<'a> RawBoard<'a> {
     pub(crate) fn close(&self) {
         // Release: pairs with the Acquire in `is_closing`.
         self.words.front.closing.store(1, Ordering::Release);
-        self.ring_all();
+        self.wake_all();
     }
 
-    /// Sleeps until this worker is rung for, unless there is something to do.
+    /// Sleeps until this worker is woken, unless there is something to do.
     pub(crate) fn sleep(&self, worker: usize) {
-        let bell = &self.bells[worker];
+        let sleeper = &self.sleepers[worker];
         // Release: pairs with the Acquire in `is_asleep`; everything else is ordered by the fence.
-        bell.store(ASLEEP, Ordering::Release);
-        crash_point!("board.asleep");
+        sleeper.store(ASLEEP, Ordering::Release);
+        crash_point!("pool.asleep");
         fence(Ordering::SeqCst); // C3; its partner is in `wake_one`.
         // Not only for what is ready: a position that was cancelled may hide results (`is_overdue`).
         if self.unclaimed() != 0 || self.is_closing() {
-            bell.store(AWAKE, Ordering::Relaxed);
+            sleeper.store(AWAKE, Ordering::Relaxed);
             return;
         }
-        while bell.load(Ordering::Relaxed) == ASLEEP {
-            if futex::wait(bell, ASLEEP as u32, None) == Wait::Changed {
+        while sleeper.load(Ordering::Relaxed) == ASLEEP {
+            if futex::wait(sleeper, ASLEEP as u32, None) == Wait::Changed {
                 break;
             }
         }
-        crash_point!("board.awake");
+        crash_point!("pool.awake");
     }
 
     /// Wakes a worker that sleeps, after a job was posted; false if none does.
     pub(crate) fn wake_one(&self) -> bool {
         fence(Ordering::SeqCst); // C3; its partner is in `sleep`.
-        self.bells.iter().any(|bell| self.wake(bell))
+        self.sleepers.iter().any(|sleeper| self.wake(sleeper))
     }
 
     /// Wakes all workers that sleep.
-    pub(crate) fn ring_all(&self) {
-        fence(Ordering::SeqCst); // C3, as above.
-        for bell in self.bells {
-            self.wake(bell);
+    pub(crate) fn wake_all(&self) {
+        fence(Ordering::SeqCst); // C3; its partner is in `sleep`.
+        for sleeper in self.sleepers {
+            self.wake(sleeper);
         }
     }
 
     /// Whether that worker sleeps, or is about to.
     pub(crate) fn is_asleep(&self, worker: usize) -> bool {
         // Acquire: pairs with the Release in `sleep`.
-        self.bells[worker].load(Ordering::Acquire) == ASLEEP
+        self.sleepers[worker].load(Ordering::Acquire) == ASLEEP
     }
 
-    /// Whether a worker sleeps that has not been rung.
+    /// Whether a worker sleeps that nobody has woken yet.
     pub(crate) fn has_sleeper(&self) -> bool {
-        self.bells.iter().any(|bell| bell.load(Ordering::Relaxed) == ASLEEP)
+        self.sleepers
+            .iter()
+            .any(|sleeper| sleeper.load(Ordering::Relaxed) == ASLEEP)
     }
 
-    pub(super) fn wake(&self, bell: &AtomicU64) -> bool {
+    pub(super) fn wake(&self, sleeper: &AtomicU64) -> bool {
         // Relaxed: the futex orders sleeper and waker.
-        if bell.load(Ordering::Relaxed) != ASLEEP {
+        if sleeper.load(Ordering::Relaxed) != ASLEEP {
             return false;
         }
-        let rung = bell.compare_exchange(ASLEEP, AWAKE, Ordering::Relaxed, Ordering::Relaxed);
-        if rung.is_ok() {
-            futex::wake(bell, 1);
+        let woken = sleeper.compare_exchange(ASLEEP, AWAKE, Ordering::Relaxed, Ordering::Relaxed);
+        if woken.is_ok() {
+            futex::wake(sleeper, 1);
         }
-        rung.is_ok()
+        woken.is_ok()
     }
 
-    /// Makes a dead worker's slot in the crew ready for the next.
-    pub(crate) fn vacate(&self, worker: usize) {
-        self.bells[worker].store(AWAKE, Ordering::Relaxed); // Relaxed: the next begins after this.
+    /// Makes a dead worker's sleep word ready for the next worker.
+    pub(crate) fn reset_worker(&self, worker: usize) {
+        self.sleepers[worker].store(AWAKE, Ordering::Relaxed); // Relaxed: the next begins after this.
     }
 
     /// Asks to be woken by a worker that finishes a job while at most `few` are ready; false if one has finished already: the
     /// poster is then awake. Only the poster calls this.
     #[must_use]
-    pub(crate) fn doze(&self, few: u64) -> bool {
-        self.words.alarm.store(few.saturating_add(1), Ordering::Relaxed);
+    pub(crate) fn begin_sleep(&self, few: u64) -> bool {
+        self.words.wake_below.store(few.saturating_add(1), Ordering::Relaxed);
         fence(Ordering::SeqCst); // C3; its partner is in `finish`.
         if !self.is_quiet() && (few == u64::MAX || self.unclaimed() <= few) {
-            self.rouse();
+            self.end_sleep();
             return false;
         }
         true
     }
 
     /// Marks the poster as awake.
-    pub(crate) fn rouse(&self) {
-        self.words.alarm.store(AWAKE, Ordering::Relaxed); // Relaxed: a worker that still sees it wakes us in vain.
+    pub(crate) fn end_sleep(&self) {
+        self.words.wake_below.store(AWAKE, Ordering::Relaxed); // Relaxed: a worker that still sees it wakes us in vain.
     }
 }
 
 #[cfg(procshare_loom)]
-impl BoardWords {
+impl WorkQueueWords {
     pub(crate) fn new() -> Self {
-        BoardWords {
+        WorkQueueWords {
             front: Padded(Front {
                 tail: AtomicU64::new(0),
                 closing: AtomicU64::new(0),
             }),
             head: Padded(AtomicU64::new(0)),
-            alarm: Padded(AtomicU64::new(AWAKE)),
+            wake_below: Padded(AtomicU64::new(AWAKE)),
             done: Padded(core::array::from_fn(|_| AtomicU64::new(0))),
         }
     }
@@ -448,7 +472,16 @@ impl RawSlot {
         let word = || AtomicU64::new(0);
         RawSlot {
             state: word(),
-            job: core::array::from_fn(|_| word()),
+            job: JobWords {
+                function: word(),
+                items: word(),
+                skip: word(),
+                bytes: word(),
+                table: word(),
+                settled: word(),
+                items_extent: word(),
+                results_extent: word(),
+            },
             begun: word(),
             written: word(),
             flushed: word(),

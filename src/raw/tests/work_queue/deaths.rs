@@ -9,7 +9,7 @@ enum Step {
     Claimed,
     Finished,
     Told,
-    Alarmed,
+    Decided,
 }
 
 const DYING: usize = 0;
@@ -18,22 +18,22 @@ const LIVING: usize = 1;
 impl Site {
     /// Does what a worker does, up to `step`.
     fn die(&self, step: Step) {
-        let board = self.board();
+        let queue = self.queue();
         if step == Step::Asleep {
-            board.bells[DYING].store(ASLEEP, Ordering::Relaxed);
+            queue.sleepers[DYING].store(ASLEEP, Ordering::Relaxed);
         } else if let Some((at, position)) = self.claim_halfway() {
             if step >= Step::Finished {
                 self.run(at);
-                board.slots[at]
+                queue.slots[at]
                     .state
                     .store(state(position, DYING, DONE), Ordering::Release);
             }
             if step >= Step::Told {
-                board.words.done[0].fetch_or(1 << at, Ordering::Release);
+                queue.words.done[0].fetch_or(1 << at, Ordering::Release);
             }
-            if step >= Step::Alarmed {
+            if step >= Step::Decided {
                 fence(Ordering::SeqCst);
-                let _ = board.must_wake();
+                let _ = queue.must_wake();
             }
         }
         self.dead.fetch_or(1 << DYING, Ordering::Release);
@@ -42,13 +42,13 @@ impl Site {
 
     /// Claims without moving `head` on.
     fn claim_halfway(&self) -> Option<(usize, u64)> {
-        let board = self.board();
-        let head = board.pass();
-        if head == board.words.front.tail.load(Ordering::Acquire) {
+        let queue = self.queue();
+        let head = queue.pass();
+        if head == queue.words.front.tail.load(Ordering::Acquire) {
             return None;
         }
-        let at = board.ready_at(head)?;
-        board.slots[at]
+        let at = queue.ready_at(head)?;
+        queue.slots[at]
             .state
             .compare_exchange(
                 state(head, 0, READY),
@@ -62,24 +62,24 @@ impl Site {
 
     /// What the poster does when told of a death; returns the results there were.
     fn bury(&self, ring: bool, play: Play) -> Vec<u32> {
-        let board = self.board();
+        let queue = self.queue();
         let mut results = Vec::new();
-        for at in 0..board.slots() {
-            if board.worker_of(at) != Some(DYING) {
+        for at in 0..queue.slots() {
+            if queue.worker_of(at) != Some(DYING) {
                 continue;
             }
-            if board.is_done(at) {
+            if queue.is_done(at) {
                 results.push(self.reap(at));
             } else {
                 // SAFETY: loom's cell checks that nobody writes meanwhile.
                 let job = self.jobs[at].with(|place| unsafe { *place });
-                board.free(at);
+                queue.free(at);
                 self.post(at, job, play);
             }
         }
-        board.vacate(DYING);
-        if ring && board.has_ready() {
-            (play.wake_one)(board);
+        queue.reset_worker(DYING);
+        if ring && queue.has_ready() {
+            (play.wake_one)(queue);
         }
         results
     }
@@ -91,7 +91,7 @@ fn worker_dies(step: Step, few: u64, ring: bool) {
         let site = Site::new(2, 2);
         if step > Step::Asleep {
             site.write(0, 11);
-            site.board().post(0).expect("there is room");
+            site.queue().post(0).expect("there is room");
         }
         let dying = process(&site, 1, move |site| site.die(step));
         let living = process(&site, 2, move |site| {
@@ -106,7 +106,7 @@ fn worker_dies(step: Step, few: u64, ring: bool) {
         }
         let mut results = site.collect();
         while results.is_empty() {
-            site.doze(few, RIGHT);
+            site.begin_sleep(few, RIGHT);
             if site.dead.swap(0, Ordering::Acquire) != 0 {
                 results = site.bury(ring, RIGHT);
             }
@@ -123,32 +123,32 @@ fn worker_dies(step: Step, few: u64, ring: bool) {
 }
 
 #[test]
-fn loom_board_a_worker_dies_asleep() {
+fn loom_work_queue_a_worker_dies_asleep() {
     worker_dies(Step::Asleep, u64::MAX, true);
 }
 
 #[test]
-fn loom_board_a_worker_dies_before_it_moves_the_head() {
+fn loom_work_queue_a_worker_dies_before_it_moves_the_head() {
     worker_dies(Step::Claimed, 0, true);
 }
 
 #[test]
-fn loom_board_a_worker_dies_before_it_tells() {
+fn loom_work_queue_a_worker_dies_before_it_tells() {
     worker_dies(Step::Finished, u64::MAX, true);
 }
 
 #[test]
-fn loom_board_a_worker_dies_before_it_looks_at_the_alarm() {
+fn loom_work_queue_a_worker_dies_before_it_looks_whether_to_wake() {
     worker_dies(Step::Told, 0, true);
 }
 
 #[test]
-fn loom_board_a_worker_dies_before_it_wakes_the_poster() {
-    worker_dies(Step::Alarmed, 0, true);
+fn loom_work_queue_a_worker_dies_before_it_wakes_the_poster() {
+    worker_dies(Step::Decided, 0, true);
 }
 
 #[test]
 #[should_panic]
-fn loom_mutant_poster_that_rings_nobody_else_strands_a_job() {
+fn loom_mutant_poster_that_wakes_nobody_else_strands_a_job() {
     worker_dies(Step::Asleep, u64::MAX, false);
 }

@@ -1,4 +1,4 @@
-//! `Answers`: how a worker writes the results of a job, so that the results of finished items survive its death.
+//! `ResultWriter`: how a worker writes the results of a job, so that the results of finished items survive its death.
 //!
 //! | step | words | if the worker dies there |
 //! |---|---|---|
@@ -15,15 +15,14 @@
 use super::extent::{Place, Writer};
 use super::memory::{Memory, WINDOW};
 use super::records::{MOST_HEADER, Tag, Times, put_header, refusal};
-use super::worker::word;
 use crate::error::ErrorKind;
 use crate::primitive::{Ordering, crash_point};
-use crate::raw::board::RawSlot;
+use crate::raw::work_queue::RawSlot;
 use crate::sys::spawn;
 use std::io;
 
 /// The results of one claimed slot.
-pub(super) struct Answers<'a> {
+pub(super) struct ResultWriter<'a> {
     memory: &'a Memory,
     slot: usize,
     words: &'a RawSlot,
@@ -39,12 +38,12 @@ pub(super) fn with_room(bytes: &[u8]) -> Vec<u8> {
     [&[0; MOST_HEADER], bytes].concat()
 }
 
-impl<'a> Answers<'a> {
+impl<'a> ResultWriter<'a> {
     pub(super) fn new(memory: &'a Memory, slot: usize) -> Self {
-        let words = memory.board().slot(slot);
+        let words = memory.queue().slot(slot);
         // Relaxed: claiming the slot has ordered what its poster wrote.
-        let extent = words.job[word::RESULTS].load(Ordering::Relaxed);
-        Answers {
+        let extent = words.job.results_extent.load(Ordering::Relaxed);
+        ResultWriter {
             memory,
             slot,
             words,
@@ -64,7 +63,7 @@ impl<'a> Answers<'a> {
     /// Keeps a long result of `len` bytes that was written there.
     pub(super) fn keep_long(&mut self, len: usize) -> Place {
         let place = self.long.keep(len);
-        crash_point!("board.stored");
+        crash_point!("pool.stored");
         self.words.long.store(self.long.kept(), Ordering::Relaxed); // Relaxed: `written`, which follows, publishes it.
         place
     }
@@ -113,10 +112,10 @@ impl<'a> Answers<'a> {
             self.failed += 1;
             self.words.failed.store(self.failed, Ordering::Relaxed); // Relaxed: read as `written` is.
         }
-        crash_point!("board.answering");
-        // Release: pairs with the Acquire of the board's `is_done`, or with the kernel's news of this process's death.
+        crash_point!("pool.answering");
+        // Release: pairs with the Acquire of the work queue's `is_done`, or with the kernel's news of this process's death.
         self.words.written.store(self.at, Ordering::Release);
-        crash_point!("board.answered");
+        crash_point!("pool.answered");
         Ok(())
     }
 
@@ -140,7 +139,7 @@ impl<'a> Answers<'a> {
             self.memory.write_window(self.slot, used, first);
             self.memory.flush_window(self.slot, WINDOW, self.flushed)?;
             self.at += room as u64;
-            crash_point!("board.spilled");
+            crash_point!("pool.spilled");
             self.set_flushed(self.at);
             bytes = rest;
         }

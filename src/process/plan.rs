@@ -1,0 +1,106 @@
+//! How a child is to be started, and what it is to do: what all start methods have in common, on the parent's side.
+
+use super::call::Trampoline;
+use super::child::{self, AtEnd, Core};
+use super::encoded::Encoded;
+use super::environment::Environment;
+use super::errand::{Errand, Task};
+use super::mailbox::Mailbox;
+use super::program;
+use crate::encoding::encode;
+use crate::error::{Error, ErrorKind, Result};
+use crate::primitive::crash_point;
+use crate::segment::{PassedDescriptor, os_error_or, proc_error};
+use crate::sys::file::{AsFd, OwnedFd};
+use crate::sys::spawn;
+use crate::travel::Attachments;
+use std::io;
+use std::sync::Arc;
+
+/// What a start needs to know, whatever the method.
+pub(super) struct Plan {
+    pub(super) name: String,
+    pub(super) daemon: bool,
+    pub(super) at_end: AtEnd,
+    pub(super) environment: Environment,
+    pub(super) folder: Option<OwnedFd>,
+}
+
+/// What the child calls, and with what.
+pub(super) struct Cargo {
+    pub(super) function: Trampoline,
+    pub(super) arguments: Encoded,
+    pub(super) attachments: Attachments,
+}
+
+impl Plan {
+    /// A descriptor that names this process, for a child that ends with it.
+    pub(super) fn parent(&self) -> Result<Option<OwnedFd>> {
+        let parent = self.daemon.then(spawn::open_self).transpose();
+        parent.map_err(|error| failure("naming this process", error))
+    }
+
+    /// The errand of a child that calls a function, without the additions of the start method.
+    pub(super) fn errand(&self, cargo: &Cargo, folder: Option<&OwnedFd>, parent: Option<&OwnedFd>) -> Result<Errand> {
+        Ok(Errand {
+            name: self.name.clone(),
+            task: Task::Call {
+                executable: program::executable()?.id,
+                function: program::offset_of(cargo.function as *const ())?,
+            },
+            segments: cargo.attachments.segments(),
+            files: cargo.attachments.files().map_err(|error| failure("fstat", error))?,
+            stdout: None,
+            folder: describe(folder)?,
+            parent: describe(parent)?,
+            environment: None,
+        })
+    }
+
+    /// The child has been started: gives it what it owns, and registers it here.
+    pub(super) fn started(&self, pid: u32, mailbox: Mailbox, attachments: &mut Attachments) -> Result<Arc<Core>> {
+        crash_point!("start.made");
+        attachments.hand_over(pid);
+        let pidfd = spawn::open_child(pid).map_err(|error| {
+            spawn::abandon(pid);
+            failure("naming the child", error)
+        })?;
+        if pidfd.as_ref().is_some_and(|pidfd| !spawn::is_child(pidfd.as_fd())) {
+            // Reported by a server in another PID namespace: in this one the number belongs to another process.
+            return Err(Error::new(
+                ErrorKind::ForeignNamespace,
+                format!("process {pid} is no child of this one"),
+            ));
+        }
+        let core = Core::new(self.name.clone(), pid, pidfd, mailbox, self.at_end);
+        child::enter(&core);
+        crash_point!("start.named");
+        Ok(core)
+    }
+}
+
+pub(super) fn describe(fd: Option<&OwnedFd>) -> Result<Option<PassedDescriptor>> {
+    let described = fd.map(PassedDescriptor::of).transpose();
+    described.map_err(|error| failure("fstat", error))
+}
+
+/// Puts an errand and its arguments into a new mailbox.
+pub(super) fn post(errand: &Errand, arguments: Encoded) -> Result<Mailbox> {
+    let mut bytes = Vec::new();
+    encode(errand, &mut bytes)
+        .map_err(|unfit| Error::new(ErrorKind::Encoding, format!("the errand: {}", unfit.reason::<Errand>())))?;
+    let mailbox = Mailbox::post(&bytes, &arguments.bytes, arguments.draft)
+        .map_err(|error| failure("handing the arguments over", error))?;
+    crash_point!("start.posted");
+    Ok(mailbox)
+}
+
+/// An error of the system in one step of a start.
+pub(super) fn failure(what: &str, error: io::Error) -> Error {
+    os_error_or(ErrorKind::Spawn, what, error)
+}
+
+/// As [`failure`], in a step that needs `/proc`.
+pub(super) fn proc_failure(what: &str, error: io::Error) -> Error {
+    proc_error(ErrorKind::Spawn, what, error)
+}
