@@ -11,6 +11,8 @@ mod capacity;
 #[cfg(feature = "messages")]
 mod channel;
 #[cfg(feature = "messages")]
+mod channel_layout;
+#[cfg(feature = "messages")]
 mod codec;
 mod consumer;
 mod error;
@@ -37,8 +39,6 @@ mod ring;
 mod ring_chunk;
 mod ring_end;
 mod seat;
-#[cfg(feature = "messages")]
-mod shape;
 #[cfg(feature = "messages")]
 mod taken;
 mod travel;

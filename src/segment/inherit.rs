@@ -118,16 +118,16 @@ fn receive(key: &str) -> Result<Segment> {
     attach::from_descriptor(fd, passed.name)
 }
 
-struct Passed {
+struct InheritedSegment {
     number: i32,
     dev: u64,
     ino: u64,
     name: Option<SegmentName>,
 }
 
-fn parse(value: &str) -> Option<Passed> {
+fn parse(value: &str) -> Option<InheritedSegment> {
     let mut parts = value.splitn(4, ':');
-    Some(Passed {
+    Some(InheritedSegment {
         number: parts.next()?.parse().ok()?,
         dev: parts.next()?.parse().ok()?,
         ino: parts.next()?.parse().ok()?,
