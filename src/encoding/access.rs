@@ -10,7 +10,7 @@ impl<'de> Decoder<'de> {
     pub(super) fn visit_array<V: Visitor<'de>>(&mut self, len: usize, visitor: V) -> Result<V::Value, Fault> {
         self.claim(len, 1)?;
         self.enter()?;
-        let mut items = Items {
+        let mut items = SeqReader {
             decoder: self,
             len,
             left: len,
@@ -27,7 +27,7 @@ impl<'de> Decoder<'de> {
     pub(super) fn visit_map<V: Visitor<'de>>(&mut self, len: usize, visitor: V) -> Result<V::Value, Fault> {
         self.claim(len, 2)?;
         self.enter()?;
-        let mut pairs = Pairs {
+        let mut pairs = MapReader {
             key: self.rest,
             decoder: self,
             len,
@@ -58,13 +58,13 @@ fn left_over(left: usize, len: usize) -> Fault {
 }
 
 /// A sequence being read.
-struct Items<'a, 'de> {
+struct SeqReader<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
     len: usize,
     left: usize,
 }
 
-impl<'de> de::SeqAccess<'de> for &mut Items<'_, 'de> {
+impl<'de> de::SeqAccess<'de> for &mut SeqReader<'_, 'de> {
     type Error = Fault;
 
     #[inline]
@@ -86,7 +86,7 @@ impl<'de> de::SeqAccess<'de> for &mut Items<'_, 'de> {
 }
 
 /// A map or struct being read.
-struct Pairs<'a, 'de> {
+struct MapReader<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
     len: usize,
     left: usize,
@@ -94,7 +94,7 @@ struct Pairs<'a, 'de> {
     key: &'de [u8],
 }
 
-impl<'de> de::MapAccess<'de> for &mut Pairs<'_, 'de> {
+impl<'de> de::MapAccess<'de> for &mut MapReader<'_, 'de> {
     type Error = Fault;
 
     #[inline]
@@ -125,13 +125,13 @@ impl<'de> de::MapAccess<'de> for &mut Pairs<'_, 'de> {
 }
 
 /// A variant: its name, followed by its content if it has any.
-pub(super) struct Variant<'a, 'de> {
+pub(super) struct VariantReader<'a, 'de> {
     pub(super) decoder: &'a mut Decoder<'de>,
     pub(super) name: &'de str,
     pub(super) has_content: bool,
 }
 
-impl<'de> de::EnumAccess<'de> for Variant<'_, 'de> {
+impl<'de> de::EnumAccess<'de> for VariantReader<'_, 'de> {
     type Error = Fault;
     type Variant = Self;
 
@@ -144,7 +144,7 @@ impl<'de> de::EnumAccess<'de> for Variant<'_, 'de> {
     }
 }
 
-impl<'de> Variant<'_, 'de> {
+impl<'de> VariantReader<'_, 'de> {
     /// The content of a variant of another shape.
     #[cold]
     fn without_content(&self, shape: &str) -> Fault {
@@ -155,7 +155,7 @@ impl<'de> Variant<'_, 'de> {
     }
 }
 
-impl<'de> de::VariantAccess<'de> for Variant<'_, 'de> {
+impl<'de> de::VariantAccess<'de> for VariantReader<'_, 'de> {
     type Error = Fault;
 
     #[inline]

@@ -3,7 +3,7 @@
 use super::decoder::key_text;
 use super::encoder::Encoder;
 use super::fault::Fault;
-use super::format::{Header, Kind, SHORTEST_RUN};
+use super::format::{ElementType, FormatHeader, SHORTEST_RUN};
 use super::numbers::Number;
 use super::output::Output;
 use serde::{Serialize, ser};
@@ -26,7 +26,7 @@ pub(super) struct Elements<'a, 'b, O> {
     declared: usize,
     count: usize,
     /// Its elements so far are numbers of this type, and lie side by side.
-    run: Option<Kind>,
+    run: Option<ElementType>,
     variant: Option<&'static str>,
 }
 
@@ -86,20 +86,20 @@ impl<'a, 'b, O: Output> Elements<'a, 'b, O> {
         self.encoder.doubt(kind);
         self.encoder.output.truncate(self.start);
         let bytes = self.declared.checked_mul(kind.size()).ok_or_else(Fault::too_short)?;
-        self.encoder.header(Header::run(kind, bytes))?;
+        self.encoder.header(FormatHeader::run(kind, bytes))?;
         self.header = self.encoder.output.len() - self.start;
         Ok(())
     }
 
     /// Makes the elements so far an array: one has another type, or there are fewer or more than declared.
     #[cold]
-    fn end_run(&mut self, kind: Kind) -> Result<(), Fault> {
+    fn end_run(&mut self, kind: ElementType) -> Result<(), Fault> {
         self.run = None;
         self.encoder.unmake_run(self.start, self.header, kind, self.count)?;
-        self.header = Header::array(self.count).bytes().len();
+        self.header = FormatHeader::array(self.count).bytes().len();
         self.encoder
-            .replace_header(self.start, self.header, Header::array(self.declared))?;
-        self.header = Header::array(self.declared).bytes().len();
+            .replace_header(self.start, self.header, FormatHeader::array(self.declared))?;
+        self.header = FormatHeader::array(self.declared).bytes().len();
         Ok(())
     }
 
@@ -122,7 +122,7 @@ impl<'a, 'b, O: Output> Elements<'a, 'b, O> {
             self.end_run(kind)?;
         }
         self.encoder
-            .replace_header(self.start, self.header, Header::array(self.count))
+            .replace_header(self.start, self.header, FormatHeader::array(self.count))
     }
 }
 
@@ -193,9 +193,9 @@ impl<'a, 'b, O: Output> Entries<'a, 'b, O> {
     #[inline(always)]
     fn finish(self) -> Result<(), Fault> {
         if self.count != self.declared {
-            let header = Header::map(self.declared).bytes().len();
+            let header = FormatHeader::map(self.declared).bytes().len();
             self.encoder
-                .replace_header(self.start, header, Header::map(self.count))?;
+                .replace_header(self.start, header, FormatHeader::map(self.count))?;
         }
         self.encoder.leave();
         if self.variant.is_some() {

@@ -4,7 +4,7 @@
 //! limited. What a marker says is passed on as it is; the type decides whether it fits.
 
 use super::fault::Fault;
-use super::format::{DEEPEST, Kind, LONGEST, extension, long, marker};
+use super::format::{DEEPEST, ElementType, LONGEST, extension, long, marker};
 use super::numbers::Number;
 use super::runs::{Run, visit_wide};
 use core::str::Utf8Error;
@@ -37,7 +37,7 @@ pub(super) enum Head {
     Bytes(usize),
     Array(usize),
     Map(usize),
-    Run(Kind, usize),
+    Run(ElementType, usize),
     /// `Some`s around a nil.
     Wrapped,
 }
@@ -139,7 +139,7 @@ impl<'de> Decoder<'de> {
             (extension::LONG, 8) => {
                 let word = u64::from_be_bytes(self.array_of()?);
                 let len = usize::try_from(word & LONGEST).unwrap_or(usize::MAX);
-                match ((word >> 56) as u8, Kind::of_extension((word >> 56) as u8)) {
+                match ((word >> 56) as u8, ElementType::of_extension((word >> 56) as u8)) {
                     (long::STR, _) => Head::Text(len),
                     (long::BIN, _) => Head::Bytes(len),
                     (long::ARRAY, _) => Head::Array(len),
@@ -148,7 +148,7 @@ impl<'de> Decoder<'de> {
                     (what, _) => return Err(Fault::new(format!("something long of the unknown type {what}"))),
                 }
             }
-            _ => match Kind::of_extension(extension) {
+            _ => match ElementType::of_extension(extension) {
                 Some(kind) => Head::Run(kind, len),
                 None => {
                     let text = format!("an extension of the unknown type {} and {len} bytes", extension as i8);
@@ -159,7 +159,7 @@ impl<'de> Decoder<'de> {
     }
 
     /// The elements of a run of that many bytes.
-    pub(super) fn run(&mut self, kind: Kind, len: usize) -> Result<Run<'de>, Fault> {
+    pub(super) fn run(&mut self, kind: ElementType, len: usize) -> Result<Run<'de>, Fault> {
         let bytes = self.take(len)?;
         if len % kind.size() != 0 {
             return Err(Fault::new(format!(

@@ -4,7 +4,7 @@
 //! become runs, which are copied as a whole if they lie side by side.
 
 use super::fault::Fault;
-use super::format::{DEEPEST, Header, Kind, extension, marker};
+use super::format::{DEEPEST, ElementType, FormatHeader, extension, marker};
 use super::numbers::Number;
 use super::output::{Output, WORD};
 use serde::Serializer;
@@ -99,12 +99,12 @@ impl<'a, O: Output> Encoder<'a, O> {
 
     /// What `serde` buffers, for an untagged enum for example, cannot hold a 128-bit integer.
     #[inline(always)]
-    pub(super) fn doubt(&mut self, kind: Kind) {
-        self.is_doubtful |= matches!(kind, Kind::U128 | Kind::I128);
+    pub(super) fn doubt(&mut self, kind: ElementType) {
+        self.is_doubtful |= matches!(kind, ElementType::U128 | ElementType::I128);
     }
 
     #[inline(always)]
-    pub(super) fn header(&mut self, header: Header) -> Result<(), Fault> {
+    pub(super) fn header(&mut self, header: FormatHeader) -> Result<(), Fault> {
         self.output.put(header.bytes())
     }
 
@@ -113,7 +113,7 @@ impl<'a, O: Output> Encoder<'a, O> {
         if len < 16 {
             return self.byte(marker::FIX_ARRAY | len as u8);
         }
-        self.header(Header::array(len))
+        self.header(FormatHeader::array(len))
     }
 
     #[inline(always)]
@@ -121,7 +121,7 @@ impl<'a, O: Output> Encoder<'a, O> {
         if len < 16 {
             return self.byte(marker::FIX_MAP | len as u8);
         }
-        self.header(Header::map(len))
+        self.header(FormatHeader::map(len))
     }
 
     #[inline(always)]
@@ -129,7 +129,7 @@ impl<'a, O: Output> Encoder<'a, O> {
         match text.len() {
             len @ 0..32 => self.byte(marker::FIX_STR | len as u8)?,
             len @ 32..256 => self.marked(marker::STR_8, len as u64, 1)?,
-            len => self.header(Header::text(len))?,
+            len => self.header(FormatHeader::text(len))?,
         }
         self.output.put(text.as_bytes())
     }
@@ -231,7 +231,7 @@ impl<'a, O: Output> Encoder<'a, O> {
 
     /// Replaces the header at `start`, which is `len` bytes long.
     #[cold]
-    pub(super) fn replace_header(&mut self, start: usize, len: usize, header: Header) -> Result<(), Fault> {
+    pub(super) fn replace_header(&mut self, start: usize, len: usize, header: FormatHeader) -> Result<(), Fault> {
         let (header, end) = (header.bytes(), self.output.len());
         if header.len() == len {
             return self.output.overwrite(start, header);
@@ -248,7 +248,13 @@ impl<'a, O: Output> Encoder<'a, O> {
 
     /// Turns the run at `start`, of `count` elements behind `header`, into an array.
     #[cold]
-    pub(super) fn unmake_run(&mut self, start: usize, header: usize, kind: Kind, count: usize) -> Result<(), Fault> {
+    pub(super) fn unmake_run(
+        &mut self,
+        start: usize,
+        header: usize,
+        kind: ElementType,
+        count: usize,
+    ) -> Result<(), Fault> {
         let elements = self.output.tail(start)?[header..].to_vec();
         self.output.truncate(start);
         self.array(count)?;

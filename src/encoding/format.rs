@@ -46,7 +46,7 @@ pub(super) mod extension {
     pub(in crate::encoding) const I128: u8 = 3;
     /// Eight bytes, `[ what:8 | length:56 ]`, big-endian: what follows is longer than MessagePack can express.
     pub(in crate::encoding) const LONG: u8 = 4;
-    /// The first of the types of runs, see [`Kind`](super::Kind).
+    /// The first of the types of runs, see [`ElementType`](super::ElementType).
     pub(in crate::encoding) const RUN: u8 = 16;
 }
 
@@ -70,7 +70,7 @@ pub(super) const DEEPEST: u8 = 128;
 /// The element type of a run: its extension type is [`RUN`](extension::RUN) plus this number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Kind {
+pub(super) enum ElementType {
     U8 = 0,
     U16 = 1,
     U32 = 2,
@@ -85,9 +85,9 @@ pub(super) enum Kind {
     F64 = 11,
 }
 
-impl Kind {
+impl ElementType {
     pub(super) fn of_extension(extension: u8) -> Option<Self> {
-        use Kind::*;
+        use ElementType::*;
         let all = [U8, U16, U32, U64, U128, I8, I16, I32, I64, I128, F32, F64];
         all.get(usize::from(extension.checked_sub(extension::RUN)?)).copied()
     }
@@ -99,25 +99,25 @@ impl Kind {
     /// Bytes of an element.
     pub(super) fn size(self) -> usize {
         match self {
-            Kind::U8 | Kind::I8 => 1,
-            Kind::U16 | Kind::I16 => 2,
-            Kind::U32 | Kind::I32 | Kind::F32 => 4,
-            Kind::U64 | Kind::I64 | Kind::F64 => 8,
-            Kind::U128 | Kind::I128 => 16,
+            ElementType::U8 | ElementType::I8 => 1,
+            ElementType::U16 | ElementType::I16 => 2,
+            ElementType::U32 | ElementType::I32 | ElementType::F32 => 4,
+            ElementType::U64 | ElementType::I64 | ElementType::F64 => 8,
+            ElementType::U128 | ElementType::I128 => 16,
         }
     }
 }
 
 /// Up to sixteen bytes of a header.
 #[derive(Clone, Copy)]
-pub(super) struct Header {
+pub(super) struct FormatHeader {
     bytes: [u8; 16],
     len: usize,
 }
 
-impl Header {
+impl FormatHeader {
     fn new(parts: [&[u8]; 3]) -> Self {
-        let mut header = Header { bytes: [0; 16], len: 0 };
+        let mut header = FormatHeader { bytes: [0; 16], len: 0 };
         for part in parts {
             header.bytes[header.len..header.len + part.len()].copy_from_slice(part);
             header.len += part.len();
@@ -132,34 +132,34 @@ impl Header {
     /// The header of something `len` long: the markers are for lengths of one byte (0 if there is none), two and four.
     fn sized([one, two, four]: [u8; 3], extension: &[u8], len: usize, what: u8) -> Self {
         if let (Ok(len), true) = (u8::try_from(len), one != 0) {
-            Header::new([&[one], &[len], extension])
+            FormatHeader::new([&[one], &[len], extension])
         } else if let Ok(len) = u16::try_from(len) {
-            Header::new([&[two], &len.to_be_bytes(), extension])
+            FormatHeader::new([&[two], &len.to_be_bytes(), extension])
         } else if let Ok(len) = u32::try_from(len) {
-            Header::new([&[four], &len.to_be_bytes(), extension])
+            FormatHeader::new([&[four], &len.to_be_bytes(), extension])
         } else {
             let word = u64::from(what) << 56 | len as u64;
-            Header::new([&[marker::FIX_EXT_8, extension::LONG], &word.to_be_bytes(), &[]])
+            FormatHeader::new([&[marker::FIX_EXT_8, extension::LONG], &word.to_be_bytes(), &[]])
         }
     }
 
     pub(super) fn array(len: usize) -> Self {
         if len < 16 {
-            return Header::new([&[marker::FIX_ARRAY | len as u8], &[], &[]]);
+            return FormatHeader::new([&[marker::FIX_ARRAY | len as u8], &[], &[]]);
         }
         Self::sized([0, marker::ARRAY_16, marker::ARRAY_32], &[], len, long::ARRAY)
     }
 
     pub(super) fn map(len: usize) -> Self {
         if len < 16 {
-            return Header::new([&[marker::FIX_MAP | len as u8], &[], &[]]);
+            return FormatHeader::new([&[marker::FIX_MAP | len as u8], &[], &[]]);
         }
         Self::sized([0, marker::MAP_16, marker::MAP_32], &[], len, long::MAP)
     }
 
     pub(super) fn text(len: usize) -> Self {
         if len < 32 {
-            return Header::new([&[marker::FIX_STR | len as u8], &[], &[]]);
+            return FormatHeader::new([&[marker::FIX_STR | len as u8], &[], &[]]);
         }
         Self::sized([marker::STR_8, marker::STR_16, marker::STR_32], &[], len, long::STR)
     }
@@ -169,7 +169,7 @@ impl Header {
     }
 
     /// The header of a run of that many bytes.
-    pub(super) fn run(kind: Kind, len: usize) -> Self {
+    pub(super) fn run(kind: ElementType, len: usize) -> Self {
         let markers = [marker::EXT_8, marker::EXT_16, marker::EXT_32];
         Self::sized(markers, &[kind.extension()], len, kind.extension())
     }

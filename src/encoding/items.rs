@@ -3,7 +3,7 @@
 use super::decoder::Decoder;
 use super::encoder::Encoder;
 use super::fault::Fault;
-use super::output::{Append, Fill, Limit, Output, Refusal, Store};
+use super::output::{Append, FixedOutput, Limit, NoRoom, Output, Store};
 use super::reason::EncodingReason;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -73,10 +73,10 @@ pub(crate) fn encode_through<T: Serialize + ?Sized>(
 }
 
 #[cold]
-fn unfit<T: ?Sized>(refused: Option<Refusal>, fault: Fault) -> Unfit {
+fn unfit<T: ?Sized>(refused: Option<NoRoom>, fault: Fault) -> Unfit {
     match refused {
-        Some(Refusal::TooLarge(len)) => Unfit::TooLarge(len),
-        Some(Refusal::OutOfMemory) => Unfit::OutOfMemory,
+        Some(NoRoom::TooLarge(len)) => Unfit::TooLarge(len),
+        Some(NoRoom::OutOfMemory) => Unfit::OutOfMemory,
         None => Unfit::NotEncodable(fault.reason::<T>()),
     }
 }
@@ -85,7 +85,7 @@ fn unfit<T: ?Sized>(refused: Option<Refusal>, fault: Fault) -> Unfit {
 /// cannot be encoded, or it is doubtful.
 #[inline]
 pub(crate) fn fill<T: Serialize + ?Sized>(item: &T, room: &mut [u8]) -> Option<usize> {
-    let mut output = Fill::new(room);
+    let mut output = FixedOutput::new(room);
     match encode_into(item, &mut output) {
         Ok(Encoded { is_doubtful: false, .. }) => Some(output.len()),
         _ => None,

@@ -3,7 +3,7 @@
 //! Everything here rests on the equality of type ids alone: the numeric types have no lifetimes and no padding, so a type that
 //! has the id of one is that one.
 
-use super::format::Kind;
+use super::format::ElementType;
 use core::any::TypeId;
 use core::mem::{ManuallyDrop, transmute_copy};
 use std::collections::VecDeque;
@@ -87,20 +87,20 @@ impl Number {
     }
 
     #[inline(always)]
-    pub(super) fn kind(self) -> Kind {
+    pub(super) fn kind(self) -> ElementType {
         match self {
-            Number::U8(_) => Kind::U8,
-            Number::U16(_) => Kind::U16,
-            Number::U32(_) => Kind::U32,
-            Number::U64(_) => Kind::U64,
-            Number::U128(_) => Kind::U128,
-            Number::I8(_) => Kind::I8,
-            Number::I16(_) => Kind::I16,
-            Number::I32(_) => Kind::I32,
-            Number::I64(_) => Kind::I64,
-            Number::I128(_) => Kind::I128,
-            Number::F32(_) => Kind::F32,
-            Number::F64(_) => Kind::F64,
+            Number::U8(_) => ElementType::U8,
+            Number::U16(_) => ElementType::U16,
+            Number::U32(_) => ElementType::U32,
+            Number::U64(_) => ElementType::U64,
+            Number::U128(_) => ElementType::U128,
+            Number::I8(_) => ElementType::I8,
+            Number::I16(_) => ElementType::I16,
+            Number::I32(_) => ElementType::I32,
+            Number::I64(_) => ElementType::I64,
+            Number::I128(_) => ElementType::I128,
+            Number::F32(_) => ElementType::F32,
+            Number::F64(_) => ElementType::F64,
         }
     }
 
@@ -124,26 +124,26 @@ impl Number {
     }
 
     #[inline(always)]
-    pub(super) fn from_bits(kind: Kind, bits: u128) -> Self {
+    pub(super) fn from_bits(kind: ElementType, bits: u128) -> Self {
         match kind {
-            Kind::U8 => Number::U8(bits as u8),
-            Kind::U16 => Number::U16(bits as u16),
-            Kind::U32 => Number::U32(bits as u32),
-            Kind::U64 => Number::U64(bits as u64),
-            Kind::U128 => Number::U128(bits),
-            Kind::I8 => Number::I8(bits as i8),
-            Kind::I16 => Number::I16(bits as i16),
-            Kind::I32 => Number::I32(bits as i32),
-            Kind::I64 => Number::I64(bits as i64),
-            Kind::I128 => Number::I128(bits as i128),
-            Kind::F32 => Number::F32(f32::from_bits(bits as u32)),
-            Kind::F64 => Number::F64(f64::from_bits(bits as u64)),
+            ElementType::U8 => Number::U8(bits as u8),
+            ElementType::U16 => Number::U16(bits as u16),
+            ElementType::U32 => Number::U32(bits as u32),
+            ElementType::U64 => Number::U64(bits as u64),
+            ElementType::U128 => Number::U128(bits),
+            ElementType::I8 => Number::I8(bits as i8),
+            ElementType::I16 => Number::I16(bits as i16),
+            ElementType::I32 => Number::I32(bits as i32),
+            ElementType::I64 => Number::I64(bits as i64),
+            ElementType::I128 => Number::I128(bits as i128),
+            ElementType::F32 => Number::F32(f32::from_bits(bits as u32)),
+            ElementType::F64 => Number::F64(f64::from_bits(bits as u64)),
         }
     }
 
     /// The number in an element of a run, which has as many bytes as the kind says.
     #[inline(always)]
-    pub(super) fn from_element(kind: Kind, element: &[u8]) -> Self {
+    pub(super) fn from_element(kind: ElementType, element: &[u8]) -> Self {
         macro_rules! read {
             ($number:ident) => {
                 element
@@ -177,7 +177,7 @@ each_number!(from_numbers);
 
 /// Neighbouring elements of a run in memory of this process, in one or two pieces.
 pub(super) struct Pieces<'a> {
-    pub(super) kind: Kind,
+    pub(super) kind: ElementType,
     pub(super) pieces: [&'a [u8]; 2],
 }
 
@@ -199,17 +199,17 @@ pub(super) fn pieces_of<I>(collection: &I) -> Option<Pieces<'_>> {
                 if is::<I, &Vec<$number>>() {
                     // SAFETY: I is such a reference, and lives as long as `collection` does.
                     let numbers = unsafe { *address.cast::<&Vec<$number>>() };
-                    return Some(Pieces { kind: Kind::$kind, pieces: [bytes_of(numbers), &[]] });
+                    return Some(Pieces { kind: ElementType::$kind, pieces: [bytes_of(numbers), &[]] });
                 }
                 if is::<I, &[$number]>() {
                     // SAFETY: I is such a slice, and lives as long as `collection` does.
                     let numbers = unsafe { *address.cast::<&[$number]>() };
-                    return Some(Pieces { kind: Kind::$kind, pieces: [bytes_of(numbers), &[]] });
+                    return Some(Pieces { kind: ElementType::$kind, pieces: [bytes_of(numbers), &[]] });
                 }
                 if is::<I, &VecDeque<$number>>() {
                     // SAFETY: I is a reference to such a ring, and lives as long as `collection` does.
                     let (first, second) = unsafe { *address.cast::<&VecDeque<$number>>() }.as_slices();
-                    return Some(Pieces { kind: Kind::$kind, pieces: [bytes_of(first), bytes_of(second)] });
+                    return Some(Pieces { kind: ElementType::$kind, pieces: [bytes_of(first), bytes_of(second)] });
                 }
             )*};
         }

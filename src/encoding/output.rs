@@ -60,7 +60,7 @@ pub(crate) trait Store {
 }
 
 /// Why a buffer has no room.
-pub(super) enum Refusal {
+pub(super) enum NoRoom {
     /// At least this many bytes, which is more than allowed.
     TooLarge(usize),
     OutOfMemory,
@@ -76,7 +76,7 @@ pub(super) struct Append<'a, 's> {
     store: Option<&'s mut (dyn Store + 's)>,
     /// How many bytes the store has: those that precede what is in the buffer from `start` on.
     stored: usize,
-    pub(super) refused: Option<Refusal>,
+    pub(super) refused: Option<NoRoom>,
 }
 
 /// Memory up to this size is taken without asking.
@@ -146,7 +146,7 @@ impl<'a, 's> Append<'a, 's> {
             is_back &= read.is_ok();
         }
         if !is_back {
-            return self.refuse(Refusal::OutOfMemory);
+            return self.refuse(NoRoom::OutOfMemory);
         }
         self.stored = 0;
         Ok(())
@@ -162,7 +162,7 @@ impl<'a, 's> Append<'a, 's> {
     }
 
     #[cold]
-    fn refuse<T>(&mut self, refusal: Refusal) -> Result<T, Fault> {
+    fn refuse<T>(&mut self, refusal: NoRoom) -> Result<T, Fault> {
         self.refused.get_or_insert(refusal);
         Err(Fault::NO_ROOM)
     }
@@ -210,11 +210,11 @@ impl<'a, 's> Append<'a, 's> {
         };
         let wanted = needed.max((2 * self.buffer.capacity()).min(most)).max(8 * WORD);
         let refusal = if needed > self.most {
-            Refusal::TooLarge(needed - self.start)
+            NoRoom::TooLarge(needed - self.start)
         } else if self.fits(wanted.min(self.most)) || self.fits((needed + needed / 8).min(self.most)) {
             return Ok(());
         } else {
-            Refusal::OutOfMemory
+            NoRoom::OutOfMemory
         };
         self.refuse(refusal)
     }
@@ -302,15 +302,15 @@ impl Output for Append<'_, '_> {
 }
 
 /// A piece of memory that does not grow.
-pub(crate) struct Fill<'a> {
+pub(crate) struct FixedOutput<'a> {
     room: &'a mut [u8],
     at: usize,
     is_refused: bool,
 }
 
-impl<'a> Fill<'a> {
+impl<'a> FixedOutput<'a> {
     pub(crate) fn new(room: &'a mut [u8]) -> Self {
-        Fill {
+        FixedOutput {
             room,
             at: 0,
             is_refused: false,
@@ -318,7 +318,7 @@ impl<'a> Fill<'a> {
     }
 }
 
-impl Output for Fill<'_> {
+impl Output for FixedOutput<'_> {
     #[inline(always)]
     fn len(&self) -> usize {
         self.at

@@ -1,9 +1,9 @@
 //! What `serde` asks of a [`Decoder`]: short values are recognised here, all others by the decoder.
 
-use super::access::Variant;
+use super::access::VariantReader;
 use super::decoder::{Decoder, Head};
 use super::fault::Fault;
-use super::format::{Kind, marker};
+use super::format::{ElementType, marker};
 use super::runs::bulk;
 use serde::de::{self, Deserializer, Visitor};
 
@@ -94,7 +94,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         let before = self.rest;
         match self.head()? {
-            Head::Run(Kind::U8, len) => visitor.visit_borrowed_bytes(self.take(len)?),
+            Head::Run(ElementType::U8, len) => visitor.visit_borrowed_bytes(self.take(len)?),
             _ => {
                 self.rest = before;
                 self.visit(visitor)
@@ -212,7 +212,7 @@ impl<'de> Decoder<'de> {
         let run = match self.head()? {
             Head::Array(len) => return self.visit_array(len, visitor),
             Head::Run(kind, len) => self.run(kind, len)?,
-            Head::Bytes(len) => self.run(Kind::U8, len)?,
+            Head::Bytes(len) => self.run(ElementType::U8, len)?,
             _ => {
                 self.rest = before;
                 return self.visit(visitor);
@@ -229,7 +229,7 @@ impl<'de> Decoder<'de> {
     #[inline(always)]
     fn visit_variant<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
         self.enter()?;
-        let value = visitor.visit_enum(Variant {
+        let value = visitor.visit_enum(VariantReader {
             decoder: &mut *self,
             name: "",
             has_content: true,
@@ -241,7 +241,7 @@ impl<'de> Decoder<'de> {
     /// A variant that consists of a name alone.
     #[inline(always)]
     fn visit_name<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_enum(Variant {
+        visitor.visit_enum(VariantReader {
             decoder: self,
             name: "",
             has_content: false,

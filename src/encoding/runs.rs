@@ -5,7 +5,7 @@
 //! implementation.
 
 use super::fault::Fault;
-use super::format::{DEEPEST, Kind};
+use super::format::{DEEPEST, ElementType};
 use super::numbers::{Number, each_number, id, is, same};
 use core::any::TypeId;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, Visitor};
@@ -14,14 +14,14 @@ use std::fmt;
 
 /// Elements that have not been taken yet.
 pub(super) struct Run<'de> {
-    kind: Kind,
+    kind: ElementType,
     bytes: &'de [u8],
     len: usize,
 }
 
 impl<'de> Run<'de> {
     /// The caller has made sure that the bytes are whole elements.
-    pub(super) fn new(kind: Kind, bytes: &'de [u8]) -> Self {
+    pub(super) fn new(kind: ElementType, bytes: &'de [u8]) -> Self {
         Run {
             kind,
             bytes,
@@ -135,13 +135,13 @@ pub(super) fn bulk<'de, V: Visitor<'de>>(run: &Run<'de>) -> Option<Result<V::Val
     }
     macro_rules! find {
         ($($number:ident $kind:ident),*) => {$(
-            if run.kind == Kind::$kind && visitor_of::<Vec<$number>>() == Some(id::<V>()) && is::<V::Value, Vec<$number>>() {
+            if run.kind == ElementType::$kind && visitor_of::<Vec<$number>>() == Some(id::<V>()) && is::<V::Value, Vec<$number>>() {
                 return Some(collect::<$number>(run.bytes).map(|values| {
                     // SAFETY: the two types have just been found to be the same.
                     unsafe { same::<Vec<$number>, V::Value>(values) }
                 }));
             }
-            if run.kind == Kind::$kind && visitor_of::<VecDeque<$number>>() == Some(id::<V>()) && is::<V::Value, VecDeque<$number>>() {
+            if run.kind == ElementType::$kind && visitor_of::<VecDeque<$number>>() == Some(id::<V>()) && is::<V::Value, VecDeque<$number>>() {
                 return Some(collect::<$number>(run.bytes).map(|values| {
                     // SAFETY: the two types have just been found to be the same.
                     unsafe { same::<VecDeque<$number>, V::Value>(values.into()) }

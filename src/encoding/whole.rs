@@ -4,7 +4,7 @@
 //! returns, and what lies inside other values is decoded by them.
 
 use super::decoder::{Decoder, Head};
-use super::format::{Header, Kind};
+use super::format::{ElementType, FormatHeader};
 use super::numbers::{each_number, is, same};
 use core::mem::MaybeUninit;
 
@@ -15,7 +15,7 @@ pub(crate) const HEAD: usize = 16;
 
 /// The bytes of an item in two parts.
 pub(crate) struct Whole<'a> {
-    header: Header,
+    header: FormatHeader,
     piece: &'a [u8],
 }
 
@@ -27,11 +27,11 @@ impl<'a> Whole<'a> {
             ($($number:ident $kind:ident),*) => {$(
                 if is::<T, Vec<$number>>() {
                     // SAFETY: T is this type, and `item` refers to one.
-                    return Self::new(Kind::$kind, unsafe { &*address.cast::<Vec<$number>>() });
+                    return Self::new(ElementType::$kind, unsafe { &*address.cast::<Vec<$number>>() });
                 }
                 if is::<T, Box<[$number]>>() {
                     // SAFETY: T is this type, and `item` refers to one.
-                    return Self::new(Kind::$kind, unsafe { &*address.cast::<Box<[$number]>>() });
+                    return Self::new(ElementType::$kind, unsafe { &*address.cast::<Box<[$number]>>() });
                 }
             )*};
         }
@@ -41,13 +41,13 @@ impl<'a> Whole<'a> {
         None
     }
 
-    fn new<N>(kind: Kind, numbers: &'a [N]) -> Option<Self> {
+    fn new<N>(kind: ElementType, numbers: &'a [N]) -> Option<Self> {
         // SAFETY: the numeric types, of which N is one, are initialised bytes without padding.
         let piece = unsafe { core::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) };
         // 128-bit numbers are doubtful, see `Encoder`.
         let fits = size_of_val(numbers) >= LEAST && size_of::<N>() <= 8;
         fits.then_some(Whole {
-            header: Header::run(kind, size_of_val(numbers)),
+            header: FormatHeader::run(kind, size_of_val(numbers)),
             piece,
         })
     }
@@ -83,12 +83,12 @@ pub(crate) unsafe fn receive<T, E>(
     }
     macro_rules! find {
         ($($number:ident $kind:ident),*) => {$(
-            if kind == Kind::$kind && is::<T, Vec<$number>>() {
+            if kind == ElementType::$kind && is::<T, Vec<$number>>() {
                 let numbers = read::<$number, E>(bytes, |target| copy(begins, target));
                 // SAFETY: T is this type.
                 return Some(numbers.map(|numbers| unsafe { same::<Vec<$number>, T>(numbers) }));
             }
-            if kind == Kind::$kind && is::<T, Box<[$number]>>() {
+            if kind == ElementType::$kind && is::<T, Box<[$number]>>() {
                 let numbers = read::<$number, E>(bytes, |target| copy(begins, target));
                 // SAFETY: T is this type.
                 return Some(numbers.map(|numbers| unsafe { same::<Box<[$number]>, T>(numbers.into_boxed_slice()) }));

@@ -3,7 +3,7 @@
 use super::compound::{Elements, Entries};
 use super::encoder::Encoder;
 use super::fault::Fault;
-use super::format::{Header, Kind, SHORTEST_RUN, extension, marker};
+use super::format::{ElementType, FormatHeader, SHORTEST_RUN, extension, marker};
 use super::numbers::{Pieces, pieces_of};
 use super::output::Output;
 use serde::Serialize;
@@ -47,7 +47,7 @@ impl<'a, 'b, O: Output> Serializer for &'a mut Encoder<'b, O> {
 
     #[inline]
     fn serialize_i128(self, number: i128) -> Result<(), Fault> {
-        self.doubt(Kind::I128);
+        self.doubt(ElementType::I128);
         match (u64::try_from(number), i64::try_from(number)) {
             (Ok(number), _) => self.unsigned(number),
             (_, Ok(number)) => self.signed(number),
@@ -77,7 +77,7 @@ impl<'a, 'b, O: Output> Serializer for &'a mut Encoder<'b, O> {
 
     #[inline]
     fn serialize_u128(self, number: u128) -> Result<(), Fault> {
-        self.doubt(Kind::U128);
+        self.doubt(ElementType::U128);
         match u64::try_from(number) {
             Ok(number) => self.unsigned(number),
             Err(_) => self.beyond_64_bits(extension::U128, number),
@@ -104,7 +104,7 @@ impl<'a, 'b, O: Output> Serializer for &'a mut Encoder<'b, O> {
     }
 
     fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Fault> {
-        self.header(Header::bytes_of(bytes.len()))?;
+        self.header(FormatHeader::bytes_of(bytes.len()))?;
         self.output.put(bytes)
     }
 
@@ -221,7 +221,7 @@ impl<'a, 'b, O: Output> Serializer for &'a mut Encoder<'b, O> {
                 self.doubt(kind);
                 self.enter()?;
                 self.leave();
-                self.header(Header::run(kind, len))?;
+                self.header(FormatHeader::run(kind, len))?;
                 self.output.put(pieces[0])?;
                 return self.output.put(pieces[1]);
             }

@@ -129,7 +129,7 @@ pub(crate) struct Spec<'a> {
 
 /// One object, as copied from the directory and checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct DirectoryEntry {
     /// Where the entry itself lies, in bytes.
     pub(crate) at: u64,
     next: u64,
@@ -143,7 +143,7 @@ pub(crate) struct Entry {
     schema_len: usize,
 }
 
-impl Entry {
+impl DirectoryEntry {
     /// Where those of its locks lie, in bytes, whose next holder is told of an owner's death.
     pub(crate) fn locks(&self) -> impl Iterator<Item = u64> + use<> {
         let (first, step, count) = match self.kind {
@@ -182,7 +182,7 @@ impl Entry {
 
 /// Where a new object and its entry will go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Placement {
     pub(crate) object: u64,
     entry: u64,
     end: u64,
@@ -197,13 +197,13 @@ fn stored_schema(schema: &str) -> &str {
     if schema.len() <= LONGEST_SCHEMA { schema } else { "" }
 }
 
-impl Place {
+impl Placement {
     /// The first free place from `used` on, or `None` if the numbers overflow.
     fn after(used: u64, bytes: u64, name: &str, schema: &str) -> Option<Self> {
         let object = used.checked_next_multiple_of(OBJECT_ALIGN)?;
         let entry = object.checked_add(bytes)?.checked_next_multiple_of(8)?;
         let end = entry.checked_add(entry_bytes(name.len(), stored_schema(schema).len()))?;
-        Some(Place { object, entry, end })
+        Some(Placement { object, entry, end })
     }
 }
 
@@ -219,7 +219,7 @@ pub(crate) fn first_used(buckets: u64) -> u64 {
 
 /// The length a segment needs to hold just this object, or `None` if that overflows.
 pub(crate) fn length_for(name: &str, spec: &Spec<'_>, buckets: u64) -> Option<u64> {
-    Place::after(first_used(buckets), spec.bytes, name, &spec.schema.to_string()).map(|place| place.end)
+    Placement::after(first_used(buckets), spec.bytes, name, &spec.schema.to_string()).map(|place| place.end)
 }
 
 /// Says why an object may not be called `name`, if it may not. The empty name is that of the one object of a segment made for it.
@@ -280,7 +280,7 @@ impl<'a> Directory<'a> {
     }
 
     /// Looks a name up.
-    pub(crate) fn find(&self, name: &str) -> Result<Option<Entry>> {
+    pub(crate) fn find(&self, name: &str) -> Result<Option<DirectoryEntry>> {
         let hash = hash(name);
         let mut at = self.first(hash & (self.buckets - 1));
         while at != 0 {
@@ -294,7 +294,7 @@ impl<'a> Directory<'a> {
     }
 
     /// All objects, bucket by bucket.
-    pub(crate) fn entries(&self) -> Result<Vec<Entry>> {
+    pub(crate) fn entries(&self) -> Result<Vec<DirectoryEntry>> {
         let mut entries = Vec::new();
         for bucket in 0..self.buckets {
             let mut at = self.first(bucket);
@@ -308,14 +308,14 @@ impl<'a> Directory<'a> {
     }
 
     /// Copies the entry at byte `at` and checks the copy (D3).
-    fn entry(&self, at: u64) -> Result<Entry> {
+    fn entry(&self, at: u64) -> Result<DirectoryEntry> {
         let start = (at / 8) as usize;
         if at % 8 != 0 || at < first_used(self.buckets) || start + ENTRY_WORDS > self.words.len() {
             return Err(corrupt(&format!("no entry can stand at offset {at}")));
         }
         let copy: [u64; ENTRY_WORDS] = core::array::from_fn(|word| self.load(start + word));
         let [next, hash, lengths, offset, bytes, fingerprint, len, _] = copy;
-        let entry = Entry {
+        let entry = DirectoryEntry {
             at,
             next,
             hash,
@@ -345,7 +345,7 @@ impl<'a> Directory<'a> {
         }
     }
 
-    fn name_is(&self, entry: &Entry, name: &str) -> bool {
+    fn name_is(&self, entry: &DirectoryEntry, name: &str) -> bool {
         let start = entry.at as usize / 8 + ENTRY_WORDS;
         name.as_bytes()
             .chunks(8)
@@ -354,12 +354,12 @@ impl<'a> Directory<'a> {
     }
 
     /// The entry's name; what is not UTF-8 is replaced.
-    pub(crate) fn name(&self, entry: &Entry) -> String {
+    pub(crate) fn name(&self, entry: &DirectoryEntry) -> String {
         self.text(entry.at as usize / 8 + ENTRY_WORDS, entry.name_len)
     }
 
     /// The schema text of the entry's type.
-    pub(crate) fn schema(&self, entry: &Entry) -> String {
+    pub(crate) fn schema(&self, entry: &DirectoryEntry) -> String {
         self.text(
             entry.at as usize / 8 + ENTRY_WORDS + entry.name_len.div_ceil(8),
             entry.schema_len,
@@ -375,7 +375,7 @@ impl<'a> Directory<'a> {
     }
 
     /// Finds room for a new object. The caller holds the directory lock.
-    pub(crate) fn reserve(&self, name: &str, spec: &Spec<'_>, schema: &str) -> Result<Place> {
+    pub(crate) fn reserve(&self, name: &str, spec: &Spec<'_>, schema: &str) -> Result<Placement> {
         let (used, last) = (self.load(word::USED), self.load(word::LAST));
         let expected = if last == 0 {
             first_used(self.buckets)
@@ -385,11 +385,12 @@ impl<'a> Directory<'a> {
         if used != expected {
             return Err(corrupt(&format!("expected {expected} bytes in use, found {used}")));
         }
-        match Place::after(used, spec.bytes, name, schema) {
+        match Placement::after(used, spec.bytes, name, schema) {
             Some(place) if place.end <= self.length() => Ok(place),
             _ => {
                 let free = self.length() - used;
-                let needed = Place::after(used, spec.bytes, name, schema).map_or(u64::MAX, |place| place.end - used);
+                let needed =
+                    Placement::after(used, spec.bytes, name, schema).map_or(u64::MAX, |place| place.end - used);
                 let message = format!(
                     "no room for {name:?}: {needed} bytes needed, {free} of {} free",
                     self.length()
@@ -400,7 +401,7 @@ impl<'a> Directory<'a> {
     }
 
     /// Writes the entry of an object that is whole at `place`, and publishes it. The caller holds the directory lock.
-    pub(crate) fn publish(&self, place: Place, name: &str, spec: &Spec<'_>, schema: &str) {
+    pub(crate) fn publish(&self, place: Placement, name: &str, spec: &Spec<'_>, schema: &str) {
         let hash = hash(name);
         let bucket = &self.words[word::END + (hash & (self.buckets - 1)) as usize];
         let schema = stored_schema(schema);
@@ -438,7 +439,7 @@ impl<'a> Directory<'a> {
     pub(crate) fn recover(&self) -> Result<()> {
         let entries = self.entries()?;
         let last = entries.iter().max_by_key(|entry| entry.at);
-        let used = last.map_or(first_used(self.buckets), Entry::end);
+        let used = last.map_or(first_used(self.buckets), DirectoryEntry::end);
         // Relaxed: the directory lock orders these for the next holder.
         self.words[word::LAST].store(last.map_or(0, |entry| entry.at), Ordering::Relaxed);
         self.words[word::USED].store(used, Ordering::Relaxed);

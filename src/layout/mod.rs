@@ -7,7 +7,7 @@ pub(crate) mod header;
 mod schema;
 mod shareable;
 
-pub(crate) use directory::{Directory, Entry, Kind, OBJECT_ALIGN, Spec};
+pub(crate) use directory::{Directory, DirectoryEntry, Kind, OBJECT_ALIGN, Spec};
 #[cfg(feature = "map")]
 pub(crate) use directory::{MAP_FORGETS, MAP_LOCKS};
 #[cfg(feature = "messages")]

@@ -1,8 +1,8 @@
 //! `Channel`: records in one direction, from many senders to many receivers; a queue has one, a pipe two.
 
+use super::channel_layout::{ChannelLayout, QUEUE_AT, SEATS_AT};
 use super::codec::{self, REFERENCE, Reference, UNIT};
 use super::seats::Seats;
-use super::shape::{QUEUE_AT, SEATS_AT, Shape};
 use crate::encoding::Whole;
 use crate::error::Result;
 use crate::primitive::Deadline;
@@ -36,28 +36,28 @@ impl Channel {
     pub(super) fn all_of<const COUNT: usize>(handle: &Handle) -> Result<[Self; COUNT]> {
         handle.check_writable()?;
         let bytes = handle.bytes() / COUNT as u64;
-        let mut shapes = [Shape::read(handle, 0, bytes)?; COUNT];
-        for (number, shape) in shapes.iter_mut().enumerate().skip(1) {
-            *shape = Shape::read(handle, number * bytes as usize, bytes)?;
+        let mut layouts = [ChannelLayout::read(handle, 0, bytes)?; COUNT];
+        for (number, layout) in layouts.iter_mut().enumerate().skip(1) {
+            *layout = ChannelLayout::read(handle, number * bytes as usize, bytes)?;
         }
         Ok(core::array::from_fn(|number| {
-            let (at, shape) = (number * bytes as usize, &shapes[number]);
+            let (at, layout) = (number * bytes as usize, &layouts[number]);
             let lane = handle.segment().lane(handle.offset() + at as u64);
-            let lane = lane.filter(|_| shape.capacity.in_items);
+            let lane = lane.filter(|_| layout.capacity.in_items);
             Channel {
-                seats: Seats::new(handle.clone(), at + SEATS_AT, shape.seats as usize),
+                seats: Seats::new(handle.clone(), at + SEATS_AT, layout.seats as usize),
                 number: number as u8,
                 at: at + QUEUE_AT,
-                ring_at: at + shape.ring_at() as usize,
-                extents_at: at + (shape.ring_at() + shape.capacity.bytes) as usize,
+                ring_at: at + layout.ring_at() as usize,
+                extents_at: at + (layout.ring_at() + layout.capacity.bytes) as usize,
                 bounds: Bounds {
-                    items: shape.capacity.items as u32,
-                    units: (shape.capacity.bytes / UNIT as u64) as u32,
+                    items: layout.capacity.items as u32,
+                    units: (layout.capacity.bytes / UNIT as u64) as u32,
                     reserve: if lane.is_some() { REFERENCE as u32 } else { 0 },
                 },
                 largest: lane
                     .as_ref()
-                    .map_or(shape.capacity.bytes, Lane::size)
+                    .map_or(layout.capacity.bytes, Lane::size)
                     .min(isize::MAX as u64) as usize,
                 lane,
             }
@@ -91,7 +91,7 @@ impl Channel {
 
     #[inline]
     pub(super) fn raw(&self) -> &RawQueue {
-        // SAFETY: the object holds a RawQueue there: `Shape::read` compared the bytes. It is aligned to a cache line, stays
+        // SAFETY: the object holds a RawQueue there: `ChannelLayout::read` compared the bytes. It is aligned to a cache line, stays
         // mapped while the handle lives, and is made of atomics alone.
         unsafe { &*self.handle().address().wrapping_add(self.at).cast::<RawQueue>() }
     }
@@ -102,7 +102,7 @@ impl Channel {
             return None;
         }
         let at = self.extents_at + number * size_of::<RawExtent>();
-        // SAFETY: a channel with a lane has that many extents there: `Shape::read` compared the bytes. They are aligned as the
+        // SAFETY: a channel with a lane has that many extents there: `ChannelLayout::read` compared the bytes. They are aligned as the
         // ring's end is, stay mapped while the handle lives, and are made of atomics alone.
         Some(unsafe { &*self.handle().address().wrapping_add(at).cast::<RawExtent>() })
     }

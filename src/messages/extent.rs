@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use std::io;
 
 /// An extent locked by the caller; unlocked on drop.
-pub(super) struct Extent<'a> {
+pub(super) struct LockedExtent<'a> {
     channel: &'a Channel,
     lane: &'a Lane,
     number: usize,
@@ -24,7 +24,7 @@ pub(super) struct Extent<'a> {
 
 impl Channel {
     /// The unlocked extents that hold no queued item, if the channel has a lane for extents; each is locked.
-    fn extents(&self) -> impl Iterator<Item = Extent<'_>> {
+    fn extents(&self) -> impl Iterator<Item = LockedExtent<'_>> {
         let taken = self.raw().count_taken();
         let is_queued = move |number| {
             self.raw_extent(number)
@@ -41,10 +41,10 @@ impl Channel {
     }
 
     /// Locks the extent of that number, unless it is locked already.
-    fn lock_extent<'a>(&'a self, lane: &'a Lane, number: usize) -> Option<Extent<'a>> {
+    fn lock_extent<'a>(&'a self, lane: &'a Lane, number: usize) -> Option<LockedExtent<'a>> {
         let held = self.raw_extent(number)?.try_lock(|| self.seats.peers())?;
         crash_point!("queue.extent.locked");
-        Some(Extent {
+        Some(LockedExtent {
             channel: self,
             lane,
             number,
@@ -154,7 +154,7 @@ pub(super) fn stop_of(error: &Error) -> Stop {
     }
 }
 
-impl Extent<'_> {
+impl LockedExtent<'_> {
     fn raw(&self) -> Option<&RawExtent> {
         self.channel.raw_extent(self.number)
     }
@@ -193,7 +193,7 @@ impl Extent<'_> {
     }
 }
 
-impl Drop for Extent<'_> {
+impl Drop for LockedExtent<'_> {
     fn drop(&mut self) {
         // A copy of the process does not own what its parent holds.
         if !RawMutex::is_caller(self.owner) {
@@ -213,14 +213,14 @@ impl Drop for Extent<'_> {
 }
 
 /// A channel's extents as the store of one long item: one is locked when the first bytes arrive.
-pub(super) struct LongStore<'a>(Option<Extent<'a>>, &'a Channel);
+pub(super) struct LongStore<'a>(Option<LockedExtent<'a>>, &'a Channel);
 
 impl<'a> LongStore<'a> {
     pub(super) fn new(channel: &'a Channel) -> Self {
         LongStore(None, channel)
     }
 
-    fn extent(&mut self) -> io::Result<&mut Extent<'a>> {
+    fn extent(&mut self) -> io::Result<&mut LockedExtent<'a>> {
         if self.0.is_none() {
             // All are looked at, since a process may have died while one of them held memory.
             for mut extent in self.1.extents() {
@@ -257,7 +257,7 @@ impl Store for LongStore<'_> {
 pub(super) struct LongItem<'a> {
     // The fields are dropped in this order.
     bytes: FileBytes,
-    _extent: Extent<'a>,
+    _extent: LockedExtent<'a>,
 }
 
 impl LongItem<'_> {

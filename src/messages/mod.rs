@@ -11,6 +11,8 @@ mod capacity;
 #[cfg(feature = "messages")]
 mod channel;
 #[cfg(feature = "messages")]
+mod channel_layout;
+#[cfg(feature = "messages")]
 mod codec;
 mod consumer;
 mod error;
@@ -43,8 +45,6 @@ mod ring_chunk;
 mod ring_end;
 mod seat;
 mod seats;
-#[cfg(feature = "messages")]
-mod shape;
 #[cfg(feature = "messages")]
 mod taken;
 

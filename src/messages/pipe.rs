@@ -2,12 +2,12 @@
 
 use super::capacity::Capacity;
 use super::channel::Channel;
+use super::channel_layout::ChannelLayout;
 use super::error::{RecvError, SendError, no_seat};
 use super::passed::{Pass, PassedHandle, Reservation};
 use super::pipe_half::{Receiver, Sender};
 use super::port::Port;
 use super::seat::Seat;
-use super::shape::Shape;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::Kind;
 use crate::raw::Role;
@@ -101,12 +101,12 @@ impl<T> Connection<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn pair(capacity: impl Into<Capacity>) -> Result<(Self, Self)> {
-        let (type_name, shape) = (
+        let (type_name, layout) = (
             std::any::type_name::<T>(),
-            Shape::new(capacity.into().rounded()?, SEATS),
+            ChannelLayout::new(capacity.into().rounded()?, SEATS),
         );
-        let spec = shape.spec(Kind::Pipe, &type_name);
-        let handle = Handle::new_in(&shape.builder(&spec)?, &spec, &shape.write_pipe())?;
+        let spec = layout.spec(Kind::Pipe, &type_name);
+        let handle = Handle::new_in(&layout.builder(&spec)?, &spec, &layout.write_pipe())?;
         Ok((Self::claim(&handle, 0)?, Self::claim(&handle, 1)?))
     }
 
@@ -131,12 +131,12 @@ impl<T> Connection<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn create(name: impl AsRef<OsStr>, capacity: impl Into<Capacity>) -> Result<Self> {
-        let (type_name, shape) = (
+        let (type_name, layout) = (
             std::any::type_name::<T>(),
-            Shape::new(capacity.into().rounded()?, SEATS),
+            ChannelLayout::new(capacity.into().rounded()?, SEATS),
         );
-        let spec = shape.spec(Kind::Pipe, &type_name);
-        let handle = Handle::create_in(&shape.builder(&spec)?, name, &spec, &shape.write_pipe())?;
+        let spec = layout.spec(Kind::Pipe, &type_name);
+        let handle = Handle::create_in(&layout.builder(&spec)?, name, &spec, &layout.write_pipe())?;
         Self::claim(&handle, 0)
     }
 
@@ -159,8 +159,11 @@ impl<T> Connection<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn open(name: impl AsRef<OsStr>) -> Result<Self> {
-        let (type_name, shape) = (std::any::type_name::<T>(), Shape::new(Capacity::items(ITEMS), SEATS));
-        let handle = Handle::open_alone(name, &shape.spec(Kind::Pipe, &type_name))?;
+        let (type_name, layout) = (
+            std::any::type_name::<T>(),
+            ChannelLayout::new(Capacity::items(ITEMS), SEATS),
+        );
+        let handle = Handle::open_alone(name, &layout.spec(Kind::Pipe, &type_name))?;
         match Self::claim(&handle, 1) {
             // The creator's end may be taken over once it has been left, but not before it was ever taken.
             Err(error) if error.kind() == ErrorKind::Claimed && Self::was_had(&handle, 0)? => {

@@ -1,8 +1,8 @@
 //! `QueueBuilder<T>`: capacity and schema of a queue, and the ways to make or open one.
 
 use super::capacity::Capacity;
+use super::channel_layout::ChannelLayout;
 use super::queue::SharedQueue;
-use super::shape::Shape;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Kind, Spec};
 use crate::raw::MOST_SEATS;
@@ -47,8 +47,8 @@ impl<T> QueueBuilder<T> {
         }
     }
 
-    /// The shape of a queue that is being made.
-    fn new_shape(&self) -> Result<Shape> {
+    /// The layout of a queue that is being made.
+    fn new_layout(&self) -> Result<ChannelLayout> {
         if !(1..=MOST_SEATS as u64).contains(&self.processes) {
             let message = format!(
                 "1 to {MOST_SEATS} processes can take part in a queue, found {}",
@@ -56,16 +56,16 @@ impl<T> QueueBuilder<T> {
             );
             return Err(Error::new(ErrorKind::InvalidCapacity, message));
         }
-        Ok(Shape::new(self.capacity.rounded()?, self.processes))
+        Ok(ChannelLayout::new(self.capacity.rounded()?, self.processes))
     }
 
-    fn spec(&self, shape: Shape) -> Spec<'_> {
-        shape.spec(Kind::Queue, &self.schema)
+    fn spec(&self, layout: ChannelLayout) -> Spec<'_> {
+        layout.spec(Kind::Queue, &self.schema)
     }
 
-    /// The spec of a queue that is being opened, whatever its shape.
+    /// The spec of a queue that is being opened, whatever its layout.
     fn any_spec(&self) -> Spec<'_> {
-        self.spec(Shape::new(self.capacity, self.processes))
+        self.spec(ChannelLayout::new(self.capacity, self.processes))
     }
 
     /// Sets how much the queue holds; 1024 items by default.
@@ -137,9 +137,9 @@ impl<T> QueueBuilder<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn anonymous(&self) -> Result<SharedQueue<T>> {
-        let shape = self.new_shape()?;
-        let spec = self.spec(shape);
-        let handle = Handle::new_in(&shape.builder(&spec)?, &spec, &shape.write_queue())?;
+        let layout = self.new_layout()?;
+        let spec = self.spec(layout);
+        let handle = Handle::new_in(&layout.builder(&spec)?, &spec, &layout.write_queue())?;
         SharedQueue::join(&handle)
     }
 
@@ -157,9 +157,9 @@ impl<T> QueueBuilder<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn create(&self, name: impl AsRef<OsStr>) -> Result<SharedQueue<T>> {
-        let shape = self.new_shape()?;
-        let spec = self.spec(shape);
-        let handle = Handle::create_in(&shape.builder(&spec)?, name, &spec, &shape.write_queue())?;
+        let layout = self.new_layout()?;
+        let spec = self.spec(layout);
+        let handle = Handle::create_in(&layout.builder(&spec)?, name, &spec, &layout.write_queue())?;
         SharedQueue::join(&handle)
     }
 
@@ -196,9 +196,9 @@ impl<T> QueueBuilder<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn open_or_create(&self, name: impl AsRef<OsStr>) -> Result<SharedQueue<T>> {
-        let shape = self.new_shape()?;
-        let spec = self.spec(shape);
-        let handle = Handle::open_or_create_in(&shape.builder(&spec)?, name, &spec, &shape.write_queue())?;
+        let layout = self.new_layout()?;
+        let spec = self.spec(layout);
+        let handle = Handle::open_or_create_in(&layout.builder(&spec)?, name, &spec, &layout.write_queue())?;
         SharedQueue::join(&handle)
     }
 
@@ -219,9 +219,9 @@ impl<T> QueueBuilder<T> {
         if name.is_empty() {
             return Err(Error::new(ErrorKind::InvalidName, "an object's name is empty").in_segment(segment.label()));
         }
-        let shape = self.new_shape()?;
-        shape.prepare(segment);
-        let handle = Handle::place_in(segment, name, &self.spec(shape), &shape.write_queue())?;
+        let layout = self.new_layout()?;
+        layout.prepare(segment);
+        let handle = Handle::place_in(segment, name, &self.spec(layout), &layout.write_queue())?;
         SharedQueue::join(&handle)
     }
 

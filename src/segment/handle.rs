@@ -2,7 +2,7 @@
 
 use super::{Located, Segment, SegmentBuilder};
 use crate::error::{Error, ErrorKind, Result};
-use crate::layout::{Entry, Kind, Spec};
+use crate::layout::{DirectoryEntry, Kind, Spec};
 use crate::raw::Refused;
 use std::ffi::OsStr;
 
@@ -87,7 +87,7 @@ pub(crate) trait Object: Sized {
 #[derive(Clone)]
 pub(crate) struct Handle {
     segment: Segment,
-    entry: Entry,
+    entry: DirectoryEntry,
     address: *mut u8,
 }
 

@@ -3,7 +3,7 @@
 use super::Segment;
 use super::refused::foreign_self;
 use crate::error::{Error, ErrorKind, Result};
-use crate::layout::{Directory, Entry, Kind, Spec, directory, header};
+use crate::layout::{Directory, DirectoryEntry, Kind, Spec, directory, header};
 use crate::primitive::{Deadline, Foreign, OwnerId, crash_point};
 use crate::raw::{Held, RawMutex, Refused};
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub struct ObjectInfo {
 }
 
 impl ObjectInfo {
-    pub(super) fn of(directory: &Directory<'_>, entry: &Entry) -> Self {
+    pub(super) fn of(directory: &Directory<'_>, entry: &DirectoryEntry) -> Self {
         ObjectInfo {
             name: directory.name(entry),
             kind: entry.kind.name(),
@@ -55,7 +55,7 @@ impl ObjectInfo {
 /// Where an object was found or placed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Located {
-    pub(crate) entry: Entry,
+    pub(crate) entry: DirectoryEntry,
     pub(crate) address: *mut u8,
 }
 
@@ -197,7 +197,7 @@ impl Segment {
     }
 
     /// Compares what was found with what was requested.
-    fn check(&self, name: &str, entry: Entry, spec: &Spec<'_>, len: Option<u64>) -> Result<Located> {
+    fn check(&self, name: &str, entry: DirectoryEntry, spec: &Spec<'_>, len: Option<u64>) -> Result<Located> {
         let label = if name.is_empty() {
             String::new()
         } else {
@@ -230,7 +230,7 @@ impl Segment {
     }
 
     /// The name of the object with this entry, for messages and for passing it on.
-    pub(crate) fn object_name(&self, entry: &Entry) -> String {
+    pub(crate) fn object_name(&self, entry: &DirectoryEntry) -> String {
         self.directory().name(entry)
     }
 }

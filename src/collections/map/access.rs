@@ -1,9 +1,9 @@
 //! One entry at a time: looking it up, storing it, changing it, removing it.
 
 use super::bytes::{Copied, Scratch, decode, with_key, with_value};
-use super::core::Life;
 use super::error::MapError;
 use super::shared_map::SharedMap;
+use super::untyped::TimeToLive;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::borrow::Borrow;
@@ -34,8 +34,8 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized + 'static,
     {
-        with_key::<K, Q, _>(self.core.shape(), None, key, |key| {
-            self.core.look(self.core.key(key), &mut ())
+        with_key::<K, Q, _>(self.untyped.shape(), None, key, |key| {
+            self.untyped.look(self.untyped.key(key), &mut ())
         })
         .or_else(MapError::of_lookup)
     }
@@ -66,9 +66,9 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized + 'static,
     {
-        with_key::<K, Q, _>(self.core.shape(), None, key, |key| {
+        with_key::<K, Q, _>(self.untyped.shape(), None, key, |key| {
             let mut value = Copied::<V>::new();
-            let found = self.core.get(self.core.key(key), &mut value)?;
+            let found = self.untyped.get(self.untyped.key(key), &mut value)?;
             found.then(|| value.decode()).transpose()
         })
         .or_else(MapError::of_lookup)
@@ -98,7 +98,7 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized + 'static,
     {
-        self.insert_living(key, value, Life::Usual)
+        self.insert_living(key, value, TimeToLive::Usual)
     }
 
     /// Stores `value` under `key` for `ttl`, and returns the previous value.
@@ -122,18 +122,18 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized + 'static,
     {
-        self.insert_living(key, value, Life::For(ttl))
+        self.insert_living(key, value, TimeToLive::For(ttl))
     }
 
     #[inline]
-    fn insert_living<Q>(&self, key: &Q, value: &V, life: Life) -> Result<Option<V>, MapError>
+    fn insert_living<Q>(&self, key: &Q, value: &V, ttl: TimeToLive) -> Result<Option<V>, MapError>
     where
         Q: Serialize + ?Sized + 'static,
     {
-        with_key::<K, Q, _>(self.core.shape(), Some(&self.keys), key, |key| {
-            with_value(self.core.shape(), &self.values, value, |value| {
+        with_key::<K, Q, _>(self.untyped.shape(), Some(&self.keys), key, |key| {
+            with_value(self.untyped.shape(), &self.values, value, |value| {
                 let mut old = Copied::<V>::new();
-                let found = self.core.insert(self.core.key(key), value, life, &mut old)?;
+                let found = self.untyped.insert(self.untyped.key(key), value, ttl, &mut old)?;
                 found.then(|| old.decode()).transpose()
             })
         })
@@ -164,10 +164,12 @@ where
             return Ok(value);
         }
         let made = make();
-        let found = with_key::<K, Q, _>(self.core.shape(), Some(&self.keys), key, |key| {
-            with_value(self.core.shape(), &self.values, &made, |value| {
+        let found = with_key::<K, Q, _>(self.untyped.shape(), Some(&self.keys), key, |key| {
+            with_value(self.untyped.shape(), &self.values, &made, |value| {
                 let mut found = Copied::<V>::new();
-                let was_there = self.core.insert_if_absent(self.core.key(key), value, &mut found)?;
+                let was_there = self
+                    .untyped
+                    .insert_if_absent(self.untyped.key(key), value, &mut found)?;
                 was_there.then(|| found.decode()).transpose()
             })
         })?;
@@ -194,9 +196,9 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized + 'static,
     {
-        with_key::<K, Q, _>(self.core.shape(), None, key, |key| {
+        with_key::<K, Q, _>(self.untyped.shape(), None, key, |key| {
             let mut old = Copied::<V>::new();
-            let found = self.core.remove(self.core.key(key), &mut old)?;
+            let found = self.untyped.remove(self.untyped.key(key), &mut old)?;
             found.then(|| old.decode()).transpose()
         })
         .or_else(MapError::of_lookup)
@@ -228,14 +230,14 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized + 'static,
     {
-        with_key::<K, Q, _>(self.core.shape(), Some(&self.keys), key, |key| {
-            self.core
-                .update(self.core.key(key), Copied::<V>::new(), |before, turn| {
+        with_key::<K, Q, _>(self.untyped.shape(), Some(&self.keys), key, |key| {
+            self.untyped
+                .update(self.untyped.key(key), Copied::<V>::new(), |before, turn| {
                     let after = change(before.map(|mut before| before.decode()).transpose()?);
                     match &after {
-                        Some(value) => {
-                            with_value(self.core.shape(), &self.values, value, |value| turn.into(Some(value)))?
-                        }
+                        Some(value) => with_value(self.untyped.shape(), &self.values, value, |value| {
+                            turn.into(Some(value))
+                        })?,
                         None => turn.into(None)?,
                     }
                     Ok(after)
@@ -272,13 +274,13 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized + 'static,
     {
-        let bytes_of = |value| with_value(self.core.shape(), &self.values, value, |bytes| Ok(bytes.to_vec()));
+        let bytes_of = |value| with_value(self.untyped.shape(), &self.values, value, |bytes| Ok(bytes.to_vec()));
         let (current, new) = (current.map(bytes_of).transpose()?, new.map(bytes_of).transpose()?);
-        with_key::<K, Q, _>(self.core.shape(), Some(&self.keys), key, |key| {
+        with_key::<K, Q, _>(self.untyped.shape(), Some(&self.keys), key, |key| {
             let mut found = Scratch::new();
-            let key = self.core.key(key);
+            let key = self.untyped.key(key);
             match self
-                .core
+                .untyped
                 .compare_exchange(key, current.as_deref(), new.as_deref(), &mut found.0)?
             {
                 Ok(()) => Ok(Ok(())),

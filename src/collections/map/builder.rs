@@ -1,9 +1,9 @@
 //! `MapBuilder<K, V>`: the properties of a map, and the ways to make or open one.
 
 use super::bytes::usual_bytes;
-use super::core::{Core, EntryOf, map_spec, write_map};
 use super::hasher::{NamedHasher, RAPIDHASH};
 use super::shared_map::SharedMap;
+use super::untyped::{EntryOf, UntypedMap, map_spec, write_map};
 use crate::error::{Error, ErrorKind, Result};
 use crate::raw::map::Shape;
 use crate::segment::{Handle, Segment};
@@ -218,14 +218,14 @@ impl<K: 'static, V: 'static> MapBuilder<K, V> {
     }
 
     fn adopt(&self, handle: Handle) -> Result<SharedMap<K, V>> {
-        Ok(SharedMap::of(Core::adopt(handle, self.hasher)?))
+        Ok(SharedMap::of(UntypedMap::adopt(handle, self.hasher)?))
     }
 
     /// As [`adopt`](Self::adopt), if the map has that shape.
     fn adopt_equal(&self, handle: Handle, shape: &Shape) -> Result<SharedMap<K, V>> {
         let map = self.adopt(handle)?;
         let refuse = |kind, message| Err(Error::new(kind, message).in_segment(map.handle().segment().label()));
-        let found = map.core.shape();
+        let found = map.untyped.shape();
         if shape.capacity() != found.capacity() {
             let (expected, found) = (shape.capacity(), found.capacity());
             let message = format!("expected a map of {expected} bytes, found one of {found}");
@@ -240,8 +240,8 @@ impl<K: 'static, V: 'static> MapBuilder<K, V> {
             };
             format!("{full} when it is full and keeps entries {life}")
         };
-        if (self.evicts, self.ttl) != (found.evicts, map.core.ttl()) {
-            let (expected, found) = (manner(self.evicts, self.ttl), manner(found.evicts, map.core.ttl()));
+        if (self.evicts, self.ttl) != (found.evicts, map.untyped.ttl()) {
+            let (expected, found) = (manner(self.evicts, self.ttl), manner(found.evicts, map.untyped.ttl()));
             let message = format!("expected a map that {expected}, found one that {found}");
             return refuse(ErrorKind::TypeMismatch, message);
         }

@@ -52,15 +52,15 @@ impl<'a, K, V> MapEntries<'a, K, V> {
                 let start = std::mem::replace(&mut self.at, value);
                 return Ok(Some([start, key, value]));
             }
-            let core = &self.map.core;
-            if self.next_shard == core.shape().shards() {
+            let untyped = &self.map.untyped;
+            if self.next_shard == untyped.shape().shards() {
                 return Ok(None);
             }
             let shard = self.next_shard;
             self.next_shard += 1;
             let mut ends = Vec::new();
             self.at = 0;
-            core.snapshot(shard, &mut self.bytes, &mut ends)?;
+            untyped.snapshot(shard, &mut self.bytes, &mut ends)?;
             self.ends = ends.into_iter();
         }
     }

@@ -3,12 +3,12 @@
 mod access;
 mod builder;
 mod bytes;
-mod core;
 mod entries;
 mod error;
 mod hasher;
 mod shared_map;
 mod stats;
+mod untyped;
 mod whole;
 
 pub use builder::MapBuilder;

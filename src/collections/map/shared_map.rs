@@ -1,8 +1,8 @@
 //! `SharedMap<K, V>`: the type, the ways to make or open one, and what concerns the map as a whole.
 
-use super::core::{Clock, Core, EntryOf, Patience};
 use super::error::MapError;
 use super::stats::MapStats;
+use super::untyped::{Clock, EntryOf, Patience, UntypedMap};
 use crate::encoding::Trial;
 use crate::error::Result;
 use crate::segment::Handle;
@@ -72,7 +72,7 @@ use std::time::{Duration, Instant};
 /// }
 /// ```
 pub struct SharedMap<K, V> {
-    pub(super) core: Core,
+    pub(super) untyped: UntypedMap,
     /// Whether the keys and values this handle stores can be decoded again.
     pub(super) keys: Trial,
     pub(super) values: Trial,
@@ -81,14 +81,14 @@ pub struct SharedMap<K, V> {
 
 impl<K, V> Clone for SharedMap<K, V> {
     fn clone(&self) -> Self {
-        Self::of(self.core.clone())
+        Self::of(self.untyped.clone())
     }
 }
 
 impl<K, V> SharedMap<K, V> {
-    pub(super) fn of(core: Core) -> Self {
+    pub(super) fn of(untyped: UntypedMap) -> Self {
         SharedMap {
-            core,
+            untyped,
             keys: Trial::default(),
             values: Trial::default(),
             entry: PhantomData,
@@ -98,16 +98,16 @@ impl<K, V> SharedMap<K, V> {
     /// Makes a map from a handle that was passed to this process.
     #[cfg(feature = "process")]
     pub(crate) fn adopt(handle: Handle) -> Result<Self> {
-        Ok(Self::of(Core::adopt(handle, super::hasher::RAPIDHASH)?))
+        Ok(Self::of(UntypedMap::adopt(handle, super::hasher::RAPIDHASH)?))
     }
 
     pub(crate) fn handle(&self) -> &Handle {
-        self.core.handle()
+        self.untyped.handle()
     }
 
     fn with_patience(&self, patience: Patience) -> Self {
         let mut other = self.clone();
-        other.core.patience = patience;
+        other.untyped.patience = patience;
         other
     }
 
@@ -173,7 +173,7 @@ impl<K, V> SharedMap<K, V> {
     /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.core.shape().capacity() as usize
+        self.untyped.shape().capacity() as usize
     }
 
     /// Returns how many entries there are, as a hint.
@@ -190,7 +190,7 @@ impl<K, V> SharedMap<K, V> {
     /// ```
     #[must_use]
     pub fn len(&self) -> usize {
-        self.core.len()
+        self.untyped.len()
     }
 
     /// Tells whether there are no entries, as a hint.
@@ -222,7 +222,7 @@ impl<K, V> SharedMap<K, V> {
     /// ```
     #[must_use]
     pub fn stats(&self) -> MapStats {
-        MapStats::of(self.core.totals())
+        MapStats::of(self.untyped.totals())
     }
 
     /// Removes all entries, one after the other.
@@ -243,18 +243,18 @@ impl<K, V> SharedMap<K, V> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn clear(&self) -> Result<(), MapError> {
-        (0..self.core.shape().shards()).try_for_each(|shard| self.core.clear(shard))
+        (0..self.untyped.shape().shards()).try_for_each(|shard| self.untyped.clear(shard))
     }
 
     /// Makes the map tell the time by `clock`, in milliseconds.
     pub(crate) fn with_clock(mut self, clock: Clock) -> Self {
-        self.core.clock = Some(clock);
+        self.untyped.clock = Some(clock);
         self
     }
 
     /// Checks that no word of the map is lost. The map must not be in use.
     #[cfg(any(test, fuzzing, feature = "crash-points"))]
     pub(crate) fn verify(&self) -> Result<(), String> {
-        self.core.raw().verify()
+        self.untyped.raw().verify()
     }
 }

@@ -1,10 +1,10 @@
 //! All entries at once: storing, listing, removing and copying them.
 
 use super::bytes::{decode, with_key, with_value};
-use super::core::Life;
 use super::entries::MapEntries;
 use super::error::MapError;
 use super::shared_map::SharedMap;
+use super::untyped::TimeToLive;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
@@ -32,9 +32,10 @@ where
     /// ```
     pub fn extend(&self, entries: impl IntoIterator<Item = (K, V)>) -> Result<(), MapError> {
         for (key, value) in entries {
-            with_key::<K, K, _>(self.core.shape(), Some(&self.keys), &key, |key| {
-                with_value(self.core.shape(), &self.values, &value, |value| {
-                    self.core.insert(self.core.key(key), value, Life::Usual, &mut ())
+            with_key::<K, K, _>(self.untyped.shape(), Some(&self.keys), &key, |key| {
+                with_value(self.untyped.shape(), &self.values, &value, |value| {
+                    self.untyped
+                        .insert(self.untyped.key(key), value, TimeToLive::Usual, &mut ())
                 })
             })?;
         }
@@ -66,8 +67,8 @@ where
             let mut seen = stored.value;
             while !keep(&decoded, &decode(&seen)?) {
                 let mut found = Vec::new();
-                let raw_key = self.core.key(&stored.key);
-                match self.core.compare_exchange(raw_key, Some(&seen), None, &mut found)? {
+                let raw_key = self.untyped.key(&stored.key);
+                match self.untyped.compare_exchange(raw_key, Some(&seen), None, &mut found)? {
                     Err(true) => seen = found,
                     _ => break,
                 }

@@ -204,23 +204,23 @@ fn threads(pid: u32) -> Option<impl Iterator<Item = u32>> {
 
 /// The fields of a thread's `stat` file that matter here.
 #[derive(Debug, PartialEq, Eq)]
-struct Stat {
+struct ThreadStat {
     flags: u64,
     threads: u64,
     start: u64,
 }
 
-fn read_stat(pid: u32, thread: u32) -> Option<Stat> {
+fn read_stat(pid: u32, thread: u32) -> Option<ThreadStat> {
     parse_stat(&read_small(&format!("/proc/{pid}/task/{thread}/stat")).ok()?)
 }
 
-fn parse_stat(text: &[u8]) -> Option<Stat> {
+fn parse_stat(text: &[u8]) -> Option<ThreadStat> {
     // The second field is the program's name in brackets, which may itself contain brackets, spaces and bytes that are not text.
     let name_end = text.iter().rposition(|byte| *byte == b')')?;
     let rest = core::str::from_utf8(text.get(name_end + 1..)?).ok()?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse().ok();
-    Some(Stat {
+    Some(ThreadStat {
         flags: field(9)?,
         threads: field(20)?,
         start: field(22)?,
@@ -285,14 +285,14 @@ fn maps_file(path: &str, file: &[u8]) -> Option<bool> {
 }
 
 /// One line of a list of mappings.
-struct Mapping<'a> {
+struct MappedRange<'a> {
     range: Range<usize>,
     /// Device and inode as text, if it maps a file.
     file: Option<&'a [u8]>,
 }
 
 /// Shows mappings to `visit` until it returns true; counts them.
-fn each_mapping(path: &str, mut visit: impl FnMut(Mapping<'_>) -> bool) -> io::Result<usize> {
+fn each_mapping(path: &str, mut visit: impl FnMut(MappedRange<'_>) -> bool) -> io::Result<usize> {
     let mut reader = BufReader::with_capacity(64 * 1024, File::open(path)?);
     let mut line = Vec::new();
     let mut seen = 0;
@@ -308,7 +308,7 @@ fn each_mapping(path: &str, mut visit: impl FnMut(Mapping<'_>) -> bool) -> io::R
 }
 
 /// Parses `7f00-7f10 rw-s 00000000 00:01 1234   /path`.
-fn parse_mapping(line: &[u8]) -> Option<Mapping<'_>> {
+fn parse_mapping(line: &[u8]) -> Option<MappedRange<'_>> {
     let mut ends = line
         .iter()
         .enumerate()
@@ -320,7 +320,7 @@ fn parse_mapping(line: &[u8]) -> Option<Mapping<'_>> {
     let file = line.get(file_start..file_end)?;
     let dash = addresses.iter().position(|byte| *byte == b'-')?;
     let range = parse_hex(&addresses[..dash])?..parse_hex(&addresses[dash + 1..])?;
-    Some(Mapping {
+    Some(MappedRange {
         range,
         file: (!file.ends_with(b" 0")).then_some(file),
     })
@@ -339,7 +339,7 @@ mod tests {
         let line = b"12 (a) R (\xff) S 1 2 3 4 5 4194308 6 7 8 9 10 11 12 13 14 15 3 0 987654 0 0\n";
         assert_eq!(
             parse_stat(line),
-            Some(Stat {
+            Some(ThreadStat {
                 flags: 4_194_308,
                 threads: 3,
                 start: 987_654

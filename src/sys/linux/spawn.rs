@@ -165,7 +165,7 @@ pub(crate) fn open_self() -> io::Result<OwnedFd> {
 ///
 /// Does nothing if its end was already reported elsewhere: then the number may belong to another process.
 pub(crate) fn abandon(pid: u32) {
-    let child = Asked::Child(pid);
+    let child = WaitTarget::Child(pid);
     if look(child, libc::WNOHANG | libc::WNOWAIT).is_err() {
         return;
     }
@@ -177,7 +177,7 @@ pub(crate) fn abandon(pid: u32) {
 
 /// How a child is identified.
 #[derive(Clone, Copy)]
-enum Asked<'a> {
+enum WaitTarget<'a> {
     Child(u32),
     Behind(BorrowedFd<'a>),
 }
@@ -185,10 +185,10 @@ enum Asked<'a> {
 /// Asks the kernel how a child has ended; `None` if it has not.
 ///
 /// For a child that this process traces, the kernel also reports stops, requested or not: they do not count as ends.
-fn look(child: Asked<'_>, options: libc::c_int) -> io::Result<Option<End>> {
+fn look(child: WaitTarget<'_>, options: libc::c_int) -> io::Result<Option<End>> {
     let (kind, id) = match child {
-        Asked::Child(pid) => (libc::P_PID, pid as libc::id_t),
-        Asked::Behind(pidfd) => (libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t),
+        WaitTarget::Child(pid) => (libc::P_PID, pid as libc::id_t),
+        WaitTarget::Behind(pidfd) => (libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t),
     };
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     // SAFETY: the pointer is to room for one siginfo, which the kernel may write.
@@ -248,7 +248,7 @@ pub(crate) fn wait_any(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io:
 
 /// Whether the process behind `pidfd` is a child of this one that has not been reaped.
 pub(crate) fn is_child(pidfd: BorrowedFd<'_>) -> bool {
-    let asked = look(Asked::Behind(pidfd), libc::WNOHANG | libc::WNOWAIT);
+    let asked = look(WaitTarget::Behind(pidfd), libc::WNOHANG | libc::WNOWAIT);
     !asked.is_err_and(|error| error.raw_os_error() == Some(libc::ECHILD))
 }
 
@@ -265,7 +265,7 @@ pub(crate) fn is_stopped(pidfd: BorrowedFd<'_>) -> bool {
 
 /// Reaps the child behind `pidfd`, and returns how it ended; `None` while it runs.
 pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Option<End> {
-    let child = Asked::Behind(pidfd);
+    let child = WaitTarget::Behind(pidfd);
     // Reports of stops are left for the tracer.
     match look(child, libc::WNOHANG | libc::WNOWAIT) {
         Ok(None) => None,

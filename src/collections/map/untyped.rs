@@ -1,4 +1,4 @@
-//! `Core`: the part of a map that does not depend on the types of keys and values.
+//! `UntypedMap`: the part of a map that does not depend on the types of keys and values.
 
 use super::error::MapError;
 use super::hasher::{Hasher, NamedHasher, PROOF_TEXT};
@@ -34,7 +34,7 @@ pub(super) enum Patience {
 
 /// A map's place and shape, and how this handle uses it.
 #[derive(Clone)]
-pub(super) struct Core {
+pub(super) struct UntypedMap {
     handle: Handle,
     shape: Shape,
     hasher: Hasher,
@@ -46,7 +46,7 @@ pub(super) struct Core {
 
 /// How long an entry is to live.
 #[derive(Clone, Copy)]
-pub(super) enum Life {
+pub(super) enum TimeToLive {
     /// As long as the map's entries do.
     Usual,
     For(Duration),
@@ -70,13 +70,13 @@ fn started_at() -> u64 {
 }
 
 /// What was found under a key.
-struct Place {
+struct Lookup {
     found: Option<Found>,
     expiry: Option<u64>,
     expired: bool,
 }
 
-impl Place {
+impl Lookup {
     /// The entry, unless it has expired.
     #[inline(always)]
     fn live(&self) -> Option<&Found> {
@@ -86,10 +86,10 @@ impl Place {
 
 /// An entry being updated, with its shard's lock held.
 pub(super) struct Turn<'a> {
-    core: &'a Core,
+    untyped: &'a UntypedMap,
     locked: &'a Locked<'a>,
     key: Key<'a>,
-    place: &'a Place,
+    lookup: &'a Lookup,
 }
 
 impl Turn<'_> {
@@ -100,7 +100,7 @@ impl Turn<'_> {
             // The lock belongs to the process this one was forked from, inside the update.
             return Err(MapError::ForeignNamespace);
         }
-        self.core.turn(self.locked, self.key, self.place, new)
+        self.untyped.turn(self.locked, self.key, self.lookup, new)
     }
 }
 
@@ -160,7 +160,7 @@ impl Drop for Inside {
     }
 }
 
-impl Core {
+impl UntypedMap {
     /// Makes a map from a handle, if the object is one.
     pub(super) fn adopt(handle: Handle, hasher: NamedHasher) -> Result<Self> {
         handle.check_writable()?;
@@ -190,7 +190,7 @@ impl Core {
             return Err(Error::new(ErrorKind::TypeMismatch, message).in_segment(handle.segment().label()));
         }
         debug_assert_eq!(shape.lock_at(1) as usize, MAP_LOCKS.0 + MAP_LOCKS.1);
-        Ok(Core {
+        Ok(UntypedMap {
             hasher,
             ttl: word(TTL),
             handle,
@@ -269,11 +269,11 @@ impl Core {
 
     /// When a value stored now expires, if it does.
     #[inline(always)]
-    fn expiry(&self, life: Life) -> Option<u64> {
-        match life {
-            Life::Usual if self.ttl == 0 => None,
-            Life::Usual => Some(self.now().saturating_add(self.ttl)),
-            Life::For(ttl) => Some(
+    fn expiry(&self, ttl: TimeToLive) -> Option<u64> {
+        match ttl {
+            TimeToLive::Usual if self.ttl == 0 => None,
+            TimeToLive::Usual => Some(self.now().saturating_add(self.ttl)),
+            TimeToLive::For(ttl) => Some(
                 self.now()
                     .saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
             ),
@@ -293,17 +293,17 @@ impl Core {
 
     /// The entry of `key`, and whether it has expired.
     #[inline(always)]
-    fn find(&self, locked: &Locked<'_>, key: Key<'_>) -> Result<Place, MapError> {
-        Ok(self.place_of(locked, locked.find(key)?)?)
+    fn find(&self, locked: &Locked<'_>, key: Key<'_>) -> Result<Lookup, MapError> {
+        Ok(self.lookup_of(locked, locked.find(key)?)?)
     }
 
-    fn place_of(&self, locked: &Locked<'_>, found: Option<Found>) -> Result<Place, Refusal> {
+    fn lookup_of(&self, locked: &Locked<'_>, found: Option<Found>) -> Result<Lookup, Refusal> {
         let expiry = match &found {
             Some(found) => locked.expiry(found)?,
             None => None,
         };
         let expired = expiry.is_some_and(|expiry| expiry <= self.now());
-        Ok(Place { found, expiry, expired })
+        Ok(Lookup { found, expiry, expired })
     }
 
     /// Copies the value of `key`; false if there is none.
@@ -329,12 +329,12 @@ impl Core {
             Err(Refusal::Lock(Refused::WouldBlock)) => return self.look(key, out),
             locked => locked?,
         };
-        let place = self.find(&locked, key)?;
-        if let Some(found) = place.live() {
+        let lookup = self.find(&locked, key)?;
+        if let Some(found) = lookup.live() {
             locked.copy_value(found, out)?;
             locked.touch(found)?;
         }
-        Ok(place.live().is_some())
+        Ok(lookup.live().is_some())
     }
 
     /// As [`get`](Self::get), without counting as a use.
@@ -352,13 +352,13 @@ impl Core {
         &self,
         key: Key<'_>,
         value: &[u8],
-        life: Life,
+        ttl: TimeToLive,
         old: &mut impl Output,
     ) -> Result<bool, MapError> {
         let raw = self.raw();
         let locked = self.lock(&raw, key)?;
         let found = locked.find(key)?;
-        let expires = self.expiry(life);
+        let expires = self.expiry(ttl);
         if let Some(found) = &found {
             if locked.replace_word(Payload { value, expires }, found, old)? {
                 return Ok(true);
@@ -371,7 +371,7 @@ impl Core {
                     old.clear();
                     let locked = self.lock(&raw, key)?;
                     let found = locked.find(key)?;
-                    let expires = self.expiry(life);
+                    let expires = self.expiry(ttl);
                     Ok(self.insert_at(&locked, key, Payload { value, expires }, found, old))
                 })
             }
@@ -388,23 +388,23 @@ impl Core {
         found: Option<Found>,
         old: &mut impl Output,
     ) -> Result<bool, Refusal> {
-        let place = self.place_of(locked, found)?;
-        if let Some(found) = place.live() {
+        let lookup = self.lookup_of(locked, found)?;
+        if let Some(found) = lookup.live() {
             locked.copy_value(found, old)?;
         }
-        self.store(locked, key, payload, &place)?;
-        Ok(place.live().is_some())
+        self.store(locked, key, payload, &lookup)?;
+        Ok(lookup.live().is_some())
     }
 
     #[inline(always)]
-    fn store(&self, locked: &Locked<'_>, key: Key<'_>, payload: Payload<'_>, place: &Place) -> Result<(), Refusal> {
+    fn store(&self, locked: &Locked<'_>, key: Key<'_>, payload: Payload<'_>, lookup: &Lookup) -> Result<(), Refusal> {
         let (now, peers) = (|| self.now(), || self.peers());
         let world = || World {
             now: &now,
             peers: &peers,
             waits: self.patience != Patience::None,
         };
-        locked.store(key, payload, place.found.as_ref(), world)
+        locked.store(key, payload, lookup.found.as_ref(), world)
     }
 
     /// Tries again while shards that could give up room are locked: their holders may want room in this one.
@@ -430,15 +430,15 @@ impl Core {
         let raw = self.raw();
         self.persist(|| {
             let locked = self.lock(&raw, key)?;
-            let place = self.find(&locked, key)?;
-            match place.live() {
+            let lookup = self.find(&locked, key)?;
+            match lookup.live() {
                 Some(found) => {
                     locked.copy_value(found, found_value)?;
                     Ok(Ok(true))
                 }
                 None => {
-                    let expires = self.expiry(Life::Usual);
-                    let stored = self.store(&locked, key, Payload { value, expires }, &place);
+                    let expires = self.expiry(TimeToLive::Usual);
+                    let stored = self.store(&locked, key, Payload { value, expires }, &lookup);
                     Ok(stored.map(|()| false))
                 }
             }
@@ -449,14 +449,14 @@ impl Core {
     pub(super) fn remove(&self, key: Key<'_>, old: &mut impl Output) -> Result<bool, MapError> {
         let raw = self.raw();
         let locked = self.lock(&raw, key)?;
-        let place = self.find(&locked, key)?;
-        if let Some(found) = place.live() {
+        let lookup = self.find(&locked, key)?;
+        if let Some(found) = lookup.live() {
             locked.copy_value(found, old)?;
         }
-        if let Some(found) = &place.found {
+        if let Some(found) = &lookup.found {
             locked.remove(found)?;
         }
-        Ok(place.live().is_some())
+        Ok(lookup.live().is_some())
     }
 
     /// Replaces the value `current` with `new`, either of which may be none; otherwise copies the one found, and tells whether
@@ -470,25 +470,25 @@ impl Core {
     ) -> Result<Result<(), bool>, MapError> {
         let raw = self.raw();
         let locked = self.lock(&raw, key)?;
-        let place = self.find(&locked, key)?;
-        if let Some(found) = place.live() {
+        let lookup = self.find(&locked, key)?;
+        if let Some(found) = lookup.live() {
             locked.copy_value(found, found_value)?;
         }
-        if current != place.live().map(|_| found_value.as_slice()) {
-            return Ok(Err(place.live().is_some()));
+        if current != lookup.live().map(|_| found_value.as_slice()) {
+            return Ok(Err(lookup.live().is_some()));
         }
-        self.turn(&locked, key, &place, new).map(Ok)
+        self.turn(&locked, key, &lookup, new).map(Ok)
     }
 
     /// Puts `new`, which may be none, in the place of what was found, keeping its expiry time.
-    fn turn(&self, locked: &Locked<'_>, key: Key<'_>, place: &Place, new: Option<&[u8]>) -> Result<(), MapError> {
-        match (new, &place.found) {
+    fn turn(&self, locked: &Locked<'_>, key: Key<'_>, lookup: &Lookup, new: Option<&[u8]>) -> Result<(), MapError> {
+        match (new, &lookup.found) {
             (Some(value), _) => {
-                let expires = match place.live() {
-                    Some(_) => place.expiry,
-                    None => self.expiry(Life::Usual),
+                let expires = match lookup.live() {
+                    Some(_) => lookup.expiry,
+                    None => self.expiry(TimeToLive::Usual),
                 };
-                Ok(self.store(locked, key, Payload { value, expires }, place)?)
+                Ok(self.store(locked, key, Payload { value, expires }, lookup)?)
             }
             (None, Some(found)) => Ok(locked.remove(found)?),
             (None, None) => Ok(()),
@@ -505,18 +505,18 @@ impl Core {
     ) -> Result<R, MapError> {
         let raw = self.raw();
         let locked = self.lock(&raw, key)?;
-        let place = self.find(&locked, key)?;
-        if let Some(found) = place.live() {
+        let lookup = self.find(&locked, key)?;
+        if let Some(found) = lookup.live() {
             locked.copy_value(found, &mut old)?;
         }
         let turn = Turn {
-            core: self,
+            untyped: self,
             locked: &locked,
             key,
-            place: &place,
+            lookup: &lookup,
         };
         let _inside = Inside::enter();
-        change(place.live().map(|_| old), turn)
+        change(lookup.live().map(|_| old), turn)
     }
 
     /// The number of entries that have not expired.

@@ -1,4 +1,4 @@
-//! `Shape`: how much a channel holds and how many may take part, and the bytes it takes.
+//! `ChannelLayout`: how much a channel holds and how many may take part, and the bytes it takes.
 //!
 //! ```text
 //! first line | RawQueue | seats | ring | extents, if items may lie outside the ring
@@ -18,7 +18,7 @@ const UNBOUNDED: u64 = 1;
 
 /// The first line of a channel, which its creator writes, in words; the rest of the line is zero.
 #[repr(C, align(64))]
-struct RawShape {
+struct ChannelHeader {
     units: AtomicU64,
     seats: AtomicU64,
     flags: AtomicU64,
@@ -27,7 +27,7 @@ struct RawShape {
 }
 
 /// Where a channel's words are, and its seats; the ring follows them.
-pub(super) const QUEUE_AT: usize = size_of::<RawShape>();
+pub(super) const QUEUE_AT: usize = size_of::<ChannelHeader>();
 pub(super) const SEATS_AT: usize = QUEUE_AT + size_of::<RawQueue>();
 const BYTES_OF_EXTENTS: u64 = (EXTENTS * size_of::<RawExtent>()) as u64;
 
@@ -36,21 +36,21 @@ const _: () = {
     assert!(producers.start * 8 == QUEUE_AT && consumers.start * 8 == QUEUE_AT + 128);
     assert!(bells.start * 8 == QUEUE_AT + 256);
     let (count, seats, fixed) = QUEUE_SEATS;
-    assert!(count * 8 == core::mem::offset_of!(RawShape, seats));
+    assert!(count * 8 == core::mem::offset_of!(ChannelHeader, seats));
     assert!(seats * 8 == SEATS_AT && fixed as u64 * 8 == bytes_of_seats(0));
 };
 
 /// How much a channel holds, and how many processes may take part: what its first line says.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shape {
+pub(super) struct ChannelLayout {
     pub(super) capacity: Capacity,
     pub(super) seats: u64,
 }
 
-impl Shape {
-    /// The shape of a new channel; the capacity is rounded, unless it does not matter.
+impl ChannelLayout {
+    /// The layout of a new channel; the capacity is rounded, unless it does not matter.
     pub(super) fn new(capacity: Capacity, seats: u64) -> Self {
-        Shape { capacity, seats }
+        ChannelLayout { capacity, seats }
     }
 
     pub(super) fn ring_at(&self) -> u64 {
@@ -65,7 +65,7 @@ impl Shape {
             .saturating_add(extents)
     }
 
-    /// The spec of an object made of channels for items of a type known by its name. The shape need not be known to open one.
+    /// The spec of an object made of channels for items of a type known by its name. The layout need not be known to open one.
     pub(super) fn spec<N: AsRef<str> + Display>(self, kind: Kind, type_name: &N) -> Spec<'_> {
         let channels = if kind == Kind::Pipe { 2 } else { 1 };
         Spec {
@@ -102,14 +102,14 @@ impl Shape {
                     .write_bytes(0, self.bytes() as usize - behind)
             };
         }
-        let line = RawShape {
+        let line = ChannelHeader {
             units: AtomicU64::new(self.capacity.bytes / UNIT as u64),
             seats: AtomicU64::new(self.seats),
             flags: AtomicU64::new(if self.capacity.in_items { UNBOUNDED } else { 0 }),
             unused: [0; 5],
         };
         // SAFETY: as above; the channel begins with its first line, on a cache line.
-        unsafe { address.cast::<RawShape>().write(line) };
+        unsafe { address.cast::<ChannelHeader>().write(line) };
     }
 
     /// Writes a new queue.
@@ -126,12 +126,15 @@ impl Shape {
         }
     }
 
-    /// The shape at `at` in an object whose channels have `bytes` bytes each, if it is a possible one.
+    /// The layout at `at` in an object whose channels have `bytes` bytes each, if it is a possible one.
     pub(super) fn read(handle: &Handle, at: usize, bytes: u64) -> Result<Self> {
-        let found = Self::found(handle, at, bytes).filter(|shape| {
-            (1..=MOST_SEATS as u64).contains(&shape.seats)
-                && shape.bytes() == bytes
-                && shape.capacity.rounded().is_ok_and(|rounded| rounded == shape.capacity)
+        let found = Self::found(handle, at, bytes).filter(|layout| {
+            (1..=MOST_SEATS as u64).contains(&layout.seats)
+                && layout.bytes() == bytes
+                && layout
+                    .capacity
+                    .rounded()
+                    .is_ok_and(|rounded| rounded == layout.capacity)
         });
         found.ok_or_else(|| {
             let message = format!("no channel of {} items takes {bytes} bytes and begins so", handle.len());
@@ -146,7 +149,7 @@ impl Shape {
         }
         // SAFETY: the object has that many bytes from there on, on a cache line: it is made of channels of `bytes` bytes. The
         // line is made of atomics.
-        let line = unsafe { &*handle.address().wrapping_add(at).cast::<RawShape>() };
+        let line = unsafe { &*handle.address().wrapping_add(at).cast::<ChannelHeader>() };
         // Relaxed: written before the object was found, and not since.
         let [units, seats, flags] = [&line.units, &line.seats, &line.flags].map(|word| word.load(Ordering::Relaxed));
         let capacity = Capacity {
@@ -154,6 +157,6 @@ impl Shape {
             bytes: units.checked_mul(UNIT as u64)?,
             in_items: flags == UNBOUNDED,
         };
-        (flags <= UNBOUNDED && seats <= MOST_SEATS as u64).then_some(Shape { capacity, seats })
+        (flags <= UNBOUNDED && seats <= MOST_SEATS as u64).then_some(ChannelLayout { capacity, seats })
     }
 }
