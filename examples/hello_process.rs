@@ -33,7 +33,7 @@ fn main() -> Result<()> {
     }
 
     let child = Process::spawn(introduce, ("good day".to_owned(),))?;
-    assert!(child.name().starts_with("Process-"), "what nobody names has a number");
+    assert!(child.name().starts_with("Process-"), "unnamed processes are numbered");
     child.join()?;
 
     // A daemon ends with this process, whatever it is doing.
@@ -43,7 +43,7 @@ fn main() -> Result<()> {
     let daemon = Process::builder().name("guardian").daemon(true);
     let daemon: Process<()> = daemon.spawn(forever, ())?;
     let children = active_children();
-    println!("{} is still running, and ends with me", children[0].name());
+    println!("{} is still running, and ends with this process", children[0].name());
     assert_eq!((children.len(), children[0].id()), (1, daemon.id()));
     assert!(daemon.is_alive());
     Ok(())

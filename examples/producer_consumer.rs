@@ -47,7 +47,7 @@ fn main() -> Result<()> {
     assert_eq!(
         (count, total),
         (2 * numbers, numbers * (2 * numbers - 1)),
-        "lost or doubled"
+        "items were lost or duplicated"
     );
     println!("all together    {count:>9}, sum {total}, as expected");
     Ok(())

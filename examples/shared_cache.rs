@@ -28,7 +28,7 @@ fn main() -> Result<()> {
 
     let (time_without, expected) = answer_all(None, requests)?;
     let (time_with, found) = answer_all(Some(&cache), requests)?;
-    assert_eq!(found, expected, "the cache changes no answer");
+    assert_eq!(found, expected, "cached and uncached answers must be equal");
 
     let stats = cache.stats();
     let rate = 100.0 * stats.hits as f64 / (stats.hits + stats.misses) as f64;

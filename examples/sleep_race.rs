@@ -51,9 +51,12 @@ fn main() -> Result<()> {
     assert!(serial >= time * SLEEPERS as u32);
     assert!(
         processes >= time && processes < serial / 2,
-        "they sleep at the same time"
+        "the jobs must sleep at the same time"
     );
-    assert!(pool >= time && pool < serial / 2, "they sleep at the same time");
+    assert!(
+        pool >= time && pool < serial / 2,
+        "the jobs must sleep at the same time"
+    );
     Ok(())
 }
 

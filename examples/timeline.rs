@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         makespans.push(makespan);
     }
     println!("no order does better than {:.1?}", unit * 6);
-    assert!(makespans[0] >= unit * 6, "the work of two workers");
+    assert!(makespans[0] >= unit * 6, "the least time for two workers");
     assert!(makespans[2] >= unit * 9, "4 + 3 + 2 units make one chunk");
     assert!(makespans[0] < makespans[2], "small chunks spread uneven work better");
     Ok(())

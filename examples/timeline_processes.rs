@@ -46,7 +46,7 @@ fn read(unit: Duration, batches: SharedQueue<u32>, times: SharedQueue<Told>) {
     for batch in 0..BATCHES {
         let start = Timestamp::now();
         sleep(unit);
-        batches.put(batch).expect("sorters wait for it");
+        batches.put(batch).expect("the sorters still wait for batches");
         let told = ("reader".to_owned(), batch.to_string(), start, Timestamp::now());
         times.put(told).expect("the parent reads to the end");
     }

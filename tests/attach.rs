@@ -160,13 +160,13 @@ const FAULTS: &[Fault] = &[
         what: "an unknown PID namespace",
         make: |path| words(path, &[(PID_NAMESPACE, 0)]),
         kind: ErrorKind::ForeignNamespace,
-        words: &["PID namespace", "not known"],
+        words: &["PID namespace", "unknown"],
     },
     Fault {
         what: "an earlier start of the machine",
         make: |path| words(path, &[(BOOT_ID, 77), (BOOT_ID + 8, 78)]),
         kind: ErrorKind::ForeignBoot,
-        words: &["before the machine was last started"],
+        words: &["before the last boot of this machine"],
     },
     Fault {
         what: "a symbolic link to a good segment",

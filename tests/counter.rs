@@ -116,7 +116,7 @@ fn several_steps_are_one_under_the_lock() {
     let held = counter.get_lock();
     let panic = std::panic::catch_unwind(|| counter.increment()).unwrap_err();
     let text = panic.downcast_ref::<String>().unwrap();
-    assert!(text.contains("this thread holds the lock already"), "{text}");
+    assert!(text.contains("this thread already holds the lock"), "{text}");
     drop(held);
 }
 

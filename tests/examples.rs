@@ -352,7 +352,10 @@ fn processes_know_their_names() {
     for name in ["hello, I am anna", "hello, I am otto", "good day, I am Process-"] {
         assert!(rest_of(&text, name).ends_with(&format!("child of {parent}")), "{text}");
     }
-    assert_eq!(rest_of(&text, "guardian "), "is still running, and ends with me");
+    assert_eq!(
+        rest_of(&text, "guardian "),
+        "is still running, and ends with this process"
+    );
 }
 
 #[test]
@@ -364,7 +367,7 @@ fn flags_of_pools_are_refused_with_a_reason() {
         (
             "parallel_sum",
             ["--start", "thread"],
-            "a start method is spawn, fork or fork-server",
+            "expected the start method spawn, fork or fork-server",
         ),
     ] {
         let output = example(name).args(flags).output().unwrap();

@@ -91,7 +91,7 @@ fn only_the_child_it_was_passed_to_inherits() {
     }
     let output = output_of(&mut other);
     assert!(
-        output.contains("has not inherited") && !output.contains("memfd"),
+        output.contains("did not inherit") && !output.contains("memfd"),
         "{output}"
     );
 }
@@ -155,7 +155,7 @@ fn a_grandchild_inherits_nothing() {
     more.pass_to(&mut command, "more").unwrap();
     let output = output_of(&mut command);
     assert!(
-        output.contains("has not inherited") && !output.contains("memfd"),
+        output.contains("did not inherit") && !output.contains("memfd"),
         "{output}"
     );
 }

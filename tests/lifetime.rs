@@ -288,8 +288,8 @@ fn exec_parent(arguments: &[String]) {
 
 fn exec_child(_: &[String]) {
     {
-        let segment = Segment::inherited("shared").expect("it was passed");
-        let again = Segment::inherited("shared").expect("it was passed");
+        let segment = Segment::inherited("shared").expect("already passed");
+        let again = Segment::inherited("shared").expect("already passed");
         let hits = segment.open_counter("hits").expect("it is there");
         again
             .open_counter("hits")

@@ -394,7 +394,7 @@ fn a_value_of_another_type_is_its_own_error() {
     let (numbers, texts) = confused();
     let store = || {
         numbers.extend([(1, 10), (3, 30)]).unwrap();
-        texts.insert(&2, &"no number".to_owned()).unwrap();
+        texts.insert(&2, &"not a whole number".to_owned()).unwrap();
     };
     store();
     assert_eq!((numbers.get(&1), numbers.get(&3)), (Ok(Some(10)), Ok(Some(30))));
@@ -427,7 +427,11 @@ fn a_value_of_another_type_is_its_own_error() {
         numbers.get_or_insert_with(&2, || unreachable!("there is one")),
         Err(refused.clone())
     );
-    assert_eq!(texts.get(&2), Ok(Some("no number".to_owned())), "nothing has changed");
+    assert_eq!(
+        texts.get(&2),
+        Ok(Some("not a whole number".to_owned())),
+        "nothing has changed"
+    );
     // The new value is in place; the old one is gone.
     assert_eq!(
         (numbers.insert(&2, &20), numbers.get(&2)),

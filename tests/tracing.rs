@@ -87,7 +87,7 @@ fn children_and_pools_are_heard_of() {
     pool.join();
     assert_eq!(heard(&["DEBUG", "worker started"]), 3);
     assert_eq!(heard(&["DEBUG", "worker ended", "status 7"]), 2);
-    assert_eq!(heard(&["DEBUG", "job=0", "job begun anew"]), 1);
+    assert_eq!(heard(&["DEBUG", "job=0", "job retried"]), 1);
     assert_eq!(heard(&["WARN", "job=0", "job lost"]), 1);
     assert_eq!(heard(&["DEBUG", "failed=1", "of=1", "jobs failed"]), 1);
     assert_eq!(heard(&["DEBUG", "pool closed"]), 1);

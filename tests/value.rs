@@ -278,7 +278,7 @@ fn a_thread_that_holds_the_lock_is_told_so() {
         panic_of(|| other.update(|value| *value = 1)),
         panic_of(|| other.compare_exchange(0, 1)),
     ] {
-        assert!(text.contains("this thread holds the lock already"), "{text}");
+        assert!(text.contains("this thread already holds the lock"), "{text}");
         assert!(text.contains(&exposed.name) && text.contains("\"v\""), "{text}");
     }
     *guard = 1;
@@ -339,7 +339,7 @@ fn lock_errors_say_what_they_mean() {
     let value = SharedValue::new(0u64).unwrap();
     let _guard = value.get_lock();
     let error = value.try_get_lock().unwrap_err();
-    assert_eq!(error.to_string(), "the calling thread holds the lock already");
+    assert_eq!(error.to_string(), "the calling thread already holds the lock");
     assert_eq!(format!("{error:?}"), "WouldDeadlock");
     let kinds = [
         (LockError::<()>::WouldBlock, ErrorKind::WouldBlock),
@@ -469,7 +469,7 @@ fn refuses<T: Shareable + std::fmt::Debug + PartialEq>(exposed: &Exposed<T>, goo
         panic_of(|| value.update(|_| ())),
         panic_of(|| value.compare_exchange(good, good)),
     ] {
-        assert!(text.contains("its bytes are no value of its type"), "{text}");
+        assert!(text.contains("its bytes are not a valid value of its type"), "{text}");
         assert!(text.contains(&exposed.name), "{text}");
     }
     assert!(exposed.is_free(), "whoever was refused holds the lock");

@@ -32,7 +32,7 @@ pub(crate) fn test(args: TokenStream, item: TokenStream) -> Result<TokenStream> 
     {
         return Err(Error::new_spanned(
             attribute,
-            "`#[procshare::test]` takes the place of `#[test]`: remove this one",
+            "`#[procshare::test]` replaces `#[test]`: remove this attribute",
         ));
     }
     let name = &function.sig.ident;
@@ -54,7 +54,7 @@ fn parse(attribute: &str, args: TokenStream, item: TokenStream) -> Result<(Token
         None
     } else {
         let refusal =
-            format!("`{attribute}` takes no arguments but `crate = path`, where `procshare` has another name");
+            format!("`{attribute}` takes no arguments except `crate = path`, for a `procshare` under another name");
         let given = syn::parse2::<CrateArgument>(args.clone());
         Some(given.map_err(|_| Error::new_spanned(args, refusal))?)
     };
@@ -68,7 +68,7 @@ fn parse(attribute: &str, args: TokenStream, item: TokenStream) -> Result<(Token
     if !function.sig.inputs.is_empty() {
         return Err(Error::new_spanned(
             &function.sig.inputs,
-            format!("the function under `{attribute}` takes no arguments: nobody would give it any"),
+            format!("a function with `{attribute}` must not take arguments: nothing would pass any"),
         ));
     }
     Ok((CrateArgument::path(given), function))

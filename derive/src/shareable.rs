@@ -28,8 +28,8 @@ pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
         Data::Union(data) => {
             return Err(Error::new_spanned(
                 data.union_token,
-                "a union cannot be shared, since nobody can tell which of its fields is meant: use a struct, or an array \
-                 of bytes",
+                "a union cannot be shared, since its bytes do not tell which field is valid: use a struct, or an array \
+                    of bytes",
             ));
         }
     };
@@ -52,7 +52,7 @@ fn given_crate(attributes: &[Attribute]) -> Result<Option<CrateArgument>> {
     {
         attribute.parse_nested_meta(|meta| {
             if !meta.path.is_ident("crate") {
-                return Err(meta.error("`#[shareable(…)]` takes `crate = path` alone"));
+                return Err(meta.error("`#[shareable(…)]` takes only `crate = path`"));
             }
             given = Some(CrateArgument::parse_value(meta.input)?);
             Ok(())
@@ -348,7 +348,7 @@ fn refuse_variants(input: &DeriveInput, data: &DataEnum) -> Result<()> {
         return Err(Error::new_spanned(
             &input.ident,
             format!(
-                "`{}` has no variants, so no bytes are a value of it: add one",
+                "`{}` has no variants, so no bytes are a valid value of it: add one",
                 input.ident
             ),
         ));

@@ -59,7 +59,7 @@ impl Outcome {
             return Some(format!("BROKEN: {mode}: {text} (lost {lost})"));
         }
         let lucky = lost == 0 && !mode.is_guarded();
-        lucky.then(|| format!("{mode} happened to lose nothing this time; nothing keeps it from it: run it again"))
+        lucky.then(|| format!("{mode} happened to lose nothing this time, but nothing prevents it: run it again"))
     }
 
     /// What `kill` went through.

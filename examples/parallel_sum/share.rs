@@ -31,7 +31,7 @@ pub(crate) fn with_values(start: StartMethod, [low, high]: [Range<u64>; 2]) -> R
 pub(crate) fn with_array(start: StartMethod, [low, high]: [Range<u64>; 2]) -> Result<[f64; 2]> {
     let parts = SharedArray::new(2)?;
     let process = Process::builder().start_method(start);
-    let work = |parts: SharedArray<f64>, at, numbers| parts.set(at, sum(numbers)).expect("nobody died");
+    let work = |parts: SharedArray<f64>, at, numbers| parts.set(at, sum(numbers)).expect("no holder died");
     let first = process.clone().spawn(work, (parts.clone(), 0, low))?;
     let second = process.clone().spawn(work, (parts.clone(), 1, high))?;
     first.join()?;

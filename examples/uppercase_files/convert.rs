@@ -32,7 +32,7 @@ pub(crate) fn convert(path: PathBuf) -> Result<u64, String> {
     let path = path.canonicalize().map_err(text)?; // of a link, what it leads to
     let metadata = fs::metadata(&path).map_err(text)?;
     if !metadata.is_file() {
-        return Err("no regular file".to_owned());
+        return Err("not a regular file".to_owned());
     }
     let content = fs::read_to_string(&path).map_err(text)?;
     replace(&path, content.to_uppercase().as_bytes(), metadata.permissions()).map_err(text)?;

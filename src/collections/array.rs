@@ -158,7 +158,12 @@ impl<T: Shareable> SharedArray<T> {
         const { assert_element::<T>() };
         let elements = elements.into_iter();
         let mut collected = Vec::new();
-        let refuse = |error| Error::new(ErrorKind::OutOfMemory, format!("collecting the elements: {error}"));
+        let refuse = |error| {
+            Error::new(
+                ErrorKind::OutOfMemory,
+                format!("collecting the elements failed: {error}"),
+            )
+        };
         collected.try_reserve(elements.size_hint().0).map_err(refuse)?;
         for element in elements {
             collected.try_reserve(1).map_err(refuse)?;

@@ -243,7 +243,7 @@ impl SharedCounter {
 
     #[cold]
     fn overflow(&self, count: i64, amount: i64) -> Error {
-        let message = format!("{count} + {amount} does not fit an i64");
+        let message = format!("{count} + {amount} does not fit in an i64");
         Error::new(ErrorKind::Overflow, message).in_segment(self.handle().segment().label())
     }
 }

@@ -205,7 +205,11 @@ impl Segment {
 /// An object that shares its segment needs a name; the empty name belongs to an object that lives alone.
 fn check_name(segment: &Segment, name: &str) -> Result<()> {
     if name.is_empty() {
-        return Err(Error::new(ErrorKind::InvalidName, "an object's name is empty").in_segment(segment.label()));
+        return Err(Error::new(
+            ErrorKind::InvalidName,
+            "expected a name for the object, found an empty one",
+        )
+        .in_segment(segment.label()));
     }
     Ok(())
 }

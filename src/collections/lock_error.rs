@@ -78,12 +78,15 @@ impl<G> From<Refused> for LockError<G> {
 impl<G> fmt::Display for LockError<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            LockError::WouldBlock => "somebody else holds the lock",
-            LockError::TimedOut => "somebody else held the lock until the time limit passed",
-            LockError::WouldDeadlock => "the calling thread holds the lock already",
-            LockError::OwnerDied(_) => "the last holder died or panicked inside; recover() declares the data whole",
+            LockError::WouldBlock => "another thread or process holds the lock",
+            LockError::TimedOut => "another thread or process held the lock until the time limit expired",
+            LockError::WouldDeadlock => "the calling thread already holds the lock",
+            LockError::OwnerDied(_) => {
+                "the last holder died or panicked while it held the lock: check the data, then \
+                call recover()"
+            }
             LockError::ForeignNamespace => "this process was moved to another PID or time namespace",
-            LockError::Invalid => "the bytes are no value of the type",
+            LockError::Invalid => "the bytes are not a valid value of the type",
         })
     }
 }

@@ -149,7 +149,7 @@ impl<'de> VariantReader<'_, 'de> {
     #[cold]
     fn without_content(&self, shape: &str) -> Fault {
         Fault::new(format!(
-            "the variant `{}` is there without content, expected {shape}",
+            "variant `{}`: expected {shape} as its content, found none",
             self.name
         ))
     }

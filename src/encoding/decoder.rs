@@ -122,7 +122,7 @@ impl<'de> Decoder<'de> {
             marker::EXT_16 => self.length::<2>().and_then(|len| self.extension(len))?,
             marker::EXT_32 => self.length::<4>().and_then(|len| self.extension(len))?,
             marker::FIX_EXT_1..=marker::FIX_EXT_16 => self.extension(1 << (marker - marker::FIX_EXT_1))?,
-            _ => return Err(Fault::new(format!("byte {marker:#04x} begins no value"))),
+            _ => return Err(Fault::new(format!("expected a value, found the byte {marker:#04x}"))),
         })
     }
 
@@ -131,7 +131,7 @@ impl<'de> Decoder<'de> {
         let extension = self.byte()?;
         Ok(match (extension, len) {
             (extension::SOME, 1) => match self.byte()? {
-                0 => return Err(Fault::new("an Option around nothing")),
+                0 => return Err(Fault::new("expected at least one Some in ext 1, found 0")),
                 _ => Head::Wrapped,
             },
             (extension::U128, 16) => Head::Wide(Number::U128(u128::from_le_bytes(self.array_of()?))),
@@ -145,13 +145,13 @@ impl<'de> Decoder<'de> {
                     (long::ARRAY, _) => Head::Array(len),
                     (long::MAP, _) => Head::Map(len),
                     (_, Some(kind)) => Head::Run(kind, len),
-                    (what, _) => return Err(Fault::new(format!("something long of the unknown type {what}"))),
+                    (what, _) => return Err(Fault::new(format!("unknown type {what} of a long value (ext 4)"))),
                 }
             }
             _ => match ElementType::of_extension(extension) {
                 Some(kind) => Head::Run(kind, len),
                 None => {
-                    let text = format!("an extension of the unknown type {} and {len} bytes", extension as i8);
+                    let text = format!("unknown extension type {} of {len} bytes", extension as i8);
                     return Err(Fault::new(text));
                 }
             },
@@ -163,7 +163,7 @@ impl<'de> Decoder<'de> {
         let bytes = self.take(len)?;
         if len % kind.size() != 0 {
             return Err(Fault::new(format!(
-                "a run of {len} bytes is no number of whole elements"
+                "a run of {len} bytes is not a whole number of elements"
             )));
         }
         Ok(Run::new(kind, bytes))
@@ -171,7 +171,7 @@ impl<'de> Decoder<'de> {
 
     #[inline(always)]
     pub(super) fn text(&mut self, len: usize) -> Result<&'de str, Fault> {
-        text_of(self.take(len)?).map_err(|_| Fault::new("a text is not UTF-8"))
+        text_of(self.take(len)?).map_err(|_| Fault::new("a string is not valid UTF-8"))
     }
 
     /// Takes a text shorter than 256 bytes, if one comes next.
@@ -276,7 +276,7 @@ impl<'de> Decoder<'de> {
                 let run = self.run(kind, len)?;
                 self.visit_run(run, visitor)
             }
-            Head::Wrapped => Err(Fault::new("an Option in a longer form than it has")),
+            Head::Wrapped => Err(Fault::new("expected ext 1 as fixext 1, found a longer form")),
         }
     }
 

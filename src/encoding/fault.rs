@@ -37,7 +37,7 @@ impl Fault {
 
     #[cold]
     pub(super) fn too_short() -> Self {
-        Fault::new("the bytes end too early")
+        Fault::new("unexpected end of the bytes")
     }
 
     #[cold]

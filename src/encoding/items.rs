@@ -110,7 +110,7 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EncodingRea
     let mut decoder = Decoder::new(bytes);
     match T::deserialize(&mut decoder) {
         Ok(item) if decoder.is_at_end() => Ok(item),
-        Ok(_) => Err(Fault::new("bytes are left over").reason::<T>()),
+        Ok(_) => Err(Fault::new("unexpected bytes after the value").reason::<T>()),
         Err(fault) => Err(fault.reason::<T>()),
     }
 }

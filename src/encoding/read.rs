@@ -274,7 +274,7 @@ impl<'de> Decoder<'de> {
         }
         match self.visit(Nothing) {
             Err(fault) => fault,
-            Ok(()) => <Fault as de::Error>::custom("nothing is no variant"),
+            Ok(()) => <Fault as de::Error>::custom("expected a variant, found nothing"),
         }
     }
 }

@@ -64,7 +64,7 @@ impl EncodingReason {
     #[cfg(any(feature = "map", feature = "messages"))]
     #[cold]
     pub(super) fn no_memory<T: ?Sized>() -> Self {
-        let mut reason = Self::new::<T>("there is no memory for its bytes", String::new());
+        let mut reason = Self::new::<T>("not enough memory for its bytes", String::new());
         reason.0.is_of_memory = true;
         reason
     }
@@ -78,7 +78,7 @@ impl EncodingReason {
     /// Bytes of a type that is stored as it is, which are no valid value of it.
     #[cold]
     pub(crate) fn no_value<T: ?Sized>() -> Self {
-        Self::new::<T>("the bytes are no value of the type", String::new())
+        Self::new::<T>("the bytes are not a valid value of the type", String::new())
     }
 
     /// The reason as reported to a sender whose item no receiver could read.
@@ -86,7 +86,7 @@ impl EncodingReason {
     #[cold]
     pub(crate) fn not_taken_back(mut self) -> Self {
         let why = &self.0.why;
-        self.0.why = format!("its Deserialize does not take what its Serialize gives: {why}").into();
+        self.0.why = format!("its Deserialize rejects what its Serialize wrote: {why}").into();
         self
     }
 

@@ -234,7 +234,7 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     if name.contains('\0') {
         return Err(Error::new(
             ErrorKind::InvalidName,
-            format!("object name {name:?} holds a NUL"),
+            format!("object name {name:?} contains a NUL byte"),
         ));
     }
     Ok(())
@@ -311,7 +311,9 @@ impl<'a> Directory<'a> {
     fn entry(&self, at: u64) -> Result<DirectoryEntry> {
         let start = (at / 8) as usize;
         if at % 8 != 0 || at < first_used(self.buckets) || start + ENTRY_WORDS > self.words.len() {
-            return Err(corrupt(&format!("no entry can stand at offset {at}")));
+            return Err(corrupt(&format!(
+                "expected an entry at a multiple of 8 inside the segment, found offset {at}"
+            )));
         }
         let copy: [u64; ENTRY_WORDS] = core::array::from_fn(|word| self.load(start + word));
         let [next, hash, lengths, offset, bytes, fingerprint, len, _] = copy;
@@ -341,7 +343,7 @@ impl<'a> Directory<'a> {
         if fits && object_fits {
             Ok(entry)
         } else {
-            Err(corrupt(&format!("the entry at offset {at} contradicts itself")))
+            Err(corrupt(&format!("the entry at offset {at} is inconsistent")))
         }
     }
 
@@ -392,7 +394,8 @@ impl<'a> Directory<'a> {
                 let needed =
                     Placement::after(used, spec.bytes, name, schema).map_or(u64::MAX, |place| place.end - used);
                 let message = format!(
-                    "no room for {name:?}: {needed} bytes needed, {free} of {} free",
+                    "no room for object {name:?}: {needed} bytes needed, {free} of {} bytes free; create the segment \
+                        with a larger capacity",
                     self.length()
                 );
                 Err(Error::new(ErrorKind::Full, message))

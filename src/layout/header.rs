@@ -56,7 +56,7 @@ pub(crate) fn check_shortest(length: u64) -> Result<()> {
     if length < SHORTEST {
         return fail(
             ErrorKind::Truncated,
-            format!("expected {SHORTEST} bytes at least, found {length}"),
+            format!("expected at least {SHORTEST} bytes, found {length}"),
         );
     }
     Ok(())
@@ -182,7 +182,13 @@ impl Header {
             );
         }
         if length < SHORTEST || length % 8 != 0 {
-            return fail(ErrorKind::Corrupt, format!("a segment cannot be {length} bytes long"));
+            return fail(
+                ErrorKind::Corrupt,
+                format!(
+                    "expected a segment length that is a multiple of 8 and holds the \
+                header, found {length} bytes"
+                ),
+            );
         }
         if self.flags & !KNOWN_FLAGS != 0 {
             return fail(ErrorKind::Corrupt, format!("unknown flags {:#x}", self.flags));
@@ -191,7 +197,10 @@ impl Header {
         if !self.buckets.is_power_of_two() || self.buckets > most {
             return fail(
                 ErrorKind::Corrupt,
-                format!("{} directory buckets cannot be", self.buckets),
+                format!(
+                    "expected a power of two of directory buckets that fit in the segment, found {}",
+                    self.buckets
+                ),
             );
         }
         Ok(())

@@ -96,7 +96,8 @@ impl Capacity {
             Some(bytes) if (1..=MOST_ITEMS).contains(&self.items) => Ok(Capacity { bytes, ..self }),
             _ => {
                 let message = format!(
-                    "a queue holds 1 to {MOST_ITEMS} items in up to {MOST_BYTES} bytes, found {} items in {} bytes",
+                    "expected a capacity of 1 to {MOST_ITEMS} items and at most {MOST_BYTES} bytes, found {} items and \
+                        {} bytes",
                     self.items, self.bytes
                 );
                 Err(Error::new(ErrorKind::InvalidCapacity, message))

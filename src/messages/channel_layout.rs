@@ -137,7 +137,10 @@ impl ChannelLayout {
                     .is_ok_and(|rounded| rounded == layout.capacity)
         });
         found.ok_or_else(|| {
-            let message = format!("no channel of {} items takes {bytes} bytes and begins so", handle.len());
+            let message = format!(
+                "the header of a channel of {} items and {bytes} bytes is invalid",
+                handle.len()
+            );
             Error::new(ErrorKind::Corrupt, message).in_segment(handle.segment().label())
         })
     }

@@ -5,10 +5,11 @@ use crate::error::{Error, ErrorKind};
 use crate::raw::{NoSeat, Refused, Stop};
 use std::fmt;
 
-const TOO_MANY: &str = "too many processes take part: 1024 may, unless `QueueBuilder::max_processes` set another number when \
-     the queue was made; make it with a larger one";
+const TOO_MANY: &str = "too many processes use the queue: at most 1024 can, or as many as \
+    `QueueBuilder::max_processes` allowed when it was created; create it with a larger number";
 
-const BUSY: &str = "a peer that is taking a place has been stopped for too long: let it go on, or end it";
+const BUSY: &str = "a peer was stopped while it was joining, and has held the participants' lock for too long: \
+    continue it (SIGCONT) or kill it";
 
 /// Tells why an item was not sent, and gives it back.
 ///
@@ -201,19 +202,23 @@ impl<T> fmt::Display for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             SendError::Full(_) => "there is no room for the item",
-            SendError::TimedOut(_) => "there was no room for the item until the time limit passed",
+            SendError::TimedOut(_) => "there was no room for the item before the time limit expired",
             SendError::Closed(_) => "closed",
             SendError::Disconnected(_) => {
-                "nobody is left who could receive the item (threads that share one handle are one: give each a clone)"
+                "no other handle is left that could receive the item (threads that share one handle count as one: give \
+                    each thread a clone)"
             }
             SendError::TooLarge { bytes, capacity, .. } => {
-                return write!(f, "the item takes {bytes} bytes, and there are {capacity} in all");
+                return write!(
+                    f,
+                    "the item takes {bytes} bytes or more, but the capacity is {capacity} bytes"
+                );
             }
-            SendError::OutOfMemory(_) => "there is no memory for the item",
+            SendError::OutOfMemory(_) => "not enough memory for the item",
             SendError::NotEncodable { reason, .. } => return write!(f, "the item cannot be encoded: {reason}"),
-            SendError::Io(_) => "the system refused to write the item",
-            SendError::Corrupt(_) => "the shared bytes contradict each other",
-            SendError::WouldDeadlock(_) => "the calling thread holds the lock already",
+            SendError::Io(_) => "the operating system could not write the item",
+            SendError::Corrupt(_) => "the shared memory is corrupt: its words are inconsistent",
+            SendError::WouldDeadlock(_) => "the calling thread already holds the lock",
             SendError::ForeignNamespace(_) => "this process was moved to another PID or time namespace",
             SendError::TooManyProcesses(_) => TOO_MANY,
             SendError::Busy(_) => BUSY,
@@ -289,18 +294,24 @@ impl From<Stop> for RecvError {
 impl fmt::Display for RecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            RecvError::Empty => "nothing is there",
-            RecvError::TimedOut => "nothing was there until the time limit passed",
-            RecvError::Closed => "closed, and nothing is left",
+            RecvError::Empty => "no item is available",
+            RecvError::TimedOut => "no item became available before the time limit expired",
+            RecvError::Closed => "closed, and no item is left",
             RecvError::Disconnected => {
-                "nobody is left who could send, and nothing is left of what they sent (threads that share one handle are \
-                 one: give each a clone)"
+                "no other handle is left that could send, and all items were received (threads that share one handle \
+                    count as one: give each thread a clone)"
             }
-            RecvError::Invalid(reason) => return write!(f, "the item's bytes are no value of the type: {reason}"),
-            RecvError::OutOfMemory => "there is no memory for a copy of the item",
-            RecvError::Io => "the system refused to read the item",
-            RecvError::Corrupt => "the shared bytes contradict each other",
-            RecvError::WouldDeadlock => "the calling thread holds the lock already",
+            RecvError::Invalid(reason) => {
+                return write!(
+                    f,
+                    "the item's bytes are not a valid value of the type: \
+                {reason}"
+                );
+            }
+            RecvError::OutOfMemory => "not enough memory for a copy of the item",
+            RecvError::Io => "the operating system could not read the item",
+            RecvError::Corrupt => "the shared memory is corrupt: its words are inconsistent",
+            RecvError::WouldDeadlock => "the calling thread already holds the lock",
             RecvError::ForeignNamespace => "this process was moved to another PID or time namespace",
             RecvError::TooManyProcesses => TOO_MANY,
             RecvError::Busy => BUSY,
@@ -321,20 +332,19 @@ pub(super) fn no_seat(cause: NoSeat, what: &str) -> Error {
     match cause {
         NoSeat::Full(places) => {
             let message = format!(
-                "{places} processes take part, or are about to, and there are no more places: make it with more, by \
-                 `QueueBuilder::max_processes`"
+                "all {places} participant slots are taken: create the queue with a larger `QueueBuilder::max_processes`"
             );
             Error::new(ErrorKind::Full, message)
         }
         NoSeat::Taken(pid) => Error::new(
             ErrorKind::Claimed,
-            format!("only one can be the {what} at a time, and process {pid} is"),
+            format!("only one process can hold the {what} at a time, and process {pid} holds it"),
         ),
         NoSeat::Lock(Refused::Foreign) => Error::new(
             ErrorKind::ForeignNamespace,
             "this process was moved to another PID or time namespace",
         ),
         NoSeat::Lock(Refused::WouldBlock | Refused::TimedOut) => Error::new(ErrorKind::Busy, BUSY),
-        NoSeat::Lock(_) => Error::new(ErrorKind::WouldDeadlock, "the calling thread holds the lock already"),
+        NoSeat::Lock(_) => Error::new(ErrorKind::WouldDeadlock, "the calling thread already holds the lock"),
     }
 }

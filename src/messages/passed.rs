@@ -24,7 +24,12 @@ impl PassedHandle {
     /// The seat of a handle that has one.
     pub(super) fn first_seat(&self) -> Result<&PassedSeat> {
         let seat = self.seats.first();
-        seat.ok_or_else(|| Error::new(ErrorKind::Encoding, "a handle arrived without its seat"))
+        seat.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Encoding,
+                "expected a participant slot with the handle, found none",
+            )
+        })
     }
 }
 

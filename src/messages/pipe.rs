@@ -185,7 +185,7 @@ impl<T> Connection<T> {
         let (sending, receiving) = if end == 0 { (first, second) } else { (second, first) };
         let claim = |channel: Channel, role| match Seat::claim(&channel.seats, role) {
             Ok(seat) => Ok(Port::new(channel, seat)),
-            Err(cause) => Err(no_seat(cause, "end of a pipe").in_segment(handle.segment().label())),
+            Err(cause) => Err(no_seat(cause, "end of the pipe").in_segment(handle.segment().label())),
         };
         Ok(Connection {
             sender: Sender::of(claim(sending, Role::Producer)?),
@@ -469,7 +469,7 @@ impl<T> Pass for Connection<T> {
         let [sending, receiving] = passed.seats[..] else {
             return Err(Error::new(
                 ErrorKind::Encoding,
-                "a pipe's end arrived without its two seats",
+                "expected two participant slots with the end of a pipe, found another number",
             ));
         };
         let half = |seat, end| PassedHandle {

@@ -51,7 +51,7 @@ impl<T> QueueBuilder<T> {
     fn new_layout(&self) -> Result<ChannelLayout> {
         if !(1..=MOST_SEATS as u64).contains(&self.processes) {
             let message = format!(
-                "1 to {MOST_SEATS} processes can take part in a queue, found {}",
+                "expected a maximum of 1 to {MOST_SEATS} processes, found {}",
                 self.processes
             );
             return Err(Error::new(ErrorKind::InvalidCapacity, message));
@@ -217,7 +217,11 @@ impl<T> QueueBuilder<T> {
     /// ```
     pub fn place_in(&self, segment: &Segment, name: &str) -> Result<SharedQueue<T>> {
         if name.is_empty() {
-            return Err(Error::new(ErrorKind::InvalidName, "an object's name is empty").in_segment(segment.label()));
+            return Err(Error::new(
+                ErrorKind::InvalidName,
+                "expected a name for the object, found an empty one",
+            )
+            .in_segment(segment.label()));
         }
         let layout = self.new_layout()?;
         layout.prepare(segment);

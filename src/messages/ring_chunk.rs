@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub(super) const fn assert_element<T: Shareable>() {
     assert!(
         T::ANY_BITS,
-        "values of which not every bit pattern is one (bool, char, enums) are pushed and popped one by one"
+        "values in a chunk must be valid for every bit pattern: push and pop bool, char and enums one by one"
     );
 }
 
@@ -36,7 +36,7 @@ pub(super) const fn assert_element<T: Shareable>() {
 /// assert_eq!(consumer.len(), 2);
 /// # Ok::<(), procshare::Error>(())
 /// ```
-#[must_use = "dropping a chunk delivers what it holds"]
+#[must_use = "dropping a chunk delivers its values"]
 pub struct WriteChunk<'a, T: Shareable> {
     producer: &'a mut Producer<T>,
     places: usize,
@@ -61,7 +61,7 @@ pub struct WriteChunk<'a, T: Shareable> {
 /// assert_eq!(consumer.pop()?, 3);
 /// # Ok::<(), procshare::Error>(())
 /// ```
-#[must_use = "dropping a chunk takes what it holds out"]
+#[must_use = "dropping a chunk removes its values from the ring"]
 pub struct ReadChunk<'a, T: Shareable> {
     consumer: &'a mut Consumer<T>,
     values: usize,
@@ -279,7 +279,10 @@ impl<'a, T: Shareable> WriteChunk<'a, T> {
     #[track_caller]
     pub fn commit(mut self, values: usize) {
         let places = std::mem::replace(&mut self.places, 0);
-        assert!(values <= places, "a chunk of {places} places cannot deliver {values}");
+        assert!(
+            values <= places,
+            "a chunk of {places} slots cannot commit {values} values"
+        );
         self.places = values;
     }
 }
@@ -315,7 +318,7 @@ impl<'a, T: Shareable> ReadChunk<'a, T> {
     #[track_caller]
     pub fn commit(mut self, values: usize) {
         let found = std::mem::replace(&mut self.values, 0);
-        assert!(values <= found, "a chunk of {found} values cannot take {values} out");
+        assert!(values <= found, "a chunk of {found} values cannot commit {values}");
         self.values = values;
     }
 }

@@ -59,7 +59,7 @@ fn ring_spec<T: Shareable>(capacity: u64) -> Result<Spec<'static>> {
     let bytes = slots.and_then(|slots| slots.checked_mul(size_of::<T>() as u64));
     let bytes = bytes.and_then(|bytes| bytes.checked_add(BEFORE_SLOTS));
     let bytes = bytes.ok_or_else(|| {
-        let message = format!("a ring holds 1 to {MOST} values, as memory allows, found a capacity of {capacity}");
+        let message = format!("expected a capacity of 1 to {MOST} values that fits in memory, found {capacity}");
         Error::new(ErrorKind::InvalidCapacity, message)
     })?;
     Ok(Spec {
@@ -95,7 +95,7 @@ impl<T: Shareable> RingEnd<T> {
         let expected = ring_spec::<T>(handle.len()).map(|spec| spec.bytes).unwrap_or(0);
         if expected != handle.bytes() {
             let (values, found) = (handle.len(), handle.bytes());
-            let message = format!("a ring of {values} values takes {expected} bytes, found {found}");
+            let message = format!("expected {expected} bytes for a ring of {values} values, found {found}");
             return Err(Error::new(ErrorKind::Corrupt, message).in_segment(handle.segment().label()));
         }
         Ok(Seats::new(handle.clone(), size_of::<RawRing>(), SEATS as usize))
@@ -115,8 +115,8 @@ impl<T: Shareable> RingEnd<T> {
 
     fn with_seat(seats: Seats, end: End, sit: impl FnOnce(&Seats) -> Result<Seat, NoSeat>) -> Result<Self> {
         let what = match end {
-            End::Producer => "producer of a ring",
-            End::Consumer => "consumer of a ring",
+            End::Producer => "producer end of the ring",
+            End::Consumer => "consumer end of the ring",
         };
         let home = Home::of_caller().map_err(|foreign| NoSeat::Lock(foreign.into()));
         let seated = home.and_then(|home| Ok((home, sit(&seats)?)));

@@ -29,7 +29,7 @@ type Begin = Box<dyn Fn(Builder, Setup) -> Result<Process<Result<()>>> + Send + 
 ///     Ok(())
 /// }
 /// ```
-#[must_use = "a builder starts nothing before `build`"]
+#[must_use = "a builder does nothing until `build` is called"]
 pub struct PoolBuilder {
     workers: Option<usize>,
     options: Options,
@@ -172,7 +172,7 @@ impl PoolBuilder {
     /// }
     /// ```
     pub fn max_tasks_per_child(mut self, tasks: u64) -> Self {
-        assert!(tasks > 0, "a worker that may run no job is none");
+        assert!(tasks > 0, "max_tasks_per_child must be at least 1, found 0");
         self.budget = Some(tasks);
         self
     }

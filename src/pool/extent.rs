@@ -107,7 +107,7 @@ impl Extents {
             return Ok(());
         }
         Err(io::Error::other(
-            "the process was copied while an item was encoded or decoded",
+            "the process was forked while it was encoding or decoding an item",
         ))
     }
 

@@ -30,7 +30,7 @@ pub(super) struct Options {
 impl Options {
     #[track_caller]
     pub(super) fn chunk_size(self, items: usize) -> Self {
-        assert!(items > 0, "a chunk has at least one item");
+        assert!(items > 0, "the chunk size must be at least 1, found 0");
         Options {
             chunk_size: Some(items),
             ..self
@@ -99,7 +99,7 @@ impl Pool {
         }
         if let Err(error) = engine.start_thread() {
             engine.terminate(JobError::Terminated);
-            return Err(Error::new(ErrorKind::Spawn, "starting the pool's thread").with_source(error));
+            return Err(Error::new(ErrorKind::Spawn, "starting the pool's thread failed").with_source(error));
         }
         let threads: Arc<dyn Pause> = engine.clone();
         pause::enter(&threads);
@@ -129,7 +129,7 @@ impl Pool {
     ///     Ok(())
     /// }
     /// ```
-    #[must_use = "the handle is the one with chunks"]
+    #[must_use = "this returns a new handle; the original is unchanged"]
     pub fn with_chunk_size(&self, items: usize) -> Self {
         Pool {
             owner: self.owner.clone(),
@@ -162,7 +162,7 @@ impl Pool {
     ///     Ok(())
     /// }
     /// ```
-    #[must_use = "the handle is the one that retries"]
+    #[must_use = "this returns a new handle; the original is unchanged"]
     pub fn with_retries(&self, retries: u32) -> Self {
         Pool {
             owner: self.owner.clone(),

@@ -97,14 +97,17 @@ impl fmt::Display for JobError {
                 signal: Some(signal),
                 worker,
                 ..
-            } => write!(f, "signal {signal} ended worker {worker}, which held the job"),
+            } => write!(f, "worker {worker} was killed by signal {signal} while it ran the job"),
             JobError::WorkerDied {
                 code: Some(code),
                 worker,
                 ..
-            } => write!(f, "worker {worker}, which held the job, exited with status {code}"),
+            } => write!(f, "worker {worker} exited with status {code} while it ran the job"),
             JobError::WorkerDied { worker, .. } => {
-                write!(f, "worker {worker}, which held the job, ended, nobody can tell how")
+                write!(
+                    f,
+                    "worker {worker} ended while it ran the job; its exit status is unknown"
+                )
             }
             JobError::Encoding(text)
             | JobError::NotTransferable(text)
@@ -112,11 +115,14 @@ impl fmt::Display for JobError {
             | JobError::Refused { message: text, .. } => f.write_str(text),
             JobError::Cancelled => f.write_str("the job was cancelled"),
             JobError::Closed => f.write_str("the pool is closed"),
-            JobError::Terminated => f.write_str("the pool was terminated before the job was done"),
-            JobError::TimedOut => f.write_str("the job was not done when the time limit passed"),
-            JobError::AlreadyTaken => f.write_str("the result was taken before"),
+            JobError::Terminated => f.write_str("the pool was terminated before the job was finished"),
+            JobError::TimedOut => f.write_str("the job was not finished when the time limit expired"),
+            JobError::AlreadyTaken => f.write_str("the result was already taken"),
             JobError::NoWorkers(text) => write!(f, "no worker can be started: {text}"),
-            JobError::ForeignProcess => f.write_str("the pool belongs to the process this one was forked from"),
+            JobError::ForeignProcess => f.write_str(
+                "the pool belongs to the process from which this one was forked: \
+                create a pool of its own here",
+            ),
         }
     }
 }

@@ -217,7 +217,7 @@ impl Jobs {
         if let Err(error) = self.write(memory, slot, &job, &bytes) {
             self.free.push(slot);
             memory.punch_job(slot);
-            let text = format!("arguments of {} bytes: {error}", bytes.len());
+            let text = format!("storing arguments of {} bytes failed: {error}", bytes.len());
             self.give_up(job, JobError::OutOfMemory(text));
             return false;
         }
@@ -421,7 +421,7 @@ impl Jobs {
             _ if answered == 0 => {}
             Ok(bytes) => self.take_records(memory, job, slot, answered, bytes),
             Err(error) => {
-                let error = JobError::OutOfMemory(format!("reading results of {written} bytes: {error}"));
+                let error = JobError::OutOfMemory(format!("reading results of {written} bytes failed: {error}"));
                 self.fail(job.group.clone(), job.next(), answered, error);
                 job.advance(answered);
             }
@@ -492,7 +492,7 @@ impl Jobs {
             job.retries_left -= 1;
             job.lost = Some(error);
             self.progress.retried += 1;
-            event!(debug, job = job.number(), worker = pid, %ended, "job begun anew");
+            event!(debug, job = job.number(), worker = pid, %ended, "job retried");
             return;
         }
         event!(warn, job = job.number(), worker = pid, %error, "job lost");

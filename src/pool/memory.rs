@@ -37,7 +37,7 @@ impl Shape {
     /// Enough slots that workers find jobs while the parent is busy.
     pub(super) fn of_workers(workers: usize) -> Result<Self> {
         if workers == 0 || workers > MOST_WORKERS {
-            let message = format!("a pool has 1 to {MOST_WORKERS} workers, not {workers}");
+            let message = format!("expected 1 to {MOST_WORKERS} workers, found {workers}");
             return Err(Error::new(ErrorKind::InvalidCapacity, message));
         }
         let slots = (4 * workers).next_power_of_two().clamp(128, MOST_SLOTS);
@@ -118,7 +118,7 @@ impl Memory {
         let handle = Handle::open_in(segment, "", &spec, Some(spec.len))?;
         if handle.bytes() != spec.bytes {
             let message = format!(
-                "a pool of {shape:?} takes {} bytes, found {}",
+                "expected {} bytes for a pool of {shape:?}, found {}",
                 spec.bytes,
                 handle.bytes()
             );
@@ -220,7 +220,7 @@ impl Memory {
 
     /// Writes into the window of a slot that this process has claimed.
     pub(super) fn write_window(&self, slot: usize, at: usize, bytes: &[u8]) {
-        assert!(at + bytes.len() <= WINDOW, "results beyond the window");
+        assert!(at + bytes.len() <= WINDOW, "results exceed the window of their slot");
         let to = self.page(slot, JOB_BYTES + at);
         if let Some((words, _)) = bytes.split_first_chunk::<8>().filter(|_| bytes.len() <= 16) {
             // Two words, which may overlap: for so few bytes, a call would take longer.
@@ -249,7 +249,7 @@ impl Memory {
     }
 
     fn read_window(&self, slot: usize, into: &mut [u8]) {
-        assert!(into.len() <= WINDOW, "results beyond the window");
+        assert!(into.len() <= WINDOW, "results exceed the window of their slot");
         let from = self.page(slot, JOB_BYTES);
         // SAFETY: the window has so many bytes (asserted), which its writer, if alive, has published and no longer writes.
         unsafe { into.as_mut_ptr().copy_from_nonoverlapping(from, into.len()) };
@@ -292,7 +292,10 @@ impl Memory {
     fn check_room(&self, at: u64, len: usize) -> io::Result<()> {
         let (len, most) = (len as u64, self.shape.stride);
         if at.saturating_add(len) > most {
-            let message = format!("a job, and its results, may take {most} bytes each (see ulimit -f)");
+            let message = format!(
+                "a job's arguments and its results may take {most} bytes each: raise the file-size \
+                limit (ulimit -f)"
+            );
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
         }
         check_memory(len)

@@ -41,7 +41,7 @@ pub(super) type Assemble<R> = fn(Vec<Part>) -> Result<R, JobError>;
 ///     Ok(())
 /// }
 /// ```
-#[must_use = "a result nobody gets is lost; `wait` or `get` it"]
+#[must_use = "the result is lost unless it is fetched: call `get` or `wait`"]
 pub struct Pending<R> {
     engine: Arc<Engine>,
     group: Arc<Group>,
@@ -198,7 +198,7 @@ impl<R> Pending<R> {
     ///     Ok(())
     /// }
     /// ```
-    #[must_use = "tells whether the result can be had"]
+    #[must_use = "this returns whether the result is available"]
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.wait_until(Deadline::after(timeout))
     }

@@ -174,9 +174,9 @@ impl Record<'_> {
         }
         let mut bytes = self.bytes;
         let (place, extent) = Place::take(&mut bytes).zip(extent).ok_or_else(no_record)?;
-        let bytes = extent
-            .bytes(place)
-            .map_err(|error| JobError::OutOfMemory(format!("reading a result of {} bytes: {error}", place.len)))?;
+        let bytes = extent.bytes(place).map_err(|error| {
+            JobError::OutOfMemory(format!("reading a result of {} bytes failed: {error}", place.len))
+        })?;
         decode(&bytes).map_err(not_decodable)
     }
 
@@ -191,14 +191,21 @@ impl Record<'_> {
             };
         }
         let why = decode::<(ErrorKind, String)>(self.bytes);
-        let (kind, text) = why.unwrap_or_else(|_| (ErrorKind::Encoding, "nobody can tell why".to_owned()));
+        let (kind, text) = why.unwrap_or_else(|_| {
+            (
+                ErrorKind::Encoding,
+                "unknown reason: the worker's error cannot be \
+            decoded"
+                    .to_owned(),
+            )
+        });
         JobError::refusal(kind, text)
     }
 }
 
 /// A record that was counted cannot be read: only words that were overwritten cause that.
 pub(super) fn no_record() -> JobError {
-    JobError::Encoding("the worker's record of the job cannot be read".to_owned())
+    JobError::Encoding("the worker's record of the result is missing or malformed".to_owned())
 }
 
 #[cold]

@@ -83,7 +83,7 @@ pub(super) struct Requester<'a> {
 impl Requester<'_> {
     /// Gets descriptors of what the job in the slot brings along, beginning at that place in its table.
     pub(super) fn request(&mut self, slot: usize, place: usize) -> Result<Vec<OwnedFd>> {
-        let failed = |error| os_error("receiving the descriptors of what the job brings along", error);
+        let failed = |error| os_error("receiving the descriptors of the job's arguments", error);
         let request = Request::new(*self.requests, place, slot);
         *self.requests += 1;
         // Relaxed: the word carries all the information; a thread that is not woken looks with the next tick.
@@ -94,11 +94,11 @@ impl Requester<'_> {
         loop {
             let message = match socket::receive(self.socket.as_fd(), REPLY, true) {
                 Ok(Some(message)) => message,
-                Ok(None) => return Err(Error::new(ErrorKind::Spawn, "the process that has the pool is gone")),
+                Ok(None) => return Err(Error::new(ErrorKind::Spawn, "the process that owns the pool has ended")),
                 // Descriptors were lost in transit: this process has no room for them.
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     let message =
-                        "no room for the descriptors of what the job brings along: raise the limit of open files";
+                        "too few free descriptors for the job's arguments: raise the limit of open files (ulimit -n)";
                     return Err(Error::new(ErrorKind::TooManyDescriptors, message));
                 }
                 Err(error) => return Err(failed(error)),

@@ -72,7 +72,10 @@ impl<'a> ResultWriter<'a> {
     #[inline]
     pub(super) fn put(&mut self, tag: Tag, result: &mut [u8], times: Option<Times>) {
         if let Err(error) = self.try_put(tag, result, times) {
-            let text = format!("a result of {} bytes: {error}", result.len() - MOST_HEADER);
+            let text = format!(
+                "storing a result of {} bytes failed: {error}",
+                result.len() - MOST_HEADER
+            );
             if self
                 .try_put(
                     Tag::Refused,

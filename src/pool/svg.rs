@@ -37,7 +37,7 @@ impl Timeline {
     pub fn to_svg(&self) -> Result<String> {
         self.drawing()
             .to_svg()
-            .map_err(|error| Error::new(ErrorKind::Io, format!("drawing a timeline: {error}")))
+            .map_err(|error| Error::new(ErrorKind::Io, format!("drawing the timeline failed: {error}")))
     }
 
     /// What is to be drawn, on the monotonic clock.

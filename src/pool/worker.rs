@@ -91,7 +91,7 @@ impl<'a> Run<'a> {
     fn decode_long<Args: DeserializeOwned>(&self, place: Place) -> Result<Args> {
         // Relaxed: claiming the slot has ordered what its poster wrote.
         let number = self.words.job.items_extent.load(Ordering::Relaxed);
-        let lost = |error| Error::new(ErrorKind::OutOfMemory, "reading the arguments").with_source(error);
+        let lost = |error| Error::new(ErrorKind::OutOfMemory, "reading the arguments failed").with_source(error);
         let bytes = self.extents.bytes(number, place).map_err(lost)?;
         travel::unpack(&bytes)
     }
@@ -287,10 +287,16 @@ fn read<'a>(memory: &Memory, slot: usize, into: &'a mut Vec<u8>) -> Result<Bytes
     // Relaxed: claiming the slot has ordered what its poster wrote.
     let [function, bytes, table] =
         [&words.function, &words.bytes, &words.table].map(|word| word.load(Ordering::Relaxed));
-    let lost = |error| Error::new(ErrorKind::OutOfMemory, "reading the arguments").with_source(error);
+    let lost = |error| Error::new(ErrorKind::OutOfMemory, "reading the arguments failed").with_source(error);
     memory.read_job(slot, bytes as usize, into).map_err(lost)?;
     let mut items = &into[..];
-    let table = take(&mut items, table).ok_or_else(|| Error::new(ErrorKind::Encoding, "the job's words contradict"))?;
+    let table = take(&mut items, table).ok_or_else(|| {
+        Error::new(
+            ErrorKind::Encoding,
+            "the job's table of segments is \
+        longer than the job",
+        )
+    })?;
     Ok(Bytes { function, table, items })
 }
 
@@ -303,8 +309,15 @@ fn prepare<'a>(
     if bytes.table.is_empty() {
         kept.clear();
     } else {
-        let table = decode(bytes.table)
-            .map_err(|reason| Error::new(ErrorKind::Encoding, format!("what travels with the job: {reason}")))?;
+        let table = decode(bytes.table).map_err(|reason| {
+            Error::new(
+                ErrorKind::Encoding,
+                format!(
+                    "decoding the job's table of segments failed: \
+                {reason}"
+                ),
+            )
+        })?;
         *kept = travel::attach_all(table, kept, request)?;
     }
     let address = program::address_at(bytes.function)?;

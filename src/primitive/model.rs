@@ -61,7 +61,7 @@ pub(crate) fn pass_time() {
 
 pub(crate) fn current_owner() -> Result<OwnerId, Foreign> {
     let pid = ME.with(Cell::get);
-    assert!(pid != 0, "a model thread must say who it is");
+    assert!(pid != 0, "a model thread must call become_owner first");
     Ok(OwnerId::pack(pid, 1, pid, 1))
 }
 

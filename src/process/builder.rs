@@ -29,7 +29,7 @@ use std::sync::Arc;
 /// }
 /// ```
 #[derive(Debug, Clone, Default)]
-#[must_use = "a builder starts nothing before `spawn`"]
+#[must_use = "a builder does nothing until `spawn` is called"]
 pub struct Builder(pub(super) Options);
 
 impl Builder {

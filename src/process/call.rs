@@ -162,7 +162,7 @@ fn decode<Args: DeserializeOwned>(mailbox: &Mailbox, arguments: Arguments, recei
     match arguments {
         Arguments::Short(bytes) => encoded::unpack(&bytes, received),
         Arguments::Long(len) => {
-            let unreadable = |error| Error::new(ErrorKind::Spawn, "reading the arguments").with_source(error);
+            let unreadable = |error| Error::new(ErrorKind::Spawn, "reading the arguments failed").with_source(error);
             let _given_back = GivenBack(mailbox, Home::here());
             let bytes = mailbox.long(len).map_err(unreadable)?;
             encoded::unpack(&bytes, received)

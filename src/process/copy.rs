@@ -25,8 +25,8 @@ pub(super) fn check_loans() -> Result<()> {
         0 => Ok(()),
         loans => {
             let message = format!(
-                "{loans} array guard(s) or ring chunk(s) of this process are alive or were leaked, whose bytes a copy of the \
-                 process cannot share: drop them first, or take another start method"
+                "cannot fork: {loans} array guard(s) or ring chunk(s) of this process are alive or were leaked, and \
+                    the copy would have access to the same bytes; drop them first, or use another start method"
             );
             Err(Error::new(ErrorKind::NotForkable, message))
         }
@@ -113,8 +113,8 @@ impl Drop for Paused {
 
 fn refusal(threads: usize) -> Error {
     let message = format!(
-        "this process has {threads} threads; only one with a single thread can be copied: fork before others start, \
-         or take another start method"
+        "cannot fork: expected a process with one thread, found {threads} threads; fork before starting others, or use \
+            another start method"
     );
     Error::new(ErrorKind::NotForkable, message)
 }

@@ -39,7 +39,7 @@ pub fn init() {
 
 /// Lasts as long as `main`, and does what is due at its end, also after a panic.
 #[derive(Debug)]
-#[must_use = "dropped at once, it would be of no use"]
+#[must_use = "the guard must live until the end of `main`"]
 pub struct Main(());
 
 /// Lets child processes begin here; dropping the returned value waits for those of this process.
@@ -77,8 +77,8 @@ fn enter(way: Way) {
 /// Ends a child that has no errand: in its `main` it would start children in turn, and so would they.
 fn give_up() -> ! {
     let text = format!(
-        "procshare: this process was started as a child (its environment has {MARKER}), but what it is to do did not \
-         reach it: its descriptors were closed before procshare::init(), or it has other rights than its parent\n"
+        "procshare: this process was started as a child ({MARKER} is set), but received no start request: its \
+            descriptors were closed before procshare::init(), or its privileges differ from its parent's\n"
     );
     let _ = std::io::stderr().write_all(text.as_bytes());
     spawn::exit_at_once(1)

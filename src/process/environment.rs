@@ -39,7 +39,10 @@ impl Environment {
         match self.changes.iter().find(bad) {
             None => Ok(()),
             Some((key, _)) => {
-                let message = format!("an environment cannot hold the variable {key:?} with that value");
+                let message = format!(
+                    "invalid environment variable {key:?}: its name must not be empty or contain `=` \
+                    or NUL, and its value must not contain NUL"
+                );
                 Err(Error::new(ErrorKind::InvalidName, message))
             }
         }

@@ -57,10 +57,17 @@ pub(super) struct Taken {
 
 /// Reads the errand.
 pub(super) fn take(mailbox: &Mailbox) -> Result<Taken> {
-    let unreadable = |error| Error::new(ErrorKind::Spawn, "reading the arguments").with_source(error);
+    let unreadable = |error| Error::new(ErrorKind::Spawn, "reading the arguments failed").with_source(error);
     let (errand, arguments) = mailbox.take().map_err(unreadable)?;
-    let errand =
-        decode(&errand).map_err(|reason| Error::new(ErrorKind::Spawn, format!("reading the errand: {reason}")))?;
+    let errand = decode(&errand).map_err(|reason| {
+        Error::new(
+            ErrorKind::Spawn,
+            format!(
+                "decoding the start request failed: \
+            {reason}"
+            ),
+        )
+    })?;
     crash_point!("start.begun");
     Ok(Taken { errand, arguments })
 }
@@ -82,7 +89,7 @@ pub(super) fn leave(mailbox: &Mailbox, answer: Answer) -> i32 {
     if let Err(error) = mailbox.answer(&answer) {
         drop(answer);
         // There may be room for this at least; if not, the parent sees the exit status.
-        if mailbox.answer(&Mailbox::explain("handed over", &error)).is_err() {
+        if mailbox.answer(&Mailbox::explain("written", &error)).is_err() {
             code = 1;
         }
     }
@@ -138,8 +145,9 @@ pub(super) fn introduce(name: String) {
 /// Arranges to end with the parent, if given, and enters the folder, if there is one.
 pub(super) fn settle(parent: Option<OwnedFd>, folder: Option<OwnedFd>) -> Result<()> {
     if let Some(folder) = folder {
-        surroundings::enter_folder(folder.as_fd())
-            .map_err(|error| Error::new(ErrorKind::Spawn, "entering the working folder").with_source(error))?;
+        surroundings::enter_folder(folder.as_fd()).map_err(|error| {
+            Error::new(ErrorKind::Spawn, "changing to the working directory failed").with_source(error)
+        })?;
     }
     parent.map_or(Ok(()), watch::end_with)
 }
@@ -148,11 +156,11 @@ fn find_function(task: &Task) -> Result<Trampoline> {
     let Task::Call { executable, function } = *task else {
         return Err(Error::new(
             ErrorKind::Spawn,
-            "a server was asked for, where none may begin",
+            "expected a function to call, found a request for a fork server",
         ));
     };
     if program::executable()?.id != executable {
-        let message = "the parent runs another build of this program";
+        let message = "the parent runs another build of this program: start both from the same executable";
         return Err(Error::new(ErrorKind::Spawn, message));
     }
     let address = program::address_at(function)?;
@@ -166,5 +174,5 @@ fn restore_stdout(stdout: &OwnedFd) -> Result<()> {
     // What was written so far was meant for /dev/null.
     let _ = std::io::stdout().flush();
     surroundings::replace(Stream::Out, stdout.as_fd())
-        .map_err(|error| Error::new(ErrorKind::Spawn, "restoring the standard output").with_source(error))
+        .map_err(|error| Error::new(ErrorKind::Spawn, "restoring standard output failed").with_source(error))
 }

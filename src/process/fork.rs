@@ -40,8 +40,9 @@ pub(super) fn run<R: Returned, H>(
 ) -> Result<H> {
     let quiet = Quiet::begin()?;
     let parent = plan.parent()?;
-    let mailbox = Mailbox::post(&[], &[], Draft::default()).map_err(|error| failure("making the mailbox", error))?;
-    let notes: Notes = Arc::new(fork::CommonWords::new().map_err(|error| failure("mapping a page", error))?);
+    let mailbox = Mailbox::post(&[], &[], Draft::default())
+        .map_err(|error| failure("creating the child's mailbox file", error))?;
+    let notes: Notes = Arc::new(fork::CommonWords::new().map_err(|error| failure("mapping a shared page", error))?);
     crash_point!("start.posted");
     match quiet.copy().map_err(|error| failure("fork", error))? {
         Some((pid, copy)) => {
@@ -60,7 +61,7 @@ pub(super) fn run<R: Returned, H>(
             inherit(notes);
             let begun = mailbox
                 .begin()
-                .map_err(|error| failure("telling the parent", error))
+                .map_err(|error| failure("reporting the start to the parent", error))
                 .and_then(|()| {
                     crash_point!("start.begun");
                     introduce(plan.name);

@@ -319,7 +319,7 @@ pub(super) fn result_of(end: End, answer: Answer) -> Result<Value, JoinError> {
     match end {
         End::Signaled(signal) => return Err(JoinError::Signaled(signal)),
         End::Exited(code) if answer == Answer::Unread => {
-            let text = format!("it ended, with status {code}, before it came to procshare::init()");
+            let text = format!("it exited with status {code} before it reached procshare::init()");
             return Err(JoinError::NotStarted(text));
         }
         End::Exited(code) if answer == Answer::Begun || answer.exit_code() != code => {

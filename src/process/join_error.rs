@@ -59,15 +59,18 @@ impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             JoinError::Panicked(message) => write!(f, "the child panicked: {message}"),
-            JoinError::Signaled(signal) => write!(f, "signal {signal} ended the child"),
+            JoinError::Signaled(signal) => write!(f, "the child was killed by signal {signal}"),
             JoinError::Exited(code) => write!(f, "the child exited with status {code}"),
-            JoinError::TimedOut => f.write_str("the child still ran when the time limit passed"),
-            JoinError::Unknown => f.write_str("the child ended, nobody can tell how"),
-            JoinError::AlreadyJoined => f.write_str("the child was joined before"),
+            JoinError::TimedOut => f.write_str("the child was still running when the time limit expired"),
+            JoinError::Unknown => f.write_str(
+                "the child ended, but its exit status is unknown: other code in this \
+                process has collected it",
+            ),
+            JoinError::AlreadyJoined => f.write_str("the child was already joined"),
             JoinError::Encoding(text) | JoinError::NotTransferable(text) | JoinError::OutOfMemory(text) => {
                 f.write_str(text)
             }
-            JoinError::NotStarted(text) => write!(f, "the child could not begin: {text}"),
+            JoinError::NotStarted(text) => write!(f, "the child failed before it called the function: {text}"),
         }
     }
 }

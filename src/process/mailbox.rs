@@ -114,7 +114,7 @@ impl Answer {
                 Some((_, kind)) => Answer::Refused(*kind, String::from_utf8_lossy(&bytes).into_owned()),
                 None => Answer::Refused(
                     ErrorKind::Encoding,
-                    format!("the child left a state {other} nobody writes"),
+                    format!("expected a known state in the child's mailbox, found {other}"),
                 ),
             },
         }
@@ -149,7 +149,9 @@ impl Draft {
     fn own(&self) -> io::Result<&Mailbox> {
         match &self.file {
             Some((file, home)) if home.is_here() => Ok(file),
-            _ => Err(io::Error::other("the process was copied while it encoded arguments")),
+            _ => Err(io::Error::other(
+                "the process was forked while it was encoding arguments",
+            )),
         }
     }
 }

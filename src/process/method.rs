@@ -57,7 +57,8 @@ impl FromStr for StartMethod {
         let named = NAMES.into_iter().find(|(_, name)| is_same(name));
         named.map(|(method, _)| method).ok_or_else(|| {
             let message = format!(
-                "a start method is spawn, fork or fork-server (also written forkserver or fork_server), found {text:?}"
+                "expected the start method spawn, fork or fork-server (also written forkserver or fork_server), found \
+                    {text:?}"
             );
             Error::new(ErrorKind::InvalidName, message)
         })

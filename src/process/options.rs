@@ -86,7 +86,7 @@ impl Options {
         self.environment.check()?;
         let open = |path: PathBuf| {
             surroundings::open_folder(&path)
-                .map_err(|error| failure(&format!("opening the working folder {}", path.display()), error))
+                .map_err(|error| failure(&format!("opening the working directory {}", path.display()), error))
         };
         let at_end = match (self.detached, self.daemon) {
             (true, _) => AtEnd::Leave,

@@ -124,7 +124,7 @@ fn thread() -> String {
 fn words(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     text.or(payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a panic without words")
+        .unwrap_or("(no panic message)")
 }
 
 impl Panic {

@@ -37,7 +37,7 @@ impl Plan {
     /// A descriptor that names this process, for a child that ends with it.
     pub(super) fn parent(&self) -> Result<Option<OwnedFd>> {
         let parent = self.daemon.then(spawn::open_self).transpose();
-        parent.map_err(|error| failure("naming this process", error))
+        parent.map_err(|error| failure("opening a pidfd of this process", error))
     }
 
     /// The errand of a child that calls a function, without the additions of the start method.
@@ -63,13 +63,16 @@ impl Plan {
         attachments.hand_over(pid);
         let pidfd = spawn::open_child(pid).map_err(|error| {
             spawn::abandon(pid);
-            failure("naming the child", error)
+            failure("opening a pidfd of the child", error)
         })?;
         if pidfd.as_ref().is_some_and(|pidfd| !spawn::is_child(pidfd.as_fd())) {
             // Reported by a server in another PID namespace: in this one the number belongs to another process.
             return Err(Error::new(
                 ErrorKind::ForeignNamespace,
-                format!("process {pid} is no child of this one"),
+                format!(
+                    "process {pid} is not a child of this process: the fork server that started it is in another \
+                    PID namespace; use StartMethod::Spawn"
+                ),
             ));
         }
         let core = Core::new(self.name.clone(), pid, pidfd, mailbox, self.at_end);
@@ -87,10 +90,14 @@ pub(super) fn describe(fd: Option<&OwnedFd>) -> Result<Option<PassedDescriptor>>
 /// Puts an errand and its arguments into a new mailbox.
 pub(super) fn post(errand: &Errand, arguments: Encoded) -> Result<Mailbox> {
     let mut bytes = Vec::new();
-    encode(errand, &mut bytes)
-        .map_err(|unfit| Error::new(ErrorKind::Encoding, format!("the errand: {}", unfit.reason::<Errand>())))?;
+    encode(errand, &mut bytes).map_err(|unfit| {
+        Error::new(
+            ErrorKind::Encoding,
+            format!("encoding the start request failed: {}", unfit.reason::<Errand>()),
+        )
+    })?;
     let mailbox = Mailbox::post(&bytes, &arguments.bytes, arguments.draft)
-        .map_err(|error| failure("handing the arguments over", error))?;
+        .map_err(|error| failure("writing the arguments", error))?;
     crash_point!("start.posted");
     Ok(mailbox)
 }

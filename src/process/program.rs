@@ -53,8 +53,8 @@ thread_local! {
 /// How children of this process reach their entry, if they can.
 pub(super) fn way() -> Result<Way> {
     OWN_WAY.get().or_else(common_way).ok_or_else(|| {
-        let message = "a child would run this program's main once more: write #[procshare::main] above fn main, or \
-                       procshare::init() as its first line; in tests, #[procshare::test] in place of #[test]";
+        let message = "a child would run main again: put #[procshare::main] on fn main, or call procshare::init() in \
+            its first line; in tests, use #[procshare::test] instead of #[test]";
         Error::new(ErrorKind::NotInitialized, message)
     })
 }
@@ -116,7 +116,8 @@ pub(super) fn executable() -> Result<&'static Executable> {
 /// The offset of a function in the program, which means the same in another process of the same program.
 pub(crate) fn offset_of(address: *const ()) -> Result<u64> {
     executable()?.offset_of(address.addr()).ok_or_else(|| {
-        let message = "the function lies in a shared library; a child can be sure of the program's own code only";
+        let message = "the function is in a shared library: a child can run only functions of the program's own \
+            executable";
         Error::new(ErrorKind::Spawn, message)
     })
 }
@@ -126,7 +127,7 @@ pub(crate) fn address_at(offset: u64) -> Result<*const ()> {
     executable()?.address_at(offset).ok_or_else(|| {
         Error::new(
             ErrorKind::Spawn,
-            "the function asked for lies outside this program's code",
+            "the requested function is not in this program's code: parent and child must run the same executable",
         )
     })
 }

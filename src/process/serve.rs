@@ -37,7 +37,10 @@ impl Request {
         let mut bytes = Vec::new();
         encode(self, &mut bytes).map_err(|unfit| {
             let reason = unfit.reason::<Self>();
-            Error::new(ErrorKind::Encoding, format!("asking the fork server: {reason}"))
+            Error::new(
+                ErrorKind::Encoding,
+                format!("encoding the request to the fork server failed: {reason}"),
+            )
         })?;
         Ok(bytes)
     }
@@ -98,8 +101,8 @@ fn check_threads() -> Result<()> {
         return check_library();
     }
     let message = format!(
-        "it came to procshare::init() with {threads} threads: call it before others are started, or take another start \
-         method"
+        "it reached procshare::init() with {threads} threads: call it before starting other threads, or use another \
+            start method"
     );
     Err(Error::new(ErrorKind::NotForkable, message))
 }
@@ -112,8 +115,8 @@ pub(super) fn check_library() -> Result<()> {
     if unsafe { fork::can_clone_sibling() } {
         return Ok(());
     }
-    let message = "where this C library keeps a thread's id is not known, so that signals a copy sends itself would reach its \
-                   server: take StartMethod::Spawn";
+    let message = "cannot find where this C library stores the id of a thread, so a signal that a child sends to \
+        itself would reach the fork server: use StartMethod::Spawn";
     Err(Error::new(ErrorKind::Unsupported, message))
 }
 

@@ -90,9 +90,9 @@ impl Server {
         let quiet = Quiet::begin()?;
         serve::check_library()?;
         let (own, theirs) = socket::pair().map_err(|error| failure("socketpair", error))?;
-        let parent = spawn::open_self().map_err(|error| failure("naming this process", error))?;
-        let mailbox =
-            Mailbox::post(&[], &[], Draft::default()).map_err(|error| failure("making the mailbox", error))?;
+        let parent = spawn::open_self().map_err(|error| failure("opening a pidfd of this process", error))?;
+        let mailbox = Mailbox::post(&[], &[], Draft::default())
+            .map_err(|error| failure("creating the fork server's mailbox file", error))?;
         match quiet.copy().map_err(|error| failure("fork", error))? {
             Some((pid, _)) => Ok(Arc::new(Server::adopt(pid, own, mailbox)?)),
             None => {
@@ -106,7 +106,7 @@ impl Server {
     fn begin_anew() -> Result<Server> {
         let way = program::way()?;
         let (own, theirs) = socket::pair().map_err(|error| failure("socketpair", error))?;
-        let parent = spawn::open_self().map_err(|error| failure("naming this process", error))?;
+        let parent = spawn::open_self().map_err(|error| failure("opening a pidfd of this process", error))?;
         let passed = |fd| PassedDescriptor::of(fd).map_err(|error| failure("fstat", error));
         let errand = Errand {
             name: serve::NAME.to_owned(),
@@ -131,7 +131,7 @@ impl Server {
     fn adopt(pid: u32, socket: OwnedFd, mailbox: Mailbox) -> Result<Server> {
         let pidfd = spawn::open_child(pid).map_err(|error| {
             spawn::abandon(pid);
-            failure("naming the server", error)
+            failure("opening a pidfd of the fork server", error)
         })?;
         Ok(Server {
             core: Core::new(serve::NAME.to_owned(), pid, pidfd, mailbox, AtEnd::Leave),
@@ -161,7 +161,7 @@ impl Server {
             Some(Answer::Refused(ErrorKind::Spawn, text)) => format!(": {text}"),
             _ => String::new(),
         };
-        let message = format!("the fork server ended before it made the child{reason}");
+        let message = format!("the fork server ended before it started the child{reason}");
         Error::new(ErrorKind::Spawn, message)
     }
 
@@ -182,11 +182,13 @@ impl Server {
             Err(error) => Some(Err(error)),
         };
         if let Some(reply) = told {
-            return reply.map(Some).map_err(|error| failure("the fork server", error));
+            return reply
+                .map(Some)
+                .map_err(|error| failure("starting the child through the fork server", error));
         }
         *socket = None;
         let made = order.mailbox.child();
-        made.map_err(|error| failure("reading the mailbox", error))
+        made.map_err(|error| failure("reading the child's mailbox file", error))
     }
 
     /// Waits for the reply; `None` if the server has ended without one.
@@ -261,7 +263,7 @@ impl Order {
             Some(folder) => Some(folder.try_clone().map_err(|error| failure("dup", error))?),
             None => {
                 let here = surroundings::open_folder(Path::new("."));
-                Some(here.map_err(|error| failure("opening the working folder", error))?)
+                Some(here.map_err(|error| failure("opening the working directory", error))?)
             }
         };
         let mut errand = plan.errand(&cargo, folder.as_ref(), parent.as_ref())?;
@@ -300,8 +302,8 @@ impl Order {
             .collect();
         if fds.len() > socket::MOST_DESCRIPTORS {
             let message = format!(
-                "a fork server can be passed {} descriptors for a child, found {}: pass fewer segments, or take another \
-                 start method",
+                "expected at most {} descriptors for a child of the fork server, found {}: pass fewer segments, or use \
+                    another start method",
                 socket::MOST_DESCRIPTORS,
                 fds.len()
             );

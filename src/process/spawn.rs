@@ -52,19 +52,19 @@ pub(super) fn launch<'a>(
 fn check_program(mailbox: &Mailbox) -> Result<()> {
     let trusted = mailbox.is_trusted().map_err(|error| failure("fstat", error))?;
     // A program that has more rights than its caller accepts nothing from it.
-    let gain = privilege::gain().or((!trusted).then_some("files it makes belong to another user"));
+    let gain = privilege::gain().or((!trusted).then_some("files it creates belong to another user"));
     if let Some(gain) = gain {
         let message = format!(
-            "a child of this program would have other rights than this process, and would not trust it: {gain}; take \
-             StartMethod::Fork, or give the program no rights of its own"
+            "a child would run with privileges that this process lacks, and would not trust it: {gain}; use \
+                StartMethod::Fork, or remove the program's own privileges"
         );
         return Err(Error::new(ErrorKind::PermissionDenied, message));
     }
     if Executable::was_loaded_by_another() {
         let program = std::fs::read_link(executable::PATH).unwrap_or_default();
         let message = format!(
-            "this program was started by way of {}, which a child would run in its place: start the program itself, or \
-             take StartMethod::Fork",
+            "this program was started through {}, which a child would run in its place: start the program directly, or \
+                use StartMethod::Fork",
             program.display()
         );
         return Err(Error::new(ErrorKind::Unsupported, message));

@@ -45,8 +45,9 @@ pub(super) fn end_with(parent: OwnedFd) -> Result<()> {
     let parent = Arc::new(parent);
     let stop = event::new().map(Arc::new);
     let watcher = stop.and_then(|stop| Ok((Watcher::start(&parent, stop.clone())?, stop)));
-    let (watcher, stop) = watcher
-        .map_err(|error| Error::new(ErrorKind::Spawn, "starting the watcher of the parent").with_source(error))?;
+    let (watcher, stop) = watcher.map_err(|error| {
+        Error::new(ErrorKind::Spawn, "starting the thread that watches the parent failed").with_source(error)
+    })?;
     let watch = Watch {
         parent,
         stop,

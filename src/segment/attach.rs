@@ -33,7 +33,12 @@ pub(super) fn open(name: &SegmentName, allowed_user: Option<u32>, file: bool) ->
             Ok(Some(segment)) => return Ok(segment),
             Err(error) => return Err(error.in_segment(name)),
             Ok(None) if is_last => {
-                return Err(Error::new(ErrorKind::Busy, "somebody keeps its file locked").in_segment(name));
+                return Err(Error::new(
+                    ErrorKind::Busy,
+                    "another process, perhaps stopped, keeps the segment's file \
+                    locked",
+                )
+                .in_segment(name));
             }
             Ok(None) => sys::clock::sleep(BETWEEN_TRIES),
         }
@@ -65,7 +70,7 @@ fn try_open(name: &SegmentName, allowed_user: Option<u32>, file: bool) -> Result
     let this_boot = boot_id()?;
     let other_boot = header.boot_id != this_boot && (file || is_known(header.boot_id) && is_known(this_boot));
     if other_boot && !file {
-        let message = "it was made before the machine was last started";
+        let message = "the segment was created before the last boot of this machine";
         return Err(Error::new(ErrorKind::ForeignBoot, message));
     }
     if other_boot || file && check_namespaces(&header).is_err() {
@@ -86,9 +91,9 @@ fn not_opened(name: &SegmentName, error: io::Error) -> Error {
         return os_error("opening", error);
     }
     if file::stat_path(name.folder()).is_err() {
-        return folder_error("looking for it in", name.folder(), error);
+        return folder_error("looking for the segment in", name.folder(), error);
     }
-    let message = "no segment has that name; has its creator started, or its last user gone?";
+    let message = "no segment has that name: its creator has not created it yet, or its last user has removed it";
     Error::new(ErrorKind::NotFound, message).with_source(error)
 }
 
@@ -120,14 +125,17 @@ fn own_description(shared: OwnedFd, name: &SegmentName) -> Result<OwnedFd> {
     // The parent's lock, which we share until `shared` closes, keeps others from removing the name meanwhile.
     match file::lock_shared(own.as_fd()) {
         Ok(true) => Ok(own),
-        Ok(false) => Err(Error::new(ErrorKind::Busy, "somebody locked its file")),
+        Ok(false) => Err(Error::new(
+            ErrorKind::Busy,
+            "another process holds the exclusive lock of the segment's file",
+        )),
         Err(error) => Err(os_error("flock", error)),
     }
 }
 
 /// Through `/proc`, otherwise through the name.
 fn open_anew(shared: &OwnedFd, name: &SegmentName) -> Result<OwnedFd> {
-    let failed = |error| os_error("opening the passed segment anew", error);
+    let failed = |error| os_error("reopening the passed segment", error);
     let first = match file::reopen(shared.as_fd()) {
         Ok(own) => return Ok(own),
         Err(error) => failed(error),
@@ -200,7 +208,7 @@ fn reset_file(name: &SegmentName) -> Result<bool> {
     if !is_known(this_boot) {
         return Err(Error::new(
             ErrorKind::ForeignBoot,
-            "whether the machine was restarted cannot be told",
+            "cannot tell whether the machine was restarted: its boot id is unreadable",
         ));
     }
     let namespaces = identity::namespaces().map_err(foreign_self)?;

@@ -337,7 +337,7 @@ impl SegmentBuilder {
         match capacity.checked_next_multiple_of(page) {
             Some(0) => Err(Error::new(
                 ErrorKind::InvalidCapacity,
-                "a segment cannot have a capacity of 0 bytes",
+                "expected a capacity of at least 1 byte, found 0",
             )),
             Some(length) if length <= isize::MAX as u64 => Ok(length),
             _ => Err(too_large(capacity)),
@@ -380,7 +380,11 @@ impl SegmentBuilder {
                 created => return created,
             }
         }
-        Err(Error::new(ErrorKind::Busy, "others keep creating and removing it").in_segment(name))
+        Err(Error::new(
+            ErrorKind::Busy,
+            "other processes keep creating and removing the segment",
+        )
+        .in_segment(name))
     }
 
     fn create_at(&self, name: &SegmentName, flags: u32, fill: Fill<'_>) -> Result<Segment> {
@@ -396,7 +400,10 @@ impl SegmentBuilder {
         let space = file::free_space(fd.as_fd()).map_err(|error| os_error("fstatvfs", error))?;
         check_room(length, space, memory_backed)?;
         if !file::lock_shared(fd.as_fd()).map_err(|error| os_error("flock", error))? {
-            return Err(Error::new(ErrorKind::Busy, "somebody locked the new file"));
+            return Err(Error::new(
+                ErrorKind::Busy,
+                "another process locked the new segment's file",
+            ));
         }
         crash_point!("create.locked");
         allocate(&fd, length)?;
@@ -624,7 +631,7 @@ fn seal_patiently(fd: &OwnedFd) -> Result<()> {
 /// Refuses a size that the machine cannot hold, before any of it is taken.
 fn check_room(length: u64, space: Option<u64>, memory_backed: bool) -> Result<()> {
     let refuse = |found: u64, what: &str| {
-        let message = format!("{length} bytes asked for, {found} bytes of {what} available");
+        let message = format!("{length} bytes requested, {found} bytes of {what} available");
         Err(Error::new(ErrorKind::OutOfMemory, message))
     };
     match space {
@@ -652,12 +659,12 @@ pub(super) fn add_lanes(fd: &OwnedFd, length: u64) -> u64 {
 }
 
 fn allocate(fd: &OwnedFd, length: u64) -> Result<()> {
-    file::allocate(fd.as_fd(), length).map_err(|error| os_error(&format!("taking {length} bytes"), error))
+    file::allocate(fd.as_fd(), length).map_err(|error| os_error(&format!("allocating {length} bytes"), error))
 }
 
 fn too_large(capacity: u64) -> Error {
     Error::new(
         ErrorKind::InvalidCapacity,
-        format!("{capacity} bytes and a directory cannot be addressed"),
+        format!("a segment of {capacity} bytes and its directory exceed the address space"),
     )
 }

@@ -46,11 +46,11 @@ pub(super) fn map_and_check(fd: &OwnedFd) -> Result<(Mapping, Header)> {
     match (header.flags & FROZEN != 0, frozen) {
         (true, false) => Err(Error::new(
             ErrorKind::Seals,
-            "it says it is frozen, but its file is not sealed",
+            "the header says that the segment is frozen, but its file is not sealed",
         )),
         (false, true) => Err(Error::new(
             ErrorKind::Seals,
-            "its file is sealed, but it does not say it is frozen",
+            "the segment's file is sealed, but the header does not say that it is frozen",
         )),
         _ => Ok((mapping, header)),
     }
@@ -59,8 +59,12 @@ pub(super) fn map_and_check(fd: &OwnedFd) -> Result<(Mapping, Header)> {
 /// The flags of a segment whose layout this version does not know.
 pub(super) fn flags_of_any_version(fd: &OwnedFd) -> Result<u32> {
     let mapping = Mapping::writable(fd, header::SHORTEST).map_err(|error| os_error("mmap", error))?;
-    Header::flags_of_any_version(mapping.words())
-        .ok_or_else(|| Error::new(ErrorKind::NotASegment, "its magic has gone meanwhile"))
+    Header::flags_of_any_version(mapping.words()).ok_or_else(|| {
+        Error::new(
+            ErrorKind::NotASegment,
+            "the magic number at the start of the segment was overwritten",
+        )
+    })
 }
 
 /// Refuses a segment whose creator lived in other namespaces than this process.
@@ -74,7 +78,7 @@ pub(super) fn check_namespaces(header: &Header) -> Result<()> {
         if expected == 0 || found == 0 {
             let whose = if found == 0 { "this process" } else { "its creator" };
             let needed = sys::identity::NAMESPACES_NEED;
-            let message = format!("the {which} namespace of {whose} is not known: {needed}");
+            let message = format!("the {which} namespace of {whose} is unknown: {needed}");
             return Err(Error::new(ErrorKind::ForeignNamespace, message));
         }
         if expected != found {

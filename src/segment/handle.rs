@@ -20,7 +20,7 @@ fn check_object<O: Object>(handle: &Handle) -> Result<()> {
     let (expected, found) = (spec.bytes, entry.bytes);
     let fault = if expected != found {
         let message = format!(
-            "an object of {} elements takes {expected} bytes, found {found}",
+            "expected {expected} bytes for an object of {} elements, found {found}",
             entry.len
         );
         Error::new(ErrorKind::Corrupt, message)
@@ -28,7 +28,7 @@ fn check_object<O: Object>(handle: &Handle) -> Result<()> {
         let state = if segment.is_frozen() { "sealed" } else { "not sealed" };
         Error::new(
             ErrorKind::Seals,
-            format!("a {} lies in a segment that is {state}", spec.kind.name()),
+            format!("found a {} in a segment that is {state}", spec.kind.name()),
         )
     } else {
         return Ok(());
@@ -183,7 +183,10 @@ impl Handle {
         if !self.segment.is_frozen() {
             return Ok(());
         }
-        let message = format!("a {} lies in a segment that is sealed", self.entry.kind.name());
+        let message = format!(
+            "found a {} in a sealed segment, which cannot be written",
+            self.entry.kind.name()
+        );
         Err(Error::new(ErrorKind::Seals, message).in_segment(self.segment.label()))
     }
 
@@ -223,13 +226,13 @@ impl Handle {
         let label = self.label();
         match refused {
             Refused::WouldDeadlock => {
-                panic!("{label}: this thread holds the lock already and would wait for itself")
+                panic!("{label}: this thread already holds the lock and would deadlock")
             }
             Refused::Foreign => {
                 panic!("{label}: this process was moved to another PID or time namespace")
             }
             Refused::WouldBlock | Refused::TimedOut => {
-                panic!("{label}: somebody else holds the lock")
+                panic!("{label}: another thread or process holds the lock")
             }
         }
     }
@@ -238,6 +241,6 @@ impl Handle {
     #[cold]
     #[track_caller]
     pub(crate) fn invalid(&self) -> ! {
-        panic!("{}: its bytes are no value of its type", self.label())
+        panic!("{}: its bytes are not a valid value of its type", self.label())
     }
 }

@@ -58,10 +58,9 @@ impl Segment {
         let passed = PassedDescriptor::of(&self.0.fd).map_err(fail)?;
         let path = match &self.0.farewell.name {
             None => "",
-            Some(name) => name
-                .path
-                .to_str()
-                .ok_or_else(|| Error::new(ErrorKind::InvalidName, "its path is not UTF-8").in_segment(self.label()))?,
+            Some(name) => name.path.to_str().ok_or_else(|| {
+                Error::new(ErrorKind::InvalidName, "the segment's path is not valid UTF-8").in_segment(self.label())
+            })?,
         };
         command.env(variable, format!("{passed}:{path}"));
         descriptor::keep_in_child(command, Kept(self.clone()));
@@ -111,10 +110,10 @@ impl Segment {
 fn receive(key: &str) -> Result<Segment> {
     let absent = |what: &str| Error::new(ErrorKind::NotFound, format!("{what} under the key {key:?}"));
     let value = std::env::var(variable(key)?).map_err(|_| absent("the parent passed no segment"))?;
-    let (passed, name) = parse(&value).ok_or_else(|| absent("the environment holds no descriptor"))?;
+    let (passed, name) = parse(&value).ok_or_else(|| absent("the environment variable describes no descriptor"))?;
     let fd = passed
         .take_inherited()
-        .ok_or_else(|| absent("this process has not inherited the descriptor that was passed"))?;
+        .ok_or_else(|| absent("this process did not inherit the descriptor that was passed"))?;
     attach::from_descriptor(fd, name)
 }
 
@@ -128,7 +127,7 @@ fn parse(value: &str) -> Option<(PassedDescriptor, Option<SegmentName>)> {
 
 fn variable(key: &str) -> Result<String> {
     if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-        let message = format!("a key is made of letters, digits and underscores, found {key:?}");
+        let message = format!("expected a key of letters, digits and underscores, found {key:?}");
         return Err(Error::new(ErrorKind::InvalidName, message));
     }
     Ok(format!("{VARIABLE}{key}"))

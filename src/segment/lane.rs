@@ -142,7 +142,10 @@ impl Lane {
         let (fd, len) = (self.file()?.0, bytes.len() as u64);
         let (start, room) = self.extent(number);
         if at + len > room {
-            let message = format!("an item of {} bytes or more has no room in {room}", at + len);
+            let message = format!(
+                "an item of at least {} bytes exceeds the {room} bytes reserved for one",
+                at + len
+            );
             return Err(Error::new(ErrorKind::OutOfMemory, message));
         }
         check_memory_behind(at, len)?;
@@ -172,7 +175,7 @@ impl Lane {
     /// Gives back the memory of an extent.
     pub(crate) fn clear_extent(&self, number: usize) -> Result<()> {
         let (start, room) = self.extent(number);
-        file::punch(self.file()?.0, start, room).map_err(|error| os_error("giving memory back", error))
+        file::punch(self.file()?.0, start, room).map_err(|error| os_error("freeing the memory of an item", error))
     }
 
     /// Where in the file an extent begins, and how long it may be.
@@ -198,7 +201,7 @@ impl Lane {
         let expected = self.segment.0.registration.as_ref().map(|line| line.file());
         let found = file::stat(fd).map_err(|error| os_error("fstat", error))?;
         if expected != Some((found.dev, found.ino)) {
-            let message = "its descriptor was closed, and leads to another file";
+            let message = "the segment's descriptor was closed and now refers to another file";
             return Err(Error::new(ErrorKind::Io, message).in_segment(self.segment.label()));
         }
         Ok((fd, found.blocks.saturating_mul(512)))
@@ -207,9 +210,12 @@ impl Lane {
 
 /// Makes room for an item of `len` bytes, and one more word.
 fn reserve(buffer: &mut Vec<u8>, len: u64) -> Result<()> {
-    buffer
-        .try_reserve(len as usize + 8)
-        .map_err(|_| Error::new(ErrorKind::OutOfMemory, format!("no memory for an item of {len} bytes")))
+    buffer.try_reserve(len as usize + 8).map_err(|_| {
+        Error::new(
+            ErrorKind::OutOfMemory,
+            format!("not enough memory for an item of {len} bytes"),
+        )
+    })
 }
 
 /// Asks for memory, now and then, where `len` bytes follow the first `at`.
@@ -227,7 +233,7 @@ pub(crate) fn check_memory(len: u64) -> Result<()> {
     }
     match memory::available_memory() {
         Some(available) if len > available => {
-            let message = format!("{len} bytes asked for, {available} bytes of memory available");
+            let message = format!("{len} bytes requested, {available} bytes of memory available");
             Err(Error::new(ErrorKind::OutOfMemory, message))
         }
         _ => Ok(()),

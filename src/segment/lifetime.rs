@@ -226,7 +226,7 @@ pub(super) enum Standing {
 /// Removes the segment at `path` if all its users were killed. `patient` says whether to wait for children between `fork`
 /// and `exec`.
 pub(super) fn remove_if_orphan(path: &Path, patient: bool) -> Result<Standing> {
-    let fd = match file::open(path).map_err(|error| os_error("opening what has the name", error)) {
+    let fd = match file::open(path).map_err(|error| os_error("opening the existing file of that name", error)) {
         Ok(fd) => fd,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Standing::Nothing),
         Err(error) if matches!(error.kind(), ErrorKind::NotARegularFile | ErrorKind::PermissionDenied) => {

@@ -134,6 +134,6 @@ fn explain(error: io::Error) -> io::Error {
         return error;
     }
     let limit = file::locked_memory_limit();
-    let message = format!("the limit of locked memory (ulimit -l), {limit} bytes, is reached");
+    let message = format!("the locked-memory limit of {limit} bytes was reached: raise it (ulimit -l)");
     io::Error::new(io::ErrorKind::OutOfMemory, message)
 }

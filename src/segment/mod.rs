@@ -180,7 +180,11 @@ impl Segment {
         let _guard = self.hold_directory().map_err(|error| error.in_segment(name))?;
         crash_point!("unlink.begin");
         if !leads_to(&name.path, &self.0.fd) {
-            return Err(Error::new(ErrorKind::NotFound, "its name is gone or leads to another file").in_segment(name));
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                "the segment's name was removed or refers to another file",
+            )
+            .in_segment(name));
         }
         file::unlink(&name.path).map_err(|error| os_error("unlink", error).in_segment(name))?;
         crash_point!("unlink.done");

@@ -28,9 +28,11 @@ impl SegmentName {
         let fault = match name.to_str() {
             None => Some("is not UTF-8".to_owned()),
             Some("") => Some("is empty".to_owned()),
-            Some(name) if name.contains('/') => Some("holds a slash".to_owned()),
-            Some(name) if name.contains('\0') => Some("holds a NUL".to_owned()),
-            Some(name) if name.len() > LONGEST => Some(format!("has {} bytes, {LONGEST} may be", name.len())),
+            Some(name) if name.contains('/') => Some("contains a slash".to_owned()),
+            Some(name) if name.contains('\0') => Some("contains a NUL byte".to_owned()),
+            Some(name) if name.len() > LONGEST => {
+                Some(format!("has {} bytes, at most {LONGEST} are allowed", name.len()))
+            }
             Some(_) => None,
         };
         match fault {
@@ -51,7 +53,14 @@ impl SegmentName {
                 path: from_root(path),
                 label: shown,
             }),
-            _ => Err(invalid(&shown, if has_nul { "holds a NUL" } else { "names no file" })),
+            _ => Err(invalid(
+                &shown,
+                if has_nul {
+                    "contains a NUL byte"
+                } else {
+                    "does not name a file"
+                },
+            )),
         }
     }
 

@@ -114,7 +114,7 @@ impl Segment {
                 address: self.address(entry.offset),
             }),
             None => {
-                let message = format!("no {} is called {name:?}", kind.name());
+                let message = format!("no {} has the name {name:?}", kind.name());
                 Err(Error::new(ErrorKind::NotFound, message).in_segment(self.label()))
             }
         }
@@ -125,11 +125,11 @@ impl Segment {
         self.locate(name, spec, len)?.ok_or_else(|| {
             let what = if name.is_empty() {
                 format!(
-                    "it is not made of one {}, but holds objects under names",
+                    "expected a segment made for one {}, found a segment of named objects: open it by `Segment::open`",
                     spec.kind.name()
                 )
             } else {
-                format!("no object is called {name:?}")
+                format!("no object has the name {name:?}")
             };
             Error::new(ErrorKind::NotFound, what).in_segment(self.label())
         })
@@ -150,7 +150,7 @@ impl Segment {
         if self.is_frozen() && spec.kind != Kind::FrozenArray {
             return Err(Error::new(
                 ErrorKind::Seals,
-                "a frozen segment takes no further objects",
+                "no object can be added to a frozen segment",
             ));
         }
         let _guard = self.lock_directory()?;
@@ -189,7 +189,10 @@ impl Segment {
                     Refused::Foreign => foreign_self(Foreign::Moved),
                     _ => Error::new(
                         ErrorKind::Busy,
-                        format!("process {holder} has held the directory for {PATIENCE:?}"),
+                        format!(
+                            "process {holder} has held the directory lock for {PATIENCE:?}: continue it (SIGCONT) \
+                            or kill it"
+                        ),
                     ),
                 }
             })?;

@@ -31,7 +31,7 @@ pub(super) fn folder_error(step: &str, folder: &Path, error: io::Error) -> Error
             &format!(": {MOUNT_SHARED_MEMORY}, or use `SegmentBuilder::folder` or `Segment::create_file`")
         }
         Some(ErrorKind::NotFound) if !folder.exists() && error.kind() == io::ErrorKind::NotFound => {
-            ": make the folder first"
+            ": create the folder first"
         }
         _ => "",
     };
@@ -59,7 +59,8 @@ pub(crate) fn foreign_self(why: Foreign) -> Error {
         ),
         Foreign::Starved => Error::new(
             ErrorKind::TooManyDescriptors,
-            "two descriptors, or memory, are needed to find out who this process is, and cannot be had",
+            "cannot determine the identity of this process: two free descriptors and some memory are needed; raise the \
+                limit of open files (ulimit -n)",
         ),
     }
 }

@@ -56,7 +56,10 @@ impl Unfinished {
                 Err(error) => return Err(folder_error("naming a file in", name.folder(), error)),
             }
         }
-        Err(Error::new(ErrorKind::Busy, "others keep creating and removing it"))
+        Err(Error::new(
+            ErrorKind::Busy,
+            "other processes keep creating and removing the segment",
+        ))
     }
 
     /// Why something is missing although the folder exists: an unnamed file gets its name through `/proc`.
@@ -65,7 +68,7 @@ impl Unfinished {
             None => proc_error(ErrorKind::Io, "naming the segment's file", error),
             Some(_) => Error::new(
                 ErrorKind::Busy,
-                "another process removed the new file before it had its name; try again",
+                "another process removed the new file before it was renamed; try again",
             )
             .with_source(error),
         }
@@ -82,7 +85,7 @@ fn make_room(name: &SegmentName) -> Result<()> {
         Standing::Nothing => return Ok(()),
         Standing::InUse => format!("already exists and is in use; {cure}"),
         Standing::Persistent => format!("already exists and is persistent; {cure}, or unlink it"),
-        Standing::Alien => "something that is no segment of this user has the name; take another name".to_owned(),
+        Standing::Alien => "the name belongs to a file that is not a segment of this user; use another name".to_owned(),
     };
     Err(Error::new(ErrorKind::AlreadyExists, message))
 }

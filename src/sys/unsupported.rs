@@ -13,10 +13,7 @@ pub(crate) fn errno_is(_error: &io::Error, _errno: Errno) -> bool {
 
 /// The error for everything this backend cannot do.
 fn linux_only() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::Unsupported,
-        "procshare works on 64-bit Linux only so far",
-    )
+    io::Error::new(io::ErrorKind::Unsupported, "procshare supports 64-bit Linux only")
 }
 
 /// Functions that report `Unsupported`.
@@ -107,7 +104,7 @@ pub(crate) mod identity {
     use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
     use std::io;
 
-    pub(crate) const NAMESPACES_NEED: &str = "procshare works on 64-bit Linux only so far";
+    pub(crate) const NAMESPACES_NEED: &str = "procshare supports 64-bit Linux only";
 
     /// Returns `None`: there are none.
     pub(crate) fn missing_means() -> Option<&'static str> {

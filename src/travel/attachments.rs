@@ -106,7 +106,13 @@ impl Attachments {
                 })
             }
         };
-        u32::try_from(place).map_err(|_| Error::new(ErrorKind::NotTransferable, "too many segments"))
+        u32::try_from(place).map_err(|_| {
+            Error::new(
+                ErrorKind::NotTransferable,
+                "too many segments among the \
+            arguments: at most 2^32 can be passed",
+            )
+        })
     }
 
     /// Adds a file, and returns its place among the files.

@@ -69,8 +69,8 @@ pub(crate) fn refusing<T>(work: impl FnOnce() -> T) -> T {
 }
 
 fn refusal() -> Error {
-    let message = "a handle of shared memory was to be serialised elsewhere than in the arguments of a child: pass it \
-                   to Process::spawn, or give the segment a name and open it there";
+    let message = "a handle of a shared object can be serialised only in the arguments of a child or a job: pass it to \
+        Process::spawn, or give the segment a name and open it by that name";
     Error::new(ErrorKind::NotTransferable, message)
 }
 

@@ -41,7 +41,10 @@ impl DescriptorSource {
             DescriptorSource::Message(received) => received.remove(&passed.number).filter(|fd| passed.is_same_file(fd)),
         };
         taken.ok_or_else(|| {
-            let message = format!("descriptor {} was passed but did not arrive", passed.number);
+            let message = format!(
+                "descriptor {} was passed to this process but did not arrive",
+                passed.number
+            );
             Error::new(ErrorKind::Spawn, message)
         })
     }
@@ -72,7 +75,7 @@ pub(crate) fn attach_all(
             .ok_or_else(|| not_transferable("the descriptor of a segment did not arrive"))?;
         if !descriptor.is_same_file(&fd) {
             return Err(not_transferable(
-                "the descriptor of a segment was passed, but leads elsewhere",
+                "the descriptor passed for a segment refers to another file",
             ));
         }
         Segment::from_descriptor(fd, path)

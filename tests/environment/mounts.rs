@@ -29,7 +29,7 @@ fn a_name_that_is_taken_or_free_is_told_with_the_cure() {
     check(SharedValue::create(&name, 1), ErrorKind::AlreadyExists, &in_use);
     drop(segment);
     let gone = [
-        "no segment has that name; has its creator started, or its last user gone?",
+        "no segment has that name: its creator has not created it yet, or its last user has removed it",
         &name,
     ];
     check(Segment::open(&name), ErrorKind::NotFound, &gone);
@@ -49,24 +49,24 @@ fn a_name_that_is_taken_or_free_is_told_with_the_cure() {
     check(
         builder.create("x"),
         ErrorKind::NotFound,
-        &[shown, "make the folder first"],
+        &[shown, "create the folder first"],
     );
     check(
         builder.open("x"),
         ErrorKind::NotFound,
-        &[shown, "make the folder first"],
+        &[shown, "create the folder first"],
     );
     check(
         builder.open_or_create("x"),
         ErrorKind::NotFound,
-        &[shown, "make the folder first"],
+        &[shown, "create the folder first"],
     );
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("procshare.x"), "no segment").unwrap();
     check(
         builder.create("x"),
         ErrorKind::AlreadyExists,
-        &["no segment of this user"],
+        &["not a segment of this user"],
     );
     std::fs::remove_dir_all(&folder).unwrap();
 }
@@ -92,7 +92,7 @@ fn a_path_that_cannot_be_had_is_told_with_the_cure() {
         Segment::create_file("/proc/x", 4096).unwrap_err(),
     ];
     for error in errors {
-        assert!(!error.to_string().contains("make the folder"), "{error}");
+        assert!(!error.to_string().contains("create the folder"), "{error}");
     }
     std::fs::remove_dir_all(&folder).unwrap();
 }

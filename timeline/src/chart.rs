@@ -124,7 +124,7 @@ impl<'a> Chart<'a> {
         }
         let workers_named = counted(workers, "worker");
         if bars.is_empty() {
-            return format!("{workers_named}, no job has ended");
+            return format!("{workers_named}, no finished jobs");
         }
         let jobs = counted(bars.len() - self.runs.iter().filter(|run| **run > 1).count(), "job");
         if !spans.is_empty() {
@@ -141,7 +141,7 @@ impl<'a> Chart<'a> {
         for (ending, text) in [
             (Ending::Done, "done"),
             (Ending::Failed, "failed"),
-            (Ending::Died, "its worker died"),
+            (Ending::Died, "worker died"),
         ] {
             if self.has(ending) {
                 draw_shape(area, ending, (left, middle - 8), (left + 30, middle + 8))?;

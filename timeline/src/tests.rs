@@ -97,7 +97,7 @@ fn what_went_wrong_looks_otherwise_and_has_a_legend() {
     for text in [
         "done",
         "failed",
-        "its worker died",
+        "worker died",
         "3 (2): the second run of job 3",
         "1 (2)",
     ] {

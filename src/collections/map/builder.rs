@@ -209,8 +209,8 @@ impl<K: 'static, V: 'static> MapBuilder<K, V> {
                     .shards
                     .map_or(String::new(), |shards| format!(" in {shards} shards"));
                 let message = format!(
-                    "a map has {FEWEST_BYTES} bytes to less than 32 GiB for its entries, in a power of two of up to \
-                     {MOST_SHARDS} shards, found {capacity} bytes{shards}"
+                    "expected a capacity of {FEWEST_BYTES} bytes to less than 32 GiB, and a power of two of at most \
+                        {MOST_SHARDS} shards, found {capacity} bytes{shards}"
                 );
                 Err(Error::new(ErrorKind::InvalidCapacity, message))
             }
@@ -234,7 +234,7 @@ impl<K: 'static, V: 'static> MapBuilder<K, V> {
         let manner = |evicts: bool, ttl: u64| {
             let full = if evicts { "evicts" } else { "refuses" };
             let life = if ttl == 0 {
-                "for ever".to_owned()
+                "forever".to_owned()
             } else {
                 format!("for {ttl} ms")
             };
@@ -340,7 +340,11 @@ impl<K: 'static, V: 'static> MapBuilder<K, V> {
     /// ```
     pub fn place_in(&self, segment: &Segment, name: &str) -> Result<SharedMap<K, V>> {
         if name.is_empty() {
-            return Err(Error::new(ErrorKind::InvalidName, "an object's name is empty").in_segment(segment.label()));
+            return Err(Error::new(
+                ErrorKind::InvalidName,
+                "expected a name for the object, found an empty one",
+            )
+            .in_segment(segment.label()));
         }
         let (schema, shape) = (self.full_schema(), self.shape()?);
         let handle = Handle::place_in(segment, name, &map_spec(&schema, Some(&shape)), &self.init(&shape))?;

@@ -154,7 +154,7 @@ fn check_borrowed<K: Serialize + DeserializeOwned, Q: ?Sized>(bytes: &[u8]) -> R
 
 #[cold]
 fn other_type<Q: ?Sized>() -> MapError {
-    let why = "its type is encoded otherwise than that of the keys";
+    let why = "its type is encoded differently from the map's key type";
     MapError::NotEncodable(EncodingReason::new::<Q>(why, String::new()))
 }
 

@@ -121,21 +121,28 @@ impl fmt::Display for MapError {
             MapError::Full { needed, free } => {
                 write!(
                     f,
-                    "an entry of {needed} bytes does not fit: there are {free} bytes for it"
+                    "an entry of {needed} bytes does not fit: {free} bytes are free for it"
                 )
             }
             MapError::KeyTooLong { most } => write!(f, "a key takes at most {most} bytes in this map"),
-            MapError::WouldBlock => f.write_str("somebody else holds the lock of the key's shard"),
+            MapError::WouldBlock => f.write_str("another thread or process holds the lock of the key's shard"),
             MapError::TimedOut => {
-                f.write_str("somebody else held the lock of the key's shard until the time limit passed")
+                f.write_str("another thread or process held the lock of the key's shard until the time limit expired")
             }
-            MapError::WouldDeadlock => f.write_str("the calling thread is inside the closure of an update"),
+            MapError::WouldDeadlock => f.write_str(
+                "the calling thread is inside the closure of an update, where no \
+                map can be used",
+            ),
             MapError::ForeignNamespace => {
-                f.write_str("this process was moved to another PID or time namespace, or forked inside an update")
+                f.write_str("this process was moved to another PID or time namespace, or was forked inside an update")
             }
-            MapError::NotEncodable(reason) => write!(f, "key or value cannot be encoded: {reason}"),
-            MapError::NotDecodable(reason) => write!(f, "the stored bytes are no key or value of the type: {reason}"),
-            MapError::Corrupt => f.write_str("the shared bytes contradict each other"),
+            MapError::NotEncodable(reason) => write!(f, "the key or value cannot be encoded: {reason}"),
+            MapError::NotDecodable(reason) => write!(
+                f,
+                "the stored bytes are not a valid key or value of the type: \
+                {reason}"
+            ),
+            MapError::Corrupt => f.write_str("the shared memory is corrupt: its words are inconsistent"),
         }
     }
 }

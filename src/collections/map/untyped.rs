@@ -166,7 +166,10 @@ impl UntypedMap {
         handle.check_writable()?;
         let corrupt = |message: String| Error::new(ErrorKind::Corrupt, message).in_segment(handle.segment().label());
         if handle.bytes() < 8 * MAP_LOCKS.0 as u64 {
-            return Err(corrupt(format!("no map takes {} bytes", handle.bytes())));
+            return Err(corrupt(format!(
+                "an object of {} bytes is too small for a map",
+                handle.bytes()
+            )));
         }
         let word = |at: usize| {
             let word = handle.address().cast::<u64>().wrapping_add(at);
@@ -180,13 +183,16 @@ impl UntypedMap {
             .ok_or_else(|| {
                 let (bytes, shards) = (handle.bytes(), handle.len());
                 corrupt(format!(
-                    "no map of {shards} shards in {bytes} bytes has the shape {words:x?}"
+                    "the header words {words:x?} do not describe a map of {shards} shards in {bytes} bytes"
                 ))
             })?;
         let hasher = Hasher::new(hasher, word(SEED));
         let (expected, found) = (hasher.hash(PROOF_TEXT), word(PROOF));
         if expected != found {
-            let message = format!("its keys were hashed otherwise: expected {expected:x}, found {found:x}");
+            let message = format!(
+                "the map's keys were hashed by another function: expected the check value \
+                {expected:x}, found {found:x}"
+            );
             return Err(Error::new(ErrorKind::TypeMismatch, message).in_segment(handle.segment().label()));
         }
         debug_assert_eq!(shape.lock_at(1) as usize, MAP_LOCKS.0 + MAP_LOCKS.1);

@@ -11,7 +11,7 @@ type Fault = String;
 
 impl From<Corrupt> for Fault {
     fn from(_: Corrupt) -> Self {
-        "a number leads nowhere".to_owned()
+        "a word number is out of range".to_owned()
     }
 }
 
@@ -100,13 +100,13 @@ impl RawMap<'_> {
             );
             demand!(
                 (tag & AFTER_FREE != 0) == after_free,
-                "what is before {at} is free, or not"
+                "block {at}: AFTER_FREE disagrees with the block before it"
             );
             if tag & FREE != 0 {
-                demand!(!after_free, "free blocks side by side at {at}");
+                demand!(!after_free, "two adjacent free blocks at {at}");
                 demand!(
                     size_of_block(load(self.words, at + size - 1)?) == size,
-                    "the end of {at}"
+                    "free block {at}: the size in its last word is wrong"
                 );
                 blocks.free.insert(at, size);
             } else if tag & REST != 0 {
@@ -132,7 +132,7 @@ impl RawMap<'_> {
                 let size = blocks.free.get(&block);
                 demand!(
                     size.is_some_and(|size| class_of(*size) == class),
-                    "{block} in list {class}"
+                    "block {block} is in free list {class}, which is not that of its size"
                 );
                 demand!(listed.insert(block), "{block} is listed twice");
                 let (previous, next) = halves(load(self.words, block)?);
@@ -160,7 +160,7 @@ impl RawMap<'_> {
                 let (next, hash) = halves(load(self.words, block)?);
                 demand!(
                     self.shape.bucket_of(shard, hash) == chain,
-                    "{block} is in another's chain"
+                    "entry {block} is in the chain of another bucket"
                 );
                 let entry = Entry::at(self.words, self.shape, block)?;
                 if let Some(expiry) = entry.expiry(self.words, self.shape)? {
@@ -174,7 +174,7 @@ impl RawMap<'_> {
                 while rest != 0 {
                     demand!(
                         blocks.rests.contains(&rest) && rests.insert(rest),
-                        "the rest {rest} of {block}"
+                        "entry {block}: continuation block {rest} is missing or used twice"
                     );
                     rest = Rest::at(self.words, self.shape, rest)?.next;
                 }
@@ -188,7 +188,7 @@ impl RawMap<'_> {
         );
         demand!(
             rests.len() == blocks.rests.len(),
-            "{} rests lost",
+            "{} continuation blocks lost",
             blocks.rests.len() - rests.len()
         );
         Ok(())
@@ -198,16 +198,16 @@ impl RawMap<'_> {
         let (newest, oldest) = halves(self.own_word(shard, word::AGES)?);
         let (mut block, mut before, mut count) = (newest, 0, 0);
         while block != 0 {
-            demand!(blocks.entries.contains(&block), "no entry at {block}, by age");
+            demand!(blocks.entries.contains(&block), "LRU list: no entry at {block}");
             let (newer, older) = halves(load(self.words, block + 2)?);
-            demand!(newer == before, "{block} is not next to {before}");
+            demand!(newer == before, "LRU list: {block} does not follow {before}");
             count += 1;
-            demand!(count <= blocks.entries.len(), "the order has no end");
+            demand!(count <= blocks.entries.len(), "the LRU list has a cycle");
             (before, block) = (block, older);
         }
         demand!(
             before == oldest && count == blocks.entries.len(),
-            "{count} entries by age, up to {before}"
+            "the LRU list has {count} entries and ends at {before}"
         );
         Ok(())
     }

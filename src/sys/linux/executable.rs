@@ -12,7 +12,7 @@ pub(crate) const PATH: &str = "/proc/self/exe";
 /// The same for C.
 pub(super) const OWN: &CStr = c"/proc/self/exe";
 /// What is needed to know the program.
-pub(crate) const NEEDS: &str = "procshare works on Linux only so far, with /proc";
+pub(crate) const NEEDS: &str = "procshare supports Linux only, with /proc mounted";
 
 /// Describes the main program of this process, without the libraries it has loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]

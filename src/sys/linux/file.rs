@@ -342,7 +342,7 @@ pub(crate) fn check_end(end: u64) -> io::Result<()> {
     let limit = file_size_limit();
     // The kernel takes a length as a signed number.
     if end > limit.min(i64::MAX as u64) {
-        let message = format!("a file of {end} bytes is beyond the limit of file sizes (ulimit -f), {limit} bytes");
+        let message = format!("a file of {end} bytes exceeds the file-size limit of {limit} bytes (ulimit -f)");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
     Ok(())

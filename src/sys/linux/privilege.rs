@@ -18,7 +18,7 @@ const EFFECTIVE: u32 = 1;
 /// Names what would give this program more rights if this process started it again; `None` if nothing would.
 pub(crate) fn gain() -> Option<&'static str> {
     if acts_for_another() {
-        return Some("it acts for another user or group than its own");
+        return Some("its effective user or group differs from its real one");
     }
     if mount_grants_nothing() {
         return None;

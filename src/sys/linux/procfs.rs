@@ -13,7 +13,7 @@ pub(crate) const NAMESPACES_NEED: &str = "/proc must be mounted (mount -t proc p
 /// If `/proc` exists but has no entry for this process, it belongs to another PID namespace, and is not missing.
 pub(crate) fn missing_means() -> Option<&'static str> {
     let is_there = Path::new("/proc/self").exists();
-    (!is_there).then_some("/proc is needed and is missing; mount it (mount -t proc proc /proc)")
+    (!is_there).then_some("/proc is needed but is not mounted; mount it (mount -t proc proc /proc)")
 }
 
 /// The process that last found its `/proc` to be its own.

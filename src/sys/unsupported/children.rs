@@ -8,7 +8,7 @@ pub(crate) mod executable {
     use std::ffi::OsStr;
 
     pub(crate) const PATH: &str = "";
-    pub(crate) const NEEDS: &str = "procshare works on 64-bit Linux only so far";
+    pub(crate) const NEEDS: &str = "procshare supports 64-bit Linux only";
 
     /// Describes the main program of this process; none is ever made.
     #[derive(Clone, Debug, PartialEq, Eq)]

@@ -79,7 +79,7 @@ fn a_guard_from_an_error_outlives_the_handle_it_came_from() {
     let array = half_changed();
     let other = array.clone();
     let Err(LockError::OwnerDied(mut guard)) = array.get_lock() else {
-        panic!("nobody died")
+        panic!("no holder died")
     };
     drop(array);
     guard[1] = 8;
