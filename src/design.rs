@@ -1,7 +1,7 @@
 //! How procshare works: byte map, protocols, invariants, orderings, crash table. No code, only this text.
 //!
 //! The promise everything here serves: **kill any process at any instruction; no survivor hangs, no value is torn, nothing is left
-//! behind.** Coined words (seat, bell, lane) are explained where they first appear, and in the glossary of
+//! behind.** Coined words (seat, event count, overflow area) are explained where they first appear, and in the glossary of
 //! `CONTRIBUTING.md`.
 //!
 //! # Map
@@ -32,15 +32,14 @@
 //!
 //! # Bytes of a segment
 //!
-//! Everything is 64-bit words in the machine's byte order. Layout version 4. A *lane* is a sparse overflow area in the file,
-//! beyond what is mapped; a *seat* is a participant's slot; a *bell* is an event count: a futex word with a waiters flag and a
-//! wake-up count.
+//! Everything is 64-bit words in the machine's byte order. Layout version 4. An *overflow area* is a sparse stretch of the file,
+//! beyond what is mapped; a *seat* is a participant's slot; an *event count* is a futex word with a waiters flag and a wake-up count.
 //!
 //! | word | content |
 //! |---|---|
 //! | 0 | magic, `procshr\0` in memory on a little-endian machine |
 //! | 1 | layout version (low half), flags: 1 persistent, 2 frozen (high half) |
-//! | 2 | length in bytes; the file has exactly this length, or, with lanes, the length that includes them |
+//! | 2 | length in bytes; the file has exactly this length, or, with overflow areas, the length that includes them |
 //! | 3 | creator's user id (for tools; access is decided by the file's owner) |
 //! | 4, 5 | inode numbers of the PID and the time namespace; 0 is unknown and matches nothing |
 //! | 6, 7 | boot id |
@@ -48,7 +47,7 @@
 //! | 10 | bytes in use |
 //! | 11, 12 | number of directory buckets (a power of two); number of objects |
 //! | 13 | offset of the newest entry; it ends where the bytes in use end |
-//! | 14 | whether the file has lanes beyond what is mapped: 0 undecided, 1 never, 2 always |
+//! | 14 | whether the file has overflow areas beyond what is mapped: 0 undecided, 1 never, 2 always |
 //! | 15 | zero |
 //! | 16–79 | attach table: `[ start time:32 \| image:8 \| PID:22 ]`, one word per process, 0 is free |
 //! | 80– | buckets: byte offset of the first entry of each chain |
@@ -65,17 +64,17 @@
 //! | atomic, atomic array, frozen array | elements |
 //! | queue | one channel |
 //! | pipe | two channels of the same size |
-//! | ring | tail, head (a line of 64 bytes each), two bells on a third line, 64 seats, slots (a power of two of them) |
+//! | ring | tail, head (a line of 64 bytes each), two event counts on a third line, 64 seats, slots (a power of two of them) |
 //! | pool | tail and closing, head, when to wake the parent (a line each), done bits (16 lines), a line per worker that says whether it sleeps, a word per worker with its process id once it is ready, another with its request for descriptors, ring of slot numbers, slots (128 each), pages of slots (8192 each) |
 //! | map | see below |
 //!
 //! | channel | bytes |
 //! |---|---|
 //! | shape | units of the ring, number of seats, flags (1: bounded by the number of items only); padded to a line |
-//! | producers' side | raw mutex (16), the head it last saw (8), three words of `raw/trail.rs`, padded to a line |
+//! | producers' side | raw mutex (16), the head it last saw (8), three words of `raw/overflow_cursor.rs`, padded to a line |
 //! | tail | on its own line: `[ items:32 \| units:31 \| closed:1 ]`, counted from the beginning; closing (0 or 1) |
 //! | consumers' side, head | the same two lines again, without closing |
-//! | bells | two words on one line: consumers wait at the first, producers at the second |
+//! | event counts | two words on one line: consumers wait at the first, producers at the second |
 //! | seats | raw mutex (16), joined (8), two pairs of stamps (16), summary `[ changes:32 \| seats used:16 \| roles missing:16 ]` (8), two counts of arrivals (16); then the seats, two words each, as many as the shape says, padded to a line |
 //! | ring of units | a power of two of 8-byte units, at least 512 |
 //! | extents | if the number of items alone bounds the queue: eight, of a lock, a mark (8) and 8 unused bytes each |
@@ -87,8 +86,8 @@
 //! Queues and pipes have no structural schema: they record a name, by default that of the Rust type.
 //!
 //! The file of an in-memory segment grows beyond what is mapped when a queue bounded only by its number of items is placed in it;
-//! an anonymous one is that long from the start. It gains one lane for each 4096 bytes of the mapping, all of the same length: the
-//! largest power of two, up to 2^41, that keeps the file within 2^62 bytes. A queue uses the lane of the place where it begins.
+//! an anonymous one is that long from the start. It gains one overflow area for each 4096 bytes of the mapping, all of the same length: the
+//! largest power of two, up to 2^41, that keeps the file within 2^62 bytes. A queue uses the overflow area of the place where it begins.
 //! Lanes take no memory where nothing was written, and are never mapped.
 //!
 //! | map | words |
@@ -114,7 +113,7 @@
 //! extents of long arguments and results follow. Holes take no memory.
 //!
 //! A raw mutex is two words. The first says who holds it: `[ start:10 | PID:22 | inconsistent | - | image:8 | TID:22 ]`, 0 is
-//! free. The second is a bell: `[ stamp:32 | count:31 | raised ]`; its low half is the futex that waiters sleep on, its high half
+//! free. The second is an event count: `[ stamp:32 | count:31 | raised ]`; its low half is the futex that waiters sleep on, its high half
 //! says when a waiter last asked whether the owner is alive. *Image* comes from a number the kernel draws at each `exec`. It is
 //! needed because nothing else tells a process from what it was before it called `exec`: PID, TID and start times stay. Without
 //! it, a process that calls `exec` while it holds a lock, attaches the same segment again and asks for the same lock would wait
@@ -127,14 +126,14 @@
 //! | | in | in short |
 //! |---|---|---|
 //! | R1–R4 | `raw/mod.rs` | atomics only, zero is initial, `primitive` only, states first, every word is checked before it is used |
-//! | B1–B3 | `raw/doorbell.rs` | sleeper and waker see each other; the one that lowers the flag wakes a sleeper; a call that slept wakes the next |
-//! | M1–M5 | `raw/mutex.rs` | only the owner changes the word of a held lock; sleepers raise the bell; take-over follows proof and compares the whole word |
+//! | B1–B3 | `raw/event_count.rs` | sleeper and waker see each other; the one that lowers the flag wakes a sleeper; a call that slept wakes the next |
+//! | M1–M5 | `raw/mutex.rs` | only the owner changes the word of a held lock; sleepers raise the event count; take-over follows proof and compares the whole word |
 //! | E1, E2 | `raw/extent.rs` | an extent is written only by the holder of its lock, and not at all once it is queued; nobody waits for that lock |
 //! | Q1–Q7 | `raw/queue.rs` | one lock and one word for each side; whole before tail passes, copied before head does; no call waits while it holds a lock |
-//! | F1–F2 | `raw/trail.rs` | bytes outside the ring belong to a queued item or to the holder of the producers' lock; given back once head has passed |
+//! | F1–F2 | `raw/overflow_cursor.rs` | bytes outside the ring belong to a queued item or to the holder of the producers' lock; given back once head has passed |
 //! | N1–N3 | `raw/ring.rs` | each end stores only its own word |
 //! | S1–S6 | `raw/seats.rs`, `raw/inheritance.rs` | taken under a lock, changed by their own process; freed by it or on proof; a role is never missing while it moves; the last to sum up has seen all |
-//! | W1–W5 | `raw/wait.rs` | asleep only after raising the bell, for a slice at most; peers are asked about only when a slice ends in vain; "nobody is left" is believed after one more look for what they left |
+//! | W1–W5 | `raw/wait.rs` | asleep only after raising the event count, for a slice at most; peers are asked about only when a slice ends in vain; "nobody is left" is believed after one more look for what they left |
 //! | P1–P4 | `raw/map/mod.rs` | only the holder of a shard's lock changes its words; blocks fill regions; entries are whole before a chain leads to them |
 //! | J1–J3 | `raw/map/journal.rs` | noted before it changes; undone backwards; freed memory is reused only in a later change |
 //! | C1–C3 | `raw/work_queue.rs` | a job is whole before it is ready, its results before it is done; a place is reused once all have passed it; sleeper and waker see each other |
@@ -277,12 +276,12 @@
 //! # Items of any size
 //!
 //! A queue bounded by its number of items has a ring of a few units for each item, with room for a reference to every item there
-//! may be. An item goes into the ring as long as that room is kept, otherwise into the queue's lane, by `pwrite` under the
+//! may be. An item goes into the ring as long as that room is kept, otherwise into the queue's overflow area, by `pwrite` under the
 //! producers' lock. A consumer copies it out by `pread`, publishes `head`, and then gives its memory back by punching a hole. An
 //! error of memory or of the file system comes before anything is published. An item of a page or more has pages of its own.
 //! Smaller ones share pages, the last of which stays in use until they have filled it.
 //!
-//! | state of a lane's bytes | shown by | moved by | to | if that party dies there |
+//! | state of an overflow area's bytes | shown by | moved by | to | if that party dies there |
 //! |---|---|---|---|---|
 //! | free | at or after the producers' `at` | holder of the producers' lock writes an item | written | its heir gives their memory back |
 //! | written | before `at`; `tail` is the `mark` | the same, by one store to `tail` | queued | its heir takes `at` back, and the same |
@@ -290,7 +289,7 @@
 //! | taken | before `aside`; `head` is the `mark` | the same, by punching a hole and a store to its `at` | free | its heir does both |
 //!
 //! A long item, of more than a mebibyte, that is not a plain vector of numbers is not copied twice: it is encoded into an *extent*
-//! (a reserved stretch) of the lane's second half, put as a reference, and decoded in place. Encoding and decoding run user code
+//! (a reserved stretch) of the overflow area's second half, put as a reference, and decoded in place. Encoding and decoding run user code
 //! and may take long, so they hold neither of the queue's locks, only the extent's own, which nobody waits for: a process that
 //! gets no extent copies. An extent records how many items had been put before the one it holds, so after a death the next to lock
 //! it can tell from `head` whether that item is still queued (`raw/extent.rs`).
@@ -442,7 +441,7 @@
 //! | `start.posted` | a mailbox nobody knows of | nothing; the kernel frees it |
 //! | `start.asked` | a request a server has, or is about to get | a child that nobody waits for; the server ends, and the child if it is a daemon |
 //! | `start.made`, `start.named` | a child that runs | the child without its parent; it ends if it is a daemon |
-//! | `start.born`, `start.begun`, `start.done`, `start.answered` | the errand (its start request), or an answer | the parent: a child that a signal ended |
+//! | `start.born`, `start.begun`, `start.done`, `start.answered` | the start request (its start request), or an answer | the parent: a child that a signal ended |
 //! | `start.serving`, `start.heard` | a request | the caller: no child; it asks another server, once |
 //! | `start.cloned`, `start.told` | a child made, its id written by the kernel | the caller: the child |
 //! | `reset.locks`, `reset.stamped` | a file of an earlier start of the machine, half reset | the next opener resets it from the beginning |
@@ -463,7 +462,7 @@
 //! `Fork` copies this process, and only where that is sound: there is one thread (this crate's own, those of pools included, are
 //! stopped for the moment), and there is no loan: no guard of an array and no chunk of a ring is alive or was leaked, by any
 //! thread (`primitive/loans.rs`). A server about to copy itself checks the same. The copy has no children on record, watches no
-//! orphans, runs one closure or errand, and leaves by `_exit`, also where it panics.
+//! orphans, runs one closure or start request, and leaves by `_exit`, also where it panics.
 //!
 //! `ForkServer` has a process with one thread copy itself. `clone(CLONE_PARENT)` makes the copy a child of the server's parent,
 //! which is the caller: it is waited for, signalled and reaped like any other. Mailbox, streams, folder and handles go to the
@@ -477,7 +476,7 @@
 //! | mailbox posted | the caller: `posix_spawn`, `fork`, or a request to the server | made, or asked | nothing is left; a server ends with its parent |
 //! | asked of a server (word 0) | the kernel, in the server's `clone`, which writes the id into the mailbox | made | no child: the caller asks a new server, once, and then gets an error |
 //! | made (word: the id) | the server, by its reply | made and told | the caller reads the word, and goes on as if told |
-//! | made | the child, by reading its errand | begun | its end is reported to the parent: a signal, or "not started" |
+//! | made | the child, by reading its start request | begun | its end is reported to the parent: a signal, or "not started" |
 //! | begun | the child, by its answer, the state last | answered | the same; what it held of shared objects is free |
 //! | answered | the parent, by reaping | ended | the answer is lost with its reader |
 //!

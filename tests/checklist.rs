@@ -130,17 +130,18 @@ const PLACES: [Place; 9] = [
 ];
 
 /// Files of `src/raw` that are no protocol of their own: what they are part of, or used by all.
-const PARTS: [(&str, &str); 6] = [
+const PARTS: [(&str, &str); 7] = [
     ("mod", "the folder's index"),
-    ("keeper", "the queue's callbacks into its owner"),
+    ("host", "the queue's callbacks into its owner"),
+    ("mark", "positions in a ring of records"),
     ("seat", "the words of one of the seats"),
     ("stamp", "the time of a check, in half a word"),
-    ("trail", "the queue's, of items outside the ring"),
+    ("overflow_cursor", "the queue's, of items outside the ring"),
     ("waiting", "the queue's sleep"),
 ];
 
 /// Protocols that other protocols are made of.
-const SHARED_PROTOCOLS: [&str; 2] = ["doorbell", "inheritance"];
+const SHARED_PROTOCOLS: [&str; 3] = ["event_count", "inheritance", "wait"];
 
 /// Families of crash points of what is no kind of object.
 const OTHER_FAMILIES: [&str; 9] = [

@@ -36,9 +36,9 @@ pub(crate) mod word {
     pub(crate) const OBJECTS: usize = 12;
     /// Where the newest entry begins, 0 if there is none: it must end where the bytes in use end.
     pub(crate) const LAST: usize = 13;
-    /// Whether the file has lanes (overflow areas) beyond what is mapped: 0 while nobody has asked, then
-    /// [`NO_LANES`](super::NO_LANES) or [`LANES`](super::LANES) for ever. Word 15 is zero.
-    pub(crate) const LANES: usize = 14;
+    /// Whether the file has overflow areas (overflow areas) beyond what is mapped: 0 while nobody has asked, then
+    /// [`NO_OVERFLOW_AREAS`](super::NO_OVERFLOW_AREAS) or [`OVERFLOW_AREAS`](super::OVERFLOW_AREAS) for ever. Word 15 is zero.
+    pub(crate) const OVERFLOW_AREAS: usize = 14;
     pub(crate) const ATTACHED: usize = 16;
     /// The bucket array.
     pub(crate) const END: usize = ATTACHED + super::ATTACH_ENTRIES;
@@ -67,35 +67,35 @@ pub(crate) fn words_of(bytes: &[u8; HEADER_WORDS * 8]) -> [u64; HEADER_WORDS] {
     core::array::from_fn(|at| u64::from_ne_bytes(core::array::from_fn(|byte| bytes[at * 8 + byte])))
 }
 
-/// The file has no lanes, and never will.
-pub(crate) const NO_LANES: u64 = 1;
-/// The file has lanes.
-pub(crate) const LANES: u64 = 2;
-/// An object this large, or larger, has a lane to itself.
+/// The file has no overflow areas, and never will.
+pub(crate) const NO_OVERFLOW_AREAS: u64 = 1;
+/// The file has overflow areas.
+pub(crate) const OVERFLOW_AREAS: u64 = 2;
+/// An object this large, or larger, has an overflow area to itself.
 pub(crate) const LANE_EACH: u64 = 4096;
-/// No lane is longer: memory runs out before.
+/// No overflow area is longer: memory runs out before.
 const LONGEST_LANE: u64 = 1 << 41;
 const SHORTEST_LANE: u64 = 1 << 20;
 /// No file is longer.
 const LONGEST_FILE: u64 = 1 << 62;
 
-/// How long each lane of a segment of `length` bytes is: a power of two.
-pub(crate) fn lane_size(length: u64) -> Option<u64> {
+/// How long each overflow area of a segment of `length` bytes is: a power of two.
+pub(crate) fn overflow_size(length: u64) -> Option<u64> {
     let each = LONGEST_FILE.checked_sub(length)? / length.div_ceil(LANE_EACH).max(1);
     let size = 1 << each.min(LONGEST_LANE).checked_ilog2()?;
     Some(size).filter(|size| *size >= SHORTEST_LANE)
 }
 
-/// How long the file of a segment of `length` bytes is if it has lanes.
+/// How long the file of a segment of `length` bytes is if it has overflow areas.
 pub(crate) fn length_with_lanes(length: u64) -> Option<u64> {
-    Some(length + length.div_ceil(LANE_EACH) * lane_size(length)?)
+    Some(length + length.div_ceil(LANE_EACH) * overflow_size(length)?)
 }
 
 /// What a creator writes and an attacher checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) length: u64,
-    pub(crate) lanes: u64,
+    pub(crate) overflow_areas: u64,
     pub(crate) flags: u32,
     pub(crate) user: u32,
     pub(crate) pid_namespace: u64,
@@ -117,7 +117,7 @@ impl Header {
             (word::BOOT_ID + 1, self.boot_id[1]),
             (word::USED, used),
             (word::BUCKETS, self.buckets),
-            (word::LANES, self.lanes),
+            (word::OVERFLOW_AREAS, self.overflow_areas),
             (word::MAGIC, MAGIC),
         ];
         for (at, value) in fields {
@@ -144,7 +144,7 @@ impl Header {
         }
         let header = Header {
             length: words[word::LENGTH],
-            lanes: words[word::LANES],
+            overflow_areas: words[word::OVERFLOW_AREAS],
             flags: (words[word::VERSION] >> 32) as u32,
             user: words[word::USER] as u32,
             pid_namespace: words[word::PID_NAMESPACE],
@@ -167,7 +167,8 @@ impl Header {
     fn check(&self, file_length: u64) -> Result<()> {
         let length = self.length;
         // Lanes are added before they are recorded.
-        let longer = length_with_lanes(length).filter(|longer| *longer == file_length || self.lanes == LANES);
+        let longer =
+            length_with_lanes(length).filter(|longer| *longer == file_length || self.overflow_areas == OVERFLOW_AREAS);
         let expected = longer.unwrap_or(length);
         if file_length < expected {
             return fail(
@@ -219,7 +220,7 @@ mod tests {
         let words: Vec<AtomicU64> = (0..word::END).map(|_| AtomicU64::new(0)).collect();
         let header = Header {
             length: 4096,
-            lanes: 0,
+            overflow_areas: 0,
             flags: PERSISTENT,
             user: 1000,
             pid_namespace: 11,
@@ -240,16 +241,16 @@ mod tests {
     #[test]
     fn a_file_is_as_long_as_what_is_mapped_or_longer_by_lanes() {
         assert_eq!(length_with_lanes(4096), Some(4096 + (1 << 41)));
-        assert_eq!(lane_size(1 << 40), Some(1 << 33));
-        assert_eq!(lane_size(u64::MAX), None);
-        let with = |lanes: u64, length: u64| {
+        assert_eq!(overflow_size(1 << 40), Some(1 << 33));
+        assert_eq!(overflow_size(u64::MAX), None);
+        let with = |overflow_areas: u64, length: u64| {
             let mut words = good();
-            words[word::LANES] = lanes;
+            words[word::OVERFLOW_AREAS] = overflow_areas;
             Header::parse(&words, length).is_ok()
         };
-        assert!(with(0, 4096) && with(NO_LANES, 4096) && !with(LANES, 4096));
+        assert!(with(0, 4096) && with(NO_OVERFLOW_AREAS, 4096) && !with(OVERFLOW_AREAS, 4096));
         let longer = 4096 + (1 << 41);
-        assert!(with(0, longer) && with(NO_LANES, longer) && with(LANES, longer));
+        assert!(with(0, longer) && with(NO_OVERFLOW_AREAS, longer) && with(OVERFLOW_AREAS, longer));
     }
 
     /// The byte map: a change here needs a new `LAYOUT_VERSION`.
@@ -271,9 +272,19 @@ mod tests {
             (word::VERSION, 8 << 32 | 4, 4096, ErrorKind::Corrupt),
             (word::LENGTH, 8192, 4096, ErrorKind::Truncated),
             (word::LENGTH, 2048, 4096, ErrorKind::LengthMismatch),
-            (word::LANES, LANES, 4096, ErrorKind::Truncated),
-            (word::LANES, LANES, 4097 + (1 << 41), ErrorKind::LengthMismatch),
-            (word::LANES, NO_LANES, 4095 + (1 << 41), ErrorKind::LengthMismatch),
+            (word::OVERFLOW_AREAS, OVERFLOW_AREAS, 4096, ErrorKind::Truncated),
+            (
+                word::OVERFLOW_AREAS,
+                OVERFLOW_AREAS,
+                4097 + (1 << 41),
+                ErrorKind::LengthMismatch,
+            ),
+            (
+                word::OVERFLOW_AREAS,
+                NO_OVERFLOW_AREAS,
+                4095 + (1 << 41),
+                ErrorKind::LengthMismatch,
+            ),
             (word::BUCKETS, 3, 4096, ErrorKind::Corrupt),
             (word::BUCKETS, 1 << 40, 4096, ErrorKind::Corrupt),
         ];

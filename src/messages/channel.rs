@@ -6,8 +6,8 @@ use super::seats::Seats;
 use crate::encoding::Whole;
 use crate::error::Result;
 use crate::primitive::Deadline;
-use crate::raw::{Bounds, Company, EXTENTS, Moved, RawExtent, RawQueue, Stop, Stretch, Waiting};
-use crate::segment::{Handle, Lane};
+use crate::raw::{Bounds, EXTENTS, Moved, PeerCheck, RawExtent, RawQueue, Stop, Stretch, Waiting};
+use crate::segment::{Handle, OverflowArea};
 use std::mem::MaybeUninit;
 
 /// How much of a long item is copied while the waiter that will take it wakes up.
@@ -26,7 +26,7 @@ pub(super) struct Channel {
     extents_at: usize,
     bounds: Bounds,
     /// Where items lie that are outside the ring, if there can be any.
-    lane: Option<Lane>,
+    overflow: Option<OverflowArea>,
     /// Bytes of the largest record.
     largest: usize,
 }
@@ -42,8 +42,8 @@ impl Channel {
         }
         Ok(core::array::from_fn(|number| {
             let (at, layout) = (number * bytes as usize, &layouts[number]);
-            let lane = handle.segment().lane(handle.offset() + at as u64);
-            let lane = lane.filter(|_| layout.capacity.in_items);
+            let overflow = handle.segment().overflow(handle.offset() + at as u64);
+            let overflow = overflow.filter(|_| layout.capacity.in_items);
             Channel {
                 seats: Seats::new(handle.clone(), at + SEATS_AT, layout.seats as usize),
                 number: number as u8,
@@ -53,13 +53,13 @@ impl Channel {
                 bounds: Bounds {
                     items: layout.capacity.items as u32,
                     units: (layout.capacity.bytes / UNIT as u64) as u32,
-                    reserve: if lane.is_some() { REFERENCE as u32 } else { 0 },
+                    reserve: if overflow.is_some() { REFERENCE as u32 } else { 0 },
                 },
-                largest: lane
+                largest: overflow
                     .as_ref()
-                    .map_or(layout.capacity.bytes, Lane::size)
+                    .map_or(layout.capacity.bytes, OverflowArea::size)
                     .min(isize::MAX as u64) as usize,
-                lane,
+                overflow,
             }
         }))
     }
@@ -79,8 +79,8 @@ impl Channel {
 
     /// Where items outside the ring lie.
     #[inline]
-    pub(super) fn lane(&self) -> Option<&Lane> {
-        self.lane.as_ref()
+    pub(super) fn overflow(&self) -> Option<&OverflowArea> {
+        self.overflow.as_ref()
     }
 
     /// Bytes of the largest record it takes.
@@ -98,11 +98,11 @@ impl Channel {
 
     /// The words of an extent, if the channel can have it.
     pub(super) fn raw_extent(&self, number: usize) -> Option<&RawExtent> {
-        if self.lane.is_none() || number >= EXTENTS {
+        if self.overflow.is_none() || number >= EXTENTS {
             return None;
         }
         let at = self.extents_at + number * size_of::<RawExtent>();
-        // SAFETY: a channel with a lane has that many extents there: `ChannelLayout::read` compared the bytes. They are aligned as the
+        // SAFETY: a channel with an overflow area has that many extents there: `ChannelLayout::read` compared the bytes. They are aligned as the
         // ring's end is, stay mapped while the handle lives, and are made of atomics alone.
         Some(unsafe { &*self.handle().address().wrapping_add(at).cast::<RawExtent>() })
     }
@@ -126,22 +126,22 @@ impl Channel {
 
     /// Puts as many of `records` as fit, in order, at least one; they are the records of `items` items. Returns how many items
     /// that were, and how many bytes of `records`.
-    pub(super) fn put(
+    pub(super) fn put_records(
         &self,
         records: &[u8],
         items: u32,
         deadline: Deadline,
-        company: Company<'_>,
+        peer_check: PeerCheck<'_>,
     ) -> Result<(u32, usize), Stop> {
         let first = codec::first_bytes(records);
         let mut bytes = first;
         let least = units_in(first);
-        let waiting = Waiting::new(deadline, company);
+        let waiting = Waiting::new(deadline, peer_check);
         let write = |room: Stretch| {
             let moved = fitting(records, items, room, self.bounds.reserve);
             if moved.items == 0 {
                 let item = codec::first_item(records).ok_or(Stop::Corrupt)?;
-                return self.put_outside([item, &[]], room);
+                return self.put_in_overflow([item, &[]], room);
             }
             bytes = moved.units as usize * UNIT;
             self.write(room.start, &records[..bytes]);
@@ -153,27 +153,32 @@ impl Channel {
 
     /// Puts one record in.
     #[inline]
-    pub(super) fn put_one(&self, record: &[u8], deadline: Deadline, company: Company<'_>) -> Result<(), Stop> {
+    pub(super) fn put_record(&self, record: &[u8], deadline: Deadline, peer_check: PeerCheck<'_>) -> Result<(), Stop> {
         let units = units_in(record.len());
         let write = |room: Stretch| {
             if units > room.units {
                 let item = codec::first_item(record).ok_or(Stop::Corrupt)?;
-                return self.put_outside([item, &[]], room);
+                return self.put_in_overflow([item, &[]], room);
             }
             self.write(room.start, record);
             Ok(Moved { items: 1, units })
         };
-        let waiting = Waiting::new(deadline, company);
+        let waiting = Waiting::new(deadline, peer_check);
         self.raw().put(self.bounds, units, self, waiting, write)?;
         Ok(())
     }
 
     /// Puts one item whose bytes are in two parts.
-    pub(super) fn put_whole(&self, whole: &Whole<'_>, deadline: Deadline, company: Company<'_>) -> Result<(), Stop> {
+    pub(super) fn put_whole(
+        &self,
+        whole: &Whole<'_>,
+        deadline: Deadline,
+        peer_check: PeerCheck<'_>,
+    ) -> Result<(), Stop> {
         let units = u32::try_from(1 + whole.len().div_ceil(UNIT)).unwrap_or(u32::MAX);
         let write = |room: Stretch| {
             if units > room.units {
-                return self.put_outside(whole.parts(), room);
+                return self.put_in_overflow(whole.parts(), room);
             }
             let header = codec::header_of(whole.len() as u64).to_ne_bytes();
             let [head, piece] = whole.parts();
@@ -187,19 +192,19 @@ impl Channel {
             self.write_bytes(room.start, UNIT + head.len() + first.len(), last);
             Ok(Moved { items: 1, units })
         };
-        let waiting = Waiting::new(deadline, company);
+        let waiting = Waiting::new(deadline, peer_check);
         self.raw().put(self.bounds, units, self, waiting, write)?;
         Ok(())
     }
 
     /// Takes up to `most` records, at least one, and appends them to `buffer`.
     #[inline]
-    pub(super) fn take(
+    pub(super) fn get_records(
         &self,
         buffer: &mut Vec<u8>,
         most: u32,
         deadline: Deadline,
-        company: Company<'_>,
+        peer_check: PeerCheck<'_>,
     ) -> Result<(), Stop> {
         let mut has_copied = false;
         let read = |queued: Stretch| {
@@ -226,12 +231,12 @@ impl Channel {
             }
             buffer.truncate(moved.units as usize * UNIT);
             if refers {
-                moved = self.take_referred(buffer, moved, &mut has_copied)?;
+                moved = self.get_referred(buffer, moved, &mut has_copied)?;
             }
             fills(queued, moved).then_some(moved).ok_or(Stop::Corrupt)
         };
-        let waiting = Waiting::new(deadline, company);
-        self.raw().take(self.bounds, most, self, waiting, read)?;
+        let waiting = Waiting::new(deadline, peer_check);
+        self.raw().get(self.bounds, most, self, waiting, read)?;
         if has_copied {
             self.sweep();
         }
@@ -239,8 +244,8 @@ impl Channel {
     }
 
     /// Waits until there is something to take.
-    pub(super) fn await_item(&self, deadline: Deadline, company: Company<'_>) -> Result<(), Stop> {
-        let waiting = Waiting::new(deadline, company);
+    pub(super) fn await_item(&self, deadline: Deadline, peer_check: PeerCheck<'_>) -> Result<(), Stop> {
+        let waiting = Waiting::new(deadline, peer_check);
         self.raw().await_item(self.bounds, self, waiting)
     }
 

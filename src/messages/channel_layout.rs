@@ -32,9 +32,9 @@ pub(super) const SEATS_AT: usize = QUEUE_AT + size_of::<RawQueue>();
 const BYTES_OF_EXTENTS: u64 = (EXTENTS * size_of::<RawExtent>()) as u64;
 
 const _: () = {
-    let [producers, consumers, bells] = &QUEUE_FORGETS;
+    let [producers, consumers, event_counts] = &QUEUE_FORGETS;
     assert!(producers.start * 8 == QUEUE_AT && consumers.start * 8 == QUEUE_AT + 128);
-    assert!(bells.start * 8 == QUEUE_AT + 256);
+    assert!(event_counts.start * 8 == QUEUE_AT + 256);
     let (count, seats, fixed) = QUEUE_SEATS;
     assert!(count * 8 == core::mem::offset_of!(ChannelHeader, seats));
     assert!(seats * 8 == SEATS_AT && fixed as u64 * 8 == bytes_of_seats(0));
@@ -79,13 +79,13 @@ impl ChannelLayout {
 
     /// The builder of a segment for such channels alone.
     pub(super) fn builder(self, spec: &Spec<'_>) -> Result<SegmentBuilder> {
-        Ok(SegmentBuilder::for_object(spec)?.with_lanes(self.capacity.in_items))
+        Ok(SegmentBuilder::for_object(spec)?.with_overflow(self.capacity.in_items))
     }
 
     /// Makes sure that items of such channels have a place outside their rings, if there can be one.
     pub(super) fn prepare(self, segment: &Segment) {
         if self.capacity.in_items {
-            segment.decide_lanes();
+            segment.decide_overflow();
         }
     }
 

@@ -1,4 +1,4 @@
-//! Long items: encoded into an extent of the channel's lane, and decoded where they lie.
+//! Long items: encoded into an extent of the channel's overflow area, and decoded where they lie.
 //!
 //! They are queued as references, like other items outside the ring. `raw/extent.rs` has the states.
 
@@ -7,15 +7,15 @@ use super::codec::{REFERENCE, Reference};
 use crate::encoding::{EncodingReason, Store, decode};
 use crate::error::Error;
 use crate::primitive::{Deadline, OwnerId, crash_point};
-use crate::raw::{Company, Content, EXTENTS, Moved, RawExtent, RawMutex, Stop, Stretch, Waiting};
-use crate::segment::{FileBytes, Lane, check_memory};
+use crate::raw::{Content, EXTENTS, Moved, PeerCheck, RawExtent, RawMutex, Stop, Stretch, Waiting};
+use crate::segment::{FileBytes, OverflowArea, check_memory};
 use serde::de::DeserializeOwned;
 use std::io;
 
 /// An extent locked by the caller; unlocked on drop.
 pub(super) struct LockedExtent<'a> {
     channel: &'a Channel,
-    lane: &'a Lane,
+    overflow: &'a OverflowArea,
     number: usize,
     owner: OwnerId,
     /// It may hold bytes that belong to no item.
@@ -23,30 +23,30 @@ pub(super) struct LockedExtent<'a> {
 }
 
 impl Channel {
-    /// The unlocked extents that hold no queued item, if the channel has a lane for extents; each is locked.
+    /// The unlocked extents that hold no queued item, if the channel has an overflow area for extents; each is locked.
     fn extents(&self) -> impl Iterator<Item = LockedExtent<'_>> {
         let taken = self.raw().count_taken();
         let is_queued = move |number| {
             self.raw_extent(number)
                 .is_some_and(|raw| raw.content(taken) == Content::Queued)
         };
-        let lanes = self.lane().into_iter();
-        let numbers = move |lane| {
+        let overflow_areas = self.overflow().into_iter();
+        let numbers = move |overflow| {
             (0..EXTENTS)
                 .filter(move |number| !is_queued(*number))
-                .map(move |number| (lane, number))
+                .map(move |number| (overflow, number))
         };
-        let extents = lanes.flat_map(numbers);
-        extents.filter_map(move |(lane, number)| self.lock_extent(lane, number))
+        let extents = overflow_areas.flat_map(numbers);
+        extents.filter_map(move |(overflow, number)| self.lock_extent(overflow, number))
     }
 
     /// Locks the extent of that number, unless it is locked already.
-    fn lock_extent<'a>(&'a self, lane: &'a Lane, number: usize) -> Option<LockedExtent<'a>> {
+    fn lock_extent<'a>(&'a self, overflow: &'a OverflowArea, number: usize) -> Option<LockedExtent<'a>> {
         let held = self.raw_extent(number)?.try_lock(|| self.seats.peers())?;
         crash_point!("queue.extent.locked");
         Some(LockedExtent {
             channel: self,
-            lane,
+            overflow,
             number,
             owner: held.owner,
             is_dirty: held.inconsistent,
@@ -59,7 +59,7 @@ impl Channel {
         let put = self.raw().count_put();
         if (0..EXTENTS).any(|number| self.raw_extent(number).is_some_and(|raw| raw.holds(put))) {
             // A producer is putting it now, or died doing so; the next holder of the lock finds out which.
-            self.raw().look_after_producers(self);
+            self.raw().recover_producers(self);
         }
         let is_free = |raw: &RawExtent| raw.content(0) == Content::Nothing && raw.seems_unlocked();
         if (0..EXTENTS).any(|number| self.raw_extent(number).is_some_and(|raw| !is_free(raw))) {
@@ -69,11 +69,11 @@ impl Channel {
 
     /// Gives back what a producer left behind when it died before publishing it. The caller has taken over its lock.
     #[cold]
-    pub(super) fn revoke(&self, lane: &Lane) {
+    pub(super) fn revoke(&self, overflow: &OverflowArea) {
         let put = self.raw().count_put();
         for number in 0..EXTENTS {
             if self.raw_extent(number).is_some_and(|raw| raw.holds(put)) {
-                if let Some(mut extent) = self.lock_extent(lane, number) {
+                if let Some(mut extent) = self.lock_extent(overflow, number) {
                     extent.empty();
                 }
             }
@@ -82,9 +82,9 @@ impl Channel {
 
     /// Takes the item that lies in an extent and comes after `taken` others; `None` if the extent is locked, and the item can only
     /// be copied. The caller holds the consumers' lock.
-    pub(super) fn take_extent(&self, reference: Reference, taken: u32) -> Result<Option<LongItem<'_>>, Stop> {
-        let (lane, number) = self.find_extent(reference)?;
-        let Some(extent) = self.lock_extent(lane, number) else {
+    pub(super) fn get_from_extent(&self, reference: Reference, taken: u32) -> Result<Option<LongItem<'_>>, Stop> {
+        let (overflow, number) = self.find_extent(reference)?;
+        let Some(extent) = self.lock_extent(overflow, number) else {
             return Ok(None);
         };
         if !extent.raw().is_some_and(|raw| raw.holds(taken)) {
@@ -92,23 +92,24 @@ impl Channel {
         }
         check_memory(reference.len).map_err(|error| stop_of(&error))?;
         // SAFETY: nobody else changes an extent's bytes while it is locked (E1); the mapping is dropped before the lock.
-        let bytes = unsafe { lane.map_extent(number, reference.len) };
+        let bytes = unsafe { overflow.map_extent(number, reference.len) };
         let bytes = bytes.map_err(|error| stop_of(&error))?;
         Ok(Some(LongItem { bytes, _extent: extent }))
     }
 
     /// Where the item that a record refers to lies.
-    fn find_extent(&self, reference: Reference) -> Result<(&Lane, usize), Stop> {
+    fn find_extent(&self, reference: Reference) -> Result<(&OverflowArea, usize), Stop> {
         let number = usize::try_from(reference.position)
             .ok()
             .filter(|number| *number < EXTENTS);
-        self.lane().zip(number).ok_or(Stop::Corrupt)
+        self.overflow().zip(number).ok_or(Stop::Corrupt)
     }
 
     /// Appends the bytes of an item that lies in an extent.
     pub(super) fn copy_extent(&self, reference: Reference, into: &mut Vec<u8>) -> Result<(), Stop> {
-        let (lane, number) = self.find_extent(reference)?;
-        lane.read_extent(number, reference.len, into)
+        let (overflow, number) = self.find_extent(reference)?;
+        overflow
+            .read_extent(number, reference.len, into)
             .map_err(|error| stop_of(&error))
     }
 
@@ -118,7 +119,7 @@ impl Channel {
         store: &mut LongStore<'_>,
         len: usize,
         deadline: Deadline,
-        company: Company<'_>,
+        peer_check: PeerCheck<'_>,
     ) -> Result<(), Stop> {
         crash_point!("queue.extent.written");
         let write = |room: Stretch| {
@@ -139,7 +140,7 @@ impl Channel {
                 units: REFERENCE as u32,
             })
         };
-        let waiting = Waiting::new(deadline, company);
+        let waiting = Waiting::new(deadline, peer_check);
         self.raw().put(self.bounds(), u32::MAX, self, waiting, write)?;
         Ok(())
     }
@@ -183,7 +184,7 @@ impl LockedExtent<'_> {
     /// Gives its memory back; if that fails, the next holder of the lock tries again.
     fn empty(&mut self) {
         let Some(raw) = self.raw() else { return };
-        if self.lane.clear_extent(self.number).is_ok() {
+        if self.overflow.clear_extent(self.number).is_ok() {
             crash_point!("queue.extent.cleared");
             raw.empty();
         } else {
@@ -207,7 +208,7 @@ impl Drop for LockedExtent<'_> {
         }
         // A consumer that took it in the meantime found it locked, and could only copy it.
         if self.content() == Content::Taken {
-            drop(self.channel.lock_extent(self.lane, self.number));
+            drop(self.channel.lock_extent(self.overflow, self.number));
         }
     }
 }
@@ -239,7 +240,7 @@ impl<'a> LongStore<'a> {
 impl Store for LongStore<'_> {
     fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
         let extent = self.extent()?;
-        let written = extent.lane.write_extent(extent.number, at as u64, bytes);
+        let written = extent.overflow.write_extent(extent.number, at as u64, bytes);
         written.map_err(io::Error::other)
     }
 
@@ -247,7 +248,7 @@ impl Store for LongStore<'_> {
         let ours = self.0.as_ref().filter(|extent| RawMutex::is_caller(extent.owner));
         let extent = ours.ok_or(io::ErrorKind::NotFound)?;
         // SAFETY: nobody else changes the bytes of a locked extent (E1), nor does this one, which is borrowed, meanwhile.
-        let bytes = unsafe { extent.lane.map_extent(extent.number, len as u64) };
+        let bytes = unsafe { extent.overflow.map_extent(extent.number, len as u64) };
         look(&bytes.map_err(io::Error::other)?);
         Ok(())
     }

@@ -28,7 +28,7 @@ impl<T: DeserializeOwned> SharedQueue<T> {
     /// ```
     #[inline]
     pub fn get(&self) -> Result<T, RecvError> {
-        self.port.recv(Deadline::Never)
+        self.port.get(Deadline::Never)
     }
 
     /// Takes the oldest item out if there is one.
@@ -48,7 +48,7 @@ impl<T: DeserializeOwned> SharedQueue<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn try_get(&self) -> Result<T, RecvError> {
-        self.port.recv(Deadline::Now)
+        self.port.get(Deadline::Now)
     }
 
     /// Takes the oldest item out, waiting for one for at most `timeout`.
@@ -68,7 +68,7 @@ impl<T: DeserializeOwned> SharedQueue<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
-        self.port.recv(Deadline::after(timeout))
+        self.port.get(Deadline::after(timeout))
     }
 
     /// Takes the oldest item out, waiting for one until `deadline` at most.
@@ -85,7 +85,7 @@ impl<T: DeserializeOwned> SharedQueue<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn get_deadline(&self, deadline: Instant) -> Result<T, RecvError> {
-        self.port.recv(Deadline::At(deadline))
+        self.port.get(Deadline::At(deadline))
     }
 
     /// Takes up to `most` items out at once, waiting for the first.
@@ -109,7 +109,7 @@ impl<T: DeserializeOwned> SharedQueue<T> {
         let mut records = Vec::new();
         if most > 0 {
             let most = u32::try_from(most).unwrap_or(u32::MAX);
-            self.port.take(&mut records, most)?;
+            self.port.get_records(&mut records, most)?;
         }
         Ok(Batch::new(records))
     }
@@ -229,7 +229,7 @@ impl<T: DeserializeOwned> Iterator for Items<'_, T> {
         if self.ended {
             return None;
         }
-        match self.port.recv(Deadline::Never) {
+        match self.port.get(Deadline::Never) {
             Err(error) if error.is_end() => None,
             Err(error) => {
                 self.ended = !error.is_of_item();

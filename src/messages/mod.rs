@@ -23,7 +23,7 @@ mod getting;
 #[cfg(feature = "process")]
 mod inheritance;
 #[cfg(feature = "messages")]
-mod outside;
+mod overflow;
 #[cfg_attr(
     not(feature = "process"),
     allow(dead_code, reason = "handles are passed by the process layer")

@@ -166,7 +166,7 @@ impl<T> Connection<T> {
         let handle = Handle::open_alone(name, &layout.spec(Kind::Pipe, &type_name))?;
         match Self::claim(&handle, 1) {
             // The creator's end may be taken over once it has been left, but not before it was ever taken.
-            Err(error) if error.kind() == ErrorKind::Claimed && Self::was_had(&handle, 0)? => {
+            Err(error) if error.kind() == ErrorKind::Claimed && Self::was_taken(&handle, 0)? => {
                 Self::claim(&handle, 0).map_err(|_| error)
             }
             outcome => outcome,
@@ -174,7 +174,7 @@ impl<T> Connection<T> {
     }
 
     /// Whether that end has ever been taken.
-    fn was_had(handle: &Handle, end: usize) -> Result<bool> {
+    fn was_taken(handle: &Handle, end: usize) -> Result<bool> {
         let channels: [Channel; 2] = Channel::all_of(handle)?;
         Ok(channels[end].seats.raw().came(Role::Producer) > 0)
     }

@@ -105,7 +105,7 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
     /// ```
     #[inline]
     pub fn send(&self, item: T) -> Result<(), SendError<T>> {
-        self.port.send(item, Deadline::Never)
+        self.port.put(item, Deadline::Never)
     }
 
     /// Sends a message if there is room.
@@ -122,7 +122,7 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn try_send(&self, item: T) -> Result<(), SendError<T>> {
-        self.port.send(item, Deadline::Now)
+        self.port.put(item, Deadline::Now)
     }
 
     /// Sends a message, waiting for room for at most `timeout`.
@@ -139,7 +139,7 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn send_timeout(&self, item: T, timeout: Duration) -> Result<(), SendError<T>> {
-        self.port.send(item, Deadline::after(timeout))
+        self.port.put(item, Deadline::after(timeout))
     }
 
     /// Sends a message, waiting for room until `deadline` at most.
@@ -156,7 +156,7 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn send_deadline(&self, item: T, deadline: Instant) -> Result<(), SendError<T>> {
-        self.port.send(item, Deadline::At(deadline))
+        self.port.put(item, Deadline::At(deadline))
     }
 }
 
@@ -210,7 +210,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// ```
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.port.recv(Deadline::Never)
+        self.port.get(Deadline::Never)
     }
 
     /// Receives the next message if there is one.
@@ -227,7 +227,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn try_recv(&self) -> Result<T, RecvError> {
-        self.port.recv(Deadline::Now)
+        self.port.get(Deadline::Now)
     }
 
     /// Receives the next message, waiting for one for at most `timeout`.
@@ -244,7 +244,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
-        self.port.recv(Deadline::after(timeout))
+        self.port.get(Deadline::after(timeout))
     }
 
     /// Receives the next message, waiting for one until `deadline` at most.
@@ -261,7 +261,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvError> {
-        self.port.recv(Deadline::At(deadline))
+        self.port.get(Deadline::At(deadline))
     }
 
     /// Waits for at most `timeout`; tells whether `recv` would return at once.

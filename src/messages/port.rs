@@ -122,7 +122,7 @@ impl Port {
     /// Frees the seats of peers that are dead, so that the next call fails at once.
     pub(super) fn look_for_peer(&self) {
         for role in [Role::Producer, Role::Consumer] {
-            self.seat.has_company(&self.channel.seats, role, true);
+            self.seat.has_peer(&self.channel.seats, role, true);
         }
     }
 
@@ -134,16 +134,12 @@ impl Port {
     }
 
     #[inline]
-    pub(super) fn send<T: Serialize + DeserializeOwned>(
-        &self,
-        item: T,
-        deadline: Deadline,
-    ) -> Result<(), SendError<T>> {
+    pub(super) fn put<T: Serialize + DeserializeOwned>(&self, item: T, deadline: Deadline) -> Result<(), SendError<T>> {
         let mut small = Small::new();
         let units = if self.trial.is_on() { None } else { small.encode(&item) };
         let outcome = match units {
-            Some(units) => self.put_one(&small.bytes()[..units * UNIT], deadline),
-            None => self.send_large(&item, deadline),
+            Some(units) => self.put_record(&small.bytes()[..units * UNIT], deadline),
+            None => self.put_large(&item, deadline),
         };
         match outcome {
             Ok(()) => Ok(()),
@@ -153,13 +149,13 @@ impl Port {
 
     /// Sends an item that does not fit on the stack, or is due to be tried, or cannot be encoded at all.
     #[cold]
-    fn send_large<T: Serialize + DeserializeOwned>(&self, item: &T, deadline: Deadline) -> Result<(), Refusal> {
+    fn put_large<T: Serialize + DeserializeOwned>(&self, item: &T, deadline: Deadline) -> Result<(), Refusal> {
         if let Some(whole) = Whole::of(item).filter(|_| !self.trial.is_on()) {
             return self.put_whole(&whole, deadline);
         }
         codec::with_records(|records| {
             let largest = self.channel.largest();
-            let mut store = self.channel.lane().map(|_| LongStore::new(&self.channel));
+            let mut store = self.channel.overflow().map(|_| LongStore::new(&self.channel));
             let store_of = store.as_mut().map(|store| store as &mut dyn Store);
             let encoded = records.append_large(item, limit_of(largest), &self.trial, store_of);
             let stored = encoded.map_err(|unfit| Refusal::of(unfit, largest))?;
@@ -167,7 +163,7 @@ impl Port {
                 Some(mut store) if stored > 0 => self.put_long(&mut store, stored, deadline),
                 store => {
                     drop(store);
-                    self.put_one(records.bytes(), deadline)
+                    self.put_record(records.bytes(), deadline)
                 }
             }
         })
@@ -181,9 +177,9 @@ impl Port {
         Ok(())
     }
 
-    pub(super) fn send_all<T: Serialize + DeserializeOwned>(&self, mut items: Vec<T>) -> Result<(), SendError<Vec<T>>> {
+    pub(super) fn put_all<T: Serialize + DeserializeOwned>(&self, mut items: Vec<T>) -> Result<(), SendError<Vec<T>>> {
         let mut sent = 0;
-        let outcome = codec::with_records(|records| self.send_many(records, &items, &mut sent));
+        let outcome = codec::with_records(|records| self.put_many(records, &items, &mut sent));
         outcome.map_err(|refusal| {
             items.drain(..sent);
             refusal.with(items)
@@ -191,7 +187,7 @@ impl Port {
     }
 
     /// Sends `items` and counts those it has sent.
-    fn send_many<T: Serialize + DeserializeOwned>(
+    fn put_many<T: Serialize + DeserializeOwned>(
         &self,
         records: &mut Records,
         items: &[T],
@@ -210,7 +206,7 @@ impl Port {
             }
             let mut rest = records.bytes();
             while !rest.is_empty() {
-                let (items, bytes) = self.put(rest, encoded, Deadline::Never)?;
+                let (items, bytes) = self.put_records(rest, encoded, Deadline::Never)?;
                 encoded -= items;
                 *sent += items as usize;
                 rest = &rest[bytes..];
@@ -221,20 +217,20 @@ impl Port {
     }
 
     /// Puts as many of the first records as fit, and returns how many items and bytes that was.
-    fn put(&self, records: &[u8], items: u32, deadline: Deadline) -> Result<(u32, usize), Refusal> {
+    fn put_records(&self, records: &[u8], items: u32, deadline: Deadline) -> Result<(u32, usize), Refusal> {
         let turns = self.check(codec::first_bytes(records), deadline)?;
         let moved = self
             .channel
-            .put(records, items, deadline, &|| self.has_consumers(deadline))?;
+            .put_records(records, items, deadline, &|| self.has_consumers(deadline))?;
         self.turn_if(turns, Role::Producer);
         Ok(moved)
     }
 
     #[inline]
-    fn put_one(&self, record: &[u8], deadline: Deadline) -> Result<(), Refusal> {
+    fn put_record(&self, record: &[u8], deadline: Deadline) -> Result<(), Refusal> {
         let turns = self.check(record.len(), deadline)?;
         self.channel
-            .put_one(record, deadline, &|| self.has_consumers(deadline))?;
+            .put_record(record, deadline, &|| self.has_consumers(deadline))?;
         self.turn_if(turns, Role::Producer);
         Ok(())
     }
@@ -283,12 +279,12 @@ impl Port {
     }
 
     #[inline]
-    pub(super) fn recv<T: DeserializeOwned>(&self, deadline: Deadline) -> Result<T, RecvError> {
+    pub(super) fn get<T: DeserializeOwned>(&self, deadline: Deadline) -> Result<T, RecvError> {
         let turns = self.begin(Role::Consumer, deadline)?;
         let mut small = Small::new();
         let taken = self
             .channel
-            .take_one(&mut small, deadline, &|| self.has_producers(deadline))?;
+            .get_record(&mut small, deadline, &|| self.has_producers(deadline))?;
         self.turn_if(turns, Role::Consumer);
         match taken {
             Taken::Small => decode_record(small.bytes()),
@@ -300,10 +296,10 @@ impl Port {
     }
 
     /// Takes up to `most` records out and appends them to `buffer`.
-    pub(super) fn take(&self, buffer: &mut Vec<u8>, most: u32) -> Result<(), RecvError> {
+    pub(super) fn get_records(&self, buffer: &mut Vec<u8>, most: u32) -> Result<(), RecvError> {
         self.begin(Role::Consumer, Deadline::Never)?;
         self.channel
-            .take(buffer, most, Deadline::Never, &|| self.has_producers(Deadline::Never))?;
+            .get_records(buffer, most, Deadline::Never, &|| self.has_producers(Deadline::Never))?;
         Ok(())
     }
 
@@ -316,22 +312,22 @@ impl Port {
 
     #[cold]
     fn has_consumers(&self, deadline: Deadline) -> bool {
-        self.has_company(Role::Consumer, deadline)
+        self.has_peer(Role::Consumer, deadline)
     }
 
     #[cold]
     fn has_producers(&self, deadline: Deadline) -> bool {
-        self.has_company(Role::Producer, deadline)
+        self.has_peer(Role::Producer, deadline)
     }
 
     /// No call waits for ever at a queue that nobody can find and that nobody else has ever held.
-    fn has_company(&self, role: Role, deadline: Deadline) -> bool {
+    fn has_peer(&self, role: Role, deadline: Deadline) -> bool {
         let seats = &self.channel.seats;
         let may_come = deadline != Deadline::Never || !seats.are_private();
         if deadline != Deadline::Now {
             self.channel.sweep();
         }
-        self.seat.has_company(seats, role, may_come)
+        self.seat.has_peer(seats, role, may_come)
     }
 }
 

@@ -239,7 +239,7 @@ impl<T> SharedQueue<T> {
     /// ```
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
-        match self.port.channel().lane() {
+        match self.port.channel().overflow() {
             Some(_) => usize::MAX,
             None => self.port.channel().largest(),
         }
@@ -265,7 +265,7 @@ impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
     /// ```
     #[inline]
     pub fn put(&self, item: T) -> Result<(), SendError<T>> {
-        self.port.send(item, Deadline::Never)
+        self.port.put(item, Deadline::Never)
     }
 
     /// Puts an item in if there is room.
@@ -285,7 +285,7 @@ impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn try_put(&self, item: T) -> Result<(), SendError<T>> {
-        self.port.send(item, Deadline::Now)
+        self.port.put(item, Deadline::Now)
     }
 
     /// Puts an item in, waiting for room for at most `timeout`.
@@ -303,7 +303,7 @@ impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), SendError<T>> {
-        self.port.send(item, Deadline::after(timeout))
+        self.port.put(item, Deadline::after(timeout))
     }
 
     /// Puts an item in, waiting for room until `deadline` at most.
@@ -320,7 +320,7 @@ impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn put_deadline(&self, item: T, deadline: Instant) -> Result<(), SendError<T>> {
-        self.port.send(item, Deadline::At(deadline))
+        self.port.put(item, Deadline::At(deadline))
     }
 
     /// Puts many items in, locking only once for all that fit.
@@ -341,7 +341,7 @@ impl<T: Serialize + DeserializeOwned> SharedQueue<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn put_all(&self, items: impl IntoIterator<Item = T>) -> Result<(), SendError<Vec<T>>> {
-        self.port.send_all(items.into_iter().collect())
+        self.port.put_all(items.into_iter().collect())
     }
 }
 

@@ -153,7 +153,7 @@ impl<T: Shareable> RingEnd<T> {
             return Err(Stop::Closed);
         }
         let other = role_of(self.end.other());
-        if self.end == End::Producer && self.seats.raw().is_missing(other) && !self.has_company() {
+        if self.end == End::Producer && self.seats.raw().is_missing(other) && !self.has_peer() {
             return Err(Stop::Gone);
         }
         let usable = raw_ring(self.seats.handle()).usable(self.end, &mut self.place, self.capacity, wanted)?;
@@ -166,15 +166,15 @@ impl<T: Shareable> RingEnd<T> {
     #[cold]
     fn await_usable(&mut self, deadline: Deadline) -> Result<u64, Stop> {
         let mut place = self.place;
-        let company = || self.has_company();
-        let waiting = Waiting::new(deadline, &company);
+        let peer_check = || self.has_peer();
+        let waiting = Waiting::new(deadline, &peer_check);
         let outcome = raw_ring(self.seats.handle()).await_usable(self.end, &mut place, self.capacity, waiting);
         self.place = place;
         outcome
     }
 
-    fn has_company(&self) -> bool {
-        self.seat.has_company(&self.seats, role_of(self.end.other()), true)
+    fn has_peer(&self) -> bool {
+        self.seat.has_peer(&self.seats, role_of(self.end.other()), true)
     }
 
     /// Slots from this end's place to where the slots end.

@@ -195,7 +195,7 @@ impl Seat {
     }
 
     /// Whether another handle has `role`, or is still to come. The very first peers are expected only if they `may_come`.
-    pub(super) fn has_company(&self, seats: &Seats, role: Role, may_come: bool) -> bool {
+    pub(super) fn has_peer(&self, seats: &Seats, role: Role, may_come: bool) -> bool {
         let raw = seats.raw();
         // Read first: a peer that arrives after the look at the seats does not prove that others were there before.
         let (joined, came) = (raw.joined(), raw.came(role));
@@ -326,7 +326,7 @@ impl Seat {
     }
 }
 
-/// The first of all to join waits for peers still to come; later ones have had company.
+/// The first of all to join waits for peers still to come; later ones have had peer_check.
 fn baseline_of_first(seats: &Seats) -> u64 {
     u64::from(seats.raw().joined() == 1)
 }

@@ -5,7 +5,7 @@ use super::codec::{self, SMALL, Small, UNIT};
 use super::extent::LongItem;
 use crate::encoding::{HEAD, receive};
 use crate::primitive::Deadline;
-use crate::raw::{Company, Moved, Stop, Stretch, Waiting};
+use crate::raw::{Moved, PeerCheck, Stop, Stretch, Waiting};
 use std::mem::MaybeUninit;
 
 /// One item that was taken out.
@@ -25,28 +25,28 @@ pub(super) enum Taken<'a, T> {
 impl Channel {
     /// Takes one record: into `small` if it fits there.
     #[inline]
-    pub(super) fn take_one<T>(
+    pub(super) fn get_record<T>(
         &self,
         small: &mut Small,
         deadline: Deadline,
-        company: Company<'_>,
+        peer_check: PeerCheck<'_>,
     ) -> Result<Taken<'_, T>, Stop> {
         let mut taken = Taken::Small;
         let read = |queued: Stretch| {
             let short = |header| codec::short_length_in(header).map(codec::units_of);
             let Some(moved) = self.measure_one(queued, short) else {
-                return self.take_outside(queued, &mut taken);
+                return self.get_from_overflow(queued, &mut taken);
             };
             if moved.units as usize <= SMALL {
                 let len = moved.units as usize * UNIT;
                 self.read(queued.start, len, small.bytes_mut().as_mut_ptr());
             } else {
-                taken = self.take_long(queued.start, moved)?;
+                taken = self.get_long(queued.start, moved)?;
             }
             Ok(moved)
         };
-        let waiting = Waiting::new(deadline, company);
-        self.raw().take(self.bounds(), 1, self, waiting, read)?;
+        let waiting = Waiting::new(deadline, peer_check);
+        self.raw().get(self.bounds(), 1, self, waiting, read)?;
         if matches!(taken, Taken::Copied(_)) {
             self.sweep();
         }
@@ -55,7 +55,7 @@ impl Channel {
 
     /// Copies one record out of the ring that is too long for a `Small`.
     #[cold]
-    fn take_long<T>(&self, start: u32, moved: Moved) -> Result<Taken<'_, T>, Stop> {
+    fn get_long<T>(&self, start: u32, moved: Moved) -> Result<Taken<'_, T>, Stop> {
         let mut head = [0u8; UNIT + HEAD];
         self.read(start, head.len(), head.as_mut_ptr());
         let header = u64::from_ne_bytes(*head.first_chunk().ok_or(Stop::Corrupt)?);

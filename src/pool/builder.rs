@@ -146,9 +146,9 @@ impl PoolBuilder {
     {
         let _ = function;
         const { call::refuse_captures::<F>() };
-        let trampoline = call::trampoline::<_, (Setup, Args), Result<()>>(begin::<F, Args>);
+        let entry_point = call::entry_point::<_, (Setup, Args), Result<()>>(begin::<F, Args>);
         self.begin =
-            Box::new(move |builder, setup| builder.start::<(Setup, Args), _>(trampoline, &(setup, &arguments)));
+            Box::new(move |builder, setup| builder.start::<(Setup, Args), _>(entry_point, &(setup, &arguments)));
         self
     }
 

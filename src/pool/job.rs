@@ -138,6 +138,29 @@ impl Encoded {
     }
 }
 
+/// Encodes the items in runs of neighbours; returns also those that cannot be encoded, by place, and what goes along with the others.
+fn encode_items<Args: Serialize + DeserializeOwned>(
+    items: impl IntoIterator<Item = Args>,
+    first: usize,
+    long: &mut Writer<'_>,
+) -> (Vec<Encoded>, Vec<(usize, JobError)>, Attachments) {
+    let (mut runs, mut refused): (Vec<Encoded>, _) = (vec![], vec![]);
+    let trial = Trial::of_type::<Args>();
+    let ((), attachments) = travel::packing(Attachments::of_jobs(), || {
+        for (at, item) in items.into_iter().enumerate() {
+            let place = first + at;
+            if runs.last().is_none_or(|run| run.end() != place) {
+                runs.push(Encoded::at(place));
+            }
+            if let Some(Err(error)) = runs.last_mut().map(|run| run.push(&item, long, trial)) {
+                refused.push((place, JobError::refusal(error.kind(), error.to_string())));
+            }
+        }
+    });
+    runs.retain(|run| run.items > 0);
+    (runs, refused, attachments)
+}
+
 /// Makes one job of neighbouring items, or several, separated by items that cannot be encoded.
 pub(super) fn pack<Args: Serialize + DeserializeOwned>(
     chunk: Chunk,
@@ -154,22 +177,8 @@ pub(super) fn pack<Args: Serialize + DeserializeOwned>(
             return Packed::refused(items, first, &error);
         }
     };
-    let mut runs: Vec<Encoded> = vec![];
-    let trial = Trial::of_type::<Args>();
     let mut long = Writer::taking(extents);
-    let mut refused = vec![];
-    let ((), mut attachments) = travel::packing(Attachments::of_jobs(), || {
-        for (at, item) in items.into_iter().enumerate() {
-            let place = first + at;
-            if runs.last().is_none_or(|run| run.end() != place) {
-                runs.push(Encoded::at(place));
-            }
-            if let Some(Err(error)) = runs.last_mut().map(|run| run.push(&item, &mut long, trial)) {
-                refused.push((place, JobError::refusal(error.kind(), error.to_string())));
-            }
-        }
-    });
-    runs.retain(|run| run.items > 0);
+    let (runs, refused, mut attachments) = encode_items(items, first, &mut long);
     let mut table = Vec::new();
     let segments = attachments.segments();
     if !segments.is_empty() {

@@ -13,7 +13,7 @@
 //! passes many times while the rest keep away, so the waiter looks later next time. Anywhere else an early look is best.
 //!
 //! A look that finds messages does take the line from the other side, which must fetch it back to go on. Where one side waits
-//! for the other all the time, both get on faster if it lets some more news gather before it takes them; where each message is
+//! for the other all the time, both get on faster if it lets some more news let_accumulate before it takes them; where each message is
 //! an answer, there is only ever one. Whether more came meanwhile, and how much, shows which case it is.
 
 use core::cell::Cell;
@@ -78,7 +78,7 @@ pub(crate) struct Spin {
     /// Pauses before the next look at a lock.
     step: u32,
     paused: u32,
-    /// Whether more came while it let news gather.
+    /// Whether more came while it let news let_accumulate.
     gathered: bool,
 }
 
@@ -138,7 +138,7 @@ impl Spin {
             pause(1);
             if word() != seen {
                 self.left = left;
-                self.gather(word);
+                self.let_accumulate(word);
                 return true;
             }
         }
@@ -146,9 +146,9 @@ impl Spin {
         false
     }
 
-    /// Lets more news gather, if that has paid lately.
+    /// Lets more news let_accumulate, if that has paid lately.
     #[inline]
-    fn gather(&mut self, word: impl Fn() -> u64) {
+    fn let_accumulate(&mut self, word: impl Fn() -> u64) {
         let gathering = GATHERING.get();
         if gathering > 0 {
             let before = word();
@@ -342,9 +342,9 @@ mod tests {
         GATHERING.set(4);
         let word = Cell::new(0);
         let mut spin = Spin::new(Policy::Messages);
-        spin.gather(|| word.replace(word.get() + 1));
+        spin.let_accumulate(|| word.replace(word.get() + 1));
         assert!(spin.gathered);
-        spin.gather(|| word.get());
+        spin.let_accumulate(|| word.get());
         assert!(!spin.gathered);
     }
 }

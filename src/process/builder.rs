@@ -1,7 +1,7 @@
 //! `Builder`: everything that can be set for a child before it is started.
 
 use super::argument::{Argument, Returned};
-use super::call::{self, Entry, Trampoline};
+use super::call::{self, Entry, EntryPoint};
 use super::handle::Process;
 use super::method::StartMethod;
 use super::options::{Options, Route};
@@ -230,10 +230,10 @@ impl Builder {
         Process::begin(self.0, function, arguments, |_| ())
     }
 
-    /// Starts a child that runs a trampoline with arguments that it decodes as a `D`.
+    /// Starts a child that runs an entry_point with arguments that it decodes as a `D`.
     pub(crate) fn start<D: DeserializeOwned, R>(
         self,
-        function: Trampoline,
+        function: EntryPoint,
         arguments: &impl Serialize,
     ) -> Result<Process<R>> {
         self.0.start::<D>(function, arguments).map(Process::new)

@@ -95,10 +95,10 @@ entries!(A B C D E G H I J K L);
 entries!(A B C D E G H I J K L M);
 
 /// What a child runs: decodes the arguments, calls one function with them, encodes what it returns.
-pub(crate) type Trampoline = fn(&Mailbox, Arguments, Received) -> Answer;
+pub(crate) type EntryPoint = fn(&Mailbox, Arguments, Received) -> Answer;
 
-/// The trampoline of a function.
-pub(crate) fn trampoline<F, Args, R>(_function: F) -> Trampoline
+/// The entry_point of a function.
+pub(crate) fn entry_point<F, Args, R>(_function: F) -> EntryPoint
 where
     F: Entry<Args, Output = R>,
     Args: DeserializeOwned,
@@ -131,14 +131,14 @@ pub(crate) unsafe fn summon<F: Copy>() -> F {
     unsafe { NonNull::<F>::dangling().read() }
 }
 
-/// The trampoline at an address that this executable's parent process got from `trampoline`.
+/// The entry_point at an address that this executable's parent process got from `entry_point`.
 ///
 /// # Safety
 ///
-/// `address` is that of a [`Trampoline`].
-pub(super) unsafe fn trampoline_at(address: *const ()) -> Trampoline {
+/// `address` is that of a [`EntryPoint`].
+pub(super) unsafe fn entry_point_at(address: *const ()) -> EntryPoint {
     // SAFETY: a function pointer is as large as an address, and the caller knows that this one's type is right.
-    unsafe { mem::transmute::<*const (), Trampoline>(address) }
+    unsafe { mem::transmute::<*const (), EntryPoint>(address) }
 }
 
 fn run<F, Args, R>(mailbox: &Mailbox, arguments: Arguments, received: Received) -> Answer

@@ -19,7 +19,7 @@ pub(super) fn wait_for_children() {
 }
 
 /// Ends everything of this crate that this process still runs.
-pub(super) fn tidy_up() {
+pub(super) fn finish_process() {
     if *MANAGED.lock() && !watch::is_kept() {
         let daemons = child::those(AtEnd::End);
         // Names that a daemon may be the last to use. What an earlier death left is cleaned up by the next user.
@@ -36,7 +36,7 @@ pub(super) fn tidy_up() {
         for daemon in ended {
             daemon.wait(Deadline::Never);
         }
-        names.iter().for_each(UsedName::bury);
+        names.iter().for_each(UsedName::remove_if_orphaned);
     }
     segment::give_names_up();
 }

@@ -1,9 +1,9 @@
 //! Where a newly started child begins: `init`, or the entry of a test.
 
-use super::errand::{self, Task};
 use super::mailbox::Mailbox;
 use super::marker::{BEGUN, MARKER, Marker};
 use super::program::{Way, remember, way};
+use super::start_request::{self, Task};
 use super::{end, serve};
 use crate::primitive::crash_point;
 use crate::sys::{executable, fork, spawn};
@@ -51,7 +51,7 @@ pub fn enter_main() -> Main {
 
 impl Drop for Main {
     fn drop(&mut self) {
-        end::tidy_up();
+        end::finish_process();
     }
 }
 
@@ -74,7 +74,7 @@ fn enter(way: Way) {
     }
 }
 
-/// Ends a child that has no errand: in its `main` it would start children in turn, and so would they.
+/// Ends a child that has no start request: in its `main` it would start children in turn, and so would they.
 fn give_up() -> ! {
     let text = format!(
         "procshare: this process was started as a child ({MARKER} is set), but received no start request: its \
@@ -98,13 +98,13 @@ fn run(mailbox: Mailbox) -> ! {
     keep_name();
     use_marker_up();
     crash_point!("start.born");
-    let taken = errand::take(&mailbox);
+    let taken = start_request::take(&mailbox);
     if let Ok(taken) = &taken {
-        if let Task::Serve { socket, parent } = &taken.errand.task {
+        if let Task::Serve { socket, parent } = &taken.start_request.task {
             std::process::exit(serve::begin(mailbox, socket, parent));
         }
     }
-    std::process::exit(errand::carry_out(&mailbox, taken, DescriptorSource::Inherited));
+    std::process::exit(start_request::carry_out(&mailbox, taken, DescriptorSource::Inherited));
 }
 
 /// Makes tools that list processes show the program's name: a process started from `/proc/self/exe` would be listed as `exe`.

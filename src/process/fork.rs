@@ -4,9 +4,9 @@ use super::argument::Returned;
 use super::call;
 use super::child::Core;
 use super::copy::{NoReturn, Quiet};
-use super::errand::{self, introduce, leave, settle};
 use super::mailbox::{Answer, Draft, Mailbox};
-use super::plan::{Cargo, Plan, failure, post};
+use super::plan::{EncodedCall, Plan, failure, post};
+use super::start_request::{self, introduce, leave, settle};
 use crate::error::Result;
 use crate::messages::{Notes, inherit, leave_to_child};
 use crate::primitive::crash_point;
@@ -14,19 +14,19 @@ use crate::sys::{fork, spawn};
 use crate::travel::{Attachments, DescriptorSource};
 use std::sync::Arc;
 
-/// Starts a copy that finds its errand in the mailbox, like any other child.
-pub(super) fn start(plan: Plan, mut cargo: Cargo) -> Result<Arc<Core>> {
+/// Starts a copy that finds its start request in the mailbox, like any other child.
+pub(super) fn start(plan: Plan, mut encoded_call: EncodedCall) -> Result<Arc<Core>> {
     let quiet = Quiet::begin()?;
     let parent = plan.parent()?;
-    let mut errand = plan.errand(&cargo, plan.folder.as_ref(), parent.as_ref())?;
-    errand.environment = Some(plan.environment.clone());
-    let mailbox = post(&errand, cargo.arguments)?;
+    let mut start_request = plan.start_request(&encoded_call, plan.folder.as_ref(), parent.as_ref())?;
+    start_request.environment = Some(plan.environment.clone());
+    let mailbox = post(&start_request, encoded_call.arguments)?;
     match quiet.copy().map_err(|error| failure("fork", error))? {
-        Some((pid, _)) => plan.started(pid, mailbox, &mut cargo.attachments),
+        Some((pid, _)) => plan.started(pid, mailbox, &mut encoded_call.attachments),
         None => {
             let _end = NoReturn;
             crash_point!("start.born");
-            let code = errand::carry_out(&mailbox, errand::take(&mailbox), DescriptorSource::Copied);
+            let code = start_request::carry_out(&mailbox, start_request::take(&mailbox), DescriptorSource::Copied);
             spawn::exit_at_once(code)
         }
     }

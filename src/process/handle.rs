@@ -1,7 +1,7 @@
 //! `Process<R>`: a child, and how it ends.
 
 use super::argument::{Argument, Returned};
-use super::call::{self, Entry, trampoline};
+use super::call::{self, Entry, entry_point};
 use super::child::{Child, Core};
 use super::join_error::JoinError;
 use super::mailbox::{Answer, Mailbox};
@@ -157,7 +157,7 @@ impl<R: Returned> Process<R> {
         F: Entry<Args, Output = R>,
         Args: Argument,
     {
-        let process = Process::new(options.start::<Args>(trampoline::<F, Args, R>(function), &arguments)?);
+        let process = Process::new(options.start::<Args>(entry_point::<F, Args, R>(function), &arguments)?);
         note(&process);
         drop(arguments); // Here: if a destructor panics, the handle is dropped as well.
         Ok(process)

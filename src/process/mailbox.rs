@@ -1,8 +1,8 @@
-//! `Mailbox`: one memory file through which a child gets its errand and returns its answer.
+//! `Mailbox`: one memory file through which a child gets its start request and returns its answer.
 //!
 //! | state | bytes after the header | moved by | to | if that party dies there |
 //! |---|---|---|---|---|
-//! | posted | errand and arguments | the child, once it has read the errand | begun | the parent reads that the child never began |
+//! | posted | start request and arguments | the child, once it has read the start request | begun | the parent reads that the child never began |
 //! | begun | long arguments until they are decoded, then the answer | the child, when the answer is complete | one of the answers | the parent reads begun, and relies on the exit status |
 //! | an answer | the answer | – | – | – |
 //!
@@ -24,7 +24,7 @@ use crate::travel::{check_memory, check_memory_for};
 use std::borrow::Cow;
 use std::io;
 
-/// Words: state, length of the errand or answer, length of the arguments, id of a child made by a server, offset of the errand,
+/// Words: state, length of the start request or answer, length of the arguments, id of a child made by a server, offset of the start request,
 /// offset of the arguments.
 const HEADER_WORDS: usize = 6;
 const HEADER: u64 = (HEADER_WORDS * 8) as u64;
@@ -52,9 +52,9 @@ const REFUSED: [(u64, ErrorKind); 4] = [
 /// What a child leaves behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// It has not read its errand.
+    /// It has not read its start request.
     Unread,
-    /// It has read its errand, and ended before its answer.
+    /// It has read its start request, and ended before its answer.
     Begun,
     /// What the function returned, encoded.
     Value(Vec<u8>),
@@ -191,15 +191,15 @@ impl Mailbox {
         file::memfd(c"procshare-mailbox").map(Mailbox)
     }
 
-    /// Makes a mailbox with a child's errand and arguments in it; long ones are in the draft.
-    pub(super) fn post(errand: &[u8], arguments: &[u8], draft: Draft) -> io::Result<Self> {
+    /// Makes a mailbox with a child's start request and arguments in it; long ones are in the draft.
+    pub(super) fn post(start_request: &[u8], arguments: &[u8], draft: Draft) -> io::Result<Self> {
         let long = draft.len;
         if long > 0 {
             draft.own()?;
         }
         // What was taken back from the draft needs no file.
         let file = draft.file.filter(|_| long > 0).map(|(file, _)| file);
-        let (errand_len, short) = (errand.len() as u64, arguments.len() as u64);
+        let (errand_len, short) = (start_request.len() as u64, arguments.len() as u64);
         let is_long = file.is_some();
         let (len, arguments_at) = if is_long {
             (long, LONG_AT)
@@ -215,7 +215,7 @@ impl Mailbox {
         let header = [POSTED, errand_len, len, 0, errand_at, arguments_at];
         let header: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
         file::write_at(mailbox.0.as_fd(), &header, 0)?;
-        file::write_at(mailbox.0.as_fd(), errand, errand_at)?;
+        file::write_at(mailbox.0.as_fd(), start_request, errand_at)?;
         if !is_long {
             check_memory(short)?;
             file::write_at(mailbox.0.as_fd(), arguments, arguments_at)?;
@@ -271,10 +271,10 @@ impl Mailbox {
         &self.0
     }
 
-    /// Takes errand and arguments out, once: their memory is given back, that of long arguments by [`give_back`](Self::give_back).
+    /// Takes start request and arguments out, once: their memory is given back, that of long arguments by [`give_back`](Self::give_back).
     pub(super) fn take(&self) -> io::Result<(Vec<u8>, Arguments)> {
         let [_, errand_len, len, _, errand_at, arguments_at] = self.header()?;
-        let errand = self.part(errand_at, errand_len)?;
+        let start_request = self.part(errand_at, errand_len)?;
         let arguments = if arguments_at == LONG_AT {
             Arguments::Long(len)
         } else {
@@ -283,10 +283,10 @@ impl Mailbox {
             Arguments::Short(arguments)
         };
         self.set_state(BEGUN)?;
-        Ok((errand, arguments))
+        Ok((start_request, arguments))
     }
 
-    /// Records that the child has begun, where it has no errand to read.
+    /// Records that the child has begun, where it has no start request to read.
     pub(super) fn begin(&self) -> io::Result<()> {
         self.set_state(BEGUN)
     }

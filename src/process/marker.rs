@@ -13,7 +13,7 @@ use std::str::FromStr;
 /// that could not begin, and ends; a marker meant for another process is ignored.
 pub(super) const MARKER: &str = "PROCSHARE_CHILD";
 
-/// What the variable holds once the child has begun: its own children, and programs it may `exec`, find no errand.
+/// What the variable holds once the child has begun: its own children, and programs it may `exec`, find no start request.
 pub(super) const BEGUN: &str = "begun";
 
 /// What the environment of a child says: which descriptor is its mailbox, and whose child it is.

@@ -29,7 +29,7 @@
 //! other descriptors and signal handlers; only blocked signals are unblocked. It exits without running its parent's destructors or
 //! exit handlers.
 
-// From low to high: marker, program, panic, mailbox, encoded, call, child, errand, plan, copy; spawn, fork, serve, server; entry, options,
+// From low to high: marker, program, panic, mailbox, encoded, call, child, start request, plan, copy; spawn, fork, serve, server; entry, options,
 // handle, builder, scope.
 mod argument;
 mod builder;
@@ -41,7 +41,6 @@ mod encoded;
 mod end;
 pub(crate) mod entry;
 mod environment;
-mod errand;
 mod fork;
 pub(crate) mod handle;
 pub(crate) mod join_error;
@@ -58,6 +57,7 @@ mod scope;
 mod serve;
 mod server;
 mod spawn;
+mod start_request;
 mod watch;
 
 pub use argument::{Argument, Returned};

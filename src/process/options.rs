@@ -1,13 +1,13 @@
 //! What can be set for a start, and the choice of the start method.
 
 use super::argument::Returned;
-use super::call::Trampoline;
+use super::call::EntryPoint;
 use super::child::{AtEnd, Core};
 use super::copy::check_loans;
 use super::encoded;
 use super::environment::Environment;
 use super::method::StartMethod;
-use super::plan::{Cargo, Plan, failure};
+use super::plan::{EncodedCall, Plan, failure};
 use super::server::Server;
 use super::{fork, program, server, spawn};
 use crate::error::Result;
@@ -43,10 +43,10 @@ impl Default for Route {
 }
 
 impl Options {
-    /// Starts a child that runs a trampoline with arguments that it decodes as a `D`.
+    /// Starts a child that runs an entry_point with arguments that it decodes as a `D`.
     pub(super) fn start<D: DeserializeOwned>(
         self,
-        function: Trampoline,
+        function: EntryPoint,
         arguments: &impl Serialize,
     ) -> Result<Arc<Core>> {
         let route = self.route.clone();
@@ -57,16 +57,16 @@ impl Options {
         }
         let plan = self.plan()?;
         let (arguments, attachments) = encoded::pack::<D>(arguments)?;
-        let cargo = Cargo {
+        let encoded_call = EncodedCall {
             function,
             arguments,
             attachments,
         };
         match route {
-            Route::Method(StartMethod::Spawn) => spawn::start(plan, cargo),
-            Route::Method(StartMethod::Fork) => fork::start(plan, cargo),
-            Route::Method(StartMethod::ForkServer) => server::start(plan, cargo),
-            Route::Served(own) => own.start(&plan, cargo),
+            Route::Method(StartMethod::Spawn) => spawn::start(plan, encoded_call),
+            Route::Method(StartMethod::Fork) => fork::start(plan, encoded_call),
+            Route::Method(StartMethod::ForkServer) => server::start(plan, encoded_call),
+            Route::Served(own) => own.start(&plan, encoded_call),
         }
     }
 

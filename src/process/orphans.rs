@@ -19,11 +19,11 @@ use std::thread::{Builder, JoinHandle};
 /// The reaper needs little stack, but more with the standard library's debug checks.
 const STACK: usize = 128 * 1024;
 
-static NURSERY: PerProcess<Nursery> = PerProcess::new();
+static ORPHANS: PerProcess<Orphans> = PerProcess::new();
 
 /// The orphans of one process.
 #[derive(Default)]
-struct Nursery {
+struct Orphans {
     orphans: Vec<Arc<Core>>,
     reaper: Option<Reaper>,
     /// The reaper must end although there are orphans.
@@ -31,14 +31,14 @@ struct Nursery {
 }
 
 struct Reaper {
-    /// Signalled when the reaper must look at the nursery again.
+    /// Signalled when the reaper must look at the orphans again.
     wake: Arc<OwnedFd>,
     thread: JoinHandle<()>,
     /// The reaper has nothing more to do, and is about to end.
     done: bool,
 }
 
-impl Nursery {
+impl Orphans {
     /// Releases those that have ended.
     fn reap(&mut self) {
         self.orphans.retain(|orphan| orphan.look().is_none());
@@ -90,21 +90,21 @@ fn watch_over(wake: &Arc<OwnedFd>) {
 
 /// Reaps, and returns the children that are still to be waited for; `None` once this reaper's work is done.
 fn those_left(wake: &Arc<OwnedFd>) -> Option<Vec<Arc<Core>>> {
-    let mut nursery = NURSERY.lock();
-    let nursery = nursery.get()?;
-    nursery.reap();
-    let own = nursery.reaper.as_mut().filter(|reaper| Arc::ptr_eq(&reaper.wake, wake));
-    if nursery.paused || nursery.orphans.is_empty() {
+    let mut orphans = ORPHANS.lock();
+    let orphans = orphans.get()?;
+    orphans.reap();
+    let own = orphans.reaper.as_mut().filter(|reaper| Arc::ptr_eq(&reaper.wake, wake));
+    if orphans.paused || orphans.orphans.is_empty() {
         own.into_iter().for_each(|reaper| reaper.done = true);
         return None;
     }
     // The thread that started this one holds the lock until it has registered this one as the reaper.
-    own.map(|_| nursery.orphans.clone())
+    own.map(|_| orphans.orphans.clone())
 }
 
 fn retire(wake: &Arc<OwnedFd>) {
-    if let Some(nursery) = NURSERY.lock().get() {
-        let own = nursery.reaper.as_mut().filter(|reaper| Arc::ptr_eq(&reaper.wake, wake));
+    if let Some(orphans) = ORPHANS.lock().get() {
+        let own = orphans.reaper.as_mut().filter(|reaper| Arc::ptr_eq(&reaper.wake, wake));
         own.into_iter().for_each(|reaper| reaper.done = true);
     }
 }
@@ -114,18 +114,18 @@ pub(super) fn adopt(child: Arc<Core>) {
     if !child.is_ours() || child.look().is_some() {
         return;
     }
-    let mut nursery = NURSERY.lock();
-    let nursery = nursery.get_or_default();
-    nursery.orphans.push(child);
-    nursery.see_to_a_reaper();
+    let mut orphans = ORPHANS.lock();
+    let orphans = orphans.get_or_default();
+    orphans.orphans.push(child);
+    orphans.see_to_a_reaper();
 }
 
 /// Reaps the children that have ended meanwhile, where no thread does so.
 pub(super) fn reap() {
-    if let Some(nursery) = NURSERY.lock().get() {
-        if nursery.reaper.as_ref().is_none_or(|reaper| reaper.done) {
-            nursery.reap();
-            nursery.see_to_a_reaper();
+    if let Some(orphans) = ORPHANS.lock().get() {
+        if orphans.reaper.as_ref().is_none_or(|reaper| reaper.done) {
+            orphans.reap();
+            orphans.see_to_a_reaper();
         }
     }
 }
@@ -133,12 +133,12 @@ pub(super) fn reap() {
 /// Ends the reaper's thread for a while, so that this process can be copied.
 pub(super) fn pause() -> bool {
     let reaper = {
-        let mut nursery = NURSERY.lock();
-        let Some(nursery) = nursery.get() else {
+        let mut orphans = ORPHANS.lock();
+        let Some(orphans) = orphans.get() else {
             return false;
         };
-        nursery.paused = true;
-        nursery.reaper.take()
+        orphans.paused = true;
+        orphans.reaper.take()
     };
     // If the event cannot be signalled, the thread stays, and is one too many.
     let reaper = reaper.filter(|reaper| reaper.done || event::signal(reaper.wake.as_fd()).is_ok());
@@ -147,9 +147,9 @@ pub(super) fn pause() -> bool {
 
 /// Resumes waiting for orphans.
 pub(super) fn resume() {
-    if let Some(nursery) = NURSERY.lock().get() {
-        nursery.paused = false;
-        nursery.reap();
-        nursery.see_to_a_reaper();
+    if let Some(orphans) = ORPHANS.lock().get() {
+        orphans.paused = false;
+        orphans.reap();
+        orphans.see_to_a_reaper();
     }
 }

@@ -1,12 +1,12 @@
 //! How a child is to be started, and what it is to do: what all start methods have in common, on the parent's side.
 
-use super::call::Trampoline;
+use super::call::EntryPoint;
 use super::child::{self, AtEnd, Core};
 use super::encoded::Encoded;
 use super::environment::Environment;
-use super::errand::{Errand, Task};
 use super::mailbox::Mailbox;
 use super::program;
+use super::start_request::{StartRequest, Task};
 use crate::encoding::encode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
@@ -27,8 +27,8 @@ pub(super) struct Plan {
 }
 
 /// What the child calls, and with what.
-pub(super) struct Cargo {
-    pub(super) function: Trampoline,
+pub(super) struct EncodedCall {
+    pub(super) function: EntryPoint,
     pub(super) arguments: Encoded,
     pub(super) attachments: Attachments,
 }
@@ -40,16 +40,24 @@ impl Plan {
         parent.map_err(|error| failure("opening a pidfd of this process", error))
     }
 
-    /// The errand of a child that calls a function, without the additions of the start method.
-    pub(super) fn errand(&self, cargo: &Cargo, folder: Option<&OwnedFd>, parent: Option<&OwnedFd>) -> Result<Errand> {
-        Ok(Errand {
+    /// The start request of a child that calls a function, without the additions of the start method.
+    pub(super) fn start_request(
+        &self,
+        encoded_call: &EncodedCall,
+        folder: Option<&OwnedFd>,
+        parent: Option<&OwnedFd>,
+    ) -> Result<StartRequest> {
+        Ok(StartRequest {
             name: self.name.clone(),
             task: Task::Call {
                 executable: program::executable()?.id,
-                function: program::offset_of(cargo.function as *const ())?,
+                function: program::offset_of(encoded_call.function as *const ())?,
             },
-            segments: cargo.attachments.segments(),
-            files: cargo.attachments.files().map_err(|error| failure("fstat", error))?,
+            segments: encoded_call.attachments.segments(),
+            files: encoded_call
+                .attachments
+                .files()
+                .map_err(|error| failure("fstat", error))?,
             stdout: None,
             folder: describe(folder)?,
             parent: describe(parent)?,
@@ -87,13 +95,13 @@ pub(super) fn describe(fd: Option<&OwnedFd>) -> Result<Option<PassedDescriptor>>
     described.map_err(|error| failure("fstat", error))
 }
 
-/// Puts an errand and its arguments into a new mailbox.
-pub(super) fn post(errand: &Errand, arguments: Encoded) -> Result<Mailbox> {
+/// Puts a start request and its arguments into a new mailbox.
+pub(super) fn post(start_request: &StartRequest, arguments: Encoded) -> Result<Mailbox> {
     let mut bytes = Vec::new();
-    encode(errand, &mut bytes).map_err(|unfit| {
+    encode(start_request, &mut bytes).map_err(|unfit| {
         Error::new(
             ErrorKind::Encoding,
-            format!("encoding the start request failed: {}", unfit.reason::<Errand>()),
+            format!("encoding the start request failed: {}", unfit.reason::<StartRequest>()),
         )
     })?;
     let mailbox = Mailbox::post(&bytes, &arguments.bytes, arguments.draft)

@@ -3,10 +3,10 @@
 //! It has one thread, so that its copies may do whatever a program may; the same wait also watches for its parent's end.
 
 use super::copy::{NoReturn, check_loans};
-use super::errand;
 use super::mailbox::{Answer, CHILD_AT, Mailbox};
 use super::plan::proc_failure;
 use super::program;
+use super::start_request;
 use crate::encoding::{decode, encode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::crash_point;
@@ -88,7 +88,7 @@ pub(super) fn begin(mailbox: Mailbox, socket: &PassedDescriptor, parent: &Passed
             drop(mailbox);
             serve(socket, parent, Leaving::Orderly)
         }
-        Err(error) => errand::leave(&mailbox, Answer::not_started(&error)),
+        Err(error) => start_request::leave(&mailbox, Answer::not_started(&error)),
     }
 }
 
@@ -122,7 +122,7 @@ pub(super) fn check_library() -> Result<()> {
 
 /// Serves until the socket's other end or the parent is gone, and returns the exit status.
 pub(super) fn serve(socket: OwnedFd, parent: OwnedFd, leaving: Leaving) -> i32 {
-    errand::introduce(NAME.to_owned());
+    start_request::introduce(NAME.to_owned());
     let mut desk = Desk {
         ends: Some((socket, parent)),
         leaving,
@@ -226,7 +226,7 @@ fn be_child(
         }
     }
     let source = DescriptorSource::Message(numbers.into_iter().zip(descriptors).collect());
-    let code = errand::carry_out(mailbox, errand::take(mailbox), source);
+    let code = start_request::carry_out(mailbox, start_request::take(mailbox), source);
     match leaving {
         Leaving::Orderly => std::process::exit(code),
         Leaving::AtOnce => spawn::exit_at_once(code),

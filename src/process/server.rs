@@ -17,13 +17,13 @@ use super::child::{AtEnd, Core};
 use super::copy::{NoReturn, Quiet};
 use super::encoded::Encoded;
 use super::environment::Environment;
-use super::errand::{Errand, Task};
 use super::mailbox::{Answer, Draft, Mailbox};
 use super::orphans;
-use super::plan::{Cargo, Plan, failure, post};
+use super::plan::{EncodedCall, Plan, failure, post};
 use super::program;
 use super::serve::{self, Leaving, Request};
 use super::spawn::launch;
+use super::start_request::{StartRequest, Task};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{Deadline, Home, crash_point, per_process::PerProcess};
 use crate::segment::PassedDescriptor;
@@ -108,7 +108,7 @@ impl Server {
         let (own, theirs) = socket::pair().map_err(|error| failure("socketpair", error))?;
         let parent = spawn::open_self().map_err(|error| failure("opening a pidfd of this process", error))?;
         let passed = |fd| PassedDescriptor::of(fd).map_err(|error| failure("fstat", error));
-        let errand = Errand {
+        let start_request = StartRequest {
             name: serve::NAME.to_owned(),
             task: Task::Serve {
                 socket: passed(&theirs)?,
@@ -121,7 +121,7 @@ impl Server {
             parent: None,
             environment: None,
         };
-        let mailbox = post(&errand, Encoded::default())?;
+        let mailbox = post(&start_request, Encoded::default())?;
         let keep = vec![theirs.as_fd(), parent.as_fd()];
         let pid = launch(way, &mailbox, &Environment::default(), keep)?;
         Server::adopt(pid, own, mailbox)
@@ -148,8 +148,8 @@ impl Server {
     }
 
     /// Has this server make a child; if the server has ended, no other replaces it.
-    pub(super) fn start(&self, plan: &Plan, cargo: Cargo) -> Result<Arc<Core>> {
-        let order = Order::new(plan, cargo)?;
+    pub(super) fn start(&self, plan: &Plan, encoded_call: EncodedCall) -> Result<Arc<Core>> {
+        let order = Order::new(plan, encoded_call)?;
         let pid = self.ask(&order)?.ok_or_else(|| self.gone())?;
         order.made(plan, pid)
     }
@@ -256,7 +256,7 @@ struct Order {
 }
 
 impl Order {
-    fn new(plan: &Plan, cargo: Cargo) -> Result<Self> {
+    fn new(plan: &Plan, encoded_call: EncodedCall) -> Result<Self> {
         orphans::reap();
         let parent = plan.parent()?;
         let folder = match &plan.folder {
@@ -266,11 +266,11 @@ impl Order {
                 Some(here.map_err(|error| failure("opening the working directory", error))?)
             }
         };
-        let mut errand = plan.errand(&cargo, folder.as_ref(), parent.as_ref())?;
-        errand.environment = Some(plan.environment.whole());
+        let mut start_request = plan.start_request(&encoded_call, folder.as_ref(), parent.as_ref())?;
+        start_request.environment = Some(plan.environment.whole());
         Ok(Order {
-            mailbox: post(&errand, cargo.arguments)?,
-            attachments: cargo.attachments,
+            mailbox: post(&start_request, encoded_call.arguments)?,
+            attachments: encoded_call.attachments,
             // Streams that do not exist are not passed on.
             streams: surroundings::STREAMS.map(|stream| surroundings::copy(stream).ok()),
             folder,
@@ -323,8 +323,8 @@ impl Order {
 }
 
 /// Has the process-wide server, or its successor, make a child.
-pub(super) fn start(plan: Plan, cargo: Cargo) -> Result<Arc<Core>> {
-    let order = Order::new(&plan, cargo)?;
+pub(super) fn start(plan: Plan, encoded_call: EncodedCall) -> Result<Arc<Core>> {
+    let order = Order::new(&plan, encoded_call)?;
     let mut attempt = 1;
     loop {
         let server = Server::clean()?;

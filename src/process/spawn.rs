@@ -7,7 +7,7 @@ use super::environment::Environment;
 use super::mailbox::Mailbox;
 use super::marker::Marker;
 use super::orphans;
-use super::plan::{Cargo, Plan, describe, failure, post, proc_failure};
+use super::plan::{EncodedCall, Plan, describe, failure, post, proc_failure};
 use super::program::{self, Way};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::executable::{self, Executable};
@@ -17,21 +17,21 @@ use crate::sys::{privilege, spawn};
 use std::ffi::CString;
 use std::sync::Arc;
 
-/// Starts a child that finds its errand in the mailbox.
-pub(super) fn start(plan: Plan, mut cargo: Cargo) -> Result<Arc<Core>> {
+/// Starts a child that finds its start request in the mailbox.
+pub(super) fn start(plan: Plan, mut encoded_call: EncodedCall) -> Result<Arc<Core>> {
     orphans::reap();
     let way = program::way()?;
     let parent = plan.parent()?;
     // If there is no standard output, none is passed on.
     let stdout = way.is_noisy().then(|| surroundings::copy(Stream::Out).ok()).flatten();
-    let mut errand = plan.errand(&cargo, plan.folder.as_ref(), parent.as_ref())?;
-    errand.stdout = describe(stdout.as_ref())?;
-    let mailbox = post(&errand, cargo.arguments)?;
+    let mut start_request = plan.start_request(&encoded_call, plan.folder.as_ref(), parent.as_ref())?;
+    start_request.stdout = describe(stdout.as_ref())?;
+    let mailbox = post(&start_request, encoded_call.arguments)?;
     let own = [stdout.as_ref(), parent.as_ref(), plan.folder.as_ref()];
     let own = own.into_iter().flatten().map(AsFd::as_fd);
-    let keep: Vec<_> = own.chain(cargo.attachments.descriptors()).collect();
+    let keep: Vec<_> = own.chain(encoded_call.attachments.descriptors()).collect();
     let pid = launch(way, &mailbox, &plan.environment, keep)?;
-    plan.started(pid, mailbox, &mut cargo.attachments)
+    plan.started(pid, mailbox, &mut encoded_call.attachments)
 }
 
 /// Starts this program again, with the mailbox and the descriptors to keep.

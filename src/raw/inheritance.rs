@@ -38,7 +38,7 @@ impl Session<'_> {
             None => {}
         }
         self.seats.count_in(Role::Either);
-        self.seats.sum_up();
+        self.seats.update_summary();
     }
 
     /// As `join`, for an inherited handle: either it was left to this process, or `note` is for the parent.
@@ -49,7 +49,7 @@ impl Session<'_> {
             (Some((at, seat)), None) if seat.read().is_some_and(|(_, counts)| is_last(counts)) => {
                 self.sit_down(seat, role);
                 self.seats.count_in(role);
-                self.seats.sum_up();
+                self.seats.update_summary();
                 Ok(at)
             }
             _ => {
@@ -71,7 +71,7 @@ impl Session<'_> {
             }
             None => note(),
         }
-        self.seats.sum_up()
+        self.seats.update_summary()
     }
 
     /// Takes the first seat of this process. If all are taken, its inheritance becomes its seat.

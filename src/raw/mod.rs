@@ -9,12 +9,12 @@
 //!   Files that only read words, or say what they mean, have no states.
 //! - R4. Its words are a peer's bytes: any value read from them is checked before it is used as an index or an id.
 
-mod doorbell;
+mod event_count;
 #[cfg(any(feature = "messages", procshare_loom))]
 mod extent;
-mod inheritance;
 #[cfg(any(feature = "messages", procshare_loom))]
-mod keeper;
+mod host;
+mod inheritance;
 mod latch;
 #[cfg(any(feature = "map", procshare_loom))]
 pub(crate) mod map;
@@ -22,29 +22,31 @@ pub(crate) mod map;
 mod mark;
 mod mutex;
 #[cfg(any(feature = "messages", procshare_loom))]
+mod overflow_cursor;
+#[cfg(any(feature = "messages", procshare_loom))]
 mod queue;
 mod ring;
 mod seat;
 mod seats;
 mod stamp;
-#[cfg(any(feature = "messages", procshare_loom))]
-mod trail;
 mod wait;
 mod waiting;
 #[cfg(any(feature = "process", procshare_loom))]
 pub(crate) mod work_queue;
 
-pub(crate) use doorbell::Doorbell;
+pub(crate) use event_count::EventCount;
 #[cfg(all(feature = "messages", not(procshare_loom)))]
 pub(crate) use extent::{Content, EXTENTS, RawExtent};
 #[cfg(all(feature = "messages", not(procshare_loom)))]
-pub(crate) use keeper::Keeper;
+pub(crate) use host::QueueHost;
 pub(crate) use latch::RawLatch;
 #[cfg(not(procshare_loom))]
 pub(crate) use latch::words_for;
 #[cfg(any(feature = "messages", procshare_loom))]
 pub(crate) use mark::{Bounds, Moved, Stretch};
 pub(crate) use mutex::{Held, RawMutex, Refused};
+#[cfg(all(feature = "messages", not(procshare_loom)))]
+pub(crate) use overflow_cursor::{POSITIONS, distance};
 #[cfg(all(feature = "messages", not(procshare_loom)))]
 pub(crate) use queue::RawQueue;
 pub(crate) use ring::{End, Place, RawRing};
@@ -55,9 +57,7 @@ pub(crate) use seats::MOST_SEATS;
 pub(crate) use seats::bytes_of_seats;
 pub(crate) use seats::{NoSeat, RawSeats, Session, Ticket};
 #[cfg(all(feature = "messages", not(procshare_loom)))]
-pub(crate) use trail::{POSITIONS, distance};
-#[cfg(all(feature = "messages", not(procshare_loom)))]
-pub(crate) use waiting::Company;
+pub(crate) use waiting::PeerCheck;
 pub(crate) use waiting::{Stop, Waiting};
 
 #[cfg(all(test, procshare_loom))]

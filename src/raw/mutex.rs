@@ -11,19 +11,19 @@
 //! `I` (inconsistent) comes with every take-over, in the same store, and stays through unlocks until an owner declares the data
 //! whole. An owner that publishes by one store may do so at once; one that writes in place must tell its users first.
 //!
-//! Waiters are not marked in the word but on a bell beside it. So only its owner changes the word of a held lock, and unlocking
+//! Waiters are not marked in the word but on an event count beside it. So only its owner changes the word of a held lock, and unlocking
 //! is a plain store, which saves one of the two read-modify-writes that a lock otherwise costs.
 //!
 //! # Invariants
 //!
 //! - M1. Only the thread named in the word, or one that it gave its proof of holding to, moves the word to free, and only once:
 //!   `unlock` compares the whole id. The thread's end frees nothing, only its process's end does.
-//! - M2. A sleeper has raised the bell before it looked at the word for the last time; the owner that frees the word rings.
-//! - M3. A waiter that was woken raises the bell again, and rings when it unlocks or gives up: others may still be asleep.
+//! - M2. A sleeper has raised the event count before it looked at the word for the last time; the owner that frees the word rings.
+//! - M3. A waiter that was woken raises the event count again, and rings when it unlocks or gives up: others may still be asleep.
 //! - M4. A living owner's word is never taken: take-over follows proof of death, and compares the whole word.
 //! - M5. A wake-up that dies with its receiver delays the others by one slice at most.
 
-use super::doorbell::{Doorbell, Raised};
+use super::event_count::{EventCount, Raised};
 use super::stamp::{self, CHECK_EVERY_MS, Half};
 use super::wait::{Awaited, Late, Turn, Waiter};
 use crate::primitive::owner::INCONSISTENT;
@@ -46,7 +46,7 @@ const SHORTLY: Duration = Duration::from_millis(20);
 pub(crate) struct RawMutex {
     pub(super) word: AtomicU64,
     /// Waiters sleep on it until the word changes; its upper half says when the kernel was last asked about the owner.
-    pub(super) bell: Doorbell,
+    pub(super) event_count: EventCount,
 }
 
 /// Proof of holding: the owner, and whether the data may be half-written.
@@ -85,7 +85,7 @@ impl RawMutex {
     pub(crate) fn new() -> Self {
         RawMutex {
             word: AtomicU64::new(0),
-            bell: Doorbell::new(),
+            event_count: EventCount::new(),
         }
     }
 
@@ -157,7 +157,7 @@ impl RawMutex {
             // Release: pairs with the Acquire of the next to lock.
             self.word.store(word & INCONSISTENT, Ordering::Release);
             crash_point!("unlock.released");
-            self.bell.ring(); // M2.
+            self.event_count.notify(); // M2.
         }
     }
 
@@ -193,13 +193,13 @@ impl RawMutex {
         let inconsistent = OwnerId::in_word(word).is_some() || word & INCONSISTENT != 0;
         self.word
             .store(if inconsistent { INCONSISTENT } else { 0 }, Ordering::Relaxed);
-        self.bell.reset();
+        self.event_count.reset();
     }
 
     /// Whether a waiter sleeps until the lock is free, as a hint.
     #[cfg(all(feature = "map", not(procshare_loom)))]
     pub(crate) fn is_wanted(&self) -> bool {
-        self.bell.is_raised()
+        self.event_count.is_raised()
     }
 
     /// The lock's current owner, as a hint.
@@ -228,7 +228,7 @@ impl RawMutex {
         let mut waiter = Waiter::new(deadline);
         let outcome = contended.lock(word, &mut waiter);
         if waiter.slept && outcome.is_err() {
-            self.bell.wake(); // M3.
+            self.event_count.wake(); // M3.
         }
         outcome
     }
@@ -310,13 +310,16 @@ impl Contended<'_> {
 impl Awaited for Contended<'_> {
     const POLICY: Policy = Policy::Lock;
 
-    fn place(&self) -> (&AtomicU64, &Doorbell) {
-        (&self.mutex.word, &self.mutex.bell)
+    fn place(&self) -> (&AtomicU64, &EventCount) {
+        (&self.mutex.word, &self.mutex.event_count)
     }
 
     fn sleep(&self, seen: u64, raised: &mut Raised, slice: Duration) -> Wait {
         crash_point!("lock.waiting");
-        let ending = self.mutex.bell.sleep(&self.mutex.word, seen, raised, Some(slice));
+        let ending = self
+            .mutex
+            .event_count
+            .sleep(&self.mutex.word, seen, raised, Some(slice));
         if ending == Wait::Woken {
             crash_point!("lock.woken");
         }
@@ -329,7 +332,7 @@ impl Awaited for Contended<'_> {
 
     /// Whether the owner is dead, unless another waiter has just asked.
     fn is_forsaken(&self, seen: u64, still: Duration) -> bool {
-        stamp::is_due(self.mutex.bell.word(), Half::Upper, CHECK_EVERY_MS)
+        stamp::claim_check(self.mutex.event_count.word(), Half::Upper, CHECK_EVERY_MS)
             && OwnerId::in_word(seen).is_some_and(|owner| self.peers.is_dead(owner, still >= EXEC_AFTER))
     }
 }

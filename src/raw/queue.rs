@@ -9,7 +9,7 @@
 //! | open | `closing` 0 | any process, by one store | closing | closing; sleepers look when their slice ends |
 //! | closing | `closing` 1, `CLOSED` not in `tail` | any holder of the producers' lock, by one store to `tail` | closed | closed, or closing: the next to find it empty closes it |
 //!
-//! Where items may lie outside the ring (`raw/trail.rs`), a record may be a reference to one, and the ring has room for as many
+//! Where items may lie outside the ring (`raw/overflow_cursor.rs`), a record may be a reference to one, and the ring has room for as many
 //! references as items may be queued: only the room beyond that is for items.
 //!
 //! # Invariants
@@ -24,12 +24,12 @@
 //! - Q6. A producer that was woken for room it cannot use wakes the next, once for each `head`: others may want less.
 //! - Q7. Where items may lie outside the ring, `reserve` units of it are free for each further item.
 
-use super::keeper::Keeper;
+use super::host::QueueHost;
 use super::mark::{Bounds, CLOSED, Mark, Moved, Stretch};
-use super::trail::Trail;
+use super::overflow_cursor::OverflowCursor;
 use super::waiting::Watch;
 use crate::primitive::{AtomicU64, Deadline, Ordering, OwnerId, Padded, crash_point};
-use crate::raw::{Doorbell, End, RawMutex, Stop, Waiting};
+use crate::raw::{End, EventCount, RawMutex, Stop, Waiting};
 
 /// How one attempt to put or take ended.
 enum Step {
@@ -44,7 +44,7 @@ enum Step {
 pub(super) struct Side {
     pub(super) lock: RawMutex,
     seen: AtomicU64,
-    trail: Trail,
+    overflow_cursor: OverflowCursor,
 }
 
 /// The words of a queue; its ring lies elsewhere. All zeros is an empty one.
@@ -54,7 +54,7 @@ pub(crate) struct RawQueue {
     pub(super) tail: Padded<Tail>,
     pub(super) consumers: Padded<Side>,
     pub(super) head: Padded<AtomicU64>,
-    pub(super) bells: Padded<Bells>,
+    pub(super) event_counts: Padded<EventCounts>,
 }
 
 #[repr(C)]
@@ -65,11 +65,11 @@ pub(super) struct Tail {
 }
 
 #[repr(C)]
-pub(super) struct Bells {
+pub(super) struct EventCounts {
     /// Consumers wait here for `tail` to move.
-    pub(super) items: Doorbell,
+    pub(super) items: EventCount,
     /// Producers wait here for `head` to move.
-    pub(super) room: Doorbell,
+    pub(super) room: EventCount,
 }
 
 /// A side's lock, held; given back on drop.
@@ -87,11 +87,11 @@ impl Drop for Guard<'_> {
 
 impl Side {
     #[inline]
-    fn lock(&self, end: End, keeper: &impl Keeper, deadline: Deadline) -> Result<Guard<'_>, Stop> {
-        let held = self.lock.lock_while_held_shortly(|| keeper.peers(), deadline)?;
+    fn lock(&self, end: End, host: &impl QueueHost, deadline: Deadline) -> Result<Guard<'_>, Stop> {
+        let held = self.lock.lock_while_held_shortly(|| host.peers(), deadline)?;
         if held.inconsistent {
             // A holder that died here had published its record, or taken it, by one store or not at all (Q2).
-            keeper.inherit(end);
+            host.inherit(end);
             self.lock.mark_consistent();
         }
         Ok(Guard {
@@ -108,7 +108,7 @@ impl RawQueue {
             Padded(Side {
                 lock: RawMutex::new(),
                 seen: AtomicU64::new(0),
-                trail: Trail::new(),
+                overflow_cursor: OverflowCursor::new(),
             })
         };
         RawQueue {
@@ -119,9 +119,9 @@ impl RawQueue {
             }),
             consumers: side(),
             head: Padded(AtomicU64::new(0)),
-            bells: Padded(Bells {
-                items: Doorbell::new(),
-                room: Doorbell::new(),
+            event_counts: Padded(EventCounts {
+                items: EventCount::new(),
+                room: EventCount::new(),
             }),
         }
     }
@@ -133,15 +133,15 @@ impl RawQueue {
         &self,
         bounds: Bounds,
         least: u32,
-        keeper: &impl Keeper,
+        host: &impl QueueHost,
         waiting: Waiting<'_>,
         mut write: impl FnMut(Stretch) -> Result<Moved, Stop>,
     ) -> Result<Moved, Stop> {
         let deadline = waiting.deadline;
-        match self.put_now(bounds, least, keeper, deadline, &mut write)? {
+        match self.try_put(bounds, least, host, deadline, &mut write)? {
             Step::Moved { moved, .. } => Ok(moved),
             Step::Blocked { now, .. } => {
-                let again = || self.put_now(bounds, least, keeper, deadline, &mut write);
+                let again = || self.try_put(bounds, least, host, deadline, &mut write);
                 self.insist(End::Producer, waiting, now, bounds, again)
             }
         }
@@ -149,19 +149,19 @@ impl RawQueue {
 
     /// Waits for a record, has `read` copy what it wants, at most `most` records, and takes that out.
     #[inline]
-    pub(crate) fn take(
+    pub(crate) fn get(
         &self,
         bounds: Bounds,
         most: u32,
-        keeper: &impl Keeper,
+        host: &impl QueueHost,
         waiting: Waiting<'_>,
         mut read: impl FnMut(Stretch) -> Result<Moved, Stop>,
     ) -> Result<Moved, Stop> {
         let deadline = waiting.deadline;
-        match self.take_now(bounds, most, keeper, deadline, &mut read)? {
+        match self.try_get(bounds, most, host, deadline, &mut read)? {
             Step::Moved { moved, .. } => Ok(moved),
             Step::Blocked { now, .. } => {
-                let again = || self.take_now(bounds, most, keeper, deadline, &mut read);
+                let again = || self.try_get(bounds, most, host, deadline, &mut read);
                 self.insist(End::Consumer, waiting, now, bounds, again)
             }
         }
@@ -177,36 +177,36 @@ impl RawQueue {
         bounds: Bounds,
         again: impl FnMut() -> Result<Step, Stop>,
     ) -> Result<Moved, Stop> {
-        let (bell, word): (_, &AtomicU64) = match end {
-            End::Producer => (&self.bells.room, &self.head),
-            End::Consumer => (&self.bells.items, &self.tail.mark),
+        let (event_count, word): (_, &AtomicU64) = match end {
+            End::Producer => (&self.event_counts.room, &self.head),
+            End::Consumer => (&self.event_counts.items, &self.tail.mark),
         };
         let mut watch = waiting.begin();
-        let outcome = Self::insist_awake(bell, word, &mut watch, seen, again);
+        let outcome = Self::insist_awake(event_count, word, &mut watch, seen, again);
         if let Ok((_, of)) = outcome {
             watch.learn(u64::from(of), u64::from(bounds.items));
         }
         if watch.waiter.slept {
-            bell.wake(); // W5.
+            event_count.wake(); // W5.
         }
         outcome.map(|(moved, _)| moved)
     }
 
     fn insist_awake(
-        bell: &Doorbell,
+        event_count: &EventCount,
         word: &AtomicU64,
         watch: &mut Watch<'_>,
         mut seen: Mark,
         mut again: impl FnMut() -> Result<Step, Stop>,
     ) -> Result<(Moved, u32), Stop> {
         loop {
-            watch.until_moved(bell, word, seen.0)?;
+            watch.until_moved(event_count, word, seen.0)?;
             match again()? {
                 Step::Moved { moved, of } => return Ok((moved, of)),
                 Step::Blocked { now, spare } => {
                     // Room too small for this record may do for another's (Q6); no two calls pass the same word back and forth.
                     if watch.waiter.slept && spare && now != seen {
-                        bell.wake();
+                        event_count.wake();
                     }
                     seen = now;
                 }
@@ -216,15 +216,15 @@ impl RawQueue {
 
     /// Puts if there is room, and tells what it saw of `head` if there is none.
     #[inline]
-    fn put_now(
+    fn try_put(
         &self,
         bounds: Bounds,
         least: u32,
-        keeper: &impl Keeper,
+        host: &impl QueueHost,
         deadline: Deadline,
         write: &mut impl FnMut(Stretch) -> Result<Moved, Stop>,
     ) -> Result<Step, Stop> {
-        let guard = self.producers.lock(End::Producer, keeper, deadline)?;
+        let guard = self.producers.lock(End::Producer, host, deadline)?;
         let tail = Mark(self.tail.mark.load(Ordering::Relaxed));
         // Relaxed: a caller that was told of the closing was told by other means.
         if self.tail.closing.load(Ordering::Relaxed) != 0 {
@@ -235,7 +235,7 @@ impl RawQueue {
         let mut head = Mark(self.producers.seen.load(Ordering::Relaxed));
         let mut room = tail.room(head, bounds);
         if !is_enough(room, least) {
-            // Acquire: pairs with the Release in `take_now`; what was there has been copied (Q2).
+            // Acquire: pairs with the Release in `try_get`; what was there has been copied (Q2).
             head = Mark(self.head.load(Ordering::Acquire));
             self.producers.seen.store(head.0, Ordering::Relaxed);
             room = tail.room(head, bounds);
@@ -249,32 +249,32 @@ impl RawQueue {
         }
         let moved = write(room)?;
         crash_point!("queue.put.copied");
-        // Release: pairs with the Acquire in `take_now`; the records are whole (Q2).
+        // Release: pairs with the Acquire in `try_get`; the records are whole (Q2).
         self.tail.mark.store(tail.after(moved).0, Ordering::Release);
         crash_point!("queue.put.published");
         drop(guard);
         crash_point!("queue.put.unlocked");
-        self.bells.items.ring();
+        self.event_counts.items.notify();
         Ok(Step::Moved { moved, of: room.items })
     }
 
     /// Takes if there is a record, and tells what it saw of `tail` if there is none.
     #[inline]
-    fn take_now(
+    fn try_get(
         &self,
         bounds: Bounds,
         most: u32,
-        keeper: &impl Keeper,
+        host: &impl QueueHost,
         deadline: Deadline,
         read: &mut impl FnMut(Stretch) -> Result<Moved, Stop>,
     ) -> Result<Step, Stop> {
-        let guard = self.consumers.lock(End::Consumer, keeper, deadline)?;
+        let guard = self.consumers.lock(End::Consumer, host, deadline)?;
         let head = Mark(self.head.load(Ordering::Relaxed));
-        // Relaxed: as in `put_now`.
+        // Relaxed: as in `try_put`.
         let mut tail = Mark(self.consumers.seen.load(Ordering::Relaxed));
         let mut queued = tail.since(head, bounds);
         if queued.is_none_or(|queued| queued.items < most) {
-            // Acquire: pairs with the Release in `put_now`; the records are whole (Q2).
+            // Acquire: pairs with the Release in `try_put`; the records are whole (Q2).
             tail = Mark(self.tail.mark.load(Ordering::Acquire));
             self.consumers.seen.store(tail.0, Ordering::Relaxed);
             queued = tail.since(head, bounds);
@@ -283,7 +283,7 @@ impl RawQueue {
         if queued.items == 0 {
             // Q3 and Q5: the guard is dropped before the call waits.
             drop(guard);
-            return if tail.is_closed() || self.is_closed() && self.close_at(tail, keeper) {
+            return if tail.is_closed() || self.is_closed() && self.close_at(tail, host) {
                 Err(Stop::Closed)
             } else {
                 Ok(Step::Blocked {
@@ -294,13 +294,13 @@ impl RawQueue {
         }
         let moved = read(queued)?;
         crash_point!("queue.get.copied");
-        // Release: pairs with the Acquire in `put_now`; the records have been copied (Q2).
+        // Release: pairs with the Acquire in `try_put`; the records have been copied (Q2).
         self.head.store(head.after(moved).0, Ordering::Release);
         crash_point!("queue.get.taken");
-        keeper.taken();
+        host.taken();
         drop(guard);
         crash_point!("queue.get.unlocked");
-        self.bells.room.ring();
+        self.event_counts.room.notify();
         Ok(Step::Moved {
             moved,
             of: queued.items,
@@ -308,30 +308,30 @@ impl RawQueue {
     }
 
     /// Waits for a record, or the end, and takes nothing.
-    pub(crate) fn await_item(&self, bounds: Bounds, keeper: &impl Keeper, waiting: Waiting<'_>) -> Result<(), Stop> {
+    pub(crate) fn await_item(&self, bounds: Bounds, host: &impl QueueHost, waiting: Waiting<'_>) -> Result<(), Stop> {
         let mut watch = waiting.begin();
-        let outcome = self.await_item_awake(bounds, keeper, &mut watch);
+        let outcome = self.await_item_awake(bounds, host, &mut watch);
         if watch.waiter.slept {
-            self.bells.items.wake(); // W5: it leaves the item to another waiter.
+            self.event_counts.items.wake(); // W5: it leaves the item to another waiter.
         }
         outcome
     }
 
-    fn await_item_awake(&self, bounds: Bounds, keeper: &impl Keeper, watch: &mut Watch<'_>) -> Result<(), Stop> {
+    fn await_item_awake(&self, bounds: Bounds, host: &impl QueueHost, watch: &mut Watch<'_>) -> Result<(), Stop> {
         loop {
             let (tail, queued) = self.look(bounds);
             if queued.ok_or(Stop::Corrupt)?.items > 0 {
                 return Ok(());
             }
-            if tail.is_closed() || self.is_closed() && self.close_at(tail, keeper) {
+            if tail.is_closed() || self.is_closed() && self.close_at(tail, host) {
                 return Err(Stop::Closed);
             }
-            watch.until_moved(&self.bells.items, &self.tail.mark, tail.0)?;
+            watch.until_moved(&self.event_counts.items, &self.tail.mark, tail.0)?;
         }
     }
 
     /// Lets nothing more in (Q3), whichever process holds a lock. What is queued can still be taken.
-    pub(crate) fn close(&self, keeper: &impl Keeper) {
+    pub(crate) fn close(&self, host: &impl QueueHost) {
         // Release, without a partner of its own: the producers' lock orders it against all puts but one.
         self.tail.closing.store(1, Ordering::Release);
         crash_point!("queue.close.stored");
@@ -342,7 +342,7 @@ impl RawQueue {
             (End::Consumer, &self.consumers, &self.head),
         ];
         for (end, side, word) in ends {
-            if let Ok(_guard) = side.lock(end, keeper, Deadline::Now) {
+            if let Ok(_guard) = side.lock(end, host, Deadline::Now) {
                 word.store(word.load(Ordering::Relaxed) | CLOSED, Ordering::Release);
                 crash_point!("queue.close.stored");
             }
@@ -353,8 +353,8 @@ impl RawQueue {
     /// Turns closing into closed at `tail`, where the caller has found the queue empty, if nobody can be about to put: a holder of
     /// the producers' lock can, even while it is stopped.
     #[cold]
-    fn close_at(&self, tail: Mark, keeper: &impl Keeper) -> bool {
-        match self.producers.lock(End::Producer, keeper, Deadline::Now) {
+    fn close_at(&self, tail: Mark, host: &impl QueueHost) -> bool {
+        match self.producers.lock(End::Producer, host, Deadline::Now) {
             Ok(guard) => self.end(guard) == tail,
             Err(_) => false,
         }
@@ -369,7 +369,7 @@ impl RawQueue {
             // Release: pairs with the Acquire of the call that takes.
             self.tail.mark.store(tail | CLOSED, Ordering::Release);
             drop(guard);
-            self.bells.items.wake_all();
+            self.event_counts.items.wake_all();
         }
         Mark(tail & !CLOSED)
     }
@@ -377,14 +377,14 @@ impl RawQueue {
     /// Wakes a call that waits for an item still being copied: by the time it runs, the item may be there.
     #[cfg(not(procshare_loom))]
     pub(crate) fn announce(&self) {
-        self.bells.items.ring();
+        self.event_counts.items.notify();
     }
 
     /// Has what a dead producer left behind put in order, if the lock is free at once.
     #[cfg(not(procshare_loom))]
-    pub(crate) fn look_after_producers(&self, keeper: &impl Keeper) {
-        if let Ok(held) = self.producers.lock.lock(|| keeper.peers(), Deadline::Now) {
-            keeper.inherit(End::Producer);
+    pub(crate) fn recover_producers(&self, host: &impl QueueHost) {
+        if let Ok(held) = self.producers.lock.lock(|| host.peers(), Deadline::Now) {
+            host.inherit(End::Producer);
             self.producers.lock.mark_consistent();
             self.producers.lock.unlock(held.owner);
         }
@@ -399,20 +399,20 @@ impl RawQueue {
     /// How many items have been taken.
     #[cfg(not(procshare_loom))]
     pub(crate) fn count_taken(&self) -> u32 {
-        // Acquire: pairs with the Release in `take_now`; what was there has been copied.
+        // Acquire: pairs with the Release in `try_get`; what was there has been copied.
         Mark(self.head.load(Ordering::Acquire)).items()
     }
 
     /// Where the producers stand outside the ring; the caller holds their lock.
     #[cfg(not(procshare_loom))]
-    pub(crate) fn written(&self) -> &Trail {
-        &self.producers.trail
+    pub(crate) fn written(&self) -> &OverflowCursor {
+        &self.producers.overflow_cursor
     }
 
     /// Where the consumers stand outside the ring.
     #[cfg(not(procshare_loom))]
-    pub(crate) fn freed(&self) -> &Trail {
-        &self.consumers.trail
+    pub(crate) fn freed(&self) -> &OverflowCursor {
+        &self.consumers.overflow_cursor
     }
 
     /// Begins a put outside the ring; the caller holds the producers' lock.
@@ -445,8 +445,8 @@ impl RawQueue {
 
     /// Wakes all sleepers to look again.
     pub(crate) fn wake_all(&self) {
-        self.bells.items.wake_all();
-        self.bells.room.wake_all();
+        self.event_counts.items.wake_all();
+        self.event_counts.room.wake_all();
     }
 
     /// Whether it has been closed.
@@ -490,5 +490,5 @@ const _: () = {
     use core::mem::offset_of;
     assert!(offset_of!(RawQueue, producers) == 0 && offset_of!(RawQueue, tail) == 64);
     assert!(offset_of!(RawQueue, consumers) == 128 && offset_of!(RawQueue, head) == 192);
-    assert!(offset_of!(RawQueue, bells) == 256);
+    assert!(offset_of!(RawQueue, event_counts) == 256);
 };

@@ -14,22 +14,22 @@
 //! - N3. What an end remembers of the other's word is a former value: it errs towards full and empty.
 
 use crate::primitive::{AtomicU64, Ordering, Padded, crash_point};
-use crate::raw::{Doorbell, Stop, Waiting};
+use crate::raw::{EventCount, Stop, Waiting};
 
 /// The words of a ring; its slots lie elsewhere. All zeros is an empty one.
 #[repr(C)]
 pub(crate) struct RawRing {
     pub(super) tail: Padded<AtomicU64>,
     pub(super) head: Padded<AtomicU64>,
-    bells: Padded<Bells>,
+    event_counts: Padded<EventCounts>,
 }
 
 #[repr(C)]
-struct Bells {
+struct EventCounts {
     /// The consumer waits here for `tail` to move.
-    items: Doorbell,
+    items: EventCount,
     /// The producer waits here for `head` to move.
-    room: Doorbell,
+    room: EventCount,
 }
 
 /// Which end of a ring.
@@ -65,19 +65,19 @@ impl RawRing {
         RawRing {
             tail: Padded(AtomicU64::new(0)),
             head: Padded(AtomicU64::new(0)),
-            bells: Padded(Bells {
-                items: Doorbell::new(),
-                room: Doorbell::new(),
+            event_counts: Padded(EventCounts {
+                items: EventCount::new(),
+                room: EventCount::new(),
             }),
         }
     }
 
-    /// The word of an end, and the bell of the end that waits for it to move.
+    /// The word of an end, and the event count of the end that waits for it to move.
     #[inline]
-    fn word_of(&self, end: End) -> (&AtomicU64, &Doorbell) {
+    fn word_of(&self, end: End) -> (&AtomicU64, &EventCount) {
         match end {
-            End::Producer => (&self.tail, &self.bells.items),
-            End::Consumer => (&self.head, &self.bells.room),
+            End::Producer => (&self.tail, &self.event_counts.items),
+            End::Consumer => (&self.head, &self.event_counts.room),
         }
     }
 
@@ -134,21 +134,21 @@ impl RawRing {
                 watch.learn(usable, capacity);
                 return Ok(usable);
             }
-            let (word, bell) = self.word_of(end.other());
-            watch.until_moved(bell, word, place.other)?;
+            let (word, event_count) = self.word_of(end.other());
+            watch.until_moved(event_count, word, place.other)?;
         }
     }
 
     /// Passes `slots` slots on to the other end.
     #[inline]
     pub(crate) fn advance(&self, end: End, place: &mut Place, slots: u64) {
-        let (word, bell) = self.word_of(end);
+        let (word, event_count) = self.word_of(end);
         crash_point!("ring.used");
         place.own = place.own.wrapping_add(slots);
         // Release: pairs with the Acquire in `look` of the other end (N2).
         word.store(place.own, Ordering::Release);
         crash_point!("ring.advanced");
-        bell.ring();
+        event_count.notify();
     }
 
     /// Wakes both ends to look again.

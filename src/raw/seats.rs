@@ -147,7 +147,7 @@ impl RawSeats {
         seat.recount(|counts| counts.with(role));
         crash_point!("seat.counted");
         self.count_in(role);
-        self.sum_up();
+        self.update_summary();
         true
     }
 
@@ -158,7 +158,7 @@ impl RawSeats {
             seat.recount(|counts| counts.without(from).with(to));
             crash_point!("seat.counted");
             self.count_came(to);
-            self.sum_up();
+            self.update_summary();
         }
     }
 
@@ -169,7 +169,7 @@ impl RawSeats {
         if seat.recount(|counts| counts.without(role)) == Counts(0) {
             crash_point!("seat.freed");
         }
-        self.sum_up()
+        self.update_summary()
     }
 
     /// The child the ticket was issued for has been started as `child`. Nothing happens if it has redeemed the ticket already.
@@ -183,7 +183,7 @@ impl RawSeats {
     pub(crate) fn withdraw(&self, ticket: Ticket) {
         if let Some((seat, issuer)) = self.issued_here(ticket) {
             seat.free(issuer);
-            self.sum_up();
+            self.update_summary();
         }
     }
 
@@ -217,7 +217,7 @@ impl RawSeats {
         let stamps = &self.checked[side(role)];
         let mut look_at_maps = None;
         loop {
-            // Acquire: pairs with the Release in `sum_up`; the changes counted are seen.
+            // Acquire: pairs with the Release in `update_summary`; the changes counted are seen.
             let summary = Summary(self.summary.load(Ordering::Acquire));
             let mut dead = false;
             for seat in self.used(summary) {
@@ -235,10 +235,10 @@ impl RawSeats {
                 if !counts.may(role) {
                     continue;
                 }
-                if look_at_maps.is_none() && !stamp::is_due(stamps, Half::Upper, CHECK_EVERY_MS) {
+                if look_at_maps.is_none() && !stamp::claim_check(stamps, Half::Upper, CHECK_EVERY_MS) {
                     return true;
                 }
-                let look = *look_at_maps.get_or_insert_with(|| stamp::is_due(stamps, Half::Lower, MAPS_EVERY_MS));
+                let look = *look_at_maps.get_or_insert_with(|| stamp::claim_check(stamps, Half::Lower, MAPS_EVERY_MS));
                 if !peers().has_left(owner, look) {
                     return true;
                 }
@@ -255,7 +255,7 @@ impl RawSeats {
             if dead {
                 self.free_dead_if_unlocked(peers, look_at_maps == Some(true));
             } else if !summary.is_missing(role) {
-                self.sum_up(); // The process that left was stopped, or died, before it summed up.
+                self.update_summary(); // The process that left was stopped, or died, before it summed up.
             }
             return false;
         }
@@ -291,7 +291,7 @@ impl RawSeats {
 
     /// Counts a change of the seats, and computes the hint again (S5). Tells whether there is a role that at most one handle
     /// may play.
-    pub(super) fn sum_up(&self) -> bool {
+    pub(super) fn update_summary(&self) -> bool {
         loop {
             // Acquire: pairs with the Release below; the changes of earlier writers are seen.
             let summary = Summary(self.summary.load(Ordering::Acquire));
@@ -390,7 +390,7 @@ impl Session<'_> {
             None => self.take_first(role)?,
         };
         self.seats.count_in(role);
-        self.seats.sum_up();
+        self.seats.update_summary();
         Ok(at)
     }
 
@@ -405,7 +405,7 @@ impl Session<'_> {
         let number = (self.seats.joined() % u64::from(INHERITED - 1)) as u16 + 1;
         let at = self.take_seat(self.owner.with_ticket(number), role)?;
         self.seats.count_in(Role::Either);
-        self.seats.sum_up();
+        self.seats.update_summary();
         crash_point!("seat.ticket");
         if let Some(own) = instead_of {
             self.seats.leave(own, role);
@@ -440,7 +440,7 @@ impl Session<'_> {
                 at
             }
         };
-        self.seats.sum_up();
+        self.seats.update_summary();
         Ok(at)
     }
 
@@ -501,7 +501,7 @@ impl Session<'_> {
                 }
             }
         }
-        self.seats.sum_up();
+        self.seats.update_summary();
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) enum Half {
 
 /// Whether this caller is the one to ask now. A stamp from the future (forged) counts as old.
 #[cfg(not(procshare_loom))]
-pub(super) fn is_due(word: &AtomicU64, half: Half, every_ms: u32) -> bool {
+pub(super) fn claim_check(word: &AtomicU64, half: Half, every_ms: u32) -> bool {
     let now = monotonic_millis() as u32;
     let found = word.load(Ordering::Relaxed);
     let last = (found >> half as u32) as u32;
@@ -39,6 +39,6 @@ pub(super) fn is_due(word: &AtomicU64, half: Half, every_ms: u32) -> bool {
 
 /// A model asks whenever it may: the rate is a matter of cost.
 #[cfg(procshare_loom)]
-pub(super) fn is_due(_word: &AtomicU64, _half: Half, _every_ms: u32) -> bool {
+pub(super) fn claim_check(_word: &AtomicU64, _half: Half, _every_ms: u32) -> bool {
     true
 }

@@ -1,6 +1,6 @@
 //! `Waiter`: the one wait under every call that waits: it spins, sleeps in slices, and asks whether anybody is left to wake it.
 //!
-//! A call waits for a word to move; whoever moves it rings a bell (`doorbell`). What the word means, and who may move it, is for
+//! A call waits for a word to move; whoever moves it rings an event count (`event_count`). What the word means, and who may move it, is for
 //! the user of this file, which looks at the word, has this file wait until it may have moved, and looks again.
 //!
 //! | state of a call | moved by | to | if that party dies there |
@@ -18,7 +18,7 @@
 //!
 //! # Invariants
 //!
-//! - W1. A call sleeps only after it has raised the bell and then found the word unmoved, so that no change is slept through (B1).
+//! - W1. A call sleeps only after it has raised the event count and then found the word unmoved, so that no change is slept through (B1).
 //! - W2. No sleep lasts longer than its slice, nor than what is left of the call's time: a lost wake-up, and a death, hold up the
 //!   others for one slice.
 //! - W3. Whether a peer is left is asked only when a slice ends and the word has not moved, and by a call about to give up. A
@@ -28,9 +28,9 @@
 //! - W5. A call that has slept wakes the next when it ends, or will when it rings (B3).
 //!
 //! All loads here are relaxed: they say when to look, and the user's look has the Acquire that pairs with the Release of whoever
-//! moves the word. What orders a sleeper against that party is the pair of fences in `doorbell`.
+//! moves the word. What orders a sleeper against that party is the pair of fences in `event_count`.
 
-use super::doorbell::{Doorbell, Raised};
+use super::event_count::{EventCount, Raised};
 use crate::primitive::{AtomicU64, Deadline, Ordering, Policy, Spin, Wait};
 use core::time::Duration;
 use std::time::Instant;
@@ -43,13 +43,13 @@ pub(super) trait Awaited {
     /// How to spin before sleeping.
     const POLICY: Policy;
 
-    /// The word that must move, and the bell of those who wait for that.
-    fn place(&self) -> (&AtomicU64, &Doorbell);
+    /// The word that must move, and the event count of those who wait for that.
+    fn place(&self) -> (&AtomicU64, &EventCount);
 
     /// Sleeps while the word is `seen`, one slice at most.
     fn sleep(&self, seen: u64, raised: &mut Raised, slice: Duration) -> Wait {
-        let (word, bell) = self.place();
-        bell.sleep(word, seen, raised, Some(slice))
+        let (word, event_count) = self.place();
+        event_count.sleep(word, seen, raised, Some(slice))
     }
 
     /// How long to sleep after a slice that ended so, with the word unmoved: this bounds how late a death is noticed, and how
@@ -85,7 +85,7 @@ pub(super) struct Waiter {
     slice: Duration,
     /// Whether this call has slept (W5).
     pub(super) slept: bool,
-    /// The bell as this call raised it last.
+    /// The event count as this call raised it last.
     raised: Raised,
     /// For how long it has slept.
     pub(super) asleep: Duration,

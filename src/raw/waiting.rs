@@ -1,6 +1,6 @@
 //! `Waiting`: one call's wait for the other side of a queue or ring, as `wait` does it: the peers are all that have the other role.
 
-use super::doorbell::Doorbell;
+use super::event_count::EventCount;
 use super::mutex::Refused;
 use super::seats::NoSeat;
 use super::wait::{Awaited, Late, Turn, Waiter};
@@ -66,25 +66,25 @@ impl From<Late> for Stop {
 }
 
 /// Tells whether anybody is left on the other side.
-pub(crate) type Company<'a> = &'a dyn Fn() -> bool;
+pub(crate) type PeerCheck<'a> = &'a dyn Fn() -> bool;
 
 /// How long a call may wait, and for whom.
 #[derive(Clone, Copy)]
 pub(crate) struct Waiting<'a> {
     pub(crate) deadline: Deadline,
-    company: Company<'a>,
+    peer_check: PeerCheck<'a>,
 }
 
 impl<'a> Waiting<'a> {
     #[inline]
-    pub(crate) fn new(deadline: Deadline, company: Company<'a>) -> Self {
-        Waiting { deadline, company }
+    pub(crate) fn new(deadline: Deadline, peer_check: PeerCheck<'a>) -> Self {
+        Waiting { deadline, peer_check }
     }
 
     /// Begins to wait.
     pub(super) fn begin(self) -> Watch<'a> {
         Watch {
-            company: self.company,
+            peer_check: self.peer_check,
             waiter: Waiter::new(self.deadline),
             forsaken: false,
         }
@@ -93,7 +93,7 @@ impl<'a> Waiting<'a> {
 
 /// What a call that waits remembers between two looks.
 pub(super) struct Watch<'a> {
-    company: Company<'a>,
+    peer_check: PeerCheck<'a>,
     /// If it has slept, the call wakes the next when it ends (W5).
     pub(super) waiter: Waiter,
     /// Nobody is left; the next look is the last (W4).
@@ -103,14 +103,14 @@ pub(super) struct Watch<'a> {
 impl Watch<'_> {
     /// Waits until `word` may have changed from `seen`, or nobody is left that could change it.
     #[cold]
-    pub(super) fn until_moved(&mut self, bell: &Doorbell, word: &AtomicU64, seen: u64) -> Result<(), Stop> {
+    pub(super) fn until_moved(&mut self, event_count: &EventCount, word: &AtomicU64, seen: u64) -> Result<(), Stop> {
         if self.forsaken {
             return Err(Stop::Gone); // The look after the verdict found nothing (W4).
         }
         let other_side = OtherSide {
-            bell,
+            event_count,
             word,
-            company: self.company,
+            peer_check: self.peer_check,
         };
         self.forsaken = self.waiter.until_moved(&other_side, seen)? == Turn::Forsaken;
         Ok(())
@@ -126,16 +126,16 @@ impl Watch<'_> {
 
 /// The word of the other side, which its processes move.
 struct OtherSide<'a> {
-    bell: &'a Doorbell,
+    event_count: &'a EventCount,
     word: &'a AtomicU64,
-    company: Company<'a>,
+    peer_check: PeerCheck<'a>,
 }
 
 impl Awaited for OtherSide<'_> {
     const POLICY: Policy = Policy::Messages;
 
-    fn place(&self) -> (&AtomicU64, &Doorbell) {
-        (self.word, self.bell)
+    fn place(&self) -> (&AtomicU64, &EventCount) {
+        (self.word, self.event_count)
     }
 
     /// A producer with much to copy wakes this call before it has finished: that says nothing about how long it will take.
@@ -147,6 +147,6 @@ impl Awaited for OtherSide<'_> {
     }
 
     fn is_forsaken(&self, _seen: u64, _still: Duration) -> bool {
-        !(self.company)()
+        !(self.peer_check)()
     }
 }

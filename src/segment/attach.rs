@@ -1,7 +1,7 @@
 //! Attaching to a segment that another process made: nothing is believed before it is checked.
 
 use super::check::{boot_id, check_namespaces, is_known, map_and_check};
-use super::lifetime::Farewell;
+use super::lifetime::NameRemoval;
 use super::mapping::Mapping;
 use super::name::SegmentName;
 use super::refused::{folder_error, foreign_self, os_error};
@@ -170,7 +170,7 @@ fn attach(fd: OwnedFd, mapping: Mapping, header: &Header, name: Option<SegmentNa
         buckets: header.buckets,
         registration,
         left: OnceLock::new(),
-        farewell: Farewell::new(name),
+        name_removal: NameRemoval::new(name),
     }));
     #[cfg(feature = "process")]
     super::names::enter(&segment.0);

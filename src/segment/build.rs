@@ -2,7 +2,7 @@
 
 use super::attach;
 use super::check::boot_id;
-use super::lifetime::{BETWEEN_TRIES, FORKED_CHILDREN, Farewell};
+use super::lifetime::{BETWEEN_TRIES, FORKED_CHILDREN, NameRemoval};
 use super::mapping::Mapping;
 use super::name::SegmentName;
 use super::refused::{foreign_self, os_error};
@@ -45,8 +45,8 @@ pub struct SegmentBuilder {
     allowed_user: Option<u32>,
     folder: PathBuf,
     buckets: Option<u64>,
-    /// Whether the file gets lanes; `None` to decide when a queue needs them.
-    lanes: Option<bool>,
+    /// Whether the file gets overflow areas; `None` to decide when a queue needs them.
+    overflow_areas: Option<bool>,
 }
 
 impl Default for SegmentBuilder {
@@ -58,7 +58,7 @@ impl Default for SegmentBuilder {
             allowed_user: None,
             folder: PathBuf::from(file::SHARED_MEMORY),
             buckets: None,
-            lanes: None,
+            overflow_areas: None,
         }
     }
 }
@@ -305,7 +305,7 @@ impl SegmentBuilder {
         Ok(SegmentBuilder {
             capacity: Some(capacity),
             buckets: Some(BUCKETS),
-            lanes: Some(false),
+            overflow_areas: Some(false),
             ..Self::default()
         })
     }
@@ -363,10 +363,10 @@ impl SegmentBuilder {
         let fd = file::memfd(c"procshare").map_err(|error| os_error("memfd_create", error))?;
         allocate(&fd, length)?;
         // Its length cannot be changed later.
-        let wanted = self.lanes.unwrap_or(flags & header::FROZEN == 0);
-        let lanes = if wanted { add_lanes(&fd, length) } else { 0 };
+        let wanted = self.overflow_areas.unwrap_or(flags & header::FROZEN == 0);
+        let overflow_areas = if wanted { add_lanes(&fd, length) } else { 0 };
         file::seal_size(fd.as_fd()).map_err(|error| os_error("sealing the size", error))?;
-        self.format(fd, flags, (length, lanes), fill)
+        self.format(fd, flags, (length, overflow_areas), fill)
     }
 
     fn open_or_create_at(&self, name: &SegmentName, file: bool, flags: u32, fill: Fill<'_>) -> Result<Segment> {
@@ -407,34 +407,34 @@ impl SegmentBuilder {
         }
         crash_point!("create.locked");
         allocate(&fd, length)?;
-        let lanes = match self.lanes {
+        let overflow_areas = match self.overflow_areas {
             Some(true) if memory_backed => add_lanes(&fd, length),
             _ => 0,
         };
         crash_point!("create.allocated");
-        let mut segment = self.format(fd, flags, (length, lanes), fill)?;
+        let mut segment = self.format(fd, flags, (length, overflow_areas), fill)?;
         crash_point!("create.registered");
         unfinished.link(&segment.0.fd, name)?;
         crash_point!("create.linked");
         if let Some(inner) = Arc::get_mut(&mut segment.0) {
-            inner.farewell.name = Some(name.clone());
+            inner.name_removal.name = Some(name.clone());
         }
         #[cfg(feature = "process")]
         super::names::enter(&segment.0);
         Ok(segment)
     }
 
-    /// The same with lanes, for a queue with items of any size.
+    /// The same with overflow areas, for a queue with items of any size.
     #[cfg(feature = "messages")]
-    pub(crate) fn with_lanes(self, lanes: bool) -> Self {
+    pub(crate) fn with_overflow(self, overflow_areas: bool) -> Self {
         SegmentBuilder {
-            lanes: Some(lanes),
+            overflow_areas: Some(overflow_areas),
             ..self
         }
     }
 
     /// Writes header and contents of a segment that only this process can see, and attaches to it.
-    fn format(&self, fd: OwnedFd, flags: u32, (length, lanes): (u64, u64), fill: Fill<'_>) -> Result<Segment> {
+    fn format(&self, fd: OwnedFd, flags: u32, (length, overflow_areas): (u64, u64), fill: Fill<'_>) -> Result<Segment> {
         let mapping = Mapping::writable(&fd, length).map_err(|error| os_error("mmap", error))?;
         if flags & header::FROZEN != 0 {
             // A child that never calls `exec` would keep its copy of this mapping, and so prevent the seal.
@@ -446,7 +446,7 @@ impl SegmentBuilder {
         let buckets = self.buckets.unwrap_or_else(|| directory::buckets_for(length));
         let header = Header {
             length,
-            lanes,
+            overflow_areas,
             flags,
             user: sys::identity::user_id(),
             pid_namespace: namespaces.pid,
@@ -464,7 +464,7 @@ impl SegmentBuilder {
             buckets,
             registration,
             left: OnceLock::new(),
-            farewell: Farewell::new(None),
+            name_removal: NameRemoval::new(None),
         }));
         fill(&segment)?;
         Ok(segment)
@@ -647,14 +647,14 @@ fn check_room(length: u64, space: Option<u64>, memory_backed: bool) -> Result<()
     Ok(())
 }
 
-/// Makes a file longer by lanes, which take no memory, and returns what to write about them in its header. Where the system does
-/// not support holes (ramfs; some sandboxes), lanes would never give back what they once held, so there are none.
+/// Makes a file longer by overflow areas, which take no memory, and returns what to write about them in its header. Where the system does
+/// not support holes (ramfs; some sandboxes), overflow areas would never give back what they once held, so there are none.
 pub(super) fn add_lanes(fd: &OwnedFd, length: u64) -> u64 {
-    // Tested with bytes behind the lanes: another process may already have items in them.
+    // Tested with bytes behind the overflow areas: another process may already have items in them.
     let can_be = |longer: &u64| file::can_give_back(fd.as_fd(), *longer) && file::set_len(fd.as_fd(), *longer).is_ok();
     match header::length_with_lanes(length).filter(can_be) {
-        Some(_) => header::LANES,
-        None => header::NO_LANES,
+        Some(_) => header::OVERFLOW_AREAS,
+        None => header::NO_OVERFLOW_AREAS,
     }
 }
 

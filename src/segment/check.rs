@@ -10,7 +10,7 @@ use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::{self, file};
 use std::sync::OnceLock;
 
-/// Checks a copy of the file's header and maps the length it gives, which is not all of a file with lanes.
+/// Checks a copy of the file's header and maps the length it gives, which is not all of a file with overflow areas.
 pub(super) fn map_and_check(fd: &OwnedFd) -> Result<(Mapping, Header)> {
     let file_length = || match file::stat(fd.as_fd()) {
         Ok(stat) => Ok(stat.len),
@@ -19,7 +19,7 @@ pub(super) fn map_and_check(fd: &OwnedFd) -> Result<(Mapping, Header)> {
     header::check_shortest(file_length()?)?;
     let mut copy = [0; HEADER_WORDS * 8];
     file::read_at(fd.as_fd(), &mut copy, 0).map_err(|error| os_error("reading the header", error))?;
-    // Asked after the header was read: another process may be adding lanes, which the header mentions once they exist.
+    // Asked after the header was read: another process may be adding overflow areas, which the header mentions once they exist.
     let file_length = file_length()?;
     let header = Header::parse(&header::words_of(&copy), file_length);
     let length = header.as_ref().map_or(file_length, |header| header.length);

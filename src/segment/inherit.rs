@@ -56,7 +56,7 @@ impl Segment {
         let variable = variable(key)?;
         let fail = |error| super::refused::os_error("passing the segment", error).in_segment(self.label());
         let passed = PassedDescriptor::of(&self.0.fd).map_err(fail)?;
-        let path = match &self.0.farewell.name {
+        let path = match &self.0.name_removal.name {
             None => "",
             Some(name) => name.path.to_str().ok_or_else(|| {
                 Error::new(ErrorKind::InvalidName, "the segment's path is not valid UTF-8").in_segment(self.label())
@@ -103,7 +103,7 @@ impl Segment {
     /// The path of a segment that has a name.
     #[cfg(feature = "messages")]
     pub(crate) fn path(&self) -> Option<PathBuf> {
-        self.0.farewell.name.as_ref().map(|name| name.path.clone())
+        self.0.name_removal.name.as_ref().map(|name| name.path.clone())
     }
 }
 

@@ -32,7 +32,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// What is left of an attachment once it is unmapped and closed: whether the name has to be removed.
-pub(super) struct Farewell {
+pub(super) struct NameRemoval {
     /// The segment's place; `None` for an anonymous one.
     pub(super) name: Option<SegmentName>,
     /// Device and inode of the file, if its name goes with its last user.
@@ -41,9 +41,9 @@ pub(super) struct Farewell {
     home: Home,
 }
 
-impl Farewell {
+impl NameRemoval {
     pub(super) fn new(name: Option<SegmentName>) -> Self {
-        Farewell {
+        NameRemoval {
             name,
             file: None,
             home: Home::here(),
@@ -61,11 +61,11 @@ impl Farewell {
 pub(super) const FORKED_CHILDREN: Duration = Duration::from_millis(250);
 pub(super) const BETWEEN_TRIES: Duration = Duration::from_micros(500);
 
-impl Drop for Farewell {
+impl Drop for NameRemoval {
     fn drop(&mut self) {
         crash_point!("detach.unlocked");
         if let (Some(name), Some(file)) = (&self.name, self.file) {
-            say_farewell(name, file, self.is_at_home());
+            remove_name_if_last(name, file, self.is_at_home());
         }
     }
 }
@@ -84,7 +84,7 @@ fn is_in_use(name: &SegmentName, file: (u64, u64)) -> bool {
 }
 
 /// Removes the name of a file on which this process no longer holds a lock, if no other process does.
-pub(super) fn say_farewell(name: &SegmentName, file: (u64, u64), at_home: bool) {
+pub(super) fn remove_name_if_last(name: &SegmentName, file: (u64, u64), at_home: bool) {
     // The descriptor just closed makes room for this one. A failure leaves an orphan, for `create` and `clean`.
     let Some(fresh) = open_again(name, file) else {
         return;
@@ -146,8 +146,8 @@ impl UsedName {
     }
 
     /// Removes the name if its last user was killed: a process that has ended could not do so itself.
-    pub(crate) fn bury(&self) {
-        say_farewell(&self.name, self.file, false);
+    pub(crate) fn remove_if_orphaned(&self) {
+        remove_name_if_last(&self.name, self.file, false);
     }
 }
 

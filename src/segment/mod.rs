@@ -7,14 +7,14 @@ mod handle;
 mod inherit;
 #[cfg(any(fuzzing, feature = "crash-points"))]
 mod inspect;
-#[cfg(feature = "messages")]
-mod lane;
 mod lifetime;
 mod mapping;
 mod name;
 #[cfg(feature = "process")]
 mod names;
 mod objects;
+#[cfg(feature = "messages")]
+mod overflow;
 mod passed;
 mod refused;
 mod registration;
@@ -24,8 +24,6 @@ pub use build::SegmentBuilder;
 pub(crate) use handle::{Handle, Object};
 #[cfg(any(fuzzing, feature = "crash-points"))]
 pub use inspect::inspect;
-#[cfg(feature = "messages")]
-pub(crate) use lane::{Lane, check_memory};
 #[cfg(feature = "process")]
 pub(crate) use lifetime::{UsedName, names_of_others};
 pub use lifetime::{clean, clean_folder};
@@ -35,6 +33,8 @@ pub(crate) use mapping::FileBytes;
 pub(crate) use names::give_names_up;
 pub(crate) use objects::Located;
 pub use objects::ObjectInfo;
+#[cfg(feature = "messages")]
+pub(crate) use overflow::{OverflowArea, check_memory};
 #[cfg(feature = "process")]
 pub(crate) use passed::PassedDescriptor;
 pub(crate) use refused::os_error;
@@ -45,7 +45,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Directory, header};
 use crate::primitive::{AtomicU64, Ordering, Peers, crash_point};
 use crate::sys::file::{self, AsFd, OwnedFd};
-use lifetime::{Farewell, leads_to};
+use lifetime::{NameRemoval, leads_to};
 use mapping::Mapping;
 use name::SegmentName;
 use registration::Registration;
@@ -86,7 +86,7 @@ use std::sync::{Arc, OnceLock};
 pub struct Segment(Arc<Inner>);
 
 /// Dropped from top to bottom: the shared lock is gone once both mapping and descriptor are (a mapping keeps the open file alive),
-/// and only then can the farewell find out whether this process was the last.
+/// and only then can the name_removal find out whether this process was the last.
 struct Inner {
     mapping: Mapping,
     fd: OwnedFd,
@@ -95,7 +95,7 @@ struct Inner {
     registration: Option<Registration>,
     /// Set when the share in the attach table has been given back.
     left: OnceLock<()>,
-    farewell: Farewell,
+    name_removal: NameRemoval,
 }
 
 // A panic leaves nothing half-made here: the registration is only ever taken out.
@@ -118,7 +118,7 @@ impl Segment {
     /// ```
     #[must_use]
     pub fn name(&self) -> Option<String> {
-        self.0.farewell.name.as_ref().map(SegmentName::to_string)
+        self.0.name_removal.name.as_ref().map(SegmentName::to_string)
     }
 
     /// Returns the whole length in bytes, header and directory included.
@@ -173,7 +173,7 @@ impl Segment {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn unlink(&self) -> Result<()> {
-        let name = self.0.farewell.name.as_ref().ok_or_else(|| {
+        let name = self.0.name_removal.name.as_ref().ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "an anonymous segment has no name to remove").in_segment(self.label())
         })?;
         // Excludes another `unlink` of the same segment, between whose check and removal a new segment might get the name.
@@ -233,8 +233,8 @@ impl Drop for Inner {
         crash_point!("detach.begin");
         self.deregister();
         crash_point!("detach.deregistered");
-        if self.farewell.name.is_some() {
-            self.farewell.file = self.mortal_file();
+        if self.name_removal.name.is_some() {
+            self.name_removal.file = self.mortal_file();
         }
     }
 }

@@ -4,7 +4,7 @@
 //! one without a lock, as if the segment had been unmapped and closed.
 
 use super::Inner;
-use super::lifetime::say_farewell;
+use super::lifetime::remove_name_if_last;
 use crate::primitive::crash_point;
 use crate::sys::descriptor;
 use crate::sys::file::{self, AsFd};
@@ -17,7 +17,7 @@ static NAMED: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
 
 /// Registers an attachment, if the segment has a name.
 pub(super) fn enter(inner: &Arc<Inner>) {
-    if inner.farewell.name.is_none() {
+    if inner.name_removal.name.is_none() {
         return;
     }
     let mut named = NAMED.lock();
@@ -38,7 +38,7 @@ pub(crate) fn give_names_up() {
 
 impl Inner {
     fn give_name_up(&self) {
-        let Some(name) = self.farewell.name.as_ref() else {
+        let Some(name) = self.name_removal.name.as_ref() else {
             return;
         };
         let (Some(file), Ok(fresh)) = (self.mortal_file(), file::open(&name.path)) else {
@@ -56,7 +56,7 @@ impl Inner {
         if unsafe { descriptor::exchange(base, len, self.fd.as_fd(), fresh.as_fd()) }.is_ok() {
             drop(fresh);
             crash_point!("detach.unlocked");
-            say_farewell(name, file, self.farewell.is_at_home());
+            remove_name_if_last(name, file, self.name_removal.is_at_home());
         }
     }
 }

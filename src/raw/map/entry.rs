@@ -1,4 +1,4 @@
-//! Entries: blocks that hold a key and a value, and the rests (continuation blocks) of values that do not fit into one block.
+//! Entries: blocks that hold a key and a value, and the continuations (continuation blocks) of values that do not fit into one block.
 //!
 //! ```text
 //! entry:  [ next:32 | hash:32 ]  [ words:32 | key bytes:16 | unused:8 | flags:8 ]
@@ -6,7 +6,7 @@
 //!         [ when it expires ]       with EXPIRES: milliseconds
 //!         [ 0 | first rest:32 ]     with EXTENDED
 //!         key, filled up to a word; value, of which the last `unused` bytes of the block are no part
-//! rest:   [ 0 | next rest:32 ]  [ words:32 | 0 | unused:8 | REST ]  more of the value
+//! rest:   [ 0 | next rest:32 ]  [ words:32 | 0 | unused:8 | CONTINUATION ]  more of the value
 //! ```
 
 use super::heap::{FREE, size_of_block};
@@ -16,16 +16,16 @@ use crate::primitive::{AtomicU64, Ordering};
 
 pub(super) const EXTENDED: u64 = 4;
 pub(super) const EXPIRES: u64 = 8;
-pub(super) const REST: u64 = 16;
+pub(super) const CONTINUATION: u64 = 16;
 
 /// The longest key, in bytes, that an entry can record the length of.
 pub(crate) const LONGEST_KEY: usize = u16::MAX as usize;
 /// The most bytes a block leaves unused at its end.
 pub(super) const MOST_UNUSED: u32 = u8::MAX as u32;
 /// The fewest words of a rest of a value that are worth the two of its header.
-pub(super) const LEAST_REST: u32 = 4;
+pub(super) const LEAST_CONTINUATION: u32 = 4;
 /// Words of a rest before its part of the value.
-pub(super) const REST_HEADER: u32 = 2;
+pub(super) const CONTINUATION_HEADER: u32 = 2;
 
 /// A key as it is stored, and its hash.
 #[derive(Clone, Copy)]
@@ -113,8 +113,10 @@ impl Entry {
     pub(super) fn of_tag(shape: &Shape, block: u32, tag: u64) -> Result<Self, Corrupt> {
         let entry = Entry { block, tag };
         let room = entry.room(shape);
-        let sound =
-            tag & (FREE | REST) == 0 && block >= shape.regions_at && room <= shape.region && entry.unused() <= 8 * room;
+        let sound = tag & (FREE | CONTINUATION) == 0
+            && block >= shape.regions_at
+            && room <= shape.region
+            && entry.unused() <= 8 * room;
         if sound { Ok(entry) } else { Err(Corrupt) }
     }
 
@@ -228,18 +230,18 @@ impl Entry {
         if self.tag & EXTENDED == 0 {
             Ok(())
         } else {
-            self.copy_rests(words, shape, out)
+            self.copy_continuations(words, shape, out)
         }
     }
 
     #[cold]
-    fn copy_rests(&self, words: &[AtomicU64], shape: &Shape, out: &mut impl Output) -> Result<(), Corrupt> {
+    fn copy_continuations(&self, words: &[AtomicU64], shape: &Shape, out: &mut impl Output) -> Result<(), Corrupt> {
         let mut rest = self.more(words, shape)?;
         let mut left = shape.words;
         while rest != 0 {
-            let part = Rest::at(words, shape, rest)?;
+            let part = Continuation::at(words, shape, rest)?;
             left = left.checked_sub(part.size).ok_or(Corrupt)?;
-            append(words, rest + REST_HEADER, part.len as usize, out)?;
+            append(words, rest + CONTINUATION_HEADER, part.len as usize, out)?;
             rest = part.next;
         }
         Ok(())
@@ -247,27 +249,27 @@ impl Entry {
 }
 
 /// One more block of a value.
-pub(super) struct Rest {
+pub(super) struct Continuation {
     pub(super) size: u32,
     pub(super) len: u32,
     pub(super) next: u32,
 }
 
-impl Rest {
+impl Continuation {
     pub(super) fn at(words: &[AtomicU64], shape: &Shape, block: u32) -> Result<Self, Corrupt> {
         let tag = load(words, block.wrapping_add(1))?;
         let (size, unused) = (size_of_block(tag), tag as u32 >> 8 & 0xff);
-        let sound = tag & REST != 0
+        let sound = tag & CONTINUATION != 0
             && tag & FREE == 0
             && block >= shape.regions_at
-            && (REST_HEADER..=shape.region).contains(&size)
-            && unused <= 8 * (size - REST_HEADER);
+            && (CONTINUATION_HEADER..=shape.region).contains(&size)
+            && unused <= 8 * (size - CONTINUATION_HEADER);
         if !sound {
             return Err(Corrupt);
         }
-        Ok(Rest {
+        Ok(Continuation {
             size,
-            len: 8 * (size - REST_HEADER) - unused,
+            len: 8 * (size - CONTINUATION_HEADER) - unused,
             next: load(words, block)? as u32,
         })
     }

@@ -310,7 +310,7 @@ impl<'a> Edit<'a> {
         Ok(None)
     }
 
-    /// Words of values that the shard's free blocks can hold, as rests.
+    /// Words of values that the shard's free blocks can hold, as continuations.
     pub(super) fn usable(&self, least: u32, header: u32) -> Result<u64, Corrupt> {
         let mut usable = 0;
         let mut left = self.shape.words;

@@ -32,9 +32,9 @@
 #[cfg(not(procshare_loom))]
 mod chain;
 #[cfg(not(procshare_loom))]
-mod entry;
+mod compact;
 #[cfg(not(procshare_loom))]
-mod gather;
+mod entry;
 pub(crate) mod heap;
 pub(crate) mod journal;
 #[cfg(not(procshare_loom))]

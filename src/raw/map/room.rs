@@ -2,14 +2,14 @@
 //!
 //! | step | is made of | a death leaves |
 //! |---|---|---|
-//! | free garbage, remove what has expired, compact, evict | changes (`table`, `gather`), each whole | those made before it |
+//! | free garbage, remove what has expired, compact, evict | changes (`table`, `compact`), each whole | those made before it |
 //! | ask another shard | its lock, and the same changes there | both locks to be taken over, each shard on its own |
 //!
 //! The caller holds its own shard's lock meanwhile, and asks for others' for a moment each: two callers that want each other's go
 //! on to the next, and if that was all, begin again without their own.
 
 use super::chain::Found;
-use super::entry::{Key, Payload, REST_HEADER, words_needed};
+use super::entry::{CONTINUATION_HEADER, Key, Payload, words_needed};
 use super::heap::{free_regions, freed_so_far};
 use super::journal::Corrupt;
 use super::shape::{halves, word};
@@ -94,7 +94,7 @@ impl Locked<'_> {
         let shape = self.map.shape;
         if !shape.evicts {
             let (_, free) = self.map.room(self.shard);
-            if self.map.is_scattered(self.shard) && u64::from(free) > needed && self.gather()? {
+            if self.map.is_scattered(self.shard) && u64::from(free) > needed && self.compact()? {
                 return Ok(Progress::Some);
             }
             return self.map.make_room_elsewhere(self.shard, world);
@@ -137,7 +137,7 @@ impl Locked<'_> {
     /// Compacts entries, or evicts, until a region is free.
     fn give_up_a_region(&self) -> Result<bool, Corrupt> {
         loop {
-            if self.map.is_scattered(self.shard) && self.gather()? {
+            if self.map.is_scattered(self.shard) && self.compact()? {
                 return Ok(true);
             }
             let before = self.map.room(self.shard).0;
@@ -154,8 +154,8 @@ impl Locked<'_> {
 
 /// Whether an entry of `needed` words fits into `capacity` words of empty regions, in as many parts as it takes.
 fn fits(needed: u64, region: u32, capacity: u64) -> bool {
-    let rests = needed / u64::from(region - REST_HEADER) + 1;
-    needed + 1 + rests * u64::from(REST_HEADER) <= capacity
+    let continuations = needed / u64::from(region - CONTINUATION_HEADER) + 1;
+    needed + 1 + continuations * u64::from(CONTINUATION_HEADER) <= capacity
 }
 
 impl RawMap<'_> {

@@ -9,7 +9,7 @@
 //! Words without the lock: tallies are only added to, and the clock's beginning is stored once, by compare-exchange.
 
 use super::chain::{self, Found};
-use super::entry::{Key, LEAST_REST, Output, REST_HEADER, Rest, load};
+use super::entry::{CONTINUATION_HEADER, Continuation, Key, LEAST_CONTINUATION, Output, load};
 use super::heap::{Edit, free_claimed, free_regions};
 use super::journal::{self, Corrupt, Journal, LOG};
 use super::shape::{EPOCH, Shape, halves, word};
@@ -383,7 +383,7 @@ impl<'a> Locked<'a> {
         if block == 0 {
             return Ok(false);
         }
-        let rest = Rest::at(self.map.words, self.map.shape, block)?;
+        let rest = Continuation::at(self.map.words, self.map.shape, block)?;
         edit.set_own(word::GARBAGE, u64::from(rest.next))?;
         edit.give_back(block)?;
         edit.publish();
@@ -399,8 +399,8 @@ impl<'a> Locked<'a> {
     /// Bytes that a value could have now, in as many parts as there are free blocks.
     pub(super) fn usable_bytes(&self) -> Result<u64, Corrupt> {
         let pool = u64::from(free_regions(self.map.shape, self.map.words, self.shard));
-        let own = self.edit().usable(LEAST_REST, REST_HEADER)?;
-        Ok(8 * (own + pool * u64::from(self.map.shape.region - REST_HEADER)))
+        let own = self.edit().usable(LEAST_CONTINUATION, CONTINUATION_HEADER)?;
+        Ok(8 * (own + pool * u64::from(self.map.shape.region - CONTINUATION_HEADER)))
     }
 
     /// A word of the shard's own.

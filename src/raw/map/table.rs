@@ -6,14 +6,14 @@
 //! | overwrite some words in place | one change | the old value or the new |
 //! | store in one block | one change: takes the block, links it, gives the old one back | the old entry or the new |
 //! | store in parts | a change for each part, then one that makes them an entry | garbage and the old entry, or the new |
-//! | remove | one change; rests of the value become garbage | the entry, or garbage |
+//! | remove | one change; continuations of the value become garbage | the entry, or garbage |
 //! | free garbage | a change for each block | the garbage that is left |
 //! | use, in a map that evicts | one change | one order or the other |
 
 use super::chain::{Found, each, each_of_chain, find_where};
 use super::entry::{
-    EXPIRES, EXTENDED, Entry, Key, LEAST_REST, LONGEST_KEY, MOST_UNUSED, Output, Payload, REST, REST_HEADER,
-    header_words, load, tag, word_of, words_needed, words_of,
+    CONTINUATION, CONTINUATION_HEADER, EXPIRES, EXTENDED, Entry, Key, LEAST_CONTINUATION, LONGEST_KEY, MOST_UNUSED,
+    Output, Payload, header_words, load, tag, word_of, words_needed, words_of,
 };
 use super::heap::Edit;
 use super::journal::Corrupt;
@@ -69,7 +69,7 @@ impl Locked<'_> {
             return Ok(false);
         }
         if found.is_some_and(|found| found.entry.tag & EXTENDED != 0) {
-            // Its rests will be the garbage.
+            // Its continuations will be the garbage.
             self.free_garbage()?;
         }
         if needed <= u64::from(shape.region) && self.put_whole(key, payload, found, needed as u32)? {
@@ -204,8 +204,8 @@ impl Locked<'_> {
     /// | step | what a death leaves |
     /// |---|---|
     /// | the first block is taken, for the key and as much of the value as fits | garbage |
-    /// | rests are taken, the last part of the value first, each before the others | garbage |
-    /// | one change makes the first block an entry and the garbage its rests | the entry |
+    /// | continuations are taken, the last part of the value first, each before the others | garbage |
+    /// | one change makes the first block an entry and the garbage its continuations | the entry |
     fn put_in_parts(&self, key: Key<'_>, payload: Payload<'_>, found: Option<&Found>) -> Result<bool, Corrupt> {
         let shape = self.map.shape;
         self.free_garbage()?;
@@ -220,9 +220,9 @@ impl Locked<'_> {
         let mut end = payload.value.len();
         let mut last_rest = 0;
         while end > head {
-            let wanted = words_of(end - head).saturating_add(REST_HEADER);
+            let wanted = words_of(end - head).saturating_add(CONTINUATION_HEADER);
             let part = &payload.value[head..end];
-            let Some((rest, size)) = self.take_garbage(LEAST_REST, wanted, part)? else {
+            let Some((rest, size)) = self.take_garbage(LEAST_CONTINUATION, wanted, part)? else {
                 return Ok(false);
             };
             if last_rest == 0 {
@@ -265,12 +265,12 @@ impl Locked<'_> {
         let unused = if part.is_empty() {
             0
         } else {
-            8 * (size - REST_HEADER) - len as u32
+            8 * (size - CONTINUATION_HEADER) - len as u32
         };
         let after = edit.own(word::GARBAGE)?;
         edit.fill(block, after)?;
-        edit.fill_tag(block, tag(size, 0, unused, REST))?;
-        for (at, chunk) in (block + REST_HEADER..).zip(part[part.len() - len..].chunks(8)) {
+        edit.fill_tag(block, tag(size, 0, unused, CONTINUATION))?;
+        for (at, chunk) in (block + CONTINUATION_HEADER..).zip(part[part.len() - len..].chunks(8)) {
             edit.fill(at, word_of(chunk))?;
         }
         edit.set_own(word::GARBAGE, u64::from(block))?;
@@ -313,17 +313,17 @@ impl Locked<'_> {
         self.free_garbage()
     }
 
-    /// Frees the block of an entry that no chain leads to any more; its rests become garbage.
+    /// Frees the block of an entry that no chain leads to any more; its continuations become garbage.
     fn discard(&self, edit: &mut Edit<'_>, entry: &Entry) -> Result<(), Corrupt> {
         if self.map.shape.evicts {
             take_out_of_order(edit, entry.block)?;
         }
-        let rests = entry.more(self.map.words, self.map.shape)?;
-        if rests != 0 {
+        let continuations = entry.more(self.map.words, self.map.shape)?;
+        if continuations != 0 {
             if edit.own(word::GARBAGE)? != 0 {
                 return Err(Corrupt);
             }
-            edit.set_own(word::GARBAGE, u64::from(rests))?;
+            edit.set_own(word::GARBAGE, u64::from(continuations))?;
         }
         edit.give_back(entry.block)
     }
@@ -335,7 +335,7 @@ impl Locked<'_> {
 
     pub(super) fn remove_counted(&self, found: &Found, evicted: bool) -> Result<(), Corrupt> {
         if found.entry.tag & EXTENDED != 0 {
-            // Its rests will be the garbage.
+            // Its continuations will be the garbage.
             self.free_garbage()?;
         }
         let mut edit = self.edit();
@@ -474,7 +474,7 @@ impl New<'_> {
 
 /// How many of `len` bytes a rest of `size` words takes: all, or what leaves whole words to those before it.
 fn in_rest(size: u32, len: usize) -> usize {
-    let room = 8 * (size - REST_HEADER) as usize;
+    let room = 8 * (size - CONTINUATION_HEADER) as usize;
     if len <= room {
         len
     } else {

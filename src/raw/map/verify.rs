@@ -1,6 +1,6 @@
 //! Whether a map not in use is whole: every word of it accounted for, once.
 
-use super::entry::{Entry, REST, Rest, load};
+use super::entry::{CONTINUATION, Continuation, Entry, load};
 use super::heap::{AFTER_FREE, FREE, LEAST, class_of, owned_by, size_of_block};
 use super::journal::Corrupt;
 use super::shape::{CLASS_COUNT, halves, word};
@@ -29,7 +29,7 @@ struct Blocks {
     /// With their sizes.
     free: HashMap<u32, u32>,
     entries: HashSet<u32>,
-    rests: HashSet<u32>,
+    continuations: HashSet<u32>,
     regions: u32,
 }
 
@@ -109,8 +109,8 @@ impl RawMap<'_> {
                     "free block {at}: the size in its last word is wrong"
                 );
                 blocks.free.insert(at, size);
-            } else if tag & REST != 0 {
-                blocks.rests.insert(at);
+            } else if tag & CONTINUATION != 0 {
+                blocks.continuations.insert(at);
             } else {
                 blocks.entries.insert(at);
             }
@@ -150,7 +150,7 @@ impl RawMap<'_> {
     }
 
     fn verify_chains(&self, shard: u32, blocks: &Blocks) -> Result<(), Fault> {
-        let (mut entries, mut rests) = (HashSet::new(), HashSet::new());
+        let (mut entries, mut continuations) = (HashSet::new(), HashSet::new());
         for bucket in 0..self.shape.buckets {
             let chain = self.shape.chain(shard, bucket);
             let mut block = chain.of(load(self.words, chain.at)?);
@@ -173,10 +173,10 @@ impl RawMap<'_> {
                 let mut rest = entry.more(self.words, self.shape)?;
                 while rest != 0 {
                     demand!(
-                        blocks.rests.contains(&rest) && rests.insert(rest),
+                        blocks.continuations.contains(&rest) && continuations.insert(rest),
                         "entry {block}: continuation block {rest} is missing or used twice"
                     );
-                    rest = Rest::at(self.words, self.shape, rest)?.next;
+                    rest = Continuation::at(self.words, self.shape, rest)?.next;
                 }
                 block = next;
             }
@@ -187,9 +187,9 @@ impl RawMap<'_> {
             blocks.entries.len() - entries.len()
         );
         demand!(
-            rests.len() == blocks.rests.len(),
+            continuations.len() == blocks.continuations.len(),
             "{} continuation blocks lost",
-            blocks.rests.len() - rests.len()
+            blocks.continuations.len() - continuations.len()
         );
         Ok(())
     }

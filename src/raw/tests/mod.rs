@@ -2,7 +2,7 @@
 //!
 //! A model that cannot fail proves nothing, so each protocol is also broken here on purpose, `#[should_panic]`.
 
-mod doorbell;
+mod event_count;
 mod extent;
 mod inheritance;
 mod journal;

@@ -2,7 +2,7 @@ use super::{check, lock};
 use crate::primitive::model::{become_owner, declare_dead, futex};
 use crate::primitive::owner::INCONSISTENT;
 use crate::primitive::{Deadline, Ordering, OwnerId, Peers, Wait, asymmetric, current_owner};
-use crate::raw::doorbell::{RAISED, Raised};
+use crate::raw::event_count::{RAISED, Raised};
 use crate::raw::{Held, RawMutex, Refused};
 use loom::cell::UnsafeCell;
 use loom::thread;
@@ -89,7 +89,7 @@ fn loom_mutant_unlock_that_wakes_nobody_strands_a_sleeper() {
 fn loom_mutant_unlock_without_release_loses_the_data() {
     let relaxed = |mutex: &RawMutex, _| {
         mutex.word.store(0, Ordering::Relaxed);
-        mutex.bell.ring();
+        mutex.event_count.notify();
     };
     increments(2, 4, relaxed, lock);
 }
@@ -98,7 +98,7 @@ fn loom_mutant_unlock_without_release_loses_the_data() {
 #[should_panic]
 fn loom_mutant_unlock_that_looks_for_sleepers_first_strands_one() {
     let hasty = |mutex: &RawMutex, held: Held| {
-        let is_raised = mutex.bell.bell.load(Ordering::Relaxed) & RAISED != 0;
+        let is_raised = mutex.event_count.event_count.load(Ordering::Relaxed) & RAISED != 0;
         if is_raised {
             mutex.unlock(held.owner);
         } else {
@@ -108,7 +108,7 @@ fn loom_mutant_unlock_that_looks_for_sleepers_first_strands_one() {
     increments(2, 4, hasty, lock);
 }
 
-/// M3 broken: does not raise the bell again after being woken.
+/// M3 broken: does not raise the event count again after being woken.
 fn lock_forgetting_sleepers(mutex: &RawMutex) -> Held {
     let owner = current_owner().expect("said who it is");
     let mut has_raised = false;
@@ -124,14 +124,14 @@ fn lock_forgetting_sleepers(mutex: &RawMutex) -> Held {
                 };
             }
             Err(word) => {
-                let bell = if has_raised {
-                    mutex.bell.bell.load(Ordering::Relaxed)
+                let event_count = if has_raised {
+                    mutex.event_count.event_count.load(Ordering::Relaxed)
                 } else {
-                    mutex.bell.bell.fetch_or(RAISED, Ordering::Relaxed) | RAISED
+                    mutex.event_count.event_count.fetch_or(RAISED, Ordering::Relaxed) | RAISED
                 };
                 asymmetric::heavy();
                 if mutex.word.load(Ordering::Relaxed) == word {
-                    let ending = futex::wait(&mutex.bell.bell, bell as u32, None);
+                    let ending = futex::wait(&mutex.event_count.event_count, event_count as u32, None);
                     has_raised = ending == Wait::Woken;
                 }
                 thread::yield_now();
@@ -261,7 +261,7 @@ fn loom_waiter_dies_after_its_wake_up() {
                 if OwnerId::in_word(word).is_some() {
                     guarded
                         .mutex
-                        .bell
+                        .event_count
                         .sleep(&guarded.mutex.word, word, &mut Raised::default(), None);
                 }
                 declare_dead(2);

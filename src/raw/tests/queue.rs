@@ -1,7 +1,7 @@
 use super::{check, lives, lock, process};
 use crate::primitive::model::{become_owner, declare_dead, pass_time};
 use crate::primitive::{Deadline, Ordering, Peers};
-use crate::raw::doorbell::Raised;
+use crate::raw::event_count::Raised;
 use crate::raw::mark::{CLOSED, Mark};
 use crate::raw::queue::RawQueue;
 use crate::raw::{Bounds, Moved, Stop, Stretch, Waiting};
@@ -55,10 +55,10 @@ impl Numbers {
         self.put_before(number, &|| true)
     }
 
-    /// Puts for as long as there is company.
-    fn put_before(&self, number: u32, has_company: &dyn Fn() -> bool) -> Result<(), Stop> {
-        let company = || has_company();
-        let waiting = Waiting::new(Deadline::Never, &company);
+    /// Puts for as long as there is peer_check.
+    fn put_before(&self, number: u32, has_peer: &dyn Fn() -> bool) -> Result<(), Stop> {
+        let peer_check = || has_peer();
+        let waiting = Waiting::new(Deadline::Never, &peer_check);
         self.raw
             .put(self.bounds, 1, &|| Peers, waiting, |room| Ok(self.write(room, number)))
             .map(|moved| assert_eq!(moved, ONE))
@@ -68,16 +68,16 @@ impl Numbers {
         self.take_before(&|| true)
     }
 
-    /// Takes for as long as there is company.
-    fn take_before(&self, has_company: &dyn Fn() -> bool) -> Result<u32, Stop> {
-        let company = || has_company();
-        let waiting = Waiting::new(Deadline::Never, &company);
+    /// Takes for as long as there is peer_check.
+    fn take_before(&self, has_peer: &dyn Fn() -> bool) -> Result<u32, Stop> {
+        let peer_check = || has_peer();
+        let waiting = Waiting::new(Deadline::Never, &peer_check);
         let mut number = 0;
         let read = |queued| {
             number = self.read(queued);
             Ok(ONE)
         };
-        self.raw.take(self.bounds, 1, &|| Peers, waiting, read)?;
+        self.raw.get(self.bounds, 1, &|| Peers, waiting, read)?;
         Ok(number)
     }
 
@@ -93,7 +93,7 @@ fn put_all(numbers: &Numbers, mine: &[u32]) {
 }
 
 fn take_some(numbers: &Numbers, count: usize) -> Vec<u32> {
-    (0..count).map(|_| numbers.take().expect("nobody closes it")).collect()
+    (0..count).map(|_| numbers.get().expect("nobody closes it")).collect()
 }
 
 #[test]
@@ -317,9 +317,9 @@ fn loom_queue_what_was_put_before_it_closed_is_taken() {
             assert_eq!(numbers.put(12), Err(Stop::Closed));
         });
         become_owner(CONSUMER);
-        assert_eq!(numbers.take(), Ok(11));
-        assert_eq!(numbers.take(), Err(Stop::Closed));
-        assert_eq!(numbers.take(), Err(Stop::Closed));
+        assert_eq!(numbers.get(), Ok(11));
+        assert_eq!(numbers.get(), Err(Stop::Closed));
+        assert_eq!(numbers.get(), Err(Stop::Closed));
         producer.join().expect("the model thread ends");
     });
 }
@@ -333,7 +333,7 @@ fn loom_queue_closes_while_it_is_full_and_a_producer_waits() {
         put_all(&numbers, &[11]);
         let producer = process(&numbers, 1, |numbers| numbers.put(12));
         let consumer = process(&numbers, CONSUMER, |numbers| {
-            let taken = core::iter::from_fn(|| numbers.take().ok());
+            let taken = core::iter::from_fn(|| numbers.get().ok());
             taken.collect::<Vec<_>>()
         });
         numbers.close();
@@ -375,8 +375,8 @@ fn closer_dies(has_marked: bool) {
             declare_dead(2);
         });
         assert_eq!(producer.join().expect("the model thread ends"), Err(Stop::Closed));
-        assert_eq!(numbers.take(), Ok(11));
-        assert_eq!(numbers.take(), Err(Stop::Closed));
+        assert_eq!(numbers.get(), Ok(11));
+        assert_eq!(numbers.get(), Err(Stop::Closed));
         closer.join().expect("the model thread ends");
     });
 }
@@ -411,7 +411,7 @@ fn close_beside_a_put(take_all: fn(&Numbers) -> Vec<u32>) {
 
 #[test]
 fn loom_queue_closing_loses_no_item_that_was_put() {
-    close_beside_a_put(|numbers| core::iter::from_fn(|| numbers.take().ok()).collect());
+    close_beside_a_put(|numbers| core::iter::from_fn(|| numbers.get().ok()).collect());
 }
 
 /// Takes a closing queue for empty for good: a producer may be about to put (Q3 broken).
@@ -423,12 +423,12 @@ fn loom_mutant_taking_closing_for_closed_loses_an_item() {
         loop {
             let tail = raw.tail.mark.load(Ordering::Acquire);
             if tail != raw.head.load(Ordering::Relaxed) {
-                return vec![numbers.take().expect("it is there")];
+                return vec![numbers.get().expect("it is there")];
             }
             if raw.is_closed() {
                 return Vec::new();
             }
-            raw.bells
+            raw.event_counts
                 .items
                 .sleep(&raw.tail.mark, tail, &mut Raised::default(), None);
         }
@@ -467,10 +467,10 @@ fn loom_queue_room_too_small_for_one_is_left_to_another() {
             numbers.raw.put(numbers.bounds, 2, &|| Peers, waiting, write)
         });
         let wants_one = process(&numbers, 2, |numbers| numbers.put(31));
-        assert_eq!(numbers.take(), Ok(11));
+        assert_eq!(numbers.get(), Ok(11));
         assert_eq!(wants_one.join().expect("the model thread ends"), Ok(()));
-        assert_eq!(numbers.take(), Ok(12));
-        assert_eq!(numbers.take(), Ok(31));
+        assert_eq!(numbers.get(), Ok(12));
+        assert_eq!(numbers.get(), Ok(31));
         assert_eq!(wants_two.join().expect("the model thread ends"), Ok(ONE));
     });
 }
@@ -491,7 +491,7 @@ fn put(numbers: &Numbers, number: u32) {
 }
 
 fn take(numbers: &Numbers) -> u32 {
-    numbers.take().expect("nobody closes it")
+    numbers.get().expect("nobody closes it")
 }
 
 /// Puts as `put` does, but publishes with `ordering`, and before copying if told so.
@@ -513,10 +513,12 @@ fn put_wrongly(numbers: &Numbers, number: u32, ordering: Ordering, copy_first: b
         }
         raw.producers.lock.unlock(held.owner);
         if is_empty {
-            raw.bells.items.ring();
+            raw.event_counts.items.notify();
             return;
         }
-        raw.bells.room.sleep(&raw.head, head, &mut Raised::default(), None);
+        raw.event_counts
+            .room
+            .sleep(&raw.head, head, &mut Raised::default(), None);
     }
 }
 
@@ -562,10 +564,10 @@ fn loom_mutant_freeing_before_copying_tears() {
             }
             raw.consumers.lock.unlock(held.owner);
             if let Some(number) = number {
-                raw.bells.room.ring();
+                raw.event_counts.room.notify();
                 return number;
             }
-            raw.bells
+            raw.event_counts
                 .items
                 .sleep(&raw.tail.mark, tail, &mut Raised::default(), None);
         }
@@ -586,7 +588,7 @@ fn loom_mutant_waiting_with_the_lock_held_hangs_the_closer() {
             let head = numbers.raw.head.load(Ordering::Acquire);
             numbers
                 .raw
-                .bells
+                .event_counts
                 .room
                 .sleep(&numbers.raw.head, head, &mut Raised::default(), None);
             numbers.raw.producers.lock.unlock(held.owner);
@@ -611,13 +613,15 @@ fn loom_mutant_keeping_a_wake_up_one_cannot_use_strands_another() {
                 if head.units() == 2 {
                     return;
                 }
-                raw.bells.room.sleep(&raw.head, head.0, &mut Raised::default(), None);
+                raw.event_counts
+                    .room
+                    .sleep(&raw.head, head.0, &mut Raised::default(), None);
             }
         });
         let wants_one = process(&numbers, 2, |numbers| numbers.put(31));
-        assert_eq!(numbers.take(), Ok(11));
+        assert_eq!(numbers.get(), Ok(11));
         assert_eq!(wants_one.join().expect("the model thread ends"), Ok(()));
-        assert_eq!(numbers.take(), Ok(12));
+        assert_eq!(numbers.get(), Ok(12));
         wants_two.join().expect("the model thread ends");
     });
 }
@@ -655,7 +659,7 @@ fn loom_mutant_verdict_without_another_look_loses_an_item() {
             if !lives(1) {
                 return Vec::new();
             }
-            raw.bells
+            raw.event_counts
                 .items
                 .sleep(&raw.tail.mark, tail, &mut Raised::default(), None);
         }

@@ -50,8 +50,8 @@ impl Numbers {
     fn await_slot(&self, end: End, place: &mut Place, other: u32) -> Result<(), Stop> {
         let capacity = self.capacity();
         if self.raw.usable(end, place, capacity, 1)? == 0 {
-            let company = || lives(other);
-            let waiting = Waiting::new(Deadline::Never, &company);
+            let peer_check = || lives(other);
+            let waiting = Waiting::new(Deadline::Never, &peer_check);
             self.raw.await_usable(end, place, capacity, waiting)?;
         }
         Ok(())

@@ -1,8 +1,8 @@
 use super::{check, lives, process};
 use crate::primitive::model::{become_owner, declare_dead, futex};
 use crate::primitive::{AtomicU64, Deadline, Ordering, Policy, Wait, asymmetric};
-use crate::raw::Doorbell;
-use crate::raw::doorbell::{RAISED, Raised};
+use crate::raw::EventCount;
+use crate::raw::event_count::{RAISED, Raised};
 use crate::raw::wait::{Awaited, Late, Turn, Waiter};
 use core::time::Duration;
 use loom::cell::UnsafeCell;
@@ -12,7 +12,7 @@ const OPENER: u32 = 1;
 
 /// The simplest thing to wait for: one process writes a number and opens, others wait until it is open and read the number.
 struct Gate {
-    bell: Doorbell,
+    event_count: EventCount,
     open: AtomicU64,
     number: UnsafeCell<u32>,
 }
@@ -34,7 +34,7 @@ struct Play {
 
 const RIGHT: Play = Play {
     look: Ordering::Acquire,
-    sleep: |gate, seen, raised| gate.bell.sleep(&gate.open, seen, raised, None),
+    sleep: |gate, seen, raised| gate.event_count.sleep(&gate.open, seen, raised, None),
     asks: true,
     looks_again: true,
     wakes_the_next: true,
@@ -46,8 +46,8 @@ struct AtGate<'a>(&'a Gate, Play);
 impl Awaited for AtGate<'_> {
     const POLICY: Policy = Policy::Messages;
 
-    fn place(&self) -> (&AtomicU64, &Doorbell) {
-        (&self.0.open, &self.0.bell)
+    fn place(&self) -> (&AtomicU64, &EventCount) {
+        (&self.0.open, &self.0.event_count)
     }
 
     fn sleep(&self, seen: u64, raised: &mut Raised, _slice: Duration) -> Wait {
@@ -73,7 +73,7 @@ enum Shut {
 impl Gate {
     fn new() -> Arc<Self> {
         Arc::new(Gate {
-            bell: Doorbell::new(),
+            event_count: EventCount::new(),
             open: AtomicU64::new(0),
             number: UnsafeCell::new(0),
         })
@@ -87,14 +87,14 @@ impl Gate {
 
     fn open(&self) {
         self.open_silently();
-        self.bell.ring();
+        self.event_count.notify();
     }
 
     fn pass(&self, play: Play, deadline: Deadline) -> Result<u32, Shut> {
         let mut waiter = Waiter::new(deadline);
         let outcome = self.pass_awake(play, &mut waiter);
         if waiter.slept && play.wakes_the_next {
-            self.bell.wake();
+            self.event_count.wake();
         }
         outcome
     }
@@ -176,8 +176,8 @@ fn loom_mutant_wait_that_wakes_nobody_strands_the_second() {
 #[should_panic]
 fn loom_mutant_wait_without_the_flag_sleeps_for_ever() {
     let sleep = |gate: &Gate, _: u64, _: &mut Raised| {
-        let bell = gate.bell.bell.load(Ordering::Relaxed);
-        futex::wait(&gate.bell.bell, bell as u32, None)
+        let event_count = gate.event_count.event_count.load(Ordering::Relaxed);
+        futex::wait(&gate.event_count.event_count, event_count as u32, None)
     };
     all_pass(1, 4, Play { sleep, ..RIGHT });
 }
@@ -190,9 +190,9 @@ fn loom_mutant_wait_that_looks_before_the_flag_sleeps_through_the_change() {
         if gate.open.load(Ordering::Relaxed) != seen {
             return Wait::Changed;
         }
-        let bell = gate.bell.bell.fetch_or(RAISED, Ordering::Relaxed) | RAISED;
+        let event_count = gate.event_count.event_count.fetch_or(RAISED, Ordering::Relaxed) | RAISED;
         asymmetric::heavy();
-        futex::wait(&gate.bell.bell, bell as u32, None)
+        futex::wait(&gate.event_count.event_count, event_count as u32, None)
     };
     all_pass(1, 4, Play { sleep, ..RIGHT });
 }
@@ -226,7 +226,7 @@ fn opener_dies_after_opening(play: Play) {
     check(3, move || {
         let gate = Gate::new();
         let opener = process(&gate, OPENER, |gate| {
-            gate.bell.ring();
+            gate.event_count.notify();
             gate.open_silently();
             declare_dead(OPENER);
         });
@@ -256,7 +256,7 @@ fn loom_wait_outlasts_a_wake_up_lost_with_its_receiver() {
         let gate = Gate::new();
         let dying = process(&gate, 2, |gate| {
             if gate.open.load(Ordering::Acquire) == 0 {
-                gate.bell.sleep(&gate.open, 0, &mut Raised::default(), None);
+                gate.event_count.sleep(&gate.open, 0, &mut Raised::default(), None);
             }
             declare_dead(2);
         });

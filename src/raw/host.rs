@@ -1,10 +1,10 @@
-//! `Keeper`: callbacks from a queue to its owner, which knows where the items lie.
+//! `QueueHost`: callbacks from a queue to its owner, which knows where the items lie.
 
 use super::End;
 use crate::primitive::Peers;
 
 /// What a queue asks of its owner, which knows where it lies.
-pub(crate) trait Keeper {
+pub(crate) trait QueueHost {
     /// Where to look when a lock's owner is judged.
     fn peers(&self) -> Peers;
 
@@ -17,7 +17,7 @@ pub(crate) trait Keeper {
 }
 
 /// A queue all of whose items lie in its ring.
-impl<F: Fn() -> Peers> Keeper for F {
+impl<F: Fn() -> Peers> QueueHost for F {
     #[inline]
     fn peers(&self) -> Peers {
         self()

@@ -1,4 +1,4 @@
-//! `Doorbell`: a futex-based event count: sleepers that wait for a word to change, and a flag that saves a wake-up if none
+//! `EventCount`: a futex-based event count: sleepers that wait for a word to change, and a flag that saves a wake-up if none
 //! sleeps.
 //!
 //! | state | flag | moved by | to | if that party dies there |
@@ -7,7 +7,7 @@
 //! | sleepers possible | up | the process that changed the word, by compare-exchange | nobody sleeps, then one wake-up | sleepers' slices end by themselves |
 //! | | | a sleeper that was woken raises it again | sleepers possible | as above |
 //!
-//! Sleepers sleep on the bell, not on the word: taking the flag down also counts, in the same store, so a sleeper that has
+//! Sleepers sleep on the event count, not on the word: taking the flag down also counts, in the same store, so a sleeper that has
 //! raised the flag and is not asleep yet does not fall asleep. Were it to sleep on the word, it might do so after its flag was
 //! taken down for a change it had already seen, and the next to ring would not know of it.
 //!
@@ -27,27 +27,27 @@ pub(super) const RAISED: u64 = 1;
 
 /// The flag and its count. The word that sleepers wait for is a different one.
 #[repr(C)]
-pub(crate) struct Doorbell {
-    pub(super) bell: AtomicU64,
+pub(crate) struct EventCount {
+    pub(super) event_count: AtomicU64,
 }
 
-/// What a waiting thread remembers of its last sleep at a bell: flag and count as it slept on them.
+/// What a waiting thread remembers of its last sleep at an event count: flag and count as it slept on them.
 #[derive(Default)]
 pub(crate) struct Raised(Option<u32>);
 
-impl Doorbell {
+impl EventCount {
     #[cfg(procshare_loom)]
     pub(crate) fn new() -> Self {
-        Doorbell {
-            bell: AtomicU64::new(0),
+        EventCount {
+            event_count: AtomicU64::new(0),
         }
     }
 
     /// Wakes one sleeper, if there may be any. The caller has just changed the word.
     #[inline]
-    pub(crate) fn ring(&self) {
+    pub(crate) fn notify(&self) {
         asymmetric::light(); // B1; its partner is in `sleep`.
-        if self.bell.load(Ordering::Relaxed) & RAISED != 0 {
+        if self.event_count.load(Ordering::Relaxed) & RAISED != 0 {
             self.wake();
         }
     }
@@ -55,24 +55,24 @@ impl Doorbell {
     /// Wakes one sleeper, if there may be any (B2).
     #[cold]
     pub(crate) fn wake(&self) {
-        // Relaxed: the futex orders what sleepers and wakers do with the bell.
-        let mut bell = self.bell.load(Ordering::Relaxed);
-        while bell & RAISED != 0 {
+        // Relaxed: the futex orders what sleepers and wakers do with the event count.
+        let mut event_count = self.event_count.load(Ordering::Relaxed);
+        while event_count & RAISED != 0 {
             // Adding one to the raised flag takes it down and carries into the count.
-            let lowered = bell.wrapping_add(RAISED);
+            let lowered = event_count.wrapping_add(RAISED);
             match self
-                .bell
-                .compare_exchange(bell, lowered, Ordering::Relaxed, Ordering::Relaxed)
+                .event_count
+                .compare_exchange(event_count, lowered, Ordering::Relaxed, Ordering::Relaxed)
             {
                 Ok(_) => {
                     crash_point!("bell.lowered");
-                    futex::wake(&self.bell, 1);
+                    futex::wake(&self.event_count, 1);
                     return;
                 }
                 // A stamp was put on it: try again. But if another process has taken the flag down, that one wakes a sleeper in
                 // our place, even if the flag is up again.
-                Err(now) if now as u32 != bell as u32 => return,
-                Err(now) => bell = now,
+                Err(now) if now as u32 != event_count as u32 => return,
+                Err(now) => event_count = now,
             }
         }
     }
@@ -82,26 +82,26 @@ impl Doorbell {
     #[cold]
     pub(crate) fn wake_all(&self) {
         asymmetric::light(); // B1, if the caller has changed the word.
-        self.bell.fetch_add(2 * RAISED, Ordering::Relaxed); // Relaxed: as in `wake`.
-        futex::wake(&self.bell, u32::MAX);
+        self.event_count.fetch_add(2 * RAISED, Ordering::Relaxed); // Relaxed: as in `wake`.
+        futex::wake(&self.event_count, u32::MAX);
     }
 
-    /// Sleeps while `word` is `seen` and the bell is not rung, one slice at most. `raised` is the caller's memory of its last
+    /// Sleeps while `word` is `seen` and the event count is not rung, one slice at most. `raised` is the caller's memory of its last
     /// sleep here.
     #[cold]
     pub(crate) fn sleep(&self, word: &AtomicU64, seen: u64, raised: &mut Raised, slice: Option<Duration>) -> Wait {
-        let bell = self.raise();
+        let event_count = self.raise();
         // A flag that has been up since the last fence needs no second one. A process that changed the word looked at the flag
-        // either before that fence, and then the word's change is seen below, or after it, and then the bell has moved.
-        if raised.0 != Some(bell as u32) {
+        // either before that fence, and then the word's change is seen below, or after it, and then the event count has moved.
+        if raised.0 != Some(event_count as u32) {
             asymmetric::heavy(); // B1; its partner is in `ring`.
-            raised.0 = Some(bell as u32);
+            raised.0 = Some(event_count as u32);
         }
         if word.load(Ordering::Relaxed) != seen {
             return Wait::Changed;
         }
         crash_point!("bell.sleeping");
-        let ending = futex::wait(&self.bell, bell as u32, slice);
+        let ending = futex::wait(&self.event_count, event_count as u32, slice);
         if ending == Wait::Woken {
             crash_point!("bell.woken");
             self.raise(); // B2. No fence: if neither side sees the other here, B3 makes up for it.
@@ -112,21 +112,21 @@ impl Doorbell {
     /// Whether any sleeper may be there, as a hint.
     #[cfg(all(feature = "map", not(procshare_loom)))]
     pub(super) fn is_raised(&self) -> bool {
-        self.bell.load(Ordering::Relaxed) & RAISED != 0
+        self.event_count.load(Ordering::Relaxed) & RAISED != 0
     }
 
     /// The word, whose upper half is a stamp's.
     pub(super) fn word(&self) -> &AtomicU64 {
-        &self.bell
+        &self.event_count
     }
 
     #[cfg(not(procshare_loom))]
     pub(super) fn reset(&self) {
-        self.bell.store(0, Ordering::Relaxed);
+        self.event_count.store(0, Ordering::Relaxed);
     }
 
     fn raise(&self) -> u64 {
         // Relaxed: `sleep` fences.
-        self.bell.fetch_or(RAISED, Ordering::Relaxed) | RAISED
+        self.event_count.fetch_or(RAISED, Ordering::Relaxed) | RAISED
     }
 }

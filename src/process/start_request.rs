@@ -1,6 +1,6 @@
 //! What a child has to do, and how it does it: the same in a newly started program and in a copy of a running one.
 
-use super::call::{Trampoline, trampoline_at};
+use super::call::{EntryPoint, entry_point_at};
 use super::environment::Environment;
 use super::mailbox::{Answer, Arguments, Mailbox};
 use super::watch;
@@ -16,7 +16,7 @@ use std::io::Write;
 
 /// What a child has to do, without the arguments.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
-pub(super) struct Errand {
+pub(super) struct StartRequest {
     /// The child's name.
     pub(super) name: String,
     pub(super) task: Task,
@@ -39,7 +39,7 @@ pub(super) enum Task {
     Call {
         /// The executable that the parent runs.
         executable: u64,
-        /// Where in it the trampoline begins.
+        /// Where in it the entry_point begins.
         function: u64,
     },
     /// Makes children for the parent, which asks through this socket, until one of the two has gone.
@@ -49,17 +49,17 @@ pub(super) enum Task {
     },
 }
 
-/// An errand that was read, and what came with it.
+/// A start request that was read, and what came with it.
 pub(super) struct Taken {
-    pub(super) errand: Errand,
+    pub(super) start_request: StartRequest,
     pub(super) arguments: Arguments,
 }
 
-/// Reads the errand.
+/// Reads the start request.
 pub(super) fn take(mailbox: &Mailbox) -> Result<Taken> {
     let unreadable = |error| Error::new(ErrorKind::Spawn, "reading the arguments failed").with_source(error);
-    let (errand, arguments) = mailbox.take().map_err(unreadable)?;
-    let errand = decode(&errand).map_err(|reason| {
+    let (start_request, arguments) = mailbox.take().map_err(unreadable)?;
+    let start_request = decode(&start_request).map_err(|reason| {
         Error::new(
             ErrorKind::Spawn,
             format!(
@@ -69,10 +69,13 @@ pub(super) fn take(mailbox: &Mailbox) -> Result<Taken> {
         )
     })?;
     crash_point!("start.begun");
-    Ok(Taken { errand, arguments })
+    Ok(Taken {
+        start_request,
+        arguments,
+    })
 }
 
-/// Does what the errand asks for, leaves the answer in the mailbox, and returns the exit status.
+/// Does what the start request asks for, leaves the answer in the mailbox, and returns the exit status.
 pub(super) fn carry_out(mailbox: &Mailbox, taken: Result<Taken>, source: DescriptorSource) -> i32 {
     let answer = match taken.and_then(|taken| prepare(taken, source)) {
         Ok(work) => (work.function)(mailbox, work.arguments, work.received),
@@ -83,7 +86,7 @@ pub(super) fn carry_out(mailbox: &Mailbox, taken: Result<Taken>, source: Descrip
 
 /// Leaves the answer in the mailbox, and returns the exit status.
 pub(super) fn leave(mailbox: &Mailbox, answer: Answer) -> i32 {
-    end::tidy_up();
+    end::finish_process();
     crash_point!("start.done");
     let mut code = answer.exit_code();
     if let Err(error) = mailbox.answer(&answer) {
@@ -99,27 +102,30 @@ pub(super) fn leave(mailbox: &Mailbox, answer: Answer) -> i32 {
 }
 
 struct Work {
-    function: Trampoline,
+    function: EntryPoint,
     arguments: Arguments,
     received: Received,
 }
 
 fn prepare(taken: Taken, mut source: DescriptorSource) -> Result<Work> {
-    let Taken { errand, arguments } = taken;
+    let Taken {
+        start_request,
+        arguments,
+    } = taken;
     // All descriptors are taken over before any code of the program can start another process.
     let mut take = |passed: &Option<PassedDescriptor>| passed.as_ref().map(|passed| source.take(passed)).transpose();
-    let stdout = take(&errand.stdout)?;
-    let folder = take(&errand.folder)?;
-    let parent = take(&errand.parent)?;
-    let segments = errand.segments.into_iter();
+    let stdout = take(&start_request.stdout)?;
+    let folder = take(&start_request.folder)?;
+    let parent = take(&start_request.parent)?;
+    let segments = start_request.segments.into_iter();
     let taken: Vec<_> = segments
         .map(|segment| Ok((source.take(&segment.descriptor)?, segment.path)))
         .collect();
-    let files = errand.files.iter().map(|file| source.take(file).map(Some));
+    let files = start_request.files.iter().map(|file| source.take(file).map(Some));
     let files = files.collect::<Result<_>>()?;
-    let function = find_function(&errand.task)?;
-    introduce(errand.name);
-    if let Some(environment) = &errand.environment {
+    let function = find_function(&start_request.task)?;
+    introduce(start_request.name);
+    if let Some(environment) = &start_request.environment {
         // SAFETY: only a copy of a process with one thread is given changes, and it has started no thread yet.
         unsafe { environment.apply() };
     }
@@ -152,7 +158,7 @@ pub(super) fn settle(parent: Option<OwnedFd>, folder: Option<OwnedFd>) -> Result
     parent.map_or(Ok(()), watch::end_with)
 }
 
-fn find_function(task: &Task) -> Result<Trampoline> {
+fn find_function(task: &Task) -> Result<EntryPoint> {
     let Task::Call { executable, function } = *task else {
         return Err(Error::new(
             ErrorKind::Spawn,
@@ -165,9 +171,9 @@ fn find_function(task: &Task) -> Result<Trampoline> {
     }
     let address = program::address_at(function)?;
     // SAFETY: the mailbox is a file of our own user, passed by the process that started this one, and names the build we run
-    // (compared above). `Plan::errand` writes the offset of what `trampoline` returned; a parent that forges one
+    // (compared above). `Plan::start_request` writes the offset of what `entry_point` returned; a parent that forges one
     // could equally run any program in our place, and a privileged program takes no mailbox at all.
-    Ok(unsafe { trampoline_at(address) })
+    Ok(unsafe { entry_point_at(address) })
 }
 
 fn restore_stdout(stdout: &OwnedFd) -> Result<()> {

@@ -1,4 +1,4 @@
-//! `Trail`: a crash-safe cursor: where one side of a queue stands in the bytes that lie outside the ring.
+//! `OverflowCursor`: a crash-safe cursor: where one side of a queue stands in the bytes that lie outside the ring.
 //!
 //! An item stored outside the ring lies in a file, and its record in the ring only refers to it. Such items follow one another;
 //! both sides count their bytes from the beginning, modulo 2^48. Only the holder of the side's lock moves the words, each step
@@ -35,7 +35,7 @@ pub(crate) fn distance(from: u64, to: u64) -> u64 {
 
 /// One side's place; all zeros is the beginning.
 #[repr(C)]
-pub(crate) struct Trail {
+pub(crate) struct OverflowCursor {
     /// Producers: where the next item goes. Consumers: where the bytes not yet given back begin.
     at: AtomicU64,
     /// Producers: where `at` was before the put that `mark` records. Consumers: where it will be after that take.
@@ -44,10 +44,10 @@ pub(crate) struct Trail {
     mark: AtomicU64,
 }
 
-impl Trail {
+impl OverflowCursor {
     #[cfg(procshare_loom)]
     pub(super) fn new() -> Self {
-        Trail {
+        OverflowCursor {
             at: AtomicU64::new(0),
             aside: AtomicU64::new(0),
             mark: AtomicU64::new(0),
@@ -106,8 +106,8 @@ impl Trail {
 mod tests {
     use super::*;
 
-    fn trail() -> Trail {
-        Trail {
+    fn overflow_cursor() -> OverflowCursor {
+        OverflowCursor {
             at: AtomicU64::new(0),
             aside: AtomicU64::new(0),
             mark: AtomicU64::new(0),
@@ -115,66 +115,75 @@ mod tests {
     }
 
     /// Puts of ten bytes each; the word moves by two.
-    fn put(trail: &Trail, tail: u64, until: u32) -> u64 {
-        let steps: [&dyn Fn(); 2] = [&|| trail.begin(tail), &|| trail.move_to(trail.at() + 10)];
+    fn put(overflow_cursor: &OverflowCursor, tail: u64, until: u32) -> u64 {
+        let steps: [&dyn Fn(); 2] = [&|| overflow_cursor.begin(tail), &|| {
+            overflow_cursor.move_to(overflow_cursor.at() + 10)
+        }];
         steps.iter().take(until as usize).for_each(|step| step());
         if until > 2 { tail + 2 } else { tail }
     }
 
     #[test]
     fn a_put_that_died_anywhere_is_taken_back_unless_published() {
-        let trail = trail();
-        let mut tail = put(&trail, 0, 3);
+        let overflow_cursor = overflow_cursor();
+        let mut tail = put(&overflow_cursor, 0, 3);
         for (until, expected) in [(0, 10), (1, 10), (2, 10), (3, 20)] {
-            tail = put(&trail, tail, until);
-            trail.roll_back(tail, 0);
-            trail.roll_back(tail | CLOSED, 0);
-            assert_eq!(trail.at(), expected, "after {until} steps");
+            tail = put(&overflow_cursor, tail, until);
+            overflow_cursor.roll_back(tail, 0);
+            overflow_cursor.roll_back(tail | CLOSED, 0);
+            assert_eq!(overflow_cursor.at(), expected, "after {until} steps");
         }
         // What was put into the ring since changes nothing.
-        trail.roll_back(tail + 2, 0);
-        assert_eq!(trail.at(), 20);
+        overflow_cursor.roll_back(tail + 2, 0);
+        assert_eq!(overflow_cursor.at(), 20);
     }
 
     #[test]
     fn a_put_that_was_published_stays_when_its_tail_comes_round() {
-        let trail = trail();
-        put(&trail, 0, 3);
-        assert_eq!(trail.at(), 10);
+        let overflow_cursor = overflow_cursor();
+        put(&overflow_cursor, 0, 3);
+        assert_eq!(overflow_cursor.at(), 10);
         // Consumers have given its bytes back, and enough items went through the ring that the tail is what it was.
-        trail.roll_back(0, 10);
-        assert_eq!(trail.at(), 10);
+        overflow_cursor.roll_back(0, 10);
+        assert_eq!(overflow_cursor.at(), 10);
         // One that dies there all the same is taken back.
-        put(&trail, 0, 2);
-        trail.roll_back(0, 10);
-        assert_eq!(trail.at(), 10);
-        trail.move_to(POSITIONS - 4);
-        put(&trail, 0, 2);
-        trail.roll_back(0, POSITIONS - 8);
-        assert_eq!(trail.at(), POSITIONS - 4);
+        put(&overflow_cursor, 0, 2);
+        overflow_cursor.roll_back(0, 10);
+        assert_eq!(overflow_cursor.at(), 10);
+        overflow_cursor.move_to(POSITIONS - 4);
+        put(&overflow_cursor, 0, 2);
+        overflow_cursor.roll_back(0, POSITIONS - 8);
+        assert_eq!(overflow_cursor.at(), POSITIONS - 4);
     }
 
     #[test]
     fn a_take_that_died_anywhere_leaves_bytes_behind_only_if_published() {
-        let trail = trail();
-        assert_eq!(trail.left_by(0), None);
-        trail.mark.store(2, Ordering::Relaxed);
-        assert_eq!(trail.left_by(0).or(trail.left_by(2)), None, "half noted");
-        trail.note(10, 2);
-        assert_eq!((trail.left_by(0), trail.left_by(2)), (None, Some((0, 10))));
-        trail.move_to(10);
-        assert_eq!(trail.left_by(2), None);
+        let overflow_cursor = overflow_cursor();
+        assert_eq!(overflow_cursor.left_by(0), None);
+        overflow_cursor.mark.store(2, Ordering::Relaxed);
+        assert_eq!(
+            overflow_cursor.left_by(0).or(overflow_cursor.left_by(2)),
+            None,
+            "half noted"
+        );
+        overflow_cursor.note(10, 2);
+        assert_eq!(
+            (overflow_cursor.left_by(0), overflow_cursor.left_by(2)),
+            (None, Some((0, 10)))
+        );
+        overflow_cursor.move_to(10);
+        assert_eq!(overflow_cursor.left_by(2), None);
     }
 
     #[test]
     fn positions_go_around() {
-        let trail = trail();
-        trail.move_to(POSITIONS - 4);
-        let before = trail.at();
-        trail.move_to(before + 10);
-        assert_eq!((trail.at(), distance(before, trail.at())), (6, 10));
+        let overflow_cursor = overflow_cursor();
+        overflow_cursor.move_to(POSITIONS - 4);
+        let before = overflow_cursor.at();
+        overflow_cursor.move_to(before + 10);
+        assert_eq!((overflow_cursor.at(), distance(before, overflow_cursor.at())), (6, 10));
     }
 }
 
 #[cfg(not(procshare_loom))]
-const _: () = assert!(size_of::<Trail>() == 24);
+const _: () = assert!(size_of::<OverflowCursor>() == 24);

@@ -1,8 +1,8 @@
 use super::check;
 use crate::primitive::model::{become_owner, futex};
 use crate::primitive::{AtomicU64, Ordering, Wait, asymmetric};
-use crate::raw::Doorbell;
-use crate::raw::doorbell::{RAISED, Raised};
+use crate::raw::EventCount;
+use crate::raw::event_count::{RAISED, Raised};
 use loom::thread;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ const CLOSED: u64 = 1 << 16;
 
 /// One thread gives tokens, others take one each, and sleep while there are none.
 struct Tokens {
-    bell: Doorbell,
+    event_count: EventCount,
     /// How many were given so far: the word that sleepers wait for.
     given: AtomicU64,
     taken: AtomicU64,
@@ -27,15 +27,19 @@ struct Play {
 }
 
 const RIGHT: Play = Play {
-    ring: |tokens| tokens.bell.ring(),
-    sleep: |tokens, seen| tokens.bell.sleep(&tokens.given, seen, &mut Raised::default(), None),
-    leave: |tokens, _| tokens.bell.wake(),
+    ring: |tokens| tokens.event_count.notify(),
+    sleep: |tokens, seen| {
+        tokens
+            .event_count
+            .sleep(&tokens.given, seen, &mut Raised::default(), None)
+    },
+    leave: |tokens, _| tokens.event_count.wake(),
 };
 
 impl Tokens {
     fn new() -> Arc<Self> {
         Arc::new(Tokens {
-            bell: Doorbell::new(),
+            event_count: EventCount::new(),
             given: AtomicU64::new(0),
             taken: AtomicU64::new(0),
         })
@@ -107,8 +111,8 @@ fn loom_bell_wakes_two_sleepers() {
 #[should_panic]
 fn loom_mutant_ringing_without_a_fence_loses_the_wake_up() {
     let ring = |tokens: &Tokens| {
-        if tokens.bell.bell.load(Ordering::Relaxed) & RAISED != 0 {
-            tokens.bell.wake();
+        if tokens.event_count.event_count.load(Ordering::Relaxed) & RAISED != 0 {
+            tokens.event_count.wake();
         }
     };
     give_and_take(3, 1, 1, Play { ring, ..RIGHT });
@@ -116,16 +120,16 @@ fn loom_mutant_ringing_without_a_fence_loses_the_wake_up() {
 
 /// Falls asleep as it should, except for what the parameters leave out.
 fn sleep_without(tokens: &Tokens, seen: u64, fence: bool, raise_again: bool) -> Wait {
-    let bell = tokens.bell.bell.fetch_or(RAISED, Ordering::Relaxed) | RAISED;
+    let event_count = tokens.event_count.event_count.fetch_or(RAISED, Ordering::Relaxed) | RAISED;
     if fence {
         asymmetric::heavy();
     }
     if tokens.given.load(Ordering::Relaxed) != seen {
         return Wait::Changed;
     }
-    let ending = futex::wait(&tokens.bell.bell, bell as u32, None);
+    let ending = futex::wait(&tokens.event_count.event_count, event_count as u32, None);
     if raise_again {
-        tokens.bell.bell.fetch_or(RAISED, Ordering::Relaxed);
+        tokens.event_count.event_count.fetch_or(RAISED, Ordering::Relaxed);
     }
     ending
 }
@@ -159,7 +163,7 @@ fn loom_mutant_passing_nothing_on_strands_the_second_sleeper() {
 fn loom_mutant_passing_on_only_what_is_seen_strands_the_second_sleeper() {
     let leave = |tokens: &Tokens, more| {
         if more {
-            tokens.bell.wake();
+            tokens.event_count.wake();
         }
     };
     give_and_take(2, 2, 1, Play { leave, ..RIGHT });
@@ -171,13 +175,13 @@ fn loom_mutant_passing_on_only_what_is_seen_strands_the_second_sleeper() {
 fn loom_mutant_sleeping_on_the_word_loses_the_wake_up() {
     let ring = |tokens: &Tokens| {
         asymmetric::light();
-        let is_up = tokens.bell.bell.load(Ordering::Relaxed) != 0;
-        if is_up && tokens.bell.bell.swap(0, Ordering::Relaxed) != 0 {
+        let is_up = tokens.event_count.event_count.load(Ordering::Relaxed) != 0;
+        if is_up && tokens.event_count.event_count.swap(0, Ordering::Relaxed) != 0 {
             futex::wake(&tokens.given, 1);
         }
     };
     let sleep = |tokens: &Tokens, seen: u64| {
-        tokens.bell.bell.store(RAISED, Ordering::Relaxed);
+        tokens.event_count.event_count.store(RAISED, Ordering::Relaxed);
         asymmetric::heavy();
         futex::wait(&tokens.given, seen as u32, None)
     };
@@ -207,7 +211,7 @@ fn give_one_and_close(wake_all: fn(&Tokens)) {
 
 #[test]
 fn loom_bell_wakes_all() {
-    give_one_and_close(|tokens| tokens.bell.wake_all());
+    give_one_and_close(|tokens| tokens.event_count.wake_all());
 }
 
 #[test]
@@ -215,8 +219,8 @@ fn loom_bell_wakes_all() {
 fn loom_mutant_waking_all_only_where_the_flag_is_up_strands_a_sleeper() {
     give_one_and_close(|tokens| {
         asymmetric::light();
-        if tokens.bell.bell.load(Ordering::Relaxed) & RAISED != 0 {
-            tokens.bell.wake_all();
+        if tokens.event_count.event_count.load(Ordering::Relaxed) & RAISED != 0 {
+            tokens.event_count.wake_all();
         }
     });
 }

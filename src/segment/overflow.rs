@@ -1,9 +1,9 @@
-//! `Lane`: bytes of a segment's file behind the mapping, for items that a queue does not hold in its ring.
+//! `OverflowArea`: bytes of a segment's file behind the mapping, for items that a queue does not hold in its ring.
 //!
 //! Bytes that were never written take no memory, nor do bytes that were given back. They are not mapped, but written and read by
 //! system calls, so that a full file system or exhausted memory is an error and not a signal. Each 4096 bytes of the mapping have a
-//! lane of the same length, so that an object of that size or more has one to itself. What a lane holds is up to the object: items
-//! one after another (`raw/trail.rs`) in its first half, single long ones (`raw/extent.rs`) in its second.
+//! overflow area of the same length, so that an object of that size or more has one to itself. What an overflow area holds is up to the object: items
+//! one after another (`raw/overflow_cursor.rs`) in its first half, single long ones (`raw/extent.rs`) in its second.
 
 use super::Segment;
 use super::build::add_lanes;
@@ -22,7 +22,7 @@ const ASKED_EACH: u64 = 1 << 20;
 
 /// One object's stretch of the file. Positions in it grow without end and wrap around.
 #[derive(Clone)]
-pub(crate) struct Lane {
+pub(crate) struct OverflowArea {
     segment: Segment,
     base: u64,
     /// The size of one half.
@@ -30,33 +30,33 @@ pub(crate) struct Lane {
 }
 
 impl Segment {
-    /// Adds lanes to a file in memory, unless that is already decided. On a disk the file would look large to copying tools.
+    /// Adds overflow areas to a file in memory, unless that is already decided. On a disk the file would look large to copying tools.
     ///
     /// | state | word | moved by | to | if that party dies there |
     /// |---|---|---|---|---|
     /// | undecided | 0 | the thread that places a queue makes the file longer, always to the same length | the same | both lengths are right |
     /// | undecided | 0 | the same, by one compare-exchange | decided, for good | – |
-    pub(crate) fn decide_lanes(&self) {
-        let word = &self.words()[header::word::LANES];
-        // Relaxed: the lanes exist before anything refers to them.
+    pub(crate) fn decide_overflow(&self) {
+        let word = &self.words()[header::word::OVERFLOW_AREAS];
+        // Relaxed: the overflow areas exist before anything refers to them.
         if self.is_frozen() || word.load(Ordering::Relaxed) != 0 {
             return;
         }
         let fd = &self.0.fd;
         let decision = match file::is_memory_backed(fd.as_fd()) {
             Ok(true) => add_lanes(fd, self.capacity() as u64),
-            _ => header::NO_LANES,
+            _ => header::NO_OVERFLOW_AREAS,
         };
         let _ = word.compare_exchange(0, decision, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// The lane of the object at a byte offset, if the file has lanes.
-    pub(crate) fn lane(&self, offset: u64) -> Option<Lane> {
+    /// The overflow area of the object at a byte offset, if the file has overflow areas.
+    pub(crate) fn overflow(&self, offset: u64) -> Option<OverflowArea> {
         let length = self.capacity() as u64;
-        let size = header::lane_size(length)?;
+        let size = header::overflow_size(length)?;
         // Relaxed: decided before the object was placed.
-        let has_lanes = self.words()[header::word::LANES].load(Ordering::Relaxed) == header::LANES;
-        has_lanes.then(|| Lane {
+        let has_lanes = self.words()[header::word::OVERFLOW_AREAS].load(Ordering::Relaxed) == header::OVERFLOW_AREAS;
+        has_lanes.then(|| OverflowArea {
             segment: self.clone(),
             base: length + offset / header::LANE_EACH * size,
             size: size / 2,
@@ -64,7 +64,7 @@ impl Segment {
     }
 }
 
-impl Lane {
+impl OverflowArea {
     /// How many bytes it may hold at a time: the page whose memory is given back next must hold no others.
     pub(crate) fn size(&self) -> u64 {
         self.size - file::page_size() as u64

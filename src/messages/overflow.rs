@@ -1,7 +1,7 @@
-//! Items that lie outside a channel's ring: written to its lane of the segment's file, and read from there.
+//! Items that lie outside a channel's ring: written to its overflow area of the segment's file, and read from there.
 //!
 //! The ring of a channel that is bounded by the number of its items alone always has room for a reference to each of them (Q7).
-//! An item goes into the ring if that remains so, otherwise into the lane. `raw/trail.rs` has the states.
+//! An item goes into the ring if that remains so, otherwise into the overflow area. `raw/overflow_cursor.rs` has the states.
 
 use super::channel::{COPIED_MEANWHILE, Channel, fills};
 use super::codec::{self, REFERENCE, Reference, UNIT};
@@ -10,8 +10,8 @@ use super::taken::Taken;
 use crate::encoding::{HEAD, receive};
 use crate::error::Error;
 use crate::primitive::{Peers, crash_point};
-use crate::raw::{End, Keeper, Moved, POSITIONS, Stop, Stretch, distance};
-use crate::segment::Lane;
+use crate::raw::{End, Moved, POSITIONS, QueueHost, Stop, Stretch, distance};
+use crate::segment::OverflowArea;
 use std::mem::MaybeUninit;
 
 /// Items of at least this size occupy pages of their own, all of whose memory is given back with them. Smaller ones share pages.
@@ -23,7 +23,7 @@ const ONE: Moved = Moved {
     units: REFERENCE as u32,
 };
 
-impl Keeper for Channel {
+impl QueueHost for Channel {
     #[inline]
     fn peers(&self) -> Peers {
         self.seats.peers()
@@ -31,24 +31,24 @@ impl Keeper for Channel {
 
     #[cold]
     fn inherit(&self, end: End) {
-        let Some(lane) = self.lane() else { return };
+        let Some(overflow) = self.overflow() else { return };
         match end {
             End::Producer => {
                 self.raw().roll_back();
-                self.revoke(lane);
+                self.revoke(overflow);
                 let at = self.raw().written().at();
                 let used = distance(self.raw().freed().at(), at);
-                lane.clear(at, lane.size().saturating_sub(used));
+                overflow.clear(at, overflow.size().saturating_sub(used));
             }
-            End::Consumer => self.give_back(lane),
+            End::Consumer => self.give_back(overflow),
         }
     }
 
     #[inline]
     fn taken(&self) {
-        if let Some(lane) = self.lane() {
+        if let Some(overflow) = self.overflow() {
             if self.raw().to_give_back().is_some() {
-                self.give_back(lane);
+                self.give_back(overflow);
             }
         }
     }
@@ -58,26 +58,29 @@ impl Channel {
     /// Puts an item, whose bytes are in two parts, outside the ring, and a reference to it where `room` begins. The caller
     /// holds the producers' lock.
     #[cold]
-    pub(super) fn put_outside(&self, [head, rest]: [&[u8]; 2], room: Stretch) -> Result<Moved, Stop> {
-        let lane = self.lane().filter(|_| room.units >= ONE.units).ok_or(Stop::Corrupt)?;
+    pub(super) fn put_in_overflow(&self, [head, rest]: [&[u8]; 2], room: Stretch) -> Result<Moved, Stop> {
+        let overflow = self
+            .overflow()
+            .filter(|_| room.units >= ONE.units)
+            .ok_or(Stop::Corrupt)?;
         let raw = self.raw();
         raw.begin_outside();
         let (len, before) = ((head.len() + rest.len()) as u64, raw.written().at());
         let pages = if len < PAGE { 1 } else { PAGE };
         let start = before.next_multiple_of(pages);
         let end = (start + len).next_multiple_of(pages);
-        if distance(raw.freed().at(), before) + (end - before) > lane.size() {
+        if distance(raw.freed().at(), before) + (end - before) > overflow.size() {
             return Err(Stop::OutOfMemory);
         }
-        let written = lane.write(start, head);
+        let written = overflow.write(start, head);
         let (first, last) = rest.split_at(rest.len().saturating_sub(COPIED_MEANWHILE));
-        let written = written.and_then(|()| lane.write(start + head.len() as u64, first));
+        let written = written.and_then(|()| overflow.write(start + head.len() as u64, first));
         if !first.is_empty() {
             raw.announce();
         }
-        let written = written.and_then(|()| lane.write(start + (head.len() + first.len()) as u64, last));
+        let written = written.and_then(|()| overflow.write(start + (head.len() + first.len()) as u64, last));
         written.map_err(|error| {
-            lane.clear(start, len);
+            overflow.clear(start, len);
             stop_of(&error)
         })?;
         crash_point!("queue.put.outside");
@@ -90,14 +93,14 @@ impl Channel {
     /// Copies the item that the first of the records in `queued` refers to, as a record, and notes that it is taken. The caller
     /// holds the consumers' lock.
     #[cold]
-    pub(super) fn take_outside<'a, T>(&'a self, queued: Stretch, into: &mut Taken<'a, T>) -> Result<Moved, Stop> {
+    pub(super) fn get_from_overflow<'a, T>(&'a self, queued: Stretch, into: &mut Taken<'a, T>) -> Result<Moved, Stop> {
         let mut record = [0; REFERENCE * UNIT];
         if queued.units < ONE.units || !fills(queued, ONE) {
             return Err(Stop::Corrupt);
         }
         self.read(queued.start, record.len(), record.as_mut_ptr());
         if let Some((reference, true)) = Reference::in_record(&record) {
-            *into = match self.take_extent(reference, self.raw().count_taken())? {
+            *into = match self.get_from_extent(reference, self.raw().count_taken())? {
                 Some(item) => Taken::Long(item),
                 None => {
                     let mut bytes = Vec::new();
@@ -126,7 +129,7 @@ impl Channel {
     /// Replaces the references among `records`, which are `moved`, with their items, and notes that they are taken. If there is
     /// no memory for one, only those before it are taken.
     #[cold]
-    pub(super) fn take_referred(
+    pub(super) fn get_referred(
         &self,
         records: &mut Vec<u8>,
         moved: Moved,
@@ -162,32 +165,34 @@ impl Channel {
     }
 
     /// Where the item that a record refers to lies, and where its bytes end.
-    fn find(&self, record: &[u8; REFERENCE * UNIT]) -> Result<(&Lane, Reference, u64), Stop> {
+    fn find(&self, record: &[u8; REFERENCE * UNIT]) -> Result<(&OverflowArea, Reference, u64), Stop> {
         let (reference, _) = Reference::in_record(record)
             .filter(|(_, is_in_extent)| !is_in_extent)
             .ok_or(Stop::Corrupt)?;
         let Reference { position, len } = reference;
-        let lane = self.lane().ok_or(Stop::Corrupt)?;
+        let overflow = self.overflow().ok_or(Stop::Corrupt)?;
         let freed = self.raw().freed().at();
         // F1. A reference comes from a peer.
         if distance(freed, position) + len > distance(freed, self.raw().written().at()) {
             return Err(Stop::Corrupt);
         }
         let end = position + if len < PAGE { len } else { len.next_multiple_of(PAGE) };
-        Ok((lane, reference, end))
+        Ok((overflow, reference, end))
     }
 
     /// The item that a record refers to, if it can be received in one piece, and where its bytes end.
     fn fetch_whole<T>(&self, record: &[u8; REFERENCE * UNIT]) -> Result<Option<(T, u64)>, Stop> {
-        let (lane, Reference { position, len }, end) = self.find(record)?;
+        let (overflow, Reference { position, len }, end) = self.find(record)?;
         let mut head = [MaybeUninit::new(0); HEAD];
         if len <= HEAD as u64 {
             return Ok(None);
         }
-        lane.read_into(position, &mut head).map_err(|error| stop_of(&error))?;
+        overflow
+            .read_into(position, &mut head)
+            .map_err(|error| stop_of(&error))?;
         // SAFETY: a u8 is initialised, as all of them have been from the beginning.
         let head = head.map(|byte| unsafe { byte.assume_init() });
-        let copy = |from: usize, target: &mut [MaybeUninit<u8>]| lane.read_into(position + from as u64, target);
+        let copy = |from: usize, target: &mut [MaybeUninit<u8>]| overflow.read_into(position + from as u64, target);
         // SAFETY: `read_into` writes all of its target where it succeeds.
         match unsafe { receive::<T, Error>(&head, usize::try_from(len).unwrap_or(usize::MAX), copy) } {
             Some(Ok(item)) => Ok(Some((item, end))),
@@ -206,9 +211,9 @@ impl Channel {
                 self.copy_extent(reference, into).map(|()| None)
             }
             _ => {
-                let (lane, Reference { position, len }, end) = self.find(record)?;
+                let (overflow, Reference { position, len }, end) = self.find(record)?;
                 into.extend_from_slice(&codec::header_of(len).to_ne_bytes());
-                let read = lane.read(position, len, into).map_err(|error| stop_of(&error));
+                let read = overflow.read(position, len, into).map_err(|error| stop_of(&error));
                 read.map(|()| Some(end))
             }
         };
@@ -219,9 +224,9 @@ impl Channel {
 
     /// Gives back the memory of what was taken, if that is published. The caller holds the consumers' lock.
     #[cold]
-    fn give_back(&self, lane: &Lane) {
+    fn give_back(&self, overflow: &OverflowArea) {
         if let Some((from, to)) = self.raw().to_give_back() {
-            lane.give_back(from, distance(from, to));
+            overflow.give_back(from, distance(from, to));
             crash_point!("queue.get.returned");
             self.raw().freed().move_to(to);
         }

@@ -6,7 +6,7 @@
 //! | move the last block | the same change also claims the region, and frees it once published | a region that the next holder frees |
 
 use super::chain::each;
-use super::entry::{EXTENDED, Entry, MOST_UNUSED, REST, Rest, load, tag};
+use super::entry::{CONTINUATION, Continuation, EXTENDED, Entry, MOST_UNUSED, load, tag};
 use super::heap::{AFTER_FREE, Edit, FREE, LEAST, owned_by, size_of_block};
 use super::journal::Corrupt;
 use super::order::join_order;
@@ -24,7 +24,7 @@ struct Tenants {
 impl Locked<'_> {
     /// Empties the region with the fewest words in use by moving its blocks, each in a change of its own, to free places elsewhere
     /// in the shard; false if they do not fit there.
-    pub(super) fn gather(&self) -> Result<bool, Corrupt> {
+    pub(super) fn compact(&self) -> Result<bool, Corrupt> {
         let shape = self.map.shape;
         self.free_garbage()?;
         let mut least: Option<Tenants> = None;
@@ -81,7 +81,7 @@ impl Locked<'_> {
     fn relocate(&self, block: u32, avoided: u32) -> Result<bool, Corrupt> {
         let (words, shape) = (self.map.words, self.map.shape);
         let old = load(words, block + 1)?;
-        let link = if old & REST != 0 {
+        let link = if old & CONTINUATION != 0 {
             self.link_to_rest(block)?
         } else {
             self.find_block(block)?.link
@@ -102,7 +102,7 @@ impl Locked<'_> {
             edit.fill(target + at, load(words, block + at)?)?;
         }
         edit.relink(link, target)?;
-        if shape.evicts && old & REST == 0 {
+        if shape.evicts && old & CONTINUATION == 0 {
             follow_order(&mut edit, block, target)?;
         }
         edit.give_back(block)?;
@@ -121,7 +121,7 @@ impl Locked<'_> {
                 let mut left = shape.words;
                 let mut rest = entry.more(words, shape)?;
                 while rest != 0 && rest != block {
-                    let part = Rest::at(words, shape, rest)?;
+                    let part = Continuation::at(words, shape, rest)?;
                     left = left.checked_sub(part.size).ok_or(Corrupt)?;
                     (at, rest) = (rest, part.next);
                 }
