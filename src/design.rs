@@ -33,7 +33,8 @@
 //! # Bytes of a segment
 //!
 //! Everything is 64-bit words in the machine's byte order. Layout version 4. An *overflow area* is a sparse stretch of the file,
-//! beyond what is mapped; a *seat* is a participant's slot; an *event count* is a futex word with a waiters flag and a wake-up count.
+//! beyond what is mapped; a *seat* is a participant's slot; an *event count* is a futex word with a waiters flag and a wake-up
+//! count.
 //!
 //! | word | content |
 //! |---|---|
@@ -81,14 +82,15 @@
 //!
 //! A record is a header of one unit, `[ length ^ mark:32 | length:32 ]`, followed by the item [encoded](crate::wire_format),
 //! padded to whole units. The record of an item stored outside the ring is two units: such a header with a different mark and the
-//! lower half of the length, then `[ rest of the length:16 | position:48 ]`; a third mark says that the position is that of an extent. A seat is an owner as in a lock word, with a ticket's
-//! number in the thread's place, and `[ both:16 | consumer:16 | producer:16 | either:16 ]`, the number of handles in each role.
-//! Queues and pipes have no structural schema: they record a name, by default that of the Rust type.
+//! lower half of the length, then `[ rest of the length:16 | position:48 ]`; a third mark says that the position is that of an
+//! extent. A seat is an owner as in a lock word, with a ticket's number in the thread's place, and `[ both:16 | consumer:16 |
+//! producer:16 | either:16 ]`, the number of handles in each role. Queues and pipes have no structural schema: they record a name,
+//! by default that of the Rust type.
 //!
 //! The file of an in-memory segment grows beyond what is mapped when a queue bounded only by its number of items is placed in it;
-//! an anonymous one is that long from the start. It gains one overflow area for each 4096 bytes of the mapping, all of the same length: the
-//! largest power of two, up to 2^41, that keeps the file within 2^62 bytes. A queue uses the overflow area of the place where it begins.
-//! Lanes take no memory where nothing was written, and are never mapped.
+//! an anonymous one is that long from the start. It gains one overflow area for each 4096 bytes of the mapping, all of the same
+//! length: the largest power of two, up to 2^41, that keeps the file within 2^62 bytes. A queue uses the overflow area of the place
+//! where it begins. Lanes take no memory where nothing was written, and are never mapped.
 //!
 //! | map | words |
 //! |---|---|
@@ -113,11 +115,11 @@
 //! extents of long arguments and results follow. Holes take no memory.
 //!
 //! A raw mutex is two words. The first says who holds it: `[ start:10 | PID:22 | inconsistent | - | image:8 | TID:22 ]`, 0 is
-//! free. The second is an event count: `[ stamp:32 | count:31 | raised ]`; its low half is the futex that waiters sleep on, its high half
-//! says when a waiter last asked whether the owner is alive. *Image* comes from a number the kernel draws at each `exec`. It is
-//! needed because nothing else tells a process from what it was before it called `exec`: PID, TID and start times stay. Without
-//! it, a process that calls `exec` while it holds a lock, attaches the same segment again and asks for the same lock would wait
-//! for itself, and so would all others.
+//! free. The second is an event count: `[ stamp:32 | count:31 | raised ]`; its low half is the futex that waiters sleep on, its
+//! high half says when a waiter last asked whether the owner is alive. *Image* comes from a number the kernel draws at each `exec`.
+//! It is needed because nothing else tells a process from what it was before it called `exec`: PID, TID and start times stay.
+//! Without it, a process that calls `exec` while it holds a lock, attaches the same segment again and asks for the same lock would
+//! wait for itself, and so would all others.
 //!
 //! # Invariants
 //!
@@ -289,10 +291,10 @@
 //! | taken | before `aside`; `head` is the `mark` | the same, by punching a hole and a store to its `at` | free | its heir does both |
 //!
 //! A long item, of more than a mebibyte, that is not a plain vector of numbers is not copied twice: it is encoded into an *extent*
-//! (a reserved stretch) of the overflow area's second half, put as a reference, and decoded in place. Encoding and decoding run user code
-//! and may take long, so they hold neither of the queue's locks, only the extent's own, which nobody waits for: a process that
-//! gets no extent copies. An extent records how many items had been put before the one it holds, so after a death the next to lock
-//! it can tell from `head` whether that item is still queued (`raw/extent.rs`).
+//! (a reserved stretch) of the overflow area's second half, put as a reference, and decoded in place. Encoding and decoding run
+//! user code and may take long, so they hold neither of the queue's locks, only the extent's own, which nobody waits for: a process
+//! that gets no extent copies. An extent records how many items had been put before the one it holds, so after a death the next to
+//! lock it can tell from `head` whether that item is still queued (`raw/extent.rs`).
 //!
 //! # Waiting for messages
 //!
@@ -441,7 +443,7 @@
 //! | `start.posted` | a mailbox nobody knows of | nothing; the kernel frees it |
 //! | `start.asked` | a request a server has, or is about to get | a child that nobody waits for; the server ends, and the child if it is a daemon |
 //! | `start.made`, `start.named` | a child that runs | the child without its parent; it ends if it is a daemon |
-//! | `start.born`, `start.begun`, `start.done`, `start.answered` | the start request (its start request), or an answer | the parent: a child that a signal ended |
+//! | `start.born`, `start.begun`, `start.done`, `start.answered` | the start request, or an answer | the parent: a child that a signal ended |
 //! | `start.serving`, `start.heard` | a request | the caller: no child; it asks another server, once |
 //! | `start.cloned`, `start.told` | a child made, its id written by the kernel | the caller: the child |
 //! | `reset.locks`, `reset.stamped` | a file of an earlier start of the machine, half reset | the next opener resets it from the beginning |
@@ -496,8 +498,8 @@
 //! that such daemons were the last to use are removed with them, if this process had used them as well; others stay, as after any
 //! kill.
 //!
-//! What children need while a thread or the program ends has no destructor there: what a thread is packing or unpacking is kept in thread-local
-//! storage that is never torn down.
+//! What children need while a thread or the program ends has no destructor there: what a thread is packing or unpacking is kept in
+//! thread-local storage that is never torn down.
 //!
 //! # What is outside
 //!

@@ -322,7 +322,7 @@ fn truncated_at_every_length_it_is_refused() {
         resize(&path, length as u64);
         let error = folder.builder().open("case").expect_err("it is truncated");
         let expected = if length < SHORTEST {
-            "expected 648 bytes at least"
+            "expected at least 648 bytes"
         } else {
             "expected 8192 bytes"
         };

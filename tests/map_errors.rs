@@ -84,7 +84,7 @@ fn a_map_that_is_full_says_how_much_is_free() {
     assert_eq!(map.insert(&128, &128), Err(full.clone()));
     assert_eq!(
         full.to_string(),
-        "an entry of 32 bytes does not fit: there are 0 bytes for it"
+        "an entry of 32 bytes does not fit: 0 bytes are free for it"
     );
     // What takes no more room than before does fit.
     assert_eq!(map.insert(&1, &2), Ok(Some(1)));
@@ -287,10 +287,7 @@ fn a_map_in_a_sealed_segment_is_refused() {
         let sealed = Segment::inherited("sealed").unwrap();
         let error = sealed.open_map::<u32, u32>("map").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Seals);
-        assert!(
-            error.to_string().contains("a map lies in a segment that is sealed"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("found a map in a sealed segment"), "{error}");
         assert_eq!(
             sealed.map::<u32, u32>("map", 4096).unwrap_err().kind(),
             ErrorKind::Seals
@@ -345,7 +342,7 @@ fn what_cannot_be_encoded_is_not_stored() {
     let refused = map.insert(&good, &bad).unwrap_err();
     assert!(matches!(refused, MapError::NotEncodable(_)), "{refused:?}");
     let words = refused.to_string();
-    assert!(words.starts_with("key or value cannot be encoded: "), "{words}");
+    assert!(words.starts_with("the key or value cannot be encoded: "), "{words}");
     assert_eq!(map.insert(&good, &bad), Err(refused.clone()));
     assert_eq!(map.insert(&bad, &good), Err(refused.clone()));
     assert_eq!(
@@ -403,7 +400,7 @@ fn a_value_of_another_type_is_its_own_error() {
     assert!(
         refused
             .to_string()
-            .ends_with("the bytes are no value of the type (in `u32`)"),
+            .ends_with("the bytes are not a valid value of the type (in `u32`)"),
         "{refused}"
     );
     assert_eq!(numbers.contains_key(&2), Ok(true));

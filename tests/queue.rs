@@ -225,7 +225,7 @@ fn an_item_larger_than_the_queue_comes_back_with_both_sizes() {
     let error = queue.put(item.clone()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the item takes 4104 bytes, and there are 4096 in all"
+        "the item takes 4104 bytes or more, but the capacity is 4096 bytes"
     );
     let too_large = SendError::TooLarge {
         item: item.clone(),

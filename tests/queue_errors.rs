@@ -224,7 +224,7 @@ fn an_item_of_another_type_is_its_own_error() {
         let error = numbers.get().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the item's bytes are no value of the type: invalid type: string \"not a whole number\", expected u32 (in `u32`)"
+            "the item's bytes are not a valid value of the type: invalid type: string \"not a whole number\", expected u32 (in `u32`)"
         );
         assert_eq!(numbers.try_get(), Ok(2));
         let converted = Error::from(error.clone());
@@ -310,7 +310,7 @@ fn errors_of_encoding_give_the_reason() {
         let words = error.to_string();
         assert!(words.ends_with(reason), "{words}");
     };
-    let reason = "its Deserialize does not take what its Serialize gives: invalid type: sequence, expected unit struct Unknown (in \
+    let reason = "its Deserialize rejects what its Serialize wrote: invalid type: sequence, expected unit struct Unknown (in \
                   `queue_errors::Unknown`)";
     let unknown = SharedQueue::new(8).unwrap();
     ends_with(&unknown.put(Unknown).unwrap_err(), reason);

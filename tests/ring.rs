@@ -107,7 +107,7 @@ fn absurd_capacities_are_refused() {
         assert_eq!(kinds, [ErrorKind::InvalidCapacity; 3], "{capacity}");
     }
     let words = ring::<()>(0).unwrap_err().to_string();
-    assert!(words.contains("found a capacity of 0"), "{words}");
+    assert!(words.contains("that fits in memory, found 0"), "{words}");
     // There may be so many, but not here.
     assert_eq!(ring::<[u64; 64]>(1 << 40).unwrap_err().kind(), ErrorKind::OutOfMemory);
 }
@@ -341,7 +341,7 @@ fn a_slot_that_holds_no_value_is_its_own_error() {
         ));
         let words = popped[1].clone().unwrap_err().to_string();
         assert!(
-            words.ends_with("the bytes are no value of the type (in `bool`)"),
+            words.ends_with("the bytes are not a valid value of the type (in `bool`)"),
             "{words}"
         );
         producer.push(true).unwrap();

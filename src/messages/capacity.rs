@@ -17,7 +17,8 @@ const MOST_ITEMS: u64 = 1 << 30;
 /// With [`items`](Self::items) alone, the queue holds that many items of any size, as long as memory lasts.
 /// [`put`](crate::SharedQueue::put) waits only while the queue holds that many, and fails with
 /// [`OutOfMemory`](crate::SendError::OutOfMemory) if there is no memory for the item. Creating the queue takes 32 bytes for
-/// each item, rounded up to a power of two, and at least 32 KiB. Large items take more memory while they are queued, and give it back when they leave.
+/// each item, rounded up to a power of two, and at least 32 KiB. Large items take more memory while they are queued, and give it
+/// back when they leave.
 ///
 /// With [`bytes`](Self::bytes) as well, all items together take no more than that, and creating the queue takes all of it. Then
 /// `put` also waits for room, and fails with [`TooLarge`](crate::SendError::TooLarge) if the item could never fit. An item

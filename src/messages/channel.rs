@@ -102,8 +102,8 @@ impl Channel {
             return None;
         }
         let at = self.extents_at + number * size_of::<RawExtent>();
-        // SAFETY: a channel with an overflow area has that many extents there: `ChannelLayout::read` compared the bytes. They are aligned as the
-        // ring's end is, stay mapped while the handle lives, and are made of atomics alone.
+        // SAFETY: a channel with an overflow area has that many extents there: `ChannelLayout::read` compared the bytes. They are
+        // aligned as the ring's end is, stay mapped while the handle lives, and are made of atomics alone.
         Some(unsafe { &*self.handle().address().wrapping_add(at).cast::<RawExtent>() })
     }
 

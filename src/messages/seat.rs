@@ -326,7 +326,7 @@ impl Seat {
     }
 }
 
-/// The first of all to join waits for peers still to come; later ones have had peer_check.
+/// The first of all to join waits for peers still to come; later ones have had company.
 fn baseline_of_first(seats: &Seats) -> u64 {
     u64::from(seats.raw().joined() == 1)
 }

@@ -138,7 +138,8 @@ impl Encoded {
     }
 }
 
-/// Encodes the items in runs of neighbours; returns also those that cannot be encoded, by place, and what goes along with the others.
+/// Encodes the items in runs of neighbours; returns also those that cannot be encoded, by place, and what goes along with the
+/// others.
 fn encode_items<Args: Serialize + DeserializeOwned>(
     items: impl IntoIterator<Item = Args>,
     first: usize,

@@ -13,7 +13,7 @@
 //! passes many times while the rest keep away, so the waiter looks later next time. Anywhere else an early look is best.
 //!
 //! A look that finds messages does take the line from the other side, which must fetch it back to go on. Where one side waits
-//! for the other all the time, both get on faster if it lets some more news let_accumulate before it takes them; where each message is
+//! for the other all the time, both get on faster if it lets some more news accumulate before it takes them; where each message is
 //! an answer, there is only ever one. Whether more came meanwhile, and how much, shows which case it is.
 
 use core::cell::Cell;
@@ -78,7 +78,7 @@ pub(crate) struct Spin {
     /// Pauses before the next look at a lock.
     step: u32,
     paused: u32,
-    /// Whether more came while it let news let_accumulate.
+    /// Whether more came while it let news accumulate.
     gathered: bool,
 }
 
@@ -146,7 +146,7 @@ impl Spin {
         false
     }
 
-    /// Lets more news let_accumulate, if that has paid lately.
+    /// Lets more news accumulate, if that has paid lately.
     #[inline]
     fn let_accumulate(&mut self, word: impl Fn() -> u64) {
         let gathering = GATHERING.get();

@@ -230,7 +230,7 @@ impl Builder {
         Process::begin(self.0, function, arguments, |_| ())
     }
 
-    /// Starts a child that runs an entry_point with arguments that it decodes as a `D`.
+    /// Starts a child that runs an entry point with arguments that it decodes as a `D`.
     pub(crate) fn start<D: DeserializeOwned, R>(
         self,
         function: EntryPoint,

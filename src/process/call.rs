@@ -97,7 +97,7 @@ entries!(A B C D E G H I J K L M);
 /// What a child runs: decodes the arguments, calls one function with them, encodes what it returns.
 pub(crate) type EntryPoint = fn(&Mailbox, Arguments, Received) -> Answer;
 
-/// The entry_point of a function.
+/// The entry point of a function.
 pub(crate) fn entry_point<F, Args, R>(_function: F) -> EntryPoint
 where
     F: Entry<Args, Output = R>,
@@ -131,7 +131,7 @@ pub(crate) unsafe fn summon<F: Copy>() -> F {
     unsafe { NonNull::<F>::dangling().read() }
 }
 
-/// The entry_point at an address that this executable's parent process got from `entry_point`.
+/// The entry point at an address that this executable's parent process got from `entry_point`.
 ///
 /// # Safety
 ///

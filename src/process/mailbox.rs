@@ -24,8 +24,8 @@ use crate::travel::{check_memory, check_memory_for};
 use std::borrow::Cow;
 use std::io;
 
-/// Words: state, length of the start request or answer, length of the arguments, id of a child made by a server, offset of the start request,
-/// offset of the arguments.
+/// Words: state, length of the start request or answer, length of the arguments, id of a child made by a server, offset of the
+/// start request, offset of the arguments.
 const HEADER_WORDS: usize = 6;
 const HEADER: u64 = (HEADER_WORDS * 8) as u64;
 
@@ -271,7 +271,8 @@ impl Mailbox {
         &self.0
     }
 
-    /// Takes start request and arguments out, once: their memory is given back, that of long arguments by [`give_back`](Self::give_back).
+    /// Takes start request and arguments out, once: their memory is given back, that of long arguments by
+    /// [`give_back`](Self::give_back).
     pub(super) fn take(&self) -> io::Result<(Vec<u8>, Arguments)> {
         let [_, errand_len, len, _, errand_at, arguments_at] = self.header()?;
         let start_request = self.part(errand_at, errand_len)?;

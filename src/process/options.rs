@@ -43,7 +43,7 @@ impl Default for Route {
 }
 
 impl Options {
-    /// Starts a child that runs an entry_point with arguments that it decodes as a `D`.
+    /// Starts a child that runs an entry point with arguments that it decodes as a `D`.
     pub(super) fn start<D: DeserializeOwned>(
         self,
         function: EntryPoint,

@@ -165,8 +165,8 @@ impl Server {
         Error::new(ErrorKind::Spawn, message)
     }
 
-    /// Asks for a child, and waits until it exists or it is certain that it never will; `None` if the server has ended, and there is
-    /// no child.
+    /// Asks for a child, and waits until it exists or it is certain that it never will; `None` if the server has ended, and there
+    /// is no child.
     fn ask(&self, order: &Order) -> Result<Option<u32>> {
         let mut socket = self.socket.lock();
         let Some(open) = socket.as_ref().filter(|_| self.core.is_ours()) else {

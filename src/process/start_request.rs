@@ -39,7 +39,7 @@ pub(super) enum Task {
     Call {
         /// The executable that the parent runs.
         executable: u64,
-        /// Where in it the entry_point begins.
+        /// Where in it the entry point begins.
         function: u64,
     },
     /// Makes children for the parent, which asks through this socket, until one of the two has gone.

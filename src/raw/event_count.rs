@@ -3,13 +3,13 @@
 //!
 //! | state | flag | moved by | to | if that party dies there |
 //! |---|---|---|---|---|
-//! | nobody sleeps | down | a sleeper, before it sleeps | sleepers possible | the next to ring wakes nobody: harmless |
+//! | nobody sleeps | down | a sleeper, before it sleeps | sleepers possible | the next to notify wakes nobody: harmless |
 //! | sleepers possible | up | the process that changed the word, by compare-exchange | nobody sleeps, then one wake-up | sleepers' slices end by themselves |
 //! | | | a sleeper that was woken raises it again | sleepers possible | as above |
 //!
 //! Sleepers sleep on the event count, not on the word: taking the flag down also counts, in the same store, so a sleeper that has
 //! raised the flag and is not asleep yet does not fall asleep. Were it to sleep on the word, it might do so after its flag was
-//! taken down for a change it had already seen, and the next to ring would not know of it.
+//! taken down for a change it had already seen, and the next to notify would not know of it.
 //!
 //! # Invariants
 //!
@@ -86,15 +86,15 @@ impl EventCount {
         futex::wake(&self.event_count, u32::MAX);
     }
 
-    /// Sleeps while `word` is `seen` and the event count is not rung, one slice at most. `raised` is the caller's memory of its last
-    /// sleep here.
+    /// Sleeps while `word` is `seen` and the event count is not notified, one slice at most. `raised` is the caller's memory of its
+    /// last sleep here.
     #[cold]
     pub(crate) fn sleep(&self, word: &AtomicU64, seen: u64, raised: &mut Raised, slice: Option<Duration>) -> Wait {
         let event_count = self.raise();
         // A flag that has been up since the last fence needs no second one. A process that changed the word looked at the flag
         // either before that fence, and then the word's change is seen below, or after it, and then the event count has moved.
         if raised.0 != Some(event_count as u32) {
-            asymmetric::heavy(); // B1; its partner is in `ring`.
+            asymmetric::heavy(); // B1; its partner is in `notify`.
             raised.0 = Some(event_count as u32);
         }
         if word.load(Ordering::Relaxed) != seen {

@@ -5,21 +5,21 @@
 //! | state | word | moved by | to | if that party dies there |
 //! |---|---|---|---|---|
 //! | free | `0` or `I` | any thread, compare-exchange | held | the lock is held by a dead owner |
-//! | held | `owner [I]` | its owner, by one store | free; then it rings | a waiter proves it and takes over; sleepers' slices end by themselves |
+//! | held | `owner [I]` | its owner, by one store | free; then it notifies | a waiter proves it and takes over; sleepers' slices end by themselves |
 //! | | | a waiter that proved the owner dead | `waiter I` | the next waiter proves *that* one dead |
 //!
 //! `I` (inconsistent) comes with every take-over, in the same store, and stays through unlocks until an owner declares the data
 //! whole. An owner that publishes by one store may do so at once; one that writes in place must tell its users first.
 //!
-//! Waiters are not marked in the word but on an event count beside it. So only its owner changes the word of a held lock, and unlocking
-//! is a plain store, which saves one of the two read-modify-writes that a lock otherwise costs.
+//! Waiters are not marked in the word but on an event count beside it. So only its owner changes the word of a held lock, and
+//! unlocking is a plain store, which saves one of the two read-modify-writes that a lock otherwise costs.
 //!
 //! # Invariants
 //!
 //! - M1. Only the thread named in the word, or one that it gave its proof of holding to, moves the word to free, and only once:
 //!   `unlock` compares the whole id. The thread's end frees nothing, only its process's end does.
-//! - M2. A sleeper has raised the event count before it looked at the word for the last time; the owner that frees the word rings.
-//! - M3. A waiter that was woken raises the event count again, and rings when it unlocks or gives up: others may still be asleep.
+//! - M2. A sleeper has raised the event count before it looked at the word for the last time; the owner that frees the word notifies.
+//! - M3. A waiter that was woken raises the event count again, and notifies when it unlocks or gives up: others may still be asleep.
 //! - M4. A living owner's word is never taken: take-over follows proof of death, and compares the whole word.
 //! - M5. A wake-up that dies with its receiver delays the others by one slice at most.
 

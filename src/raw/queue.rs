@@ -9,8 +9,8 @@
 //! | open | `closing` 0 | any process, by one store | closing | closing; sleepers look when their slice ends |
 //! | closing | `closing` 1, `CLOSED` not in `tail` | any holder of the producers' lock, by one store to `tail` | closed | closed, or closing: the next to find it empty closes it |
 //!
-//! Where items may lie outside the ring (`raw/overflow_cursor.rs`), a record may be a reference to one, and the ring has room for as many
-//! references as items may be queued: only the room beyond that is for items.
+//! Where items may lie outside the ring (`raw/overflow_cursor.rs`), a record may be a reference to one, and the ring has room for
+//! as many references as items may be queued: only the room beyond that is for items.
 //!
 //! # Invariants
 //!

@@ -1,12 +1,12 @@
 //! `Waiter`: the one wait under every call that waits: it spins, sleeps in slices, and asks whether anybody is left to wake it.
 //!
-//! A call waits for a word to move; whoever moves it rings an event count (`event_count`). What the word means, and who may move it, is for
-//! the user of this file, which looks at the word, has this file wait until it may have moved, and looks again.
+//! A call waits for a word to move; whoever moves it notifies an event count (`event_count`). What the word means, and who may move
+//! it, is for the user of this file, which looks at the word, has this file wait until it may have moved, and looks again.
 //!
 //! | state of a call | moved by | to | if that party dies there |
 //! |---|---|---|---|
 //! | spinning | the call: the word has moved | looking | nobody knew of it |
-//! | | the call: it has spun long enough, and raises the flag | about to sleep | the flag stays up: the next to ring wakes nobody |
+//! | | the call: it has spun long enough, and raises the flag | about to sleep | the flag stays up: the next to notify wakes nobody |
 //! | about to sleep | the call: the word has moved | looking | as above |
 //! | | the call, by the futex | asleep | as above |
 //! | asleep | the peer: moves the word, takes the flag down, wakes it | looking | before the wake-up: the sleeper's slice ends by itself |
@@ -18,14 +18,15 @@
 //!
 //! # Invariants
 //!
-//! - W1. A call sleeps only after it has raised the event count and then found the word unmoved, so that no change is slept through (B1).
+//! - W1. A call sleeps only after it has raised the event count and then found the word unmoved, so that no change is slept through
+//!   (B1).
 //! - W2. No sleep lasts longer than its slice, nor than what is left of the call's time: a lost wake-up, and a death, hold up the
 //!   others for one slice.
 //! - W3. Whether a peer is left is asked only when a slice ends and the word has not moved, and by a call about to give up. A
 //!   call that finds what it wants asks about nobody.
 //! - W4. The answer that nobody is left ends no wait: the call looks once more, for what they may have left, and believes it only
 //!   if it finds the word as it was.
-//! - W5. A call that has slept wakes the next when it ends, or will when it rings (B3).
+//! - W5. A call that has slept wakes the next when it ends, or will when it notifies (B3).
 //!
 //! All loads here are relaxed: they say when to look, and the user's look has the Acquire that pairs with the Release of whoever
 //! moves the word. What orders a sleeper against that party is the pair of fences in `event_count`.

@@ -647,8 +647,9 @@ fn check_room(length: u64, space: Option<u64>, memory_backed: bool) -> Result<()
     Ok(())
 }
 
-/// Makes a file longer by overflow areas, which take no memory, and returns what to write about them in its header. Where the system does
-/// not support holes (ramfs; some sandboxes), overflow areas would never give back what they once held, so there are none.
+/// Makes a file longer by overflow areas, which take no memory, and returns what to write about them in its header. Where the
+/// system does not support holes (ramfs; some sandboxes), overflow areas would never give back what they once held, so there are
+/// none.
 pub(super) fn add_lanes(fd: &OwnedFd, length: u64) -> u64 {
     // Tested with bytes behind the overflow areas: another process may already have items in them.
     let can_be = |longer: &u64| file::can_give_back(fd.as_fd(), *longer) && file::set_len(fd.as_fd(), *longer).is_ok();

@@ -86,7 +86,7 @@ use std::sync::{Arc, OnceLock};
 pub struct Segment(Arc<Inner>);
 
 /// Dropped from top to bottom: the shared lock is gone once both mapping and descriptor are (a mapping keeps the open file alive),
-/// and only then can the name_removal find out whether this process was the last.
+/// and only then can the check for the last user find out whether this process was the last.
 struct Inner {
     mapping: Mapping,
     fd: OwnedFd,

@@ -2,8 +2,9 @@
 //!
 //! Bytes that were never written take no memory, nor do bytes that were given back. They are not mapped, but written and read by
 //! system calls, so that a full file system or exhausted memory is an error and not a signal. Each 4096 bytes of the mapping have a
-//! overflow area of the same length, so that an object of that size or more has one to itself. What an overflow area holds is up to the object: items
-//! one after another (`raw/overflow_cursor.rs`) in its first half, single long ones (`raw/extent.rs`) in its second.
+//! overflow area of the same length, so that an object of that size or more has one to itself. What an overflow area holds is up to
+//! the object: items one after another (`raw/overflow_cursor.rs`) in its first half, single long ones (`raw/extent.rs`) in its
+//! second.
 
 use super::Segment;
 use super::build::add_lanes;
@@ -30,7 +31,8 @@ pub(crate) struct OverflowArea {
 }
 
 impl Segment {
-    /// Adds overflow areas to a file in memory, unless that is already decided. On a disk the file would look large to copying tools.
+    /// Adds overflow areas to a file in memory, unless that is already decided. On a disk the file would look large to copying
+    /// tools.
     ///
     /// | state | word | moved by | to | if that party dies there |
     /// |---|---|---|---|---|

@@ -1,7 +1,7 @@
 //! `Shares`: what the attachments of a pool's jobs have in place of reservations.
 //!
-//! There may be more jobs than a queue has seats, and it is not known in advance which worker runs one. So a worker joins the queues
-//! of its job by itself, and until it has, a share in this process keeps their peers from finding themselves alone.
+//! There may be more jobs than a queue has seats, and it is not known in advance which worker runs one. So a worker joins the
+//! queues of its job by itself, and until it has, a share in this process keeps their peers from finding themselves alone.
 
 use crate::error::Result;
 use crate::messages::Share;

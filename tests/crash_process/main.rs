@@ -79,7 +79,7 @@ fn a_child_may_die_at_every_point() {
             let passage = if by_server { 2 } else { 1 };
             let said = Stage::new(method, &format!("{point}:{passage}")).finish(Expected::Lives);
             assert_eq!(
-                said.outcomes, ["ended: signal 9 ended the child"; 3],
+                said.outcomes, ["ended: the child was killed by signal 9"; 3],
                 "{method}, {point}"
             );
             assert_eq!(said.zombies, 0, "{method}, {point}");
@@ -96,7 +96,7 @@ fn a_server_may_die_at_every_point() {
                 let said = Stage::new(method, &format!("{point}:{passage}")).finish(Expected::Lives);
                 assert_eq!(said.outcomes.len(), 3, "{at}");
                 for (number, outcome) in said.outcomes.iter().enumerate() {
-                    let refused = outcome.starts_with("refused: Spawn: the fork server ended before it made the child");
+                    let refused = outcome.starts_with("refused: Spawn: the fork server ended before it started the child");
                     assert!(*outcome == format!("result {number}") || refused, "{at}: {outcome}");
                 }
                 // A server that made the child was not needed any more; before that, another is asked once.

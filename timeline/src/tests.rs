@@ -51,7 +51,7 @@ fn words(picture: &str) -> Vec<&str> {
 fn a_picture_of_nothing_says_so() {
     for workers in [0, 1, 2] {
         let picture = picture(vec![], workers);
-        assert!(words(&picture)[0].contains("no job has ended"), "{picture}");
+        assert!(words(&picture)[0].contains("no finished jobs"), "{picture}");
     }
 }
 

@@ -402,7 +402,7 @@ mod tests {
         is_none::<u64>(&[1; 7]);
         is_none::<String>(&[0xff]);
         let short = decode::<(u8, u8)>(&[0x92, 1]).unwrap_err();
-        assert!(short.to_string().contains("end too early"), "{short}");
+        assert!(short.to_string().contains("unexpected end"), "{short}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Entries: blocks that hold a key and a value, and the continuations (continuation blocks) of values that do not fit into one block.
+//! Entries: blocks that hold a key and a value, and the continuation blocks of values that do not fit into one block.
 //!
 //! ```text
 //! entry:  [ next:32 | hash:32 ]  [ words:32 | key bytes:16 | unused:8 | flags:8 ]

@@ -20,7 +20,8 @@
 //!
 //! Every change goes through the journal, except that a value of one word is overwritten by one store. If the changing process
 //! dies, the next holder of the shard's lock undoes the change, in as many steps as were taken. The only words that shards share
-//! are those of owners and header and the counts of hits and misses, and no change covers words of two shards; so a death holds up only its own shard.
+//! are those of owners and header and the counts of hits and misses, and no change covers words of two shards; so a death holds up
+//! only its own shard.
 //!
 //! # Invariants
 //!

@@ -55,7 +55,7 @@ impl Numbers {
         self.put_before(number, &|| true)
     }
 
-    /// Puts for as long as there is peer_check.
+    /// Puts for as long as there are peers.
     fn put_before(&self, number: u32, has_peer: &dyn Fn() -> bool) -> Result<(), Stop> {
         let peer_check = || has_peer();
         let waiting = Waiting::new(Deadline::Never, &peer_check);
@@ -68,7 +68,7 @@ impl Numbers {
         self.take_before(&|| true)
     }
 
-    /// Takes for as long as there is peer_check.
+    /// Takes for as long as there are peers.
     fn take_before(&self, has_peer: &dyn Fn() -> bool) -> Result<u32, Stop> {
         let peer_check = || has_peer();
         let waiting = Waiting::new(Deadline::Never, &peer_check);

@@ -145,7 +145,7 @@ fn loom_wait_sees_what_was_done_before_the_word_moved() {
 }
 
 #[test]
-fn loom_wait_of_two_is_ended_by_one_ring() {
+fn loom_wait_of_two_is_ended_by_one_notification() {
     all_pass(2, 3, RIGHT);
 }
 
