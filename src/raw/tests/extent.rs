@@ -173,10 +173,10 @@ fn producer_dies(step: Step, judges_wrongly: bool) {
         });
         let other = process(&model, 2, |model| model.put(21, Step::Done));
         become_owner(CONSUMER);
-        let mut taken: Vec<u32> = model.get(Step::Done).into_iter().collect();
+        let mut taken: Vec<u32> = model.take(Step::Done).into_iter().collect();
         dying.join().expect("the model thread ends");
         other.join().expect("the model thread ends");
-        while let Some(number) = model.get(Step::Done) {
+        while let Some(number) = model.take(Step::Done) {
             taken.push(number);
         }
         taken.sort_unstable();
@@ -185,7 +185,7 @@ fn producer_dies(step: Step, judges_wrongly: bool) {
         // What the dead have left is found once something more has been put and taken.
         for number in [31, 32] {
             model.put(number, Step::Done);
-            assert_eq!(model.get(Step::Done), Some(number));
+            assert_eq!(model.take(Step::Done), Some(number));
         }
         assert!(model.claim().is_some(), "it holds something");
         assert_eq!(model.read(&model.bytes), 0);
@@ -236,15 +236,15 @@ fn consumer_dies(step: Step) {
         become_owner(1);
         model.put(11, Step::Done);
         let dying = process(&model, 8, move |model| {
-            let taken = model.get(step);
+            let taken = model.take(step);
             declare_dead(8);
             taken
         });
-        let other = process(&model, CONSUMER, |model| model.get(Step::Done));
+        let other = process(&model, CONSUMER, |model| model.take(Step::Done));
         model.put(12, Step::Done);
         let mut taken: Vec<u32> = dying.join().expect("the model thread ends").into_iter().collect();
         taken.extend(other.join().expect("the model thread ends"));
-        while let Some(number) = model.get(Step::Done) {
+        while let Some(number) = model.take(Step::Done) {
             taken.push(number);
         }
         taken.sort_unstable();

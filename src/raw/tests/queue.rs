@@ -64,7 +64,7 @@ impl Numbers {
             .map(|moved| assert_eq!(moved, ONE))
     }
 
-    fn take(&self) -> Result<u32, Stop> {
+    fn get(&self) -> Result<u32, Stop> {
         self.take_before(&|| true)
     }
 
@@ -350,7 +350,7 @@ fn loom_queue_closes_while_it_is_full_and_a_producer_waits() {
 fn loom_queue_closes_and_wakes_all_who_wait() {
     check(2, || {
         let numbers = Numbers::new(1);
-        let consumers = [8, 9].map(|pid| process(&numbers, pid, Numbers::take));
+        let consumers = [8, 9].map(|pid| process(&numbers, pid, Numbers::get));
         become_owner(1);
         numbers.close();
         for consumer in consumers {
@@ -444,7 +444,7 @@ fn loom_queue_looking_leaves_the_item_to_others() {
             let waiting = Waiting::new(Deadline::Never, &|| lives(1));
             numbers.raw.await_item(numbers.bounds, &|| Peers, waiting)
         });
-        let taking = process(&numbers, CONSUMER, Numbers::take);
+        let taking = process(&numbers, CONSUMER, Numbers::get);
         become_owner(1);
         put_all(&numbers, &[11]);
         assert_eq!(taking.join().expect("the model thread ends"), Ok(11));
