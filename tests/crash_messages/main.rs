@@ -13,7 +13,7 @@ mod role;
 mod ends;
 mod long;
 mod memory;
-mod outside;
+mod overflow;
 mod queue;
 mod seats;
 mod sleepers;
@@ -34,25 +34,25 @@ fn scenario(point: &'static str) -> Option<()> {
             sleepers::of_gets_carry_on(point);
             sleepers::of_puts_carry_on(point);
         }
-        "queue.put.outside" => outside::putting(point, false),
+        "queue.put.outside" => overflow::putting(point, false),
         "queue.put.copied" => {
             queue::putting(point, false);
-            outside::putting(point, false);
+            overflow::putting(point, false);
             long::putting(point, false);
         }
         "queue.put.published" | "queue.put.unlocked" => {
             queue::putting(point, true);
-            outside::putting(point, true);
+            overflow::putting(point, true);
             long::putting(point, true);
         }
         "queue.get.copied" => {
             queue::getting(point, false);
-            outside::getting(point, false);
+            overflow::getting(point, false);
             long::getting(point, false);
         }
         "queue.get.taken" | "queue.get.unlocked" => {
             queue::getting(point, true);
-            outside::getting(point, true);
+            overflow::getting(point, true);
             long::getting(point, true);
         }
         "queue.extent.locked" => {
@@ -61,7 +61,7 @@ fn scenario(point: &'static str) -> Option<()> {
         }
         "queue.extent.written" | "queue.extent.placed" => long::putting(point, false),
         "queue.extent.taken" | "queue.extent.cleared" => long::getting(point, true),
-        "queue.get.returned" => outside::getting(point, true),
+        "queue.get.returned" => overflow::getting(point, true),
         "queue.close.stored" => queue::closing(point),
         "seat.counted" | "seat.taken" | "seat.freed" => seats::coming_and_going(point),
         "seat.ticket" => seats::a_spawner_dies(point),
@@ -75,7 +75,7 @@ fn scenario(point: &'static str) -> Option<()> {
 
 #[procshare::test]
 fn plays_a_role() {
-    let roles: Vec<_> = [queue::ROLES, outside::ROLES, long::ROLES, seats::ROLES, ends::ROLES].concat();
+    let roles: Vec<_> = [queue::ROLES, overflow::ROLES, long::ROLES, seats::ROLES, ends::ROLES].concat();
     role::play(&roles);
 }
 

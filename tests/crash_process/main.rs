@@ -96,7 +96,8 @@ fn a_server_may_die_at_every_point() {
                 let said = Stage::new(method, &format!("{point}:{passage}")).finish(Expected::Lives);
                 assert_eq!(said.outcomes.len(), 3, "{at}");
                 for (number, outcome) in said.outcomes.iter().enumerate() {
-                    let refused = outcome.starts_with("refused: Spawn: the fork server ended before it started the child");
+                    let refused =
+                        outcome.starts_with("refused: Spawn: the fork server ended before it started the child");
                     assert!(*outcome == format!("result {number}") || refused, "{at}: {outcome}");
                 }
                 // A server that made the child was not needed any more; before that, another is asked once.
