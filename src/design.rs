@@ -90,7 +90,7 @@
 //! The file of an in-memory segment grows beyond what is mapped when a queue bounded only by its number of items is placed in it;
 //! an anonymous one is that long from the start. It gains one overflow area for each 4096 bytes of the mapping, all of the same
 //! length: the largest power of two, up to 2^41, that keeps the file within 2^62 bytes. A queue uses the overflow area of the place
-//! where it begins. Lanes take no memory where nothing was written, and are never mapped.
+//! where it begins. Overflow areas take no memory where nothing was written, and are never mapped.
 //!
 //! | map | words |
 //! |---|---|
@@ -174,7 +174,7 @@
 //! | items begun and settled of a pool's slot, Release | Acquire load by the poster | what the worker did before |
 //! | attach slot, Release, when it is given back | Acquire in the judgement | what was done before |
 //!
-//! Everything else is relaxed, with the reason given in place. A pool's board has SeqCst fences between a process about to
+//! Everything else is relaxed, with the reason given in place. A pool's work queue has SeqCst fences between a process about to
 //! sleep and those that wake it (C3). All other sleepers rely on the one pair in `primitive/asymmetric.rs`: a
 //! thread about to sleep raises a flag and then looks at a word; a thread that has changed the word then looks at the flag; one of
 //! the two must see the other. The sleeper has the kernel fence every running thread of every process that uses this crate

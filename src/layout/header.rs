@@ -72,23 +72,23 @@ pub(crate) const NO_OVERFLOW_AREAS: u64 = 1;
 /// The file has overflow areas.
 pub(crate) const OVERFLOW_AREAS: u64 = 2;
 /// An object this large, or larger, has an overflow area to itself.
-pub(crate) const LANE_EACH: u64 = 4096;
+pub(crate) const OVERFLOW_EACH: u64 = 4096;
 /// No overflow area is longer: memory runs out before.
-const LONGEST_LANE: u64 = 1 << 41;
-const SHORTEST_LANE: u64 = 1 << 20;
+const LONGEST_OVERFLOW: u64 = 1 << 41;
+const SHORTEST_OVERFLOW: u64 = 1 << 20;
 /// No file is longer.
 const LONGEST_FILE: u64 = 1 << 62;
 
 /// How long each overflow area of a segment of `length` bytes is: a power of two.
 pub(crate) fn overflow_size(length: u64) -> Option<u64> {
-    let each = LONGEST_FILE.checked_sub(length)? / length.div_ceil(LANE_EACH).max(1);
-    let size = 1 << each.min(LONGEST_LANE).checked_ilog2()?;
-    Some(size).filter(|size| *size >= SHORTEST_LANE)
+    let each = LONGEST_FILE.checked_sub(length)? / length.div_ceil(OVERFLOW_EACH).max(1);
+    let size = 1 << each.min(LONGEST_OVERFLOW).checked_ilog2()?;
+    Some(size).filter(|size| *size >= SHORTEST_OVERFLOW)
 }
 
 /// How long the file of a segment of `length` bytes is if it has overflow areas.
 pub(crate) fn length_with_lanes(length: u64) -> Option<u64> {
-    Some(length + length.div_ceil(LANE_EACH) * overflow_size(length)?)
+    Some(length + length.div_ceil(OVERFLOW_EACH) * overflow_size(length)?)
 }
 
 /// What a creator writes and an attacher checks.
@@ -166,7 +166,7 @@ impl Header {
 
     fn check(&self, file_length: u64) -> Result<()> {
         let length = self.length;
-        // Lanes are added before they are recorded.
+        // Overflow areas are added before they are recorded.
         let longer =
             length_with_lanes(length).filter(|longer| *longer == file_length || self.overflow_areas == OVERFLOW_AREAS);
         let expected = longer.unwrap_or(length);

@@ -3,14 +3,18 @@
 //! | a job is | moved by | to |
 //! |---|---|---|
 //! | in the backlog, in the order of submission | `post`, once a slot is free | posted in that slot |
+//! | | `post`, if the work queue has no room for its position | to be posted again in its slot |
+//! | | `post`, if its arguments cannot be stored; `cancel` | ended |
 //! | posted | its worker, which finishes it, or dies | `collect` or `take_from_dead` finds it: ended, or to be posted again |
 //! | | `cancel`, unless a worker has it | ended |
 //! | to be posted again in its slot | `post`, before the backlog | posted |
+//! | | `cancel` | ended |
 //! | any of these | `give_all_up` | ended |
 //!
 //! # Invariants
 //!
-//! - A1. A slot is in `free`, or has a job in `posted`, but not both; one in `again` has a job that the work queue does not have.
+//! - A1. Until `give_all_up`, a slot is in `free`, or has a job in `posted`, but not both. The job of a slot in `again` is not in
+//!   the work queue: it came back, or there was no room for its position.
 //! - A2. Every item ends once: a delivery is made where its end is counted (`ended`), and its job goes on past it.
 //! - A3. Nothing here tells a caller, or drops what a job has brought along: both may take time, or run any code. Whoever locks the
 //!   jobs takes the deliveries and the attachments from them, and sees to them unlocked.
@@ -44,7 +48,7 @@ pub(super) struct Jobs {
     posted: Vec<Option<Job>>,
     /// By slot: where its long results go. Once some are taken, the extent belongs to them.
     extents: Vec<Option<Extent>>,
-    /// Slots whose job has to be posted again.
+    /// Slots with a job that the work queue does not have: it came back, or there was no room for its position.
     again: VecDeque<usize>,
     /// Jobs without a slot.
     backlog: BTreeMap<u64, Job>,

@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 
 /// If workers end this many times in a row before they are ready, and no worker is there, the pool gives up.
 const MOST_FAILED: u32 = 6;
-/// How long to wait before the next start after a worker that was not ready, and how often to double that at most.
+/// After the n-th failed start in a row, the next waits for this, doubled n times, but not more often than so.
 const PAUSE: Duration = Duration::from_millis(10);
 const MOST_DOUBLINGS: u32 = 10;
 
@@ -103,7 +103,7 @@ pub(super) struct Workers {
     slots: Vec<WorkerSlot>,
     /// Workers started so far.
     started: u64,
-    /// Workers in a row that ended before they were ready.
+    /// Failed starts in a row; those that come during a pause are not counted.
     failed: u32,
     /// No worker is started before this time.
     start_after: Option<Instant>,

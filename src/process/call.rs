@@ -131,11 +131,11 @@ pub(crate) unsafe fn summon<F: Copy>() -> F {
     unsafe { NonNull::<F>::dangling().read() }
 }
 
-/// The entry point at an address that this executable's parent process got from `entry_point`.
+/// The entry point at an address that the parent, which runs the same executable, got from `entry_point`.
 ///
 /// # Safety
 ///
-/// `address` is that of a [`EntryPoint`].
+/// `address` is that of an [`EntryPoint`].
 pub(super) unsafe fn entry_point_at(address: *const ()) -> EntryPoint {
     // SAFETY: a function pointer is as large as an address, and the caller knows that this one's type is right.
     unsafe { mem::transmute::<*const (), EntryPoint>(address) }

@@ -9,7 +9,7 @@ const MAIN: &str = "MainProcess";
 
 /// What a process was told when it was started.
 struct Told {
-    /// A stricter one would cost every child a look at its namespaces.
+    /// Known by process id alone: a stricter check would cost every child a look at its namespaces.
     home: Home,
     name: String,
     /// The thread that runs its function.

@@ -124,7 +124,8 @@ impl Answer {
 /// The file of a mailbox that is not yet posted: made if arguments are long.
 #[derive(Default)]
 pub(super) struct Draft {
-    /// And the process that made it: a copy of that process, made while the arguments were encoded, does not own it.
+    /// The file, and the process that made it: a copy of that process, made while the arguments were encoded, does not own the
+    /// file.
     file: Option<(Mailbox, Home)>,
     /// How long they are.
     pub(super) len: u64,
@@ -199,23 +200,23 @@ impl Mailbox {
         }
         // What was taken back from the draft needs no file.
         let file = draft.file.filter(|_| long > 0).map(|(file, _)| file);
-        let (errand_len, short) = (start_request.len() as u64, arguments.len() as u64);
+        let (request_len, short) = (start_request.len() as u64, arguments.len() as u64);
         let is_long = file.is_some();
         let (len, arguments_at) = if is_long {
             (long, LONG_AT)
         } else {
-            (short, HEADER + errand_len)
+            (short, HEADER + request_len)
         };
-        let errand_at = if is_long && errand_len > LONG_AT - HEADER {
+        let request_at = if is_long && request_len > LONG_AT - HEADER {
             LONG_AT + long
         } else {
             HEADER
         };
         let mailbox = file.map_or_else(Mailbox::new, Ok)?;
-        let header = [POSTED, errand_len, len, 0, errand_at, arguments_at];
+        let header = [POSTED, request_len, len, 0, request_at, arguments_at];
         let header: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
         file::write_at(mailbox.0.as_fd(), &header, 0)?;
-        file::write_at(mailbox.0.as_fd(), start_request, errand_at)?;
+        file::write_at(mailbox.0.as_fd(), start_request, request_at)?;
         if !is_long {
             check_memory(short)?;
             file::write_at(mailbox.0.as_fd(), arguments, arguments_at)?;
@@ -274,8 +275,8 @@ impl Mailbox {
     /// Takes start request and arguments out, once: their memory is given back, that of long arguments by
     /// [`give_back`](Self::give_back).
     pub(super) fn take(&self) -> io::Result<(Vec<u8>, Arguments)> {
-        let [_, errand_len, len, _, errand_at, arguments_at] = self.header()?;
-        let start_request = self.part(errand_at, errand_len)?;
+        let [_, request_len, len, _, request_at, arguments_at] = self.header()?;
+        let start_request = self.part(request_at, request_len)?;
         let arguments = if arguments_at == LONG_AT {
             Arguments::Long(len)
         } else {

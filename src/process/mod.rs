@@ -29,7 +29,7 @@
 //! other descriptors and signal handlers; only blocked signals are unblocked. It exits without running its parent's destructors or
 //! exit handlers.
 
-// From low to high: marker, program, panic, mailbox, encoded, call, child, start request, plan, copy; spawn, fork, serve, server;
+// From low to high: marker, program, panic, mailbox, encoded, call, child, start_request, plan, copy; spawn, fork, serve, server;
 // entry, options, handle, builder, scope.
 mod argument;
 mod builder;

@@ -1,6 +1,7 @@
 //! What a fork server does: it waits for requests, and copies itself.
 //!
-//! It has one thread, so that its copies may do whatever a program may; the same wait also watches for its parent's end.
+//! It has one thread (in a test, also that of the harness, which waits), so that its copies may do whatever a program may; the same
+//! wait also watches for its parent's end.
 
 use super::copy::{NoReturn, check_loans};
 use super::mailbox::{Answer, CHILD_AT, Mailbox};

@@ -38,10 +38,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A server makes a child in a fraction of a millisecond. A server that has not answered within this time, or that was stopped for
-/// as long as the limit below, is killed, and another is asked.
+/// How long a server may take to answer before it is killed and another is asked; it usually takes a fraction of a millisecond.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// A server that is stopped along with its parent is also continued along with it.
+/// How long a server may be found stopped before it is killed. One stopped along with its parent is also continued along with it.
 const STOPPED: Duration = Duration::from_secs(1);
 /// How often to look at a server that does not answer.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);

@@ -1,5 +1,4 @@
-//! `EventCount`: a futex-based event count: sleepers that wait for a word to change, and a flag that saves a wake-up if none
-//! sleeps.
+//! `EventCount`: lets threads of any process sleep until a word changes, and wakes one; a flag saves the wake-up if none sleeps.
 //!
 //! | state | flag | moved by | to | if that party dies there |
 //! |---|---|---|---|---|

@@ -31,7 +31,7 @@ const MARKED: u64 = 1;
 #[repr(C)]
 pub(crate) struct RawExtent {
     lock: RawMutex,
-    /// How many items had been put before the one it holds; 0 while there is none.
+    /// `[ items put before the one it holds | MARKED ]`; 0 while there is none.
     mark: AtomicU64,
     unused: AtomicU64,
 }

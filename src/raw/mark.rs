@@ -1,6 +1,7 @@
 //! `Mark`: how far one side of a queue has come, in one word; and what lies between two of them.
 //!
-//! `[ items:32 | units:31 | closed:1 ]`, counted from the beginning; the futex compares the low half. `queue` says who moves it.
+//! `[ items:32 | units:31 | closed:1 ]`, counted from the beginning. Waiters compare the whole word, and sleep on an event count.
+//! `queue` says who moves it.
 
 /// In `tail` and `head`: no further record will come.
 pub(super) const CLOSED: u64 = 1;

@@ -16,10 +16,11 @@
 //!
 //! # Invariants
 //!
-//! - M1. Only the thread named in the word, or one that it gave its proof of holding to, moves the word to free, and only once:
-//!   `unlock` compares the whole id. The thread's end frees nothing, only its process's end does.
-//! - M2. A sleeper has raised the event count before it looked at the word for the last time; the owner that frees the word notifies.
-//! - M3. A waiter that was woken raises the event count again, and notifies when it unlocks or gives up: others may still be asleep.
+//! - M1. A held word becomes free once, by the thread it names or one that has that thread's `Held`: `unlock` compares the whole
+//!   id. The end of a thread frees nothing; only the end of its process does.
+//! - M2. A sleeper has raised the event count's flag before it looked at the word for the last time; the owner that frees the word
+//!   notifies.
+//! - M3. A waiter that was woken raises the flag again, and notifies when it unlocks or gives up: others may still be asleep.
 //! - M4. A living owner's word is never taken: take-over follows proof of death, and compares the whole word.
 //! - M5. A wake-up that dies with its receiver delays the others by one slice at most.
 

@@ -1,4 +1,4 @@
-//! `OverflowCursor`: a crash-safe cursor: where one side of a queue stands in the bytes that lie outside the ring.
+//! `OverflowCursor`: where one side of a queue stands in the bytes outside the ring; survives a death at any step.
 //!
 //! An item stored outside the ring lies in a file, and its record in the ring only refers to it. Such items follow one another;
 //! both sides count their bytes from the beginning, modulo 2^48. Only the holder of the side's lock moves the words, each step
@@ -7,7 +7,7 @@
 //! | step of a put | shown by | if the holder dies there, its heir |
 //! |---|---|---|
 //! | begun, bytes being written | `tail` is `mark`, `at` is `aside` | gives back the memory of all bytes from `at` on |
-//! | written, `at` moved | `tail` is `mark`, `at` is not `aside`, which is not given back | moves `at` back to `aside`, and does the same |
+//! | written, `at` moved | `tail` is `mark`, `at` is beyond `aside`, and the consumers have not passed `aside` | moves `at` back to `aside`, and does the same |
 //! | published | `tail` is not `mark` | gives back what there is from `at` on: nothing |
 //!
 //! | step of a take | shown by | if the holder dies there, its heir |

@@ -2,10 +2,10 @@
 //!
 //! | state | shown by | moved by | to | if that party dies there |
 //! |---|---|---|---|---|
-//! | unit is free | not in `head .. tail` | holder of the producers' lock writes a record | the same | the next holder overwrites it |
-//! | record is queued | in `head .. tail` | the same, by one store to `tail` | queued, for good | delivered; the lock is taken over |
-//! | record is being taken | in `head .. tail` | holder of the consumers' lock copies it | the same | the next takes it |
-//! | record is taken | `head` has passed it, by one store | the same | free | it is gone with the taker |
+//! | unit is free | not in `head .. tail` | holder of the producers' lock writes a record there | still free | the next holder overwrites it |
+//! | | | that holder, by one store to `tail` | queued | delivered; the lock is taken over |
+//! | record is queued | in `head .. tail` | holder of the consumers' lock copies it | still queued | the next holder takes it |
+//! | | | that holder, by one store to `head` | free | it is gone with the taker |
 //! | open | `closing` 0 | any process, by one store | closing | closing; sleepers look when their slice ends |
 //! | closing | `closing` 1, `CLOSED` not in `tail` | any holder of the producers' lock, by one store to `tail` | closed | closed, or closing: the next to find it empty closes it |
 //!

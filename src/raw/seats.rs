@@ -13,8 +13,9 @@
 //! | | | the child, which has no seat and holds the lock, one store to owner | taken | its owner, whichever it is by then, is dead |
 //! | | | the child, which has first counted itself elsewhere | free | both are freed with their owners |
 //!
-//! So a call waits for the lock only to look for a seat: to open, claim, redeem, or set a seat aside. Leaving, turning to
-//! another role, adding a handle to a seat, and passing a ticket on each change a word of the process's own.
+//! So a call waits for the lock only to look for a seat (to open, claim, redeem, or set one aside), and for what a copy of a
+//! process inherits. Leaving, turning to another role, adding a handle to a seat, and passing a ticket on each change a word of the
+//! process's own.
 //!
 //! # Invariants
 //!
@@ -118,7 +119,7 @@ impl RawSeats {
         unsafe { &*seats }
     }
 
-    /// Locks the seats, to look for one.
+    /// Locks the seats.
     pub(crate) fn session<'a>(
         &'a self,
         deadline: Deadline,

@@ -18,7 +18,7 @@
 //!
 //! # Invariants
 //!
-//! - W1. A call sleeps only after it has raised the event count and then found the word unmoved, so that no change is slept through
+//! - W1. A call sleeps only after it has raised the flag and then found the word unmoved, so that no change is slept through
 //!   (B1).
 //! - W2. No sleep lasts longer than its slice, nor than what is left of the call's time: a lost wake-up, and a death, hold up the
 //!   others for one slice.
@@ -57,8 +57,8 @@ pub(super) trait Awaited {
     /// often an idle process wakes.
     fn next_slice(slice: Duration, ending: Wait) -> Duration;
 
-    /// Whether nobody is left who could move the word from `seen`, where it stood for all the time that the call has slept since
-    /// it moved: `still`; without a limit if this call is about to give up.
+    /// Whether nobody is left who could move the word from `seen`. `still` is how long the call has slept with the word there;
+    /// `Duration::MAX` if it is about to give up.
     fn is_forsaken(&self, seen: u64, still: Duration) -> bool;
 }
 
@@ -86,7 +86,7 @@ pub(super) struct Waiter {
     slice: Duration,
     /// Whether this call has slept (W5).
     pub(super) slept: bool,
-    /// The event count as this call raised it last.
+    /// Flag and count as of this call's last sleep.
     raised: Raised,
     /// For how long it has slept.
     pub(super) asleep: Duration,

@@ -60,7 +60,7 @@ impl Segment {
         let has_lanes = self.words()[header::word::OVERFLOW_AREAS].load(Ordering::Relaxed) == header::OVERFLOW_AREAS;
         has_lanes.then(|| OverflowArea {
             segment: self.clone(),
-            base: length + offset / header::LANE_EACH * size,
+            base: length + offset / header::OVERFLOW_EACH * size,
             size: size / 2,
         })
     }

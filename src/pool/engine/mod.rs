@@ -4,9 +4,10 @@
 //!
 //! # Invariants
 //!
-//! - K1. Nothing here waits for a lock that a worker could hold: there is none.
-//! - K2. While the state is locked, no foreign code runs and no process is waited for: callers are told, attachments are dropped,
-//!   workers are started and requests are answered once it is unlocked.
+//! - K1. The pool's memory has no lock that a worker could hold. Giving up seats may take the lock of a queue's seats, for a
+//!   moment: a helper thread does that, or the caller if there is none.
+//! - K2. While the state is locked, no process is waited for, and no code of the program runs except subscribers of `tracing`:
+//!   callers are told, attachments are dropped, workers are started and requests are answered once it is unlocked.
 //! - K3. Whatever the thread has to do while it sleeps is told to it: `sleep` says what it does not look for by itself.
 //! - K4. As long as the pool has workers, it has a thread, or one that is to be resumed: without one, it is terminated.
 

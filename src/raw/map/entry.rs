@@ -22,9 +22,9 @@ pub(super) const CONTINUATION: u64 = 16;
 pub(crate) const LONGEST_KEY: usize = u16::MAX as usize;
 /// The most bytes a block leaves unused at its end.
 pub(super) const MOST_UNUSED: u32 = u8::MAX as u32;
-/// The fewest words of a rest of a value that are worth the two of its header.
+/// The fewest words of a continuation that are worth the two of its header.
 pub(super) const LEAST_CONTINUATION: u32 = 4;
-/// Words of a rest before its part of the value.
+/// Words of a continuation before its part of the value.
 pub(super) const CONTINUATION_HEADER: u32 = 2;
 
 /// A key as it is stored, and its hash.
@@ -96,7 +96,7 @@ pub(super) fn words_needed(shape: &Shape, key: Key<'_>, payload: Payload<'_>) ->
     u64::from(header_words(shape, payload.flags()) + key.words()) + payload.value.len().div_ceil(8) as u64
 }
 
-/// The second word of an entry or a rest.
+/// The second word of an entry or a continuation.
 pub(super) fn tag(size: u32, key_len: u32, unused: u32, flags: u64) -> u64 {
     u64::from(size) << 32 | u64::from(key_len) << 16 | u64::from(unused) << 8 | flags
 }

@@ -1,4 +1,4 @@
-//! `Journal`: an undo log: several words of a shard changed as one, undone if the owner dies halfway, read without a lock.
+//! `Journal`: an undo log, by which several words of a shard change as one; undone if the owner dies halfway, read without a lock.
 //!
 //! | state | word | moved by | to | if that party dies there |
 //! |---|---|---|---|---|

@@ -13,10 +13,10 @@
 //!
 //! | state of a block | shown by | moved by | to |
 //! |---|---|---|---|
-//! | free | `FREE`; it is in its size's list | a change | entry, rest, or part of a larger free block |
-//! | entry | a chain leads to it | a change | free; its rest is garbage |
-//! | rest of an entry | the entry's `more`, or another rest's | the change that removes the entry | garbage |
-//! | garbage | the shard's `GARBAGE`, or another rest's `more` | a change for each | free, or the entry's rest |
+//! | free | `FREE`; it is in its size's list | a change | entry, continuation, or part of a larger free block |
+//! | entry | a chain leads to it | a change | free; its continuation is garbage |
+//! | continuation of an entry | the entry's `more`, or another continuation's | the change that removes the entry | garbage |
+//! | garbage | the shard's `GARBAGE`, or another continuation's `more` | a change for each | free, or the entry's continuation |
 //!
 //! Every change goes through the journal, except that a value of one word is overwritten by one store. If the changing process
 //! dies, the next holder of the shard's lock undoes the change, in as many steps as were taken. The only words that shards share

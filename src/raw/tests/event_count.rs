@@ -98,12 +98,12 @@ fn give_and_take(preemptions: usize, takers: u32, each: usize, play: Play) {
 }
 
 #[test]
-fn loom_bell_wakes_one_sleeper_each_time() {
+fn loom_event_count_wakes_one_sleeper_each_time() {
     give_and_take(4, 1, 2, RIGHT);
 }
 
 #[test]
-fn loom_bell_wakes_two_sleepers() {
+fn loom_event_count_wakes_two_sleepers() {
     give_and_take(2, 2, 1, RIGHT);
 }
 
@@ -210,7 +210,7 @@ fn give_one_and_close(wake_all: fn(&Tokens)) {
 }
 
 #[test]
-fn loom_bell_wakes_all() {
+fn loom_event_count_wakes_all() {
     give_one_and_close(|tokens| tokens.event_count.wake_all());
 }
 

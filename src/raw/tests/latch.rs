@@ -84,7 +84,7 @@ fn writers_and_reader() {
 }
 
 #[test]
-fn loom_two_writers_and_a_reader() {
+fn loom_latch_two_writers_and_a_reader() {
     writers_and_reader();
 }
 
@@ -129,7 +129,7 @@ fn one_writer_twice(publish: fn(&Pair, [u64; 2])) {
 }
 
 #[test]
-fn loom_reader_against_a_slot_in_reuse() {
+fn loom_latch_reader_against_a_slot_in_reuse() {
     one_writer_twice(Pair::publish);
 }
 
@@ -181,7 +181,7 @@ fn loom_mutant_version_without_release_tears() {
 
 /// A writer dies between slot and version: its half is never seen, and the next writer starts from the old value.
 #[test]
-fn loom_writer_dies_between_slot_and_version() {
+fn loom_latch_writer_dies_between_slot_and_version() {
     check(3, || {
         let pair = Pair::new();
         let dying = {

@@ -1,4 +1,4 @@
-//! Models of the raw types: every interleaving of two or three threads, some of which die.
+//! Models of the raw types: two or three threads, some of which die, under every schedule within a bound of forced switches.
 //!
 //! A model that cannot fail proves nothing, so each protocol is also broken here on purpose, `#[should_panic]`.
 

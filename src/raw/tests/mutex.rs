@@ -69,12 +69,12 @@ fn unlock(mutex: &RawMutex, held: Held) {
 }
 
 #[test]
-fn loom_two_threads_exclude_each_other() {
+fn loom_mutex_two_threads_exclude_each_other() {
     increments(2, 4, unlock, lock);
 }
 
 #[test]
-fn loom_three_threads_exclude_each_other_and_all_get_in() {
+fn loom_mutex_three_threads_exclude_each_other_and_all_get_in() {
     increments(3, 2, unlock, lock);
 }
 
@@ -176,7 +176,7 @@ fn owner_dies(announce: bool) {
 }
 
 #[test]
-fn loom_owner_dies_and_the_waiter_takes_over() {
+fn loom_mutex_owner_dies_and_the_waiter_takes_over() {
     // The dying thread may come second: then it dies holding a lock nobody waits for any more.
     owner_dies(true);
 }
@@ -189,7 +189,7 @@ fn loom_mutant_death_never_noticed_hangs() {
 
 /// Two survivors race for the lock of a dead owner; only one may take it over, and both get in.
 #[test]
-fn loom_two_survivors_of_a_dead_owner_exclude_each_other() {
+fn loom_mutex_two_survivors_of_a_dead_owner_exclude_each_other() {
     check(2, || {
         let guarded = Guarded::new();
         become_owner(1);
@@ -248,7 +248,7 @@ fn loom_mutant_take_over_by_plain_store_lets_two_in() {
 
 /// Thread 2 dies as soon as it is woken, before it takes the lock: thread 3, asleep too, must still get in.
 #[test]
-fn loom_waiter_dies_after_its_wake_up() {
+fn loom_mutex_waiter_dies_after_its_wake_up() {
     check(3, || {
         let guarded = Guarded::new();
         become_owner(1);
@@ -288,7 +288,7 @@ fn loom_waiter_dies_after_its_wake_up() {
 
 /// What was marked inconsistent stays so through an unlock, until an owner declares it whole.
 #[test]
-fn loom_inconsistency_outlives_unlocks() {
+fn loom_mutex_inconsistency_outlives_unlocks() {
     check(3, || {
         let guarded = Guarded::new();
         let other = {
@@ -313,7 +313,7 @@ fn loom_inconsistency_outlives_unlocks() {
 }
 
 #[test]
-fn loom_locking_twice_is_refused_not_hung() {
+fn loom_mutex_locking_twice_is_refused_not_hung() {
     check(2, || {
         let guarded = Guarded::new();
         become_owner(1);

@@ -645,7 +645,7 @@ fn loom_queue_what_the_last_producer_put_is_taken() {
     put_and_go(|numbers| numbers.drain(&[1]));
 }
 
-/// W1 broken: believes that nobody is left without a look for what they left.
+/// W4 broken: believes that nobody is left without another look for what they left.
 #[test]
 #[should_panic]
 fn loom_mutant_verdict_without_another_look_loses_an_item() {
