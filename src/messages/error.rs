@@ -332,7 +332,8 @@ pub(super) fn no_seat(cause: NoSeat, what: &str) -> Error {
     match cause {
         NoSeat::Full(places) => {
             let message = format!(
-                "all {places} participant slots are taken: create the queue with a larger `QueueBuilder::max_processes`"
+                "all {places} participant slots are taken: drop handles in other processes, or create a queue with a larger \
+                 `QueueBuilder::max_processes` (the number of a pipe or ring is fixed)"
             );
             Error::new(ErrorKind::Full, message)
         }
