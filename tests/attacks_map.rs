@@ -4,11 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 mod common;
+#[path = "common/effort.rs"]
+mod effort;
 #[path = "common/forked.rs"]
 mod forked;
 #[path = "common/role.rs"]
 mod role;
 
+use effort::thorough;
 use forked::{Child, End, Frame};
 use procshare::__private::{map_with_clock, map_with_hasher, verify_map};
 use procshare::{MapBuilder, MapError, Segment, SharedAtomicArray, SharedMap};
@@ -506,7 +509,7 @@ fn any_word_of_a_map_may_be_anything() {
         let progress = SharedAtomicArray::<AtomicU64>::new(1).unwrap();
         let mut child = Child::fork(|| {
             limit_memory();
-            let panics = (0..2 * forge.words).filter(|case| {
+            let panics = (0..2 * forge.words).step_by(thorough(1, 3)).filter(|case| {
                 progress[0].store(*case, Relaxed);
                 let panicked = catch_unwind(AssertUnwindSafe(|| use_forged(&forge, *case))).is_err();
                 if panicked {
@@ -655,7 +658,7 @@ fn never_torn(kind: &str, value_len: usize, read: impl Fn(&SharedMap<u8, Vec<u8>
         let word = |value: &[u8]| u64::from_ne_bytes(value.try_into().unwrap());
         let began = Instant::now();
         let mut torn = None;
-        while torn.is_none() && began.elapsed() < SOON / 10 {
+        while torn.is_none() && began.elapsed() < SOON / thorough(10, 40) {
             let found = read(&map);
             let (first, last) = (word(&found[..8]), word(&found[value_len - 8..]));
             if first != last && first != last + 1 {
