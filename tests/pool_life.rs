@@ -10,9 +10,9 @@ mod forked;
 use common::{Flag, alone, for_ever, has_ended, hold, shared_memory_names, unique, wait_until, watchdog};
 use forked::{Child, End};
 use procshare::pool::Pending;
-use procshare::{JobError, Pool, Segment};
+use procshare::{JobError, Pool, Segment, SharedCounter};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Long enough for anything that comes at all.
@@ -106,6 +106,33 @@ fn a_terminated_pool_gives_everything_up() {
     pool.terminate();
     pool.join();
     assert!(ids.iter().all(|pid| has_ended(*pid)));
+}
+
+static BEGUN: OnceLock<SharedCounter> = OnceLock::new();
+
+fn count_here(begun: SharedCounter) {
+    BEGUN.set(begun).unwrap();
+}
+
+fn count_and_take_long() {
+    BEGUN.get().unwrap().increment().unwrap();
+    std::thread::sleep(Duration::from_millis(5));
+}
+
+/// However many jobs there are to give up, workers begin none of those whose callers are told so: they are killed first.
+#[procshare::test]
+fn a_terminated_pool_runs_no_job_that_it_gives_up() {
+    let _watchdog = watchdog(60);
+    let begun = SharedCounter::new(0).unwrap();
+    let builder = Pool::builder().workers(1).chunk_size(1);
+    let pool = builder.initializer(count_here, (begun.clone(),)).build().unwrap();
+    let jobs = pool.starmap_async(count_and_take_long, (0..300_000).map(|_| ()));
+    wait_until(|| begun.get() > 2);
+    pool.terminate();
+    pool.join();
+    let done = jobs.get().unwrap().iter().filter(|result| result.is_ok()).count();
+    // The one in hand, and those begun while the call was kept from the processor.
+    assert!(begun.get() <= done as i64 + 12, "{} begun, {done} done", begun.get());
 }
 
 #[procshare::test]

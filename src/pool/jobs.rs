@@ -18,9 +18,9 @@
 //! - A2. Every item ends once: a delivery is made where its end is counted (`ended`), and its job goes on past it.
 //! - A3. Nothing here tells a caller, or drops what a job has brought along: both may take time, or run any code. Whoever locks the
 //!   jobs takes the deliveries and the attachments from them, and sees to them unlocked.
-//! - A4. What a job has brought along stays open until its worker cannot hold any of it any more: while the job is posted, and
-//!   then in `held` until the worker sleeps, has gone on to another job, or is dead. If a worker were killed as the last to hold a
-//!   segment, the segment's name would stay.
+//! - A4. Until `give_all_up`, what a job has brought along stays open until its worker cannot hold any of it any more: while the
+//!   job is posted, and then in `held` until the worker sleeps, has gone on to another job, or is dead. If a worker were killed as
+//!   the last to hold a segment, the segment's name would stay.
 //! - A5. An extent is given back only once no worker can read it: those of jobs that are given up wait for the end of the workers.
 
 use super::extent::Extent;
@@ -309,9 +309,8 @@ impl Jobs {
         }
     }
 
-    /// Ends all jobs: those that are not done, with an error. The workers are being killed.
-    pub(super) fn give_all_up(&mut self, memory: &Memory, reason: &JobError) {
-        self.collect(memory);
+    /// Ends the jobs that have not been collected, with an error. The workers have been killed.
+    pub(super) fn give_all_up(&mut self, reason: &JobError) {
         let backlog = take(&mut self.backlog);
         let posted: Vec<Job> = self.posted.iter_mut().filter_map(Option::take).collect();
         self.again.clear();

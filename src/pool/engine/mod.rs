@@ -284,8 +284,9 @@ impl Engine {
     }
 
     fn give_all_up(&self, state: &mut State, reason: JobError) {
-        state.jobs.give_all_up(&self.memory, &reason);
-        state.workers.kill();
+        state.jobs.collect(&self.memory);
+        state.workers.kill(); // First: otherwise they would begin jobs that are given up meanwhile.
+        state.jobs.give_all_up(&reason);
         if !matches!(state.phase, Phase::Over(_)) {
             state.phase = Phase::Over(reason);
         }
