@@ -87,7 +87,7 @@ pub(crate) fn overflow_size(length: u64) -> Option<u64> {
 }
 
 /// How long the file of a segment of `length` bytes is if it has overflow areas.
-pub(crate) fn length_with_lanes(length: u64) -> Option<u64> {
+pub(crate) fn length_with_overflow(length: u64) -> Option<u64> {
     Some(length + length.div_ceil(OVERFLOW_EACH) * overflow_size(length)?)
 }
 
@@ -167,8 +167,8 @@ impl Header {
     fn check(&self, file_length: u64) -> Result<()> {
         let length = self.length;
         // Overflow areas are added before they are recorded.
-        let longer =
-            length_with_lanes(length).filter(|longer| *longer == file_length || self.overflow_areas == OVERFLOW_AREAS);
+        let longer = length_with_overflow(length)
+            .filter(|longer| *longer == file_length || self.overflow_areas == OVERFLOW_AREAS);
         let expected = longer.unwrap_or(length);
         if file_length < expected {
             return fail(
@@ -239,8 +239,8 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_as_long_as_what_is_mapped_or_longer_by_lanes() {
-        assert_eq!(length_with_lanes(4096), Some(4096 + (1 << 41)));
+    fn a_file_is_as_long_as_what_is_mapped_or_longer_by_overflow_areas() {
+        assert_eq!(length_with_overflow(4096), Some(4096 + (1 << 41)));
         assert_eq!(overflow_size(1 << 40), Some(1 << 33));
         assert_eq!(overflow_size(u64::MAX), None);
         let with = |overflow_areas: u64, length: u64| {

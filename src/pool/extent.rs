@@ -15,7 +15,7 @@ use crate::encoding::Store;
 use crate::primitive::Home;
 use crate::segment::FileBytes;
 use crate::sys::file::{self, AsFd, OwnedFd};
-use crate::travel::check_memory_for;
+use crate::travel::check_memory_behind;
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
@@ -80,7 +80,7 @@ impl Extents {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         self.check_ours()?;
-        check_memory_for(at, bytes.len() as u64)?;
+        check_memory_behind(at, bytes.len() as u64)?;
         file::write_at(self.file.as_fd(), bytes, number * STRIDE + at)
     }
 
@@ -91,7 +91,7 @@ impl Extents {
             return Err(io::ErrorKind::InvalidData.into());
         }
         self.check_ours()?;
-        check_memory_for(0, len)?;
+        check_memory_behind(0, len)?;
         // SAFETY: a long item is complete before its place is published, and its extent is not given to another user before its
         // reader is done: a job's while the job is posted, that of results while they exist. The file never shrinks.
         unsafe { FileBytes::map(self.file.as_fd(), number * STRIDE + at, len) }

@@ -21,7 +21,8 @@ trait Forget: Sync {
 
 impl<T: Send> Forget for PerProcess<T> {
     fn forget(&self) {
-        self.0.lock().own = None;
+        let own = self.0.lock().own.take();
+        drop(own); // Unlocked: a destructor may use this very static.
     }
 }
 

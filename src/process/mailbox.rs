@@ -20,7 +20,7 @@ use crate::primitive::Home;
 use crate::segment::{FileBytes, kind_of};
 use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::{file, identity};
-use crate::travel::{check_memory, check_memory_for};
+use crate::travel::{check_memory, check_memory_behind};
 use std::borrow::Cow;
 use std::io;
 
@@ -225,7 +225,7 @@ impl Mailbox {
     }
 
     fn write_long(&self, at: usize, bytes: &[u8]) -> io::Result<()> {
-        check_memory_for(at as u64, bytes.len() as u64)?;
+        check_memory_behind(at as u64, bytes.len() as u64)?;
         file::write_at(self.0.as_fd(), bytes, LONG_AT + at as u64)
     }
 

@@ -63,7 +63,7 @@ fn try_open(name: &SegmentName, allowed_user: Option<u32>, file: bool) -> Result
     crash_point!("open.locked");
     // If the name was removed before we held the lock, what we opened no longer belongs to any name.
     match file::stat_path(&name.path) {
-        Ok(found) if (found.dev, found.ino) == (stat.dev, stat.ino) => {}
+        Ok(found) if found.id() == stat.id() => {}
         _ => return Ok(None),
     }
     let (mapping, header) = map_and_check(&fd)?;
@@ -140,7 +140,7 @@ fn open_anew(shared: &OwnedFd, name: &SegmentName) -> Result<OwnedFd> {
         Ok(own) => return Ok(own),
         Err(error) => failed(error),
     };
-    let file = |fd: &OwnedFd| file::stat(fd.as_fd()).map(|stat| (stat.dev, stat.ino)).ok();
+    let file = |fd: &OwnedFd| file::stat(fd.as_fd()).map(|stat| stat.id()).ok();
     match file::open(&name.path) {
         Ok(own) if file(&own) == file(shared) => Ok(own),
         // The name may be gone as well, or refer to another file by now.

@@ -364,7 +364,7 @@ impl SegmentBuilder {
         allocate(&fd, length)?;
         // Its length cannot be changed later.
         let wanted = self.overflow_areas.unwrap_or(flags & header::FROZEN == 0);
-        let overflow_areas = if wanted { add_lanes(&fd, length) } else { 0 };
+        let overflow_areas = if wanted { add_overflow(&fd, length) } else { 0 };
         file::seal_size(fd.as_fd()).map_err(|error| os_error("sealing the size", error))?;
         self.format(fd, flags, (length, overflow_areas), fill)
     }
@@ -408,7 +408,7 @@ impl SegmentBuilder {
         crash_point!("create.locked");
         allocate(&fd, length)?;
         let overflow_areas = match self.overflow_areas {
-            Some(true) if memory_backed => add_lanes(&fd, length),
+            Some(true) if memory_backed => add_overflow(&fd, length),
             _ => 0,
         };
         crash_point!("create.allocated");
@@ -650,10 +650,10 @@ fn check_room(length: u64, space: Option<u64>, memory_backed: bool) -> Result<()
 /// Makes a file longer by overflow areas, which take no memory, and returns what to write about them in its header. Where the
 /// system does not support holes (ramfs; some sandboxes), overflow areas would never give back what they once held, so there are
 /// none.
-pub(super) fn add_lanes(fd: &OwnedFd, length: u64) -> u64 {
+pub(super) fn add_overflow(fd: &OwnedFd, length: u64) -> u64 {
     // Tested with bytes behind the overflow areas: another process may already have items in them.
     let can_be = |longer: &u64| file::can_give_back(fd.as_fd(), *longer) && file::set_len(fd.as_fd(), *longer).is_ok();
-    match header::length_with_lanes(length).filter(can_be) {
+    match header::length_with_overflow(length).filter(can_be) {
         Some(_) => header::OVERFLOW_AREAS,
         None => header::NO_OVERFLOW_AREAS,
     }

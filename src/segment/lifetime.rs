@@ -71,9 +71,9 @@ impl Drop for NameRemoval {
 }
 
 /// Opens the file once more, if it still has the name.
-fn open_again(name: &SegmentName, file: (u64, u64)) -> Option<OwnedFd> {
+pub(super) fn open_again(name: &SegmentName, file: (u64, u64)) -> Option<OwnedFd> {
     let fresh = file::open(&name.path).ok()?;
-    let is_it = file::stat(fresh.as_fd()).is_ok_and(|stat| (stat.dev, stat.ino) == file);
+    let is_it = file::stat(fresh.as_fd()).is_ok_and(|stat| stat.id() == file);
     is_it.then_some(fresh)
 }
 
@@ -142,7 +142,7 @@ pub(crate) fn names_of_others() -> Vec<UsedName> {
 #[cfg(feature = "process")]
 impl UsedName {
     fn is_there(&self) -> bool {
-        file::stat_path(&self.name.path).is_ok_and(|stat| (stat.dev, stat.ino) == self.file)
+        file::stat_path(&self.name.path).is_ok_and(|stat| stat.id() == self.file)
     }
 
     /// Removes the name if its last user was killed: a process that has ended could not do so itself.
@@ -205,7 +205,7 @@ fn try_remove(fd: &OwnedFd, path: &Path) -> Result<Removal> {
 /// Whether the name still refers to the file behind `fd`.
 pub(super) fn leads_to(path: &Path, fd: &OwnedFd) -> bool {
     match (file::stat_path(path), file::stat(fd.as_fd())) {
-        (Ok(named), Ok(open)) => (named.dev, named.ino) == (open.dev, open.ino),
+        (Ok(named), Ok(open)) => named.id() == open.id(),
         _ => false,
     }
 }

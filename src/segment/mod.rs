@@ -33,6 +33,8 @@ pub(crate) use mapping::FileBytes;
 pub(crate) use names::give_names_up;
 pub(crate) use objects::Located;
 pub use objects::ObjectInfo;
+#[cfg(feature = "process")]
+pub(crate) use overflow::check_memory_behind;
 #[cfg(feature = "messages")]
 pub(crate) use overflow::{OverflowArea, check_memory};
 #[cfg(feature = "process")]
@@ -250,7 +252,7 @@ impl Inner {
     /// Device and inode of a file whose name goes with its last user.
     fn mortal_file(&self) -> Option<(u64, u64)> {
         let stat = file::stat(self.fd.as_fd()).ok()?;
-        (self.flags & header::PERSISTENT == 0).then_some((stat.dev, stat.ino))
+        (self.flags & header::PERSISTENT == 0).then(|| stat.id())
     }
 }
 

@@ -4,10 +4,10 @@
 //! one without a lock, as if the segment had been unmapped and closed.
 
 use super::Inner;
-use super::lifetime::remove_name_if_last;
+use super::lifetime::{open_again, remove_name_if_last};
 use crate::primitive::crash_point;
 use crate::sys::descriptor;
-use crate::sys::file::{self, AsFd};
+use crate::sys::file::AsFd;
 use parking_lot::Mutex;
 use std::mem;
 use std::sync::{Arc, Weak};
@@ -41,13 +41,8 @@ impl Inner {
         let Some(name) = self.name_removal.name.as_ref() else {
             return;
         };
-        let (Some(file), Ok(fresh)) = (self.mortal_file(), file::open(&name.path)) else {
-            return;
-        };
-        // The name may refer to another file by now.
-        if !file::stat(fresh.as_fd()).is_ok_and(|stat| (stat.dev, stat.ino) == file) {
-            return;
-        }
+        let Some(file) = self.mortal_file() else { return };
+        let Some(fresh) = open_again(name, file) else { return };
         self.deregister();
         crash_point!("detach.deregistered");
         let (base, len) = self.mapping.range();

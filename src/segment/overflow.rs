@@ -1,13 +1,13 @@
 //! `OverflowArea`: bytes of a segment's file behind the mapping, for items that a queue does not hold in its ring.
 //!
 //! Bytes that were never written take no memory, nor do bytes that were given back. They are not mapped, but written and read by
-//! system calls, so that a full file system or exhausted memory is an error and not a signal. Each 4096 bytes of the mapping have a
+//! system calls, so that a full file system or exhausted memory is an error and not a signal. Each 4096 bytes of the mapping have an
 //! overflow area of the same length, so that an object of that size or more has one to itself. What an overflow area holds is up to
 //! the object: items one after another (`raw/overflow_cursor.rs`) in its first half, single long ones (`raw/extent.rs`) in its
 //! second.
 
 use super::Segment;
-use super::build::add_lanes;
+use super::build::add_overflow;
 use super::mapping::FileBytes;
 use super::refused::os_error;
 use crate::error::{Error, ErrorKind, Result};
@@ -46,7 +46,7 @@ impl Segment {
         }
         let fd = &self.0.fd;
         let decision = match file::is_memory_backed(fd.as_fd()) {
-            Ok(true) => add_lanes(fd, self.capacity() as u64),
+            Ok(true) => add_overflow(fd, self.capacity() as u64),
             _ => header::NO_OVERFLOW_AREAS,
         };
         let _ = word.compare_exchange(0, decision, Ordering::Relaxed, Ordering::Relaxed);
@@ -57,8 +57,8 @@ impl Segment {
         let length = self.capacity() as u64;
         let size = header::overflow_size(length)?;
         // Relaxed: decided before the object was placed.
-        let has_lanes = self.words()[header::word::OVERFLOW_AREAS].load(Ordering::Relaxed) == header::OVERFLOW_AREAS;
-        has_lanes.then(|| OverflowArea {
+        let has_overflow = self.words()[header::word::OVERFLOW_AREAS].load(Ordering::Relaxed) == header::OVERFLOW_AREAS;
+        has_overflow.then(|| OverflowArea {
             segment: self.clone(),
             base: length + offset / header::OVERFLOW_EACH * size,
             size: size / 2,
@@ -75,7 +75,7 @@ impl OverflowArea {
     /// Writes `bytes` at `position`.
     pub(crate) fn write(&self, position: u64, bytes: &[u8]) -> Result<()> {
         let (fd, len) = (self.file()?.0, bytes.len() as u64);
-        check_memory_behind(position, len)?;
+        check_memory_behind(position, len, ASKED_EACH)?;
         let (first, rest) = bytes.split_at(self.until_wrap(position).min(len) as usize);
         file::write_at(fd, first, self.offset(position))
             .and_then(|()| file::write_at(fd, rest, self.base))
@@ -150,7 +150,7 @@ impl OverflowArea {
             );
             return Err(Error::new(ErrorKind::OutOfMemory, message));
         }
-        check_memory_behind(at, len)?;
+        check_memory_behind(at, len, ASKED_EACH)?;
         file::write_at(fd, bytes, start + at).map_err(|error| os_error("writing an item", error))
     }
 
@@ -202,7 +202,7 @@ impl OverflowArea {
         let fd = self.segment.0.fd.as_fd();
         let expected = self.segment.0.registration.as_ref().map(|line| line.file());
         let found = file::stat(fd).map_err(|error| os_error("fstat", error))?;
-        if expected != Some((found.dev, found.ino)) {
+        if expected != Some(found.id()) {
             let message = "the segment's descriptor was closed and now refers to another file";
             return Err(Error::new(ErrorKind::Io, message).in_segment(self.segment.label()));
         }
@@ -220,12 +220,13 @@ fn reserve(buffer: &mut Vec<u8>, len: u64) -> Result<()> {
     })
 }
 
-/// Asks for memory, now and then, where `len` bytes follow the first `at`.
-fn check_memory_behind(at: u64, len: u64) -> Result<()> {
-    if at / ASKED_EACH == (at + len) / ASKED_EACH {
+/// As [`check_memory`], where much is written piece by piece: `len` bytes follow `at` others, and the question is repeated after
+/// `each`.
+pub(crate) fn check_memory_behind(at: u64, len: u64, each: u64) -> Result<()> {
+    if at / each == (at + len) / each {
         return Ok(());
     }
-    check_memory(len.max(ASKED_EACH))
+    check_memory(len.max(each))
 }
 
 /// Asks whether this much more memory is available: the kernel kills a process rather than refuse it.

@@ -56,7 +56,7 @@ impl PassedDescriptor {
 
     /// Whether a descriptor of this process leads to its file.
     pub(crate) fn is_same_file(&self, fd: &OwnedFd) -> bool {
-        file::stat(fd.as_fd()).is_ok_and(|stat| (stat.dev, stat.ino) == self.file())
+        file::stat(fd.as_fd()).is_ok_and(|stat| stat.id() == self.file())
     }
 
     /// Duplicates it in a copy of the process that passes it.

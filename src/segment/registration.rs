@@ -32,7 +32,7 @@ impl Registration {
         let entry = Attachment::current().map_err(foreign_self)?;
         let home = Home::of_caller().map_err(foreign_self)?;
         let stat = file::stat(fd.as_fd()).map_err(|error| os_error("fstat", error))?;
-        let file = (stat.dev, stat.ino);
+        let file = stat.id();
         let mut lines = LINES.lock();
         match lines.iter_mut().find(|line| (line.file, line.entry) == (file, entry)) {
             Some(line) => line.attachments += 1,

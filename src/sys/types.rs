@@ -83,6 +83,13 @@ pub(crate) struct Stat {
     pub(crate) blocks: u64,
 }
 
+impl Stat {
+    /// What tells it from all other file objects.
+    pub(crate) fn id(&self) -> (u64, u64) {
+        (self.dev, self.ino)
+    }
+}
+
 /// What can no longer be done to a file object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seals {

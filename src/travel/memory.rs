@@ -1,4 +1,4 @@
-//! Whether there is memory for arguments and results.
+//! Whether there is memory for arguments and results, as errors of the system.
 
 use crate::segment;
 use std::io;
@@ -6,15 +6,12 @@ use std::io;
 /// When much is written piece by piece, the question is repeated after this many bytes.
 const ASKED_EACH: u64 = 1 << 22;
 
-/// Asks whether this much more memory is available: the kernel kills a process rather than refuse it.
+/// Asks whether this much more memory is available.
 pub(crate) fn check_memory(len: u64) -> io::Result<()> {
     segment::check_memory(len).map_err(|_| io::ErrorKind::OutOfMemory.into())
 }
 
 /// The same for `len` bytes that follow `at` others.
-pub(crate) fn check_memory_for(at: u64, len: u64) -> io::Result<()> {
-    if at / ASKED_EACH == (at + len) / ASKED_EACH {
-        return Ok(());
-    }
-    check_memory(len.max(ASKED_EACH))
+pub(crate) fn check_memory_behind(at: u64, len: u64) -> io::Result<()> {
+    segment::check_memory_behind(at, len, ASKED_EACH).map_err(|_| io::ErrorKind::OutOfMemory.into())
 }

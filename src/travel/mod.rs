@@ -23,5 +23,5 @@ mod shares;
 pub(crate) use attachments::{Attachments, Descriptor};
 pub(crate) use codec::{pack, pack_result, unpack, unpack_result};
 pub(crate) use context::{packing, refusing, unpacking};
-pub(crate) use memory::{check_memory, check_memory_for};
+pub(crate) use memory::{check_memory, check_memory_behind};
 pub(crate) use received::{DescriptorSource, PassedSegment, Received, attach_all};

@@ -5,7 +5,7 @@
 
 use crate::error::Result;
 use crate::messages::Share;
-use parking_lot::Mutex;
+use crate::primitive::per_process::PerProcess;
 use std::any::Any;
 use std::sync::{Arc, Weak};
 
@@ -13,11 +13,12 @@ use std::sync::{Arc, Weak};
 #[derive(Default)]
 pub(super) struct Shares(Vec<Share>);
 
-/// Identifies the object of a share, and the process that took it.
-type Key = (u32, (u64, u64), String);
+/// Identifies the object of a share.
+type Key = ((u64, u64), String);
+type Known = Vec<(Key, Weak<dyn Any + Send + Sync>)>;
 
-/// All that are kept: one for each object, however many jobs use it.
-static SHARES: Mutex<Vec<(Key, Weak<dyn Any + Send + Sync>)>> = Mutex::new(Vec::new());
+/// All that this process keeps: one for each object, however many jobs use it.
+static SHARES: PerProcess<Known> = PerProcess::new();
 
 impl Shares {
     pub(super) fn is_empty(&self) -> bool {
@@ -35,19 +36,19 @@ impl Shares {
 }
 
 fn share_of(file: (u64, u64), object: &str, take: impl FnOnce() -> Result<Share>) -> Result<Share> {
-    // A copy of the process that took a share does not have it.
-    let key = (std::process::id(), file, object.to_owned());
-    let known = |shares: &[(Key, Weak<_>)]| {
+    let key = (file, object.to_owned());
+    let known = |shares: &Known| {
         let known = shares.iter().find(|(other, _)| *other == key);
         known.and_then(|(_, share)| share.upgrade())
     };
-    if let Some(share) = known(&SHARES.lock()) {
+    if let Some(share) = known(SHARES.lock().get_or_default()) {
         return Ok(share);
     }
     // Not under the lock, as it may wait for a stopped process; another thread may be faster.
     let share = take()?;
     let mut shares = SHARES.lock();
-    if let Some(first) = known(&shares) {
+    let shares = shares.get_or_default();
+    if let Some(first) = known(shares) {
         return Ok(first);
     }
     shares.retain(|(_, share)| share.strong_count() > 0);

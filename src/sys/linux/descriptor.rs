@@ -33,7 +33,7 @@ pub(crate) fn duplicate(number: RawFd, dev: u64, ino: u64) -> Option<OwnedFd> {
     // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
     let copy = unsafe { OwnedFd::from_raw_fd(copy) };
     let stat = super::file::stat(copy.as_fd()).ok()?;
-    ((stat.dev, stat.ino) == (dev, ino)).then_some(copy)
+    (stat.id() == (dev, ino)).then_some(copy)
 }
 
 /// Replaces the open file behind a mapping and the descriptor `own` by `fresh`, unnoticed by users of either.
