@@ -302,11 +302,7 @@ impl fmt::Display for RecvError {
                     count as one: give each thread a clone)"
             }
             RecvError::Invalid(reason) => {
-                return write!(
-                    f,
-                    "the item's bytes are not a valid value of the type: \
-                {reason}"
-                );
+                return write!(f, "the item's bytes are not a valid value of the type: {reason}");
             }
             RecvError::OutOfMemory => "not enough memory for a copy of the item",
             RecvError::Io => "the operating system could not read the item",

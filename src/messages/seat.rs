@@ -261,11 +261,9 @@ impl Seat {
         let issued = seats.session(Deadline::after(PATIENCE), |session| self.issue(seats, session));
         let passed = issued.and_then(|passed| passed).map_err(|cause| {
             let error = match cause {
-                NoSeat::Taken(_) if self.is_void() => Error::new(
-                    ErrorKind::Closed,
-                    "this end was already passed to a \
-                    child",
-                ),
+                NoSeat::Taken(_) if self.is_void() => {
+                    Error::new(ErrorKind::Closed, "this end was already passed to a child")
+                }
                 NoSeat::Taken(pid) => {
                     let message = format!(
                         "this end belongs to process {pid}, from which this process was forked: pass it to the \

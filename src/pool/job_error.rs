@@ -120,8 +120,7 @@ impl fmt::Display for JobError {
             JobError::AlreadyTaken => f.write_str("the result was already taken"),
             JobError::NoWorkers(text) => write!(f, "no worker can be started: {text}"),
             JobError::ForeignProcess => f.write_str(
-                "the pool belongs to the process from which this one was forked: \
-                create a pool of its own here",
+                "the pool belongs to the process from which this one was forked: create a pool of its own here",
             ),
         }
     }

@@ -194,9 +194,7 @@ impl Record<'_> {
         let (kind, text) = why.unwrap_or_else(|_| {
             (
                 ErrorKind::Encoding,
-                "unknown reason: the worker's error cannot be \
-            decoded"
-                    .to_owned(),
+                "unknown reason: the worker's error cannot be decoded".to_owned(),
             )
         });
         JobError::refusal(kind, text)

@@ -293,8 +293,7 @@ fn read<'a>(memory: &Memory, slot: usize, into: &'a mut Vec<u8>) -> Result<Bytes
     let table = take(&mut items, table).ok_or_else(|| {
         Error::new(
             ErrorKind::Encoding,
-            "the job's table of segments is \
-        longer than the job",
+            "the job's table of segments is longer than the job",
         )
     })?;
     Ok(Bytes { function, table, items })
@@ -312,10 +311,7 @@ fn prepare<'a>(
         let table = decode(bytes.table).map_err(|reason| {
             Error::new(
                 ErrorKind::Encoding,
-                format!(
-                    "decoding the job's table of segments failed: \
-                {reason}"
-                ),
+                format!("decoding the job's table of segments failed: {reason}"),
             )
         })?;
         *kept = travel::attach_all(table, kept, request)?;

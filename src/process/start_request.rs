@@ -59,15 +59,8 @@ pub(super) struct Taken {
 pub(super) fn take(mailbox: &Mailbox) -> Result<Taken> {
     let unreadable = |error| Error::new(ErrorKind::Spawn, "reading the arguments failed").with_source(error);
     let (start_request, arguments) = mailbox.take().map_err(unreadable)?;
-    let start_request = decode(&start_request).map_err(|reason| {
-        Error::new(
-            ErrorKind::Spawn,
-            format!(
-                "decoding the start request failed: \
-            {reason}"
-            ),
-        )
-    })?;
+    let start_request = decode(&start_request)
+        .map_err(|reason| Error::new(ErrorKind::Spawn, format!("decoding the start request failed: {reason}")))?;
     crash_point!("start.begun");
     Ok(Taken {
         start_request,

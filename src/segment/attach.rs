@@ -35,8 +35,7 @@ pub(super) fn open(name: &SegmentName, allowed_user: Option<u32>, file: bool) ->
             Ok(None) if is_last => {
                 return Err(Error::new(
                     ErrorKind::Busy,
-                    "another process, perhaps stopped, keeps the segment's file \
-                    locked",
+                    "another process, perhaps stopped, keeps the segment's file locked",
                 )
                 .in_segment(name));
             }

@@ -109,8 +109,7 @@ impl Attachments {
         u32::try_from(place).map_err(|_| {
             Error::new(
                 ErrorKind::NotTransferable,
-                "too many segments among the \
-            arguments: at most 2^32 can be passed",
+                "too many segments among the arguments: at most 2^32 can be passed",
             )
         })
     }

@@ -129,19 +129,16 @@ impl fmt::Display for MapError {
             MapError::TimedOut => {
                 f.write_str("another thread or process held the lock of the key's shard until the time limit expired")
             }
-            MapError::WouldDeadlock => f.write_str(
-                "the calling thread is inside the closure of an update, where no \
-                map can be used",
-            ),
+            MapError::WouldDeadlock => {
+                f.write_str("the calling thread is inside the closure of an update, where no map can be used")
+            }
             MapError::ForeignNamespace => {
                 f.write_str("this process was moved to another PID or time namespace, or was forked inside an update")
             }
             MapError::NotEncodable(reason) => write!(f, "the key or value cannot be encoded: {reason}"),
-            MapError::NotDecodable(reason) => write!(
-                f,
-                "the stored bytes are not a valid key or value of the type: \
-                {reason}"
-            ),
+            MapError::NotDecodable(reason) => {
+                write!(f, "the stored bytes are not a valid key or value of the type: {reason}")
+            }
             MapError::Corrupt => f.write_str("the shared memory is corrupt: its words are inconsistent"),
         }
     }
