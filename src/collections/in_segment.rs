@@ -2,7 +2,7 @@
 
 use super::{AtomicInteger, SharedArray, SharedAtomic, SharedAtomicArray, SharedCounter, SharedValue};
 use super::{array, atomic, value};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::layout::Shareable;
 use crate::segment::{Object, Segment};
 
@@ -26,7 +26,7 @@ impl Segment {
     /// ```
     pub fn value<T: Shareable>(&self, name: &str, value: T) -> Result<SharedValue<T>> {
         const { value::assert_size::<T>() };
-        check_name(self, name)?;
+        self.check_object_name(name)?;
         SharedValue::place_in(self, name, 1, &value::write_new(value))
     }
 
@@ -63,7 +63,7 @@ impl Segment {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn counter(&self, name: &str, start: i64) -> Result<SharedCounter> {
-        check_name(self, name)?;
+        self.check_object_name(name)?;
         SharedCounter::place_in(self, name, 1, &value::write_new(start))
     }
 
@@ -100,7 +100,7 @@ impl Segment {
     /// ```
     pub fn array<T: Shareable>(&self, name: &str, len: usize) -> Result<SharedArray<T>> {
         const { array::assert_element::<T>() };
-        check_name(self, name)?;
+        self.check_object_name(name)?;
         SharedArray::place_in(self, name, len as u64, &array::write_new::<T>(len, None))
     }
 
@@ -139,7 +139,7 @@ impl Segment {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn atomic<A: AtomicInteger>(&self, name: &str, value: A::Integer) -> Result<SharedAtomic<A>> {
-        check_name(self, name)?;
+        self.check_object_name(name)?;
         SharedAtomic::place_in(self, name, 1, &atomic::write_all(1, value))
     }
 
@@ -178,7 +178,7 @@ impl Segment {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn atomic_array<A: AtomicInteger>(&self, name: &str, len: usize) -> Result<SharedAtomicArray<A>> {
-        check_name(self, name)?;
+        self.check_object_name(name)?;
         SharedAtomicArray::place_in(self, name, len as u64, &atomic::write_zeros::<A>(len as u64))
     }
 
@@ -200,16 +200,4 @@ impl Segment {
     pub fn open_atomic_array<A: AtomicInteger>(&self, name: &str) -> Result<SharedAtomicArray<A>> {
         SharedAtomicArray::open_in(self, name, None)
     }
-}
-
-/// An object that shares its segment needs a name; the empty name belongs to an object that lives alone.
-fn check_name(segment: &Segment, name: &str) -> Result<()> {
-    if name.is_empty() {
-        return Err(Error::new(
-            ErrorKind::InvalidName,
-            "expected a name for the object, found an empty one",
-        )
-        .in_segment(segment.label()));
-    }
-    Ok(())
 }

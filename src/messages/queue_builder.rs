@@ -216,13 +216,7 @@ impl<T> QueueBuilder<T> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn place_in(&self, segment: &Segment, name: &str) -> Result<SharedQueue<T>> {
-        if name.is_empty() {
-            return Err(Error::new(
-                ErrorKind::InvalidName,
-                "expected a name for the object, found an empty one",
-            )
-            .in_segment(segment.label()));
-        }
+        segment.check_object_name(name)?;
         let layout = self.new_layout()?;
         layout.prepare(segment);
         let handle = Handle::place_in(segment, name, &self.spec(layout), &layout.write_queue())?;

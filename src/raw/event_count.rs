@@ -27,7 +27,7 @@ pub(super) const RAISED: u64 = 1;
 /// The flag and its count. The word that sleepers wait for is a different one.
 #[repr(C)]
 pub(crate) struct EventCount {
-    pub(super) event_count: AtomicU64,
+    pub(super) word: AtomicU64,
 }
 
 /// What a waiting thread remembers of its last sleep at an event count: flag and count as it slept on them.
@@ -38,7 +38,7 @@ impl EventCount {
     #[cfg(procshare_loom)]
     pub(crate) fn new() -> Self {
         EventCount {
-            event_count: AtomicU64::new(0),
+            word: AtomicU64::new(0),
         }
     }
 
@@ -46,7 +46,7 @@ impl EventCount {
     #[inline]
     pub(crate) fn notify(&self) {
         asymmetric::light(); // B1; its partner is in `sleep`.
-        if self.event_count.load(Ordering::Relaxed) & RAISED != 0 {
+        if self.word.load(Ordering::Relaxed) & RAISED != 0 {
             self.wake();
         }
     }
@@ -55,23 +55,23 @@ impl EventCount {
     #[cold]
     pub(crate) fn wake(&self) {
         // Relaxed: the futex orders what sleepers and wakers do with the event count.
-        let mut event_count = self.event_count.load(Ordering::Relaxed);
-        while event_count & RAISED != 0 {
+        let mut state = self.word.load(Ordering::Relaxed);
+        while state & RAISED != 0 {
             // Adding one to the raised flag takes it down and carries into the count.
-            let lowered = event_count.wrapping_add(RAISED);
+            let lowered = state.wrapping_add(RAISED);
             match self
-                .event_count
-                .compare_exchange(event_count, lowered, Ordering::Relaxed, Ordering::Relaxed)
+                .word
+                .compare_exchange(state, lowered, Ordering::Relaxed, Ordering::Relaxed)
             {
                 Ok(_) => {
                     crash_point!("bell.lowered");
-                    futex::wake(&self.event_count, 1);
+                    futex::wake(&self.word, 1);
                     return;
                 }
                 // A stamp was put on it: try again. But if another process has taken the flag down, that one wakes a sleeper in
                 // our place, even if the flag is up again.
-                Err(now) if now as u32 != event_count as u32 => return,
-                Err(now) => event_count = now,
+                Err(now) if now as u32 != state as u32 => return,
+                Err(now) => state = now,
             }
         }
     }
@@ -81,26 +81,26 @@ impl EventCount {
     #[cold]
     pub(crate) fn wake_all(&self) {
         asymmetric::light(); // B1, if the caller has changed the word.
-        self.event_count.fetch_add(2 * RAISED, Ordering::Relaxed); // Relaxed: as in `wake`.
-        futex::wake(&self.event_count, u32::MAX);
+        self.word.fetch_add(2 * RAISED, Ordering::Relaxed); // Relaxed: as in `wake`.
+        futex::wake(&self.word, u32::MAX);
     }
 
     /// Sleeps while `word` is `seen` and the event count is not notified, one slice at most. `raised` is the caller's memory of its
     /// last sleep here.
     #[cold]
     pub(crate) fn sleep(&self, word: &AtomicU64, seen: u64, raised: &mut Raised, slice: Option<Duration>) -> Wait {
-        let event_count = self.raise();
+        let state = self.raise();
         // A flag that has been up since the last fence needs no second one. A process that changed the word looked at the flag
         // either before that fence, and then the word's change is seen below, or after it, and then the event count has moved.
-        if raised.0 != Some(event_count as u32) {
+        if raised.0 != Some(state as u32) {
             asymmetric::heavy(); // B1; its partner is in `notify`.
-            raised.0 = Some(event_count as u32);
+            raised.0 = Some(state as u32);
         }
         if word.load(Ordering::Relaxed) != seen {
             return Wait::Changed;
         }
         crash_point!("bell.sleeping");
-        let ending = futex::wait(&self.event_count, event_count as u32, slice);
+        let ending = futex::wait(&self.word, state as u32, slice);
         if ending == Wait::Woken {
             crash_point!("bell.woken");
             self.raise(); // B2. No fence: if neither side sees the other here, B3 makes up for it.
@@ -111,21 +111,21 @@ impl EventCount {
     /// Whether any sleeper may be there, as a hint.
     #[cfg(all(feature = "map", not(procshare_loom)))]
     pub(super) fn is_raised(&self) -> bool {
-        self.event_count.load(Ordering::Relaxed) & RAISED != 0
+        self.word.load(Ordering::Relaxed) & RAISED != 0
     }
 
     /// The word, whose upper half is a stamp's.
     pub(super) fn word(&self) -> &AtomicU64 {
-        &self.event_count
+        &self.word
     }
 
     #[cfg(not(procshare_loom))]
     pub(super) fn reset(&self) {
-        self.event_count.store(0, Ordering::Relaxed);
+        self.word.store(0, Ordering::Relaxed);
     }
 
     fn raise(&self) -> u64 {
         // Relaxed: `sleep` fences.
-        self.event_count.fetch_or(RAISED, Ordering::Relaxed) | RAISED
+        self.word.fetch_or(RAISED, Ordering::Relaxed) | RAISED
     }
 }

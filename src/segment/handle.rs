@@ -9,6 +9,17 @@ use std::ffi::OsStr;
 /// The name of the only object in a segment made for it.
 const SOLE: &str = "";
 
+impl Segment {
+    /// Refuses the empty name, which belongs to an object that lives alone.
+    pub(crate) fn check_object_name(&self, name: &str) -> Result<()> {
+        if name == SOLE {
+            let message = "expected a name for the object, found an empty one";
+            return Err(Error::new(ErrorKind::InvalidName, message).in_segment(self.label()));
+        }
+        Ok(())
+    }
+}
+
 /// Writes a new object's bytes at its address; the flag says whether they are zero already.
 pub(crate) type Init<'a> = &'a dyn Fn(*mut u8, bool);
 

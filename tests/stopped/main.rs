@@ -40,7 +40,6 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 /// Points at which a peer is stopped, and what is done beside it.
-#[derive(Clone, Copy)]
 pub(crate) struct Scene {
     pub(crate) name: &'static str,
     pub(crate) points: &'static [&'static str],
@@ -91,11 +90,12 @@ fn plays_a_role() {
     role::play(&roles());
 }
 
-/// Plays the scenes at each of their points, or at every third of all, and tells which failed.
-fn play_all(scenes: &[Scene]) {
+/// Plays the scenes at each of their points, or at every third of all: all in one test, as several wait ten seconds.
+#[test]
+fn every_call_keeps_its_promise_beside_a_stopped_peer() {
     let _watchdog = watchdog(400);
+    let scenes = SCENES.into_iter().flatten();
     let all = scenes
-        .iter()
         .flat_map(|scene| scene.points.iter().map(move |at| (scene.name, *at)))
         .step_by(thorough(1, 3));
     let (left, failed) = (Mutex::new(all), Mutex::new(vec![]));
@@ -111,31 +111,6 @@ fn play_all(scenes: &[Scene]) {
     std::thread::scope(|scope| (0..AT_A_TIME).for_each(|_| drop(scope.spawn(play_some))));
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "see above what happened in {failed:#?}");
-}
-
-/// All in one: several scenes wait ten seconds, beside one another.
-#[test]
-fn beside_a_peer_stopped_in_a_call() {
-    play_all(
-        &[
-            values::SCENES,
-            segments::SCENES,
-            maps::SCENES,
-            queues::SCENES,
-            ends::SCENES,
-        ]
-        .concat(),
-    );
-}
-
-#[test]
-fn beside_a_child_parent_or_server_that_is_stopped() {
-    play_all(children::SCENES);
-}
-
-#[test]
-fn beside_a_stopped_worker() {
-    play_all(workers::SCENES);
 }
 
 #[test]

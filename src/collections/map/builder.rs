@@ -339,13 +339,7 @@ impl<K: 'static, V: 'static> MapBuilder<K, V> {
     /// # Ok::<(), procshare::Error>(())
     /// ```
     pub fn place_in(&self, segment: &Segment, name: &str) -> Result<SharedMap<K, V>> {
-        if name.is_empty() {
-            return Err(Error::new(
-                ErrorKind::InvalidName,
-                "expected a name for the object, found an empty one",
-            )
-            .in_segment(segment.label()));
-        }
+        segment.check_object_name(name)?;
         let (schema, shape) = (self.full_schema(), self.shape()?);
         let handle = Handle::place_in(segment, name, &map_spec(&schema, Some(&shape)), &self.init(&shape))?;
         self.adopt_equal(handle, &shape)

@@ -111,7 +111,7 @@ fn loom_event_count_wakes_two_sleepers() {
 #[should_panic]
 fn loom_mutant_ringing_without_a_fence_loses_the_wake_up() {
     let ring = |tokens: &Tokens| {
-        if tokens.event_count.event_count.load(Ordering::Relaxed) & RAISED != 0 {
+        if tokens.event_count.word.load(Ordering::Relaxed) & RAISED != 0 {
             tokens.event_count.wake();
         }
     };
@@ -120,16 +120,16 @@ fn loom_mutant_ringing_without_a_fence_loses_the_wake_up() {
 
 /// Falls asleep as it should, except for what the parameters leave out.
 fn sleep_without(tokens: &Tokens, seen: u64, fence: bool, raise_again: bool) -> Wait {
-    let event_count = tokens.event_count.event_count.fetch_or(RAISED, Ordering::Relaxed) | RAISED;
+    let event_count = tokens.event_count.word.fetch_or(RAISED, Ordering::Relaxed) | RAISED;
     if fence {
         asymmetric::heavy();
     }
     if tokens.given.load(Ordering::Relaxed) != seen {
         return Wait::Changed;
     }
-    let ending = futex::wait(&tokens.event_count.event_count, event_count as u32, None);
+    let ending = futex::wait(&tokens.event_count.word, event_count as u32, None);
     if raise_again {
-        tokens.event_count.event_count.fetch_or(RAISED, Ordering::Relaxed);
+        tokens.event_count.word.fetch_or(RAISED, Ordering::Relaxed);
     }
     ending
 }
@@ -175,13 +175,13 @@ fn loom_mutant_passing_on_only_what_is_seen_strands_the_second_sleeper() {
 fn loom_mutant_sleeping_on_the_word_loses_the_wake_up() {
     let ring = |tokens: &Tokens| {
         asymmetric::light();
-        let is_up = tokens.event_count.event_count.load(Ordering::Relaxed) != 0;
-        if is_up && tokens.event_count.event_count.swap(0, Ordering::Relaxed) != 0 {
+        let is_up = tokens.event_count.word.load(Ordering::Relaxed) != 0;
+        if is_up && tokens.event_count.word.swap(0, Ordering::Relaxed) != 0 {
             futex::wake(&tokens.given, 1);
         }
     };
     let sleep = |tokens: &Tokens, seen: u64| {
-        tokens.event_count.event_count.store(RAISED, Ordering::Relaxed);
+        tokens.event_count.word.store(RAISED, Ordering::Relaxed);
         asymmetric::heavy();
         futex::wait(&tokens.given, seen as u32, None)
     };
@@ -219,7 +219,7 @@ fn loom_event_count_wakes_all() {
 fn loom_mutant_waking_all_only_where_the_flag_is_up_strands_a_sleeper() {
     give_one_and_close(|tokens| {
         asymmetric::light();
-        if tokens.event_count.event_count.load(Ordering::Relaxed) & RAISED != 0 {
+        if tokens.event_count.word.load(Ordering::Relaxed) & RAISED != 0 {
             tokens.event_count.wake_all();
         }
     });

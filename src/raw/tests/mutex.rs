@@ -98,7 +98,7 @@ fn loom_mutant_unlock_without_release_loses_the_data() {
 #[should_panic]
 fn loom_mutant_unlock_that_looks_for_sleepers_first_strands_one() {
     let hasty = |mutex: &RawMutex, held: Held| {
-        let is_raised = mutex.event_count.event_count.load(Ordering::Relaxed) & RAISED != 0;
+        let is_raised = mutex.event_count.word.load(Ordering::Relaxed) & RAISED != 0;
         if is_raised {
             mutex.unlock(held.owner);
         } else {
@@ -125,13 +125,13 @@ fn lock_forgetting_sleepers(mutex: &RawMutex) -> Held {
             }
             Err(word) => {
                 let event_count = if has_raised {
-                    mutex.event_count.event_count.load(Ordering::Relaxed)
+                    mutex.event_count.word.load(Ordering::Relaxed)
                 } else {
-                    mutex.event_count.event_count.fetch_or(RAISED, Ordering::Relaxed) | RAISED
+                    mutex.event_count.word.fetch_or(RAISED, Ordering::Relaxed) | RAISED
                 };
                 asymmetric::heavy();
                 if mutex.word.load(Ordering::Relaxed) == word {
-                    let ending = futex::wait(&mutex.event_count.event_count, event_count as u32, None);
+                    let ending = futex::wait(&mutex.event_count.word, event_count as u32, None);
                     has_raised = ending == Wait::Woken;
                 }
                 thread::yield_now();

@@ -176,8 +176,8 @@ fn loom_mutant_wait_that_wakes_nobody_strands_the_second() {
 #[should_panic]
 fn loom_mutant_wait_without_the_flag_sleeps_for_ever() {
     let sleep = |gate: &Gate, _: u64, _: &mut Raised| {
-        let event_count = gate.event_count.event_count.load(Ordering::Relaxed);
-        futex::wait(&gate.event_count.event_count, event_count as u32, None)
+        let event_count = gate.event_count.word.load(Ordering::Relaxed);
+        futex::wait(&gate.event_count.word, event_count as u32, None)
     };
     all_pass(1, 4, Play { sleep, ..RIGHT });
 }
@@ -190,9 +190,9 @@ fn loom_mutant_wait_that_looks_before_the_flag_sleeps_through_the_change() {
         if gate.open.load(Ordering::Relaxed) != seen {
             return Wait::Changed;
         }
-        let event_count = gate.event_count.event_count.fetch_or(RAISED, Ordering::Relaxed) | RAISED;
+        let event_count = gate.event_count.word.fetch_or(RAISED, Ordering::Relaxed) | RAISED;
         asymmetric::heavy();
-        futex::wait(&gate.event_count.event_count, event_count as u32, None)
+        futex::wait(&gate.event_count.word, event_count as u32, None)
     };
     all_pass(1, 4, Play { sleep, ..RIGHT });
 }
