@@ -1,28 +1,28 @@
 //! How procshare works: byte map, protocols, invariants, orderings, crash table. No code, only this text.
 //!
 //! The promise everything here serves: **kill any process at any instruction; no survivor hangs, no value is torn, nothing is left
-//! behind.** Coined words (seat, event count, overflow area) are explained where they first appear, and in the glossary of
-//! `CONTRIBUTING.md`.
+//! behind.** The one thing that stays has a name and is meant to be found: a named segment whose last user was killed (see
+//! [Lifetime](#lifetime)). The glossary of `CONTRIBUTING.md` explains the words of the code.
 //!
 //! # Map
 //!
-//! A stack of floors: a file imports only from its own folder and from lower floors, never from a neighbour on its own
+//! A stack of floors: a file imports only from its own folder and from lower floors, never from a neighbour on the same floor
 //! (`tests/layering.rs` enforces it).
 //!
 //! ```text
-//! floor 6  src/pool/         worker processes that run jobs
-//! floor 5  src/process/      start a child, hand it its arguments, take its result
-//! floor 4  src/travel/       handles as arguments: what is encoded, what goes along
-//! floor 3  src/messages/     SharedQueue, pipe, ring: items and handles, over channels and seats
+//! floor 7  src/pool/         worker processes that run jobs
+//! floor 6  src/process/      start a child, hand it its arguments, take its result
+//! floor 5  src/travel/       handles as arguments: what is encoded, what goes along
+//! floor 4  src/messages/     SharedQueue, pipe, ring: items and handles, over channels and seats
 //!          src/collections/  SharedValue, SharedArray, SharedCounter, SharedAtomic, FrozenArray, SharedMap
-//! floor 2  src/segment/      create, attach, lifetime, placing objects and handles to them
-//! floor 1  src/layout/       what the bytes mean   |   src/raw/  state machines in shared memory   |   src/encoding/  items as bytes
-//! floor 0  src/primitive/    the only door to atomics, futexes, owner ids, liveness
-//!          src/sys/          the only place that names libc       src/error.rs, src/trace.rs
+//! floor 3  src/segment/      create, attach, lifetime, placing objects and handles to them
+//! floor 2  src/layout/       what the bytes mean   |   src/raw/  state machines in shared memory   |   src/encoding/  items as bytes
+//! floor 1  src/primitive/    the only door to atomics, futexes, owner ids, liveness
+//! floor 0  src/sys/          the only place that names libc       src/error.rs, src/trace.rs
 //! ```
 //!
 //! `layout` and `raw` do not import each other: layout finds the place, raw says what happens there, and the floors above join
-//! them. With `--cfg procshare_loom`, only `primitive` (its model half) and `raw` are built.
+//! them. With `--cfg procshare_loom`, only `error`, `primitive` (its model half) and `raw` are built.
 //!
 //! What is absent: no pointer, reference or process-local address is ever stored in a segment. No Rust reference ever leads to
 //! plain bytes that a peer may be writing. No death is ever inferred from elapsed time. The only processes are those a program
@@ -129,12 +129,12 @@
 //! |---|---|---|
 //! | R1–R4 | `raw/mod.rs` | atomics only, zero is initial, `primitive` only, states first, every word is checked before it is used |
 //! | B1–B3 | `raw/event_count.rs` | sleeper and waker see each other; the one that lowers the flag wakes a sleeper; a call that slept wakes the next |
-//! | M1–M5 | `raw/mutex.rs` | only the owner changes the word of a held lock; sleepers raise the event count; take-over follows proof and compares the whole word |
+//! | M1–M5 | `raw/mutex.rs` | only its owner frees a held lock, and only an heir, on proof that the owner is dead, takes it over; sleepers raise the event count |
 //! | E1, E2 | `raw/extent.rs` | an extent is written only by the holder of its lock, and not at all once it is queued; nobody waits for that lock |
 //! | Q1–Q7 | `raw/queue.rs` | one lock and one word for each side; whole before tail passes, copied before head does; no call waits while it holds a lock |
 //! | F1–F2 | `raw/overflow_cursor.rs` | bytes outside the ring belong to a queued item or to the holder of the producers' lock; given back once head has passed |
 //! | N1–N3 | `raw/ring.rs` | each end stores only its own word |
-//! | S1–S6 | `raw/seats.rs`, `raw/inheritance.rs` | taken under a lock, changed by their own process; freed by it or on proof; a role is never missing while it moves; the last to sum up has seen all |
+//! | S1–S6 | `raw/seats.rs`; kept in `raw/inheritance.rs` too | taken under a lock, changed by their own process; freed by it or on proof; a role is never missing while it moves; the last to sum up has seen all |
 //! | W1–W5 | `raw/wait.rs` | asleep only after raising the event count, for a slice at most; peers are asked about only when a slice ends in vain; "nobody is left" is believed after one more look for what they left |
 //! | P1–P4 | `raw/map/mod.rs` | only the holder of a shard's lock changes its words; blocks fill regions; entries are whole before a chain leads to them |
 //! | J1–J3 | `raw/map/journal.rs` | noted before it changes; undone backwards; freed memory is reused only in a later change |
@@ -167,12 +167,12 @@
 //! | owner and counts of a seat, Release | Acquire of the check whether anybody is left | what its process put before it left |
 //! | summary of seats, Release | Acquire of those that look at seats, or sum up | the changes it counts |
 //! | place of a side outside the ring, Release | Acquire load by the other side | that the bytes before it have been given back, or written |
-//! | attach slot, Release | Acquire in the judgement of an owner | that entries of former images are gone |
+//! | line of the attach table, Release, when it is taken | Acquire of the check whether an owner is dead | that lines of former images are gone |
 //! | addresses of process-local pages, Release | Acquire | that the page is mapped |
 //! | mark of an extent, Release, when an item is placed or cleared | Acquire load of the next to hold its lock | the bytes, or that they were given back |
 //! | counts of arrivals at the seats, Release | Acquire load of those that wait for peers | the seats taken |
 //! | items begun and settled of a pool's slot, Release | Acquire load by the poster | what the worker did before |
-//! | attach slot, Release, when it is given back | Acquire in the judgement | what was done before |
+//! | line of the attach table, Release, when it is given back | Acquire of the same check | what was done before |
 //!
 //! Everything else is relaxed, with the reason given in place. A pool's work queue has SeqCst fences between a process about to
 //! sleep and those that wake it (C3). All other sleepers rely on the one pair in `primitive/asymmetric.rs`: a
@@ -208,10 +208,10 @@
 //! (`CoreDumping` in `/proc` is no proof: it appears while other threads are still in system calls that write to memory.) Before
 //! the asker counts a start time as different, it makes sure that it has not itself moved to another time namespace.
 //!
-//! PIDs and start times mean nothing across PID and time namespaces. A process computes its id, with its namespaces, once, and
-//! again only when it finds the word on its wipe-on-fork page empty: then it is a child made by `fork` or `clone`, by whatever
-//! means. A child in other namespaces than its parent's is refused every lock of the segments it inherited. Where a filter refuses
-//! such a page, the word counts for the process whose PID is in it, which costs a `getpid` for each lock and each unlock. Whether
+//! PIDs and start times mean nothing across PID and time namespaces. A process computes its id and its namespaces once, and stores
+//! a mark of that on a page that the kernel empties in each child (`MADV_WIPEONFORK`). A process that finds the page empty was made
+//! by `fork` or `clone`, and computes both anew. A child in other namespaces than its parent's is refused every lock of the segments
+//! it inherited. Where a filter refuses such a page, the mark is the PID, compared at each lock and unlock: a `getpid` each. Whether
 //! a lock, a seat or a child is the caller's own is decided from the word alone: giving something back needs no descriptor, no
 //! memory and no `/proc`.
 //!
@@ -222,7 +222,7 @@
 //!
 //! | call | beside a peer stopped in the middle of it |
 //! |---|---|
-//! | `drop`, `clone`, `Debug`, `get` of an atomic, `try_get` of a value or counter, `len`, `stats`, `objects`, `clean` | does not wait |
+//! | `drop`, `clone`, `Debug`, `get` of an atomic, `try_get` of a value or counter, `len`, `stats`, `objects`, `clean` | does not wait, but for the copies by `fork` and the last drops below |
 //! | `try_…`, `…_timeout`, `…_deadline`, a map `with_timeout` or `without_waiting` | keeps the caller's limit |
 //! | `get` of a value or counter | does not wait, unless writers have disturbed 32 attempts to copy it: then it takes the lock |
 //! | closing a queue | 20 ms for each of its sides, if the peer is putting or getting |
@@ -323,10 +323,10 @@
 //! covers words of two shards, and no death holds up another shard. Within its regions a shard keeps free blocks in lists by size,
 //! and joins them with their neighbours when they are given back. A value that fits into no single block is stored in parts. When
 //! a shard finds no room and there is no free region left, it asks others, those with most to spare first, to compact their
-//! entries until they can give up a region; in a map that evicts, to evict. It holds its own lock meanwhile, and so waits for
-//! theirs for a millisecond each; if that was not enough it releases its own and begins again. A shard whose holder died is found
-//! on the way. In a map that evicts, each shard has one region set aside, so that none comes too late. What a value in parts
-//! leaves behind is garbage, freed some thousand parts at a time by the next to lock the shard.
+//! entries until they can give up a region; in a map that evicts, to evict. Since it holds its own lock meanwhile, it waits only a
+//! millisecond for each of theirs; if that was not enough, it releases its own and begins again. It also takes over any shard
+//! whose holder it finds dead. In a map that evicts, one region is reserved for each shard, so that every shard can store at least
+//! something. A value in parts that was removed is garbage; whoever locks the shard next frees some thousand of its parts at a time.
 //!
 //! An `update` runs its closure with the shard's lock held, and no map can be used inside: two updates that used each other's keys
 //! would wait for one another. The clock that entries expire by is the wall clock as the first process that asked saw it, advanced
@@ -351,7 +351,8 @@
 //!
 //! Workers are daemons: they end when the parent does, which they learn from its pidfd. The parent learns of a worker's end from
 //! its pidfd as well, and of finished jobs by an event descriptor, signalled only while it sleeps. A worker that is stopped, and
-//! so does not come when woken for a job, costs the others a tick of 20 ms.
+//! so does not come when woken for a job, delays the others by a tick of the pool's thread: 20 ms, or 200 ms after a second
+//! without news.
 //!
 //! Descriptors of the handles among the arguments are passed to the worker that has claimed the job. It asks for them, unless it
 //! still has them from the job before, by a word of its own and the event descriptor. The pool's thread answers on a socket that
@@ -375,11 +376,11 @@
 //! nobody ever sees a half-made one. Where a file system has no unnamed files, it is made under a hidden name and
 //! renamed.
 //!
-//! What lies in a `static` is never dropped. So at the end of a `main` with the attribute, and of every child, the names of all
-//! segments still attached are given up: the line in the attach table is cleared, and the open file behind mapping and descriptor
-//! is exchanged, in place, for one without a lock; then the check for other users is made as at any drop. The memory stays in
-//! place for code that still uses it. A copy of this process that shares the open file keeps its lock, and so the name, until it
-//! ends in the same way.
+//! What lies in a `static` is never dropped. So at the end of a `main` with the attribute, and of every child, the process gives up
+//! the names of all segments still attached. It clears its line in the attach table, replaces the open file behind mapping and
+//! descriptor, in place, by one that holds no lock, and then looks for other users as at any drop. The memory stays mapped for code
+//! that still uses it. A copy of this process by `fork` shares the open file and its lock; it keeps the name until it ends in the
+//! same way.
 //!
 //! A program that ends by `std::process::exit` or by a signal runs none of this: to its segments that is a kill, and their names
 //! remain until the next `create` or [`clean`](fn@crate::clean).
@@ -457,9 +458,9 @@
 //! A marker in the environment says which descriptor is the mailbox and whose child it is for; the child uses it up. A process
 //! that finds a marker naming its parent, and gets no mailbox, ends at once: in its `main` it would start children, and they would
 //! start theirs, without end. A marker that names another process means nothing: a grandchild that runs the same program starts in
-//! its own `main`. A program that has more rights than its caller takes nothing from it (`AT_SECURE`), so a process predicts
-//! whether its child would have: from its ids, and the bits and capabilities of the file. In that case, and where `/proc/self/exe`
-//! leads to the dynamic loader, it refuses to start a child this way.
+//! its own `main`. A program that runs with more rights than its caller (`AT_SECURE`) ignores the marker. So before it starts a
+//! child, a process works out from its ids, and from the mode and capabilities of the file, whether the child would run so. If it
+//! would, or if `/proc/self/exe` leads to the dynamic loader, it refuses to start a child this way.
 //!
 //! `Fork` copies this process, and only where that is sound: there is one thread (this crate's own, those of pools included, are
 //! stopped for the moment), and there is no loan: no guard of an array and no chunk of a ring is alive or was leaked, by any
@@ -493,10 +494,10 @@
 //! waited for by a thread that exists only while there are any. What one process knows of its children, servers and orphans is
 //! marked with the process it belongs to, so that a copy made by any other `fork` ignores all of it.
 //!
-//! At the end of a `main` with the attribute, daemons are killed, then all other children are waited for, except those let go; its
-//! children do the same, unless they are daemons themselves. Workers of pools are left alone: they end with the process. Names
-//! that such daemons were the last to use are removed with them, if this process had used them as well; others stay, as after any
-//! kill.
+//! At the end of a `main` with the attribute, the process kills its daemons, then waits for its other children, except those let
+//! go. A child does the same at its end, unless it is a daemon. Workers of pools are left alone: they end with the process. If a
+//! daemon killed so was the last user of a name, this process removes the name, provided it had used it as well; otherwise the name
+//! stays, as after any kill.
 //!
 //! What children need while a thread or the program ends has no destructor there: what a thread is packing or unpacking is kept in
 //! thread-local storage that is never torn down.

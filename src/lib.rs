@@ -2,6 +2,8 @@
 //!
 //! > **Kill any process at any instruction. No survivor hangs, no value is torn, nothing is left behind.**
 //!
+//! (A named segment whose last user was killed keeps its contents until it is opened or cleaned up, see [`clean`](fn@clean).)
+//!
 //! It is as easy as Python's `multiprocessing`. Types are checked when a segment is attached, a value is read without a
 //! lock, and locking one costs less than an ordinary lock between threads (the README has the figures).
 //!
@@ -50,7 +52,8 @@
 //! are fixed at creation. Peers must cooperate: they may crash, be killed or be old builds, but any process that may write to a
 //! segment can write nonsense, which leads to errors, panics that say so, or wrong numbers.
 //!
-//! How it works, byte by byte and crash by crash: [`design`]. How items are encoded as bytes: [`wire_format`].
+//! How it works, byte by byte and crash by crash: [`design`]; its table of invariants names the file of each protocol, such
+//! as `raw/mutex.rs` for the lock. How items are encoded as bytes: [`wire_format`].
 
 #[cfg(all(feature = "process", not(procshare_loom)))]
 #[macro_use]

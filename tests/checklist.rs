@@ -66,7 +66,7 @@ struct Place {
     but: &'static [(&'static str, &'static str)],
 }
 
-const PLACES: [Place; 9] = [
+const PLACES: [Place; 10] = [
     Place {
         what: "the choice of a type",
         texts: &["README.md#Which type do I want?"],
@@ -117,6 +117,15 @@ const PLACES: [Place; 9] = [
             "Pool",
             "exit handlers of the C library run after the pool's threads may have ended",
         )],
+    },
+    Place {
+        what: "the words of a new object",
+        texts: &["tests/golden.rs"],
+        every_handle: false,
+        but: &[
+            ("Pool", "it has no name, so no other version attaches to it"),
+            ("FrozenArray", "its words are those of its elements"),
+        ],
     },
     Place {
         what: "a bench",
@@ -292,6 +301,105 @@ fn every_family_of_crash_points_is_somebodys_and_none_is_empty() {
     for point in points {
         let family = point.split('.').next().unwrap();
         assert!(families.contains(&family), "{point}: whose is it?");
+    }
+}
+
+/// Families whose points `tests/crash.rs` leaves to other files.
+fn families_elsewhere() -> Vec<String> {
+    let text = read("tests/crash.rs");
+    let list = &text[text.find("let elsewhere = [").expect("the list is there")..];
+    let list = &list[..list.find("];").expect("the list ends")];
+    list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_family_of_crash_points_is_tested_in_one_place() {
+    let folders: Vec<_> = fs::read_dir(root().join("tests"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("crash_"))
+        .collect();
+    for family in families_elsewhere() {
+        let tests_it = |folder: &&String| read(format!("tests/{folder}/main.rs")).contains(&format!("{family:?}"));
+        assert_eq!(folders.iter().filter(|folder| tests_it(folder)).count(), 1, "{family}*");
+    }
+}
+
+/// The folders of each package, with the file that says what it is built from.
+const PACKAGES: [(&str, &[&str]); 8] = [
+    ("Cargo.toml", &["src", "tests", "examples"]),
+    ("derive/Cargo.toml", &["derive/src"]),
+    ("timeline/Cargo.toml", &["timeline/src"]),
+    ("benches/Cargo.toml", &["benches"]),
+    ("benches/rivals/Cargo.toml", &["benches/rivals"]),
+    ("tests/heavy/Cargo.toml", &["tests/heavy"]),
+    ("tests/refused/Cargo.toml", &["tests/refused"]),
+    ("tests/fuzz/Cargo.toml", &["tests/fuzz"]),
+];
+
+/// Whether cargo, or another file, makes a source file part of a program.
+fn is_built(path: &Path, manifests: &str, sources: &str) -> bool {
+    let folder = path.parent().unwrap();
+    let stem = path.file_stem().unwrap().to_str().unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let is_package = |folder: Option<&Path>| folder.is_some_and(|folder| folder.join("Cargo.toml").exists());
+    // Found by cargo, or read by the test that compiles it.
+    let is_searched = ["tests", "examples"].iter().any(|name| folder.ends_with(name));
+    let is_target = match stem {
+        "lib" => is_package(folder.parent()),
+        "main" => is_package(folder.parent()) || is_package(folder.parent().and_then(Path::parent)),
+        _ => folder.ends_with("ui") || is_package(folder.parent()) && is_searched,
+    };
+    let index = |folder: &Path| {
+        let files = ["mod.rs", "main.rs", "lib.rs"].map(|file| folder.join(file));
+        let texts = files.iter().filter_map(|file| fs::read_to_string(file).ok());
+        texts
+            .chain(fs::read_to_string(folder.with_extension("rs")))
+            .collect::<String>()
+    };
+    let declares = |text: &str, stem: &str| {
+        let declaration = format!("mod {stem};");
+        text.lines()
+            .any(|line| line.ends_with(&declaration) && !line.trim_start().starts_with("//"))
+    };
+    let is_declared = match stem {
+        "mod" => {
+            let module = folder.file_name().unwrap().to_str().unwrap();
+            declares(&index(folder.parent().unwrap()), module) || sources.contains(&format!("/{module}/mod.rs\""))
+        }
+        _ => declares(&index(folder), stem),
+    };
+    is_target
+        || is_declared
+        || manifests.contains(&format!("{name}\""))
+        || sources.contains(&format!("#[path = \"{name}\"]"))
+        || sources.contains(&format!("/{name}\"]"))
+}
+
+#[test]
+fn every_source_file_is_part_of_a_program() {
+    let manifests: String = PACKAGES.iter().map(|(manifest, _)| read(manifest)).collect();
+    let files: Vec<PathBuf> = PACKAGES
+        .iter()
+        .flat_map(|(_, folders)| *folders)
+        .flat_map(|folder| sources(&root().join(folder)))
+        .filter(|path| !path.components().any(|part| part.as_os_str() == "target"))
+        .collect();
+    let texts: String = files.iter().map(read).collect();
+    let orphans: Vec<_> = files
+        .iter()
+        .filter(|path| !is_built(path, &manifests, &texts))
+        .collect();
+    assert!(orphans.is_empty(), "nothing compiles {orphans:#?}");
+    for orphan in [
+        "src/raw/flag.rs",
+        "src/raw/tests/flag.rs",
+        "tests/fuzz/fuzz_targets/flag.rs",
+        "tests/heavy/tests/properties/flag.rs",
+        "tests/common/flag.rs",
+        "benches/flag.rs",
+    ] {
+        assert!(!is_built(&root().join(orphan), &manifests, &texts), "{orphan}");
     }
 }
 

@@ -19,7 +19,8 @@ use std::sync::atomic::{AtomicI32, AtomicU64};
 /// Makes an object of one kind under a name, and puts something into it.
 type Make = fn(&str) -> Box<dyn Any>;
 
-/// A kind, and an object of it. A pool and a frozen array are missing: they have no name, so no other version attaches to them.
+/// A kind, and an object of it. A pool and a frozen array are missing: the one has no name, so no other version attaches to it, and
+/// the words of the other are its elements.
 const OBJECTS: [(&str, Make); 9] = [
     ("value", |name| {
         Box::new(SharedValue::create(name, [7_u32, 8, 9]).unwrap())
@@ -104,7 +105,7 @@ fn a_new_object_of_each_kind_has_the_words_it_always_had() {
     }
 }
 
-const WORDS: [&str; 9] = [
+const WORDS: [&str; OBJECTS.len()] = [
     "value: [u32;3], 56 bytes, 1 elements; 24 800000007; 32 9",
     "array: u16, 70 bytes, 3 elements; 64 500050005",
     "counter: i64, 40 bytes, 1 elements; 24 fffffffffffffffd",

@@ -82,7 +82,8 @@ impl Kind {
         match self {
             Kind::Queue => &QUEUE_FORGETS,
             Kind::Map => core::slice::from_ref(&MAP_FORGETS),
-            _ => &[],
+            Kind::Value | Kind::Array | Kind::Counter | Kind::Atomic | Kind::AtomicArray | Kind::FrozenArray => &[],
+            Kind::Pipe | Kind::Ring | Kind::Pool => &[],
         }
     }
 
@@ -149,7 +150,8 @@ impl DirectoryEntry {
         let (first, step, count) = match self.kind {
             Kind::Value | Kind::Array | Kind::Counter => (0, 1, 1),
             Kind::Map => (MAP_LOCKS.0, MAP_LOCKS.1, self.len),
-            _ => (0, 1, 0),
+            Kind::Atomic | Kind::AtomicArray | Kind::FrozenArray => (0, 1, 0),
+            Kind::Queue | Kind::Pipe | Kind::Ring | Kind::Pool => (0, 1, 0),
         };
         let (offset, end) = (self.offset, self.offset + self.bytes);
         let lock_at = move |number: u64| Some(offset + 8 * (first as u64 + number.checked_mul(step as u64)?));

@@ -194,7 +194,7 @@ impl Workers {
     }
 
     pub(super) fn add(&mut self, number: usize, worker: Worker, responder: Responder) {
-        event!(debug, seat = number, worker = worker.id(), "worker started");
+        event!(debug, number, worker = worker.id(), "worker started");
         self.started += 1;
         let slot = &mut self.slots[number];
         slot.worker = Some(worker);
@@ -226,7 +226,7 @@ impl Workers {
             return None;
         }
         let ended = Ended::of(outcome);
-        event!(debug, seat = number, worker = worker.id(), %ended, "worker ended");
+        event!(debug, number, worker = worker.id(), %ended, "worker ended");
         Some(ended)
     }
 

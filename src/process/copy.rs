@@ -1,4 +1,4 @@
-//! The copy of this process, which has no other threads: what it requires, and what the copy begins with.
+//! Copying this process: what must hold before (no other thread, no loan), and what the copy does first.
 
 use super::pause::{self, Pause};
 use super::plan::proc_failure;

@@ -71,7 +71,7 @@ impl Environment {
         lines.filter_map(|line| CString::new(line).ok()).collect()
     }
 
-    /// All changes that a process with any other environment needs to get this one.
+    /// The same variables, as changes that give them to a process whatever its own environment is.
     pub(super) fn whole(&self) -> Self {
         Environment {
             clear: true,

@@ -77,11 +77,11 @@ impl<R: Returned> Process<R> {
     /// Starts a child process that calls `function` with `arguments`, a tuple.
     ///
     /// The program's own executable is started again, and reaches the function through [`init`](crate::init). Arguments and result
-    /// travel encoded; handles of shared objects, also inside structs and collections, arrive attached. Of the descriptors that
-    /// close on `exec`, no others reach the child.
+    /// travel encoded; handles of shared objects, also inside structs and collections, arrive attached. Descriptors that close
+    /// on `exec` reach the child only as part of such a handle.
     ///
     /// The function is a plain function, or a closure that captures nothing. A closure that captures only zero-sized values counts
-    /// as one that captures nothing: the child creates such values again, whatever they stood for here.
+    /// as one that captures nothing: the child creates such values itself, even if they prove something in this process only.
     ///
     /// # Errors
     ///

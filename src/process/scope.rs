@@ -89,7 +89,7 @@ pub struct Scope {
 struct State {
     /// In order of start.
     children: Vec<Arc<Core>>,
-    /// Why the first child failed of those no longer in the list.
+    /// How the first child failed, among those no longer in the list.
     failure: Option<Error>,
 }
 
@@ -180,7 +180,7 @@ impl Scope {
         state.children.push(child.core().clone());
     }
 
-    /// Waits for all, and returns why the first child failed that was not joined.
+    /// Waits for all children. Returns how the first one failed, among those that failed and were not joined.
     fn wait(&self) -> Option<Error> {
         let state = std::mem::take(&mut *self.state.lock());
         for child in state.children.iter().filter(|child| child.is_ours()) {

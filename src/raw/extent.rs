@@ -14,8 +14,8 @@
 //!
 //! # Invariants
 //!
-//! - E1. Only the holder of its lock writes the bytes of an extent, or gives them back; while the mark is not passed, nobody
-//!   does.
+//! - E1. Only the holder of its lock writes the bytes of an extent or gives them back, and not even the holder does while the item
+//!   is queued: while there is a mark that `head` has not passed.
 //! - E2. Nobody waits for an extent's lock.
 
 use super::mutex::{Held, RawMutex};

@@ -18,8 +18,8 @@
 //!
 //! # Invariants
 //!
-//! - F1. Bytes belong to a queued item, or to the holder of the producers' lock: those from the producers' `at` on, until they
-//!   would reach the consumers' `at` from behind. A record refers only to bytes between the two.
+//! - F1. Bytes from the consumers' `at` up to the producers' belong to queued items, and records refer only to these. All others,
+//!   from the producers' `at` around to the consumers', belong to the holder of the producers' lock.
 //! - F2. Memory of bytes is given back once `head` has passed their record, and before the consumers' `at` passes them.
 
 use super::mark::CLOSED;

@@ -2,10 +2,10 @@
 //!
 //! | state of a slot | shown by | moved by | to | if that party dies there |
 //! |---|---|---|---|---|
-//! | free | not in `head .. tail` | the producer writes it | the same | its successor overwrites it |
-//! | full | in `head .. tail` | the producer, by one store to `tail` | full, for good | delivered |
-//! | being read | in `head .. tail` | the consumer copies it | the same | its successor reads it |
-//! | read | `head` has passed it, by one store | the consumer | free | it is gone with the consumer |
+//! | free | not in `head .. tail` | the producer writes it | written | its successor overwrites it |
+//! | written | not in `head .. tail` | the producer, by one store to `tail` | full | its successor overwrites it |
+//! | full | in `head .. tail` | the consumer reads it | read | its successor reads it again |
+//! | read | in `head .. tail` | the consumer, by one store to `head` | free | its successor reads it again |
 //!
 //! # Invariants
 //!

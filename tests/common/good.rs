@@ -1,11 +1,11 @@
-//! A segment with an object of each kind, as bytes.
+//! A segment with an object of each kind that takes a few words, as bytes: tests spoil each of them.
 
 use crate::role::{Folder, file_of};
 use std::fs;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, AtomicU64};
 
-/// The bytes of a good segment that holds one object of each kind.
+/// The bytes of a good segment that holds one object of each such kind.
 pub(crate) fn good_bytes() -> Vec<u8> {
     static GOOD: OnceLock<Vec<u8>> = OnceLock::new();
     GOOD.get_or_init(|| make_good_bytes(&Folder::new())).clone()

@@ -282,7 +282,7 @@ impl Engine {
                 drop(helper);
             }
         };
-        let thread = thread::Builder::new().name("procshare-hire".to_owned());
+        let thread = thread::Builder::new().name("procshare-start".to_owned());
         if thread.spawn(start).is_err() {
             self.replace(&numbers);
         }

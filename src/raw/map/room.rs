@@ -22,7 +22,7 @@ const SHORTLY: Duration = Duration::from_millis(1);
 /// A shard's entries are compacted if this many words are free for each eight of a region.
 const SCATTERED: u32 = 9;
 
-/// What making room knows of the world: what time it is, who is alive, and whether it may wait.
+/// What making room depends on: the time, who is alive, and whether it may wait.
 pub(crate) struct World<'a> {
     pub(crate) now: &'a dyn Fn() -> u64,
     pub(crate) peers: &'a dyn Fn() -> Peers,

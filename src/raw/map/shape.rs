@@ -56,7 +56,7 @@ const LARGEST_REGION: u64 = 1 << 16;
 const MOST_SHARDS: u64 = 64;
 /// Regions a shard has on average: what it leaves unused of its last one is a small part.
 const REGIONS_PER_SHARD: u64 = 32;
-/// Fewer than that rather than regions too small for a key of some thousand bytes; but not fewer than this.
+/// A small map has fewer, so that a key of some thousand bytes fits into a region, but at least this many.
 const FEWEST_REGIONS: u64 = 16;
 const USUAL_REGION: u64 = 512;
 /// Words of a shard on average: 128 KiB, unless there would be too many shards.
