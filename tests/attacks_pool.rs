@@ -9,7 +9,7 @@ use common::{alone, children_of, for_ever, has_ended, limit, state_of, wait_unti
 use procshare::process::StartMethod;
 use procshare::{JobError, Pool, Process, SharedAtomic, SharedAtomicArray, SharedQueue};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -502,6 +502,59 @@ fn a_joined_pool_leaves_no_template_behind() {
         assert!(left.is_empty(), "{left:?}");
     };
     builder.spawn(body, ()).unwrap().join().unwrap();
+}
+
+/// Writes another process's id over this worker's in the pool's memory; returns how often it stood there.
+fn forge_own_id() -> usize {
+    let own = u64::from(std::process::id());
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let shared = maps
+        .lines()
+        .filter(|line| line.contains("rw-s") && line.contains("/memfd:procshare (deleted)"));
+    let mut forged = 0;
+    for line in shared {
+        let (start, end) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+        let [start, end] = [start, end].map(|text| usize::from_str_radix(text, 16).unwrap());
+        for address in (start..end).step_by(8) {
+            // SAFETY: the bytes are mapped for as long as the worker runs, and any are an atomic integer.
+            let word = unsafe { AtomicU64::from_ptr(address as *mut u64) };
+            forged += usize::from(
+                word.compare_exchange(own, 1, Ordering::SeqCst, Ordering::SeqCst)
+                    .is_ok(),
+            );
+        }
+    }
+    forged
+}
+
+/// The parent has started its workers, and knows who they are.
+#[procshare::test]
+fn a_worker_that_forges_its_process_id_is_told_by_the_true_one() {
+    let _watchdog = watchdog(60);
+    let pool = Pool::builder().workers(1).timeline(true).build().unwrap();
+    let worker = pool.apply(std::process::id, ()).unwrap();
+    assert_eq!(pool.worker_ids(), [worker]);
+    assert!(pool.apply(forge_own_id, ()).unwrap() > 0);
+    let outcome = pool.apply(|| -> u64 { panic!("a job that fails") }, ());
+    assert!(
+        matches!(outcome, Err(JobError::Panicked { worker: told, .. }) if told == worker),
+        "{outcome:?}"
+    );
+    let begun = Flag::new();
+    let pending = pool.submit(
+        |begun: Flag| -> u64 {
+            begun.raise();
+            for_ever()
+        },
+        (begun.clone(),),
+    );
+    begun.wait_for(1);
+    signal(worker, libc::SIGKILL);
+    let (signal, code) = (Some(libc::SIGKILL), None);
+    assert_eq!(pending.get(), Err(JobError::WorkerDied { signal, code, worker }));
+    let timeline = pool.timeline();
+    let processes: Vec<_> = timeline.bars().iter().map(|bar| bar.process).collect();
+    assert_eq!(processes, [worker; 4]);
 }
 
 /// A work queue has 512 slots.

@@ -283,8 +283,14 @@ impl Engine {
         deliveries.into_iter().for_each(Delivery::deliver);
     }
 
+    /// Takes the results that are there; returns of how many jobs.
+    fn collect(&self, state: &mut State) -> usize {
+        let id_of = |number| state.workers.id_of(&self.memory, number);
+        state.jobs.collect(&self.memory, id_of)
+    }
+
     fn give_all_up(&self, state: &mut State, reason: JobError) {
-        state.jobs.collect(&self.memory);
+        self.collect(state);
         state.workers.kill(); // First: otherwise they would begin jobs that are given up meanwhile.
         state.jobs.give_all_up(&reason);
         if !matches!(state.phase, Phase::Over(_)) {
