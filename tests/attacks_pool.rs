@@ -5,9 +5,9 @@
 
 mod common;
 
-use common::{alone, children_of, for_ever, has_ended, limit, state_of, wait_until, watchdog};
+use common::{alone, children_of, descriptors, for_ever, has_ended, limit, state_of, wait_until, watchdog};
 use procshare::process::StartMethod;
-use procshare::{JobError, Pool, Process, SharedAtomic, SharedAtomicArray, SharedQueue};
+use procshare::{ErrorKind, JobError, Pool, Process, SharedAtomic, SharedAtomicArray, SharedQueue};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Wake, Waker};
@@ -555,6 +555,58 @@ fn a_worker_that_forges_its_process_id_is_told_by_the_true_one() {
     let timeline = pool.timeline();
     let processes: Vec<_> = timeline.bars().iter().map(|bar| bar.process).collect();
     assert_eq!(processes, [worker; 4]);
+}
+
+/// Has all descriptors of the file of a pool's long data lead to an empty file that may only be read.
+fn lose_long_data() {
+    use std::os::fd::AsRawFd;
+    let empty = std::fs::File::open("/dev/null").unwrap();
+    for (number, target) in descriptors() {
+        if target.contains("procshare-pool") {
+            // SAFETY: two numbers.
+            unsafe { libc::dup2(empty.as_raw_fd(), number as i32) };
+        }
+    }
+}
+
+fn of_len(len: usize) -> Vec<u8> {
+    vec![1; len]
+}
+
+fn len_of(bytes: Vec<u8>) -> usize {
+    bytes.len()
+}
+
+/// Memory has nothing to do with it.
+#[procshare::test]
+fn a_lost_descriptor_is_not_taken_for_a_lack_of_memory() {
+    let _watchdog = watchdog(60);
+    fn check<R: std::fmt::Debug>(step: &str, outcome: Result<R, JobError>) {
+        let Err(JobError::Refused { kind, message }) = outcome else {
+            panic!("{step}: {outcome:?}");
+        };
+        assert!(
+            kind == ErrorKind::Io && message.starts_with(step),
+            "{step}: {kind:?}: {message}"
+        );
+    }
+    alone(|| {
+        // Longer than what lies in the slots, and so long that it has an extent of its own.
+        let (long, longer) = (100_000, 3 << 20);
+        let pool = Pool::new(1).unwrap();
+        pool.apply(lose_long_data, ()).unwrap();
+        check("reading the arguments failed", pool.apply(len_of, (of_len(long),)));
+        check("reading the arguments failed", pool.apply(len_of, (of_len(longer),)));
+        check("storing a result of 100", pool.apply(of_len, (long,)));
+        check("storing a result of 3", pool.apply(of_len, (longer,)));
+        let pool = Pool::new(1).unwrap();
+        lose_long_data();
+        check("reading results of 100", pool.apply(of_len, (long,)));
+        check("reading a result of 3", pool.apply(of_len, (longer,)));
+        check("storing arguments of 100", pool.apply(len_of, (of_len(long),)));
+        check("storing arguments of 3", pool.apply(len_of, (of_len(longer),)));
+        assert_eq!(pool.apply(same, (1,)), Ok(1));
+    });
 }
 
 /// A work queue has 512 slots.

@@ -179,9 +179,42 @@ fn join_errors_become_errors_of_their_kind() {
         (JoinError::Encoding(String::new()), ErrorKind::Encoding),
         (JoinError::NotTransferable(String::new()), ErrorKind::NotTransferable),
         (JoinError::NotStarted(String::new()), ErrorKind::Spawn),
+        (JoinError::Io(String::new()), ErrorKind::Io),
     ];
     for (error, kind) in kinds {
         assert_eq!(Error::from(error).kind(), kind);
+    }
+}
+
+/// Makes the file through which this process answers so short, once it has answered.
+fn answer_and_cut<const LEFT: u64>(result: usize) -> Vec<u8> {
+    extern "C" fn cut<const LEFT: u64>() {
+        for (number, target) in descriptors() {
+            if target.contains("procshare-mailbox") {
+                // SAFETY: two numbers.
+                unsafe { libc::ftruncate(number as i32, LEFT as libc::off_t) };
+            }
+        }
+    }
+    // SAFETY: it is a function of this program, which calls it as it exits.
+    assert_eq!(unsafe { libc::atexit(cut::<LEFT>) }, 0);
+    vec![7; result]
+}
+
+/// Memory has nothing to do with it, nor has the encoding.
+#[procshare::test]
+fn a_result_that_cannot_be_read_is_an_error_of_the_system() {
+    let _watchdog = watchdog(60);
+    let short = Process::spawn(answer_and_cut::<100>, (1000,)).unwrap().join();
+    let long = Process::spawn(answer_and_cut::<{ 1 << 16 }>, (3 << 20,))
+        .unwrap()
+        .join();
+    for outcome in [short, long] {
+        let error = outcome.unwrap_err();
+        assert!(
+            matches!(&error, JoinError::Io(text) if text.starts_with("reading the result failed: ")),
+            "{error:?}"
+        );
     }
 }
 

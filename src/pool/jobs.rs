@@ -224,8 +224,8 @@ impl Jobs {
         if let Err(error) = self.write(memory, slot, &job, &bytes) {
             self.free.push(slot);
             memory.punch_job(slot);
-            let text = format!("storing arguments of {} bytes failed: {error}", bytes.len());
-            self.give_up(job, JobError::OutOfMemory(text));
+            let what = format!("storing arguments of {} bytes", bytes.len());
+            self.give_up(job, JobError::of_system(&what, error));
             return false;
         }
         self.posted[slot] = Some(job);
@@ -437,7 +437,7 @@ impl Jobs {
             _ if answered == 0 => {}
             Ok(bytes) => self.take_records(memory, job, slot, worker, answered, bytes),
             Err(error) => {
-                let error = JobError::OutOfMemory(format!("reading results of {written} bytes failed: {error}"));
+                let error = JobError::of_system(&format!("reading results of {written} bytes"), error);
                 self.fail(job.group.clone(), job.next(), answered, error);
                 job.advance(answered);
             }
