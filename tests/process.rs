@@ -6,6 +6,7 @@
 mod common;
 
 use common::{descriptors, has_ended, other_program, output_of, state_of, wait_until, watchdog};
+use procshare::process::StartMethod;
 use procshare::{Error, ErrorKind, JoinError, Process, SharedAtomic, SharedCounter, SharedValue};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -216,6 +217,18 @@ fn a_result_that_cannot_be_read_is_an_error_of_the_system() {
             "{error:?}"
         );
     }
+}
+
+#[procshare::test]
+fn a_builder_shows_what_was_set() {
+    let builder = Process::builder().name("clerk").daemon(true).env("KEY", "value");
+    let builder = builder.current_dir("/tmp").start_method(StartMethod::ForkServer);
+    assert_eq!(
+        format!("{builder:?}"),
+        "Builder { name: Some(\"clerk\"), daemon: true, detached: false, \
+            env: Environment { clear: false, changes: {\"KEY\": Some(\"value\")} }, \
+            current_dir: Some(\"/tmp\"), start_method: ForkServer }"
+    );
 }
 
 #[procshare::test]
