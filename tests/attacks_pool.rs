@@ -5,11 +5,11 @@
 
 mod common;
 
-use common::{alone, children_of, for_ever, has_ended, limit, state_of, wait_until, watchdog};
+use common::{alone, children_of, descriptors, for_ever, has_ended, limit, state_of, wait_until, watchdog};
 use procshare::process::StartMethod;
-use procshare::{JobError, Pool, Process, SharedAtomic, SharedAtomicArray, SharedQueue};
+use procshare::{ErrorKind, JobError, Pool, Process, SharedAtomic, SharedAtomicArray, SharedQueue};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -502,6 +502,111 @@ fn a_joined_pool_leaves_no_template_behind() {
         assert!(left.is_empty(), "{left:?}");
     };
     builder.spawn(body, ()).unwrap().join().unwrap();
+}
+
+/// Writes another process's id over this worker's in the pool's memory; returns how often it stood there.
+fn forge_own_id() -> usize {
+    let own = u64::from(std::process::id());
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let shared = maps
+        .lines()
+        .filter(|line| line.contains("rw-s") && line.contains("/memfd:procshare (deleted)"));
+    let mut forged = 0;
+    for line in shared {
+        let (start, end) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+        let [start, end] = [start, end].map(|text| usize::from_str_radix(text, 16).unwrap());
+        for address in (start..end).step_by(8) {
+            // SAFETY: the bytes are mapped for as long as the worker runs, and any are an atomic integer.
+            let word = unsafe { AtomicU64::from_ptr(address as *mut u64) };
+            forged += usize::from(
+                word.compare_exchange(own, 1, Ordering::SeqCst, Ordering::SeqCst)
+                    .is_ok(),
+            );
+        }
+    }
+    forged
+}
+
+/// The parent has started its workers, and knows who they are.
+#[procshare::test]
+fn a_worker_that_forges_its_process_id_is_told_by_the_true_one() {
+    let _watchdog = watchdog(60);
+    let pool = Pool::builder().workers(1).timeline(true).build().unwrap();
+    let worker = pool.apply(std::process::id, ()).unwrap();
+    assert_eq!(pool.worker_ids(), [worker]);
+    assert!(pool.apply(forge_own_id, ()).unwrap() > 0);
+    let outcome = pool.apply(|| -> u64 { panic!("a job that fails") }, ());
+    assert!(
+        matches!(outcome, Err(JobError::Panicked { worker: told, .. }) if told == worker),
+        "{outcome:?}"
+    );
+    let begun = Flag::new();
+    let pending = pool.submit(
+        |begun: Flag| -> u64 {
+            begun.raise();
+            for_ever()
+        },
+        (begun.clone(),),
+    );
+    begun.wait_for(1);
+    signal(worker, libc::SIGKILL);
+    let (signal, code) = (Some(libc::SIGKILL), None);
+    assert_eq!(pending.get(), Err(JobError::WorkerDied { signal, code, worker }));
+    let timeline = pool.timeline();
+    let processes: Vec<_> = timeline.bars().iter().map(|bar| bar.process).collect();
+    assert_eq!(processes, [worker; 4]);
+}
+
+/// Has all descriptors of the file of a pool's long data lead to an empty file that may only be read.
+fn lose_long_data() {
+    use std::os::fd::AsRawFd;
+    let empty = std::fs::File::open("/dev/null").unwrap();
+    for (number, target) in descriptors() {
+        if target.contains("procshare-pool") {
+            // SAFETY: two numbers.
+            unsafe { libc::dup2(empty.as_raw_fd(), number as i32) };
+        }
+    }
+}
+
+fn of_len(len: usize) -> Vec<u8> {
+    vec![1; len]
+}
+
+fn len_of(bytes: Vec<u8>) -> usize {
+    bytes.len()
+}
+
+/// Memory has nothing to do with it.
+#[procshare::test]
+fn a_lost_descriptor_is_not_taken_for_a_lack_of_memory() {
+    let _watchdog = watchdog(60);
+    fn check<R: std::fmt::Debug>(step: &str, outcome: Result<R, JobError>) {
+        let Err(JobError::Refused { kind, message }) = outcome else {
+            panic!("{step}: {outcome:?}");
+        };
+        assert!(
+            kind == ErrorKind::Io && message.starts_with(step),
+            "{step}: {kind:?}: {message}"
+        );
+    }
+    alone(|| {
+        // Longer than what lies in the slots, and so long that it has an extent of its own.
+        let (long, longer) = (100_000, 3 << 20);
+        let pool = Pool::new(1).unwrap();
+        pool.apply(lose_long_data, ()).unwrap();
+        check("reading the arguments failed", pool.apply(len_of, (of_len(long),)));
+        check("reading the arguments failed", pool.apply(len_of, (of_len(longer),)));
+        check("storing a result of 100", pool.apply(of_len, (long,)));
+        check("storing a result of 3", pool.apply(of_len, (longer,)));
+        let pool = Pool::new(1).unwrap();
+        lose_long_data();
+        check("reading results of 100", pool.apply(of_len, (long,)));
+        check("reading a result of 3", pool.apply(of_len, (longer,)));
+        check("storing arguments of 100", pool.apply(len_of, (of_len(long),)));
+        check("storing arguments of 3", pool.apply(len_of, (of_len(longer),)));
+        assert_eq!(pool.apply(same, (1,)), Ok(1));
+    });
 }
 
 /// A work queue has 512 slots.

@@ -11,14 +11,17 @@ mod effort;
 #[path = "common/frame.rs"]
 mod frame;
 
-use common::{alone, kill, limit, wait_until, watchdog};
+use common::{alone, descriptors, kill, limit, wait_until, watchdog};
 use counting::{MOST, most_taken};
 use effort::thorough;
 use frame::{Frame, MIB};
 use procshare::process::StartMethod;
-use procshare::{Connection, JobError, JoinError, Pool, Process, RecvError, SharedCounter, SharedQueue, pipe};
+use procshare::{
+    Connection, ErrorKind, JobError, JoinError, Pool, Process, RecvError, SendError, SharedCounter, SharedQueue, pipe,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::Ordering;
 
@@ -131,6 +134,62 @@ fn what_fails_after_much_was_written_leaves_nothing() {
         matches!(&refused, JoinError::Encoding(text) if text.contains("it is late")),
         "{refused}"
     );
+}
+
+/// Loses the file that its bytes go to, when it has written much.
+#[derive(Debug, Deserialize)]
+struct Losing(Vec<u8>);
+
+impl Serialize for Losing {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Loss;
+        impl Serialize for Loss {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let empty = std::fs::File::open("/dev/null").unwrap();
+                for (number, target) in descriptors() {
+                    let is_long =
+                        std::fs::metadata(format!("/proc/self/fd/{number}")).is_ok_and(|file| file.blocks() > 4096);
+                    if is_long && target.contains("/memfd:procshare") {
+                        // SAFETY: two numbers.
+                        unsafe { libc::dup2(empty.as_raw_fd(), number as i32) };
+                    }
+                }
+                serializer.serialize_unit()
+            }
+        }
+        (&self.0, Loss, &self.0).serialize(serializer)
+    }
+}
+
+/// Memory has nothing to do with it, nor has the encoding.
+#[procshare::test]
+fn what_cannot_be_read_back_is_an_error_of_the_system() {
+    let _watchdog = watchdog(120);
+    fn item() -> Losing {
+        Losing(vec![7; 3 * MIB])
+    }
+    alone(|| {
+        let error = Process::spawn(|item: Losing| item.0.len(), (item(),)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        assert!(error.to_string().contains("reading its bytes back failed"), "{error}");
+    });
+    alone(|| {
+        let outcome = Pool::new(1).unwrap().apply(|item: Losing| item.0.len(), (item(),));
+        assert!(
+            matches!(
+                outcome,
+                Err(JobError::Refused {
+                    kind: ErrorKind::Io,
+                    ..
+                })
+            ),
+            "{outcome:?}"
+        );
+    });
+    alone(|| {
+        let error = SharedQueue::new(4).unwrap().put(item()).unwrap_err();
+        assert!(matches!(error, SendError::Io(_)), "{error:?}");
+    });
 }
 
 /// Dies the first time it is called.

@@ -6,6 +6,7 @@
 mod common;
 
 use common::{descriptors, has_ended, other_program, output_of, state_of, wait_until, watchdog};
+use procshare::process::StartMethod;
 use procshare::{Error, ErrorKind, JoinError, Process, SharedAtomic, SharedCounter, SharedValue};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -179,10 +180,55 @@ fn join_errors_become_errors_of_their_kind() {
         (JoinError::Encoding(String::new()), ErrorKind::Encoding),
         (JoinError::NotTransferable(String::new()), ErrorKind::NotTransferable),
         (JoinError::NotStarted(String::new()), ErrorKind::Spawn),
+        (JoinError::Io(String::new()), ErrorKind::Io),
     ];
     for (error, kind) in kinds {
         assert_eq!(Error::from(error).kind(), kind);
     }
+}
+
+/// Makes the file through which this process answers so short, once it has answered.
+fn answer_and_cut<const LEFT: u64>(result: usize) -> Vec<u8> {
+    extern "C" fn cut<const LEFT: u64>() {
+        for (number, target) in descriptors() {
+            if target.contains("procshare-mailbox") {
+                // SAFETY: two numbers.
+                unsafe { libc::ftruncate(number as i32, LEFT as libc::off_t) };
+            }
+        }
+    }
+    // SAFETY: it is a function of this program, which calls it as it exits.
+    assert_eq!(unsafe { libc::atexit(cut::<LEFT>) }, 0);
+    vec![7; result]
+}
+
+/// Memory has nothing to do with it, nor has the encoding.
+#[procshare::test]
+fn a_result_that_cannot_be_read_is_an_error_of_the_system() {
+    let _watchdog = watchdog(60);
+    let short = Process::spawn(answer_and_cut::<100>, (1000,)).unwrap().join();
+    let long = Process::spawn(answer_and_cut::<{ 1 << 16 }>, (3 << 20,))
+        .unwrap()
+        .join();
+    for outcome in [short, long] {
+        let error = outcome.unwrap_err();
+        assert!(
+            matches!(&error, JoinError::Io(text) if text.starts_with("reading the result failed: ")),
+            "{error:?}"
+        );
+    }
+}
+
+#[procshare::test]
+fn a_builder_shows_what_was_set() {
+    let builder = Process::builder().name("clerk").daemon(true).env("KEY", "value");
+    let builder = builder.current_dir("/tmp").start_method(StartMethod::ForkServer);
+    assert_eq!(
+        format!("{builder:?}"),
+        "Builder { name: Some(\"clerk\"), daemon: true, detached: false, \
+            env: Environment { clear: false, changes: {\"KEY\": Some(\"value\")} }, \
+            current_dir: Some(\"/tmp\"), start_method: ForkServer }"
+    );
 }
 
 #[procshare::test]

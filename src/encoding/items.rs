@@ -15,6 +15,8 @@ pub(crate) enum Unfit {
     /// At least this many bytes, which is more than allowed.
     TooLarge(usize),
     OutOfMemory,
+    /// The system does not give back what it has written of it.
+    Io(String),
 }
 
 impl Unfit {
@@ -24,6 +26,7 @@ impl Unfit {
         match self {
             Unfit::NotEncodable(reason) => reason,
             Unfit::TooLarge(_) | Unfit::OutOfMemory => Fault::NO_ROOM.reason::<T>(),
+            Unfit::Io(why) => Fault::new(why).reason::<T>(),
         }
     }
 }
@@ -77,6 +80,7 @@ fn unfit<T: ?Sized>(refused: Option<NoRoom>, fault: Fault) -> Unfit {
     match refused {
         Some(NoRoom::TooLarge(len)) => Unfit::TooLarge(len),
         Some(NoRoom::OutOfMemory) => Unfit::OutOfMemory,
+        Some(NoRoom::Io(why)) => Unfit::Io(why),
         None => Unfit::NotEncodable(fault.reason::<T>()),
     }
 }

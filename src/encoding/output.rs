@@ -64,6 +64,8 @@ pub(super) enum NoRoom {
     /// At least this many bytes, which is more than allowed.
     TooLarge(usize),
     OutOfMemory,
+    /// The store does not give back what it has, for this reason.
+    Io(String),
 }
 
 /// The end of a buffer, from `start` on. Long items go on to a store, if there is one.
@@ -143,7 +145,12 @@ impl<'a, 's> Append<'a, 's> {
                 is_back = bytes.len() == stored;
                 self.buffer.splice(start..start, bytes.iter().copied());
             });
-            is_back &= read.is_ok();
+            match read {
+                Err(error) if error.kind() != io::ErrorKind::OutOfMemory => {
+                    return self.refuse(NoRoom::Io(format!("reading its bytes back failed: {error}")));
+                }
+                read => is_back &= read.is_ok(),
+            }
         }
         if !is_back {
             return self.refuse(NoRoom::OutOfMemory);

@@ -155,6 +155,15 @@ pub(super) fn stop_of(error: &Error) -> Stop {
     }
 }
 
+/// The same as an error of a store.
+fn io_error(error: Error) -> io::Error {
+    let kind = match stop_of(&error) {
+        Stop::OutOfMemory => io::ErrorKind::OutOfMemory,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
+}
+
 impl LockedExtent<'_> {
     fn raw(&self) -> Option<&RawExtent> {
         self.channel.raw_extent(self.number)
@@ -241,7 +250,7 @@ impl Store for LongStore<'_> {
     fn write(&mut self, at: usize, bytes: &[u8]) -> io::Result<()> {
         let extent = self.extent()?;
         let written = extent.overflow.write_extent(extent.number, at as u64, bytes);
-        written.map_err(io::Error::other)
+        written.map_err(io_error)
     }
 
     fn read(&self, len: usize, look: &mut dyn FnMut(&[u8])) -> io::Result<()> {
@@ -249,7 +258,7 @@ impl Store for LongStore<'_> {
         let extent = ours.ok_or(io::ErrorKind::NotFound)?;
         // SAFETY: nobody else changes the bytes of a locked extent (E1), nor does this one, which is borrowed, meanwhile.
         let bytes = unsafe { extent.overflow.map_extent(extent.number, len as u64) };
-        look(&bytes.map_err(io::Error::other)?);
+        look(&bytes.map_err(io_error)?);
         Ok(())
     }
 }

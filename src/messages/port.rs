@@ -57,6 +57,7 @@ impl Refusal {
                 capacity,
             },
             Unfit::OutOfMemory => Refusal::Stop(Stop::OutOfMemory),
+            Unfit::Io(_) => Refusal::Stop(Stop::Io),
         }
     }
 }

@@ -8,10 +8,11 @@ use super::pending::{Assemble, Pending, one};
 use super::progress::Progress;
 use super::timeline::Timeline;
 use super::worker::{Chunk, run_chunk};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::process::call::{self, Entry};
 use crate::process::pause::{self, Pause};
 use crate::process::{Argument, Returned};
+use crate::segment::os_error_or;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -99,7 +100,7 @@ impl Pool {
         }
         if let Err(error) = engine.start_thread() {
             engine.terminate(JobError::Terminated);
-            return Err(Error::new(ErrorKind::Spawn, "starting the pool's thread failed").with_source(error));
+            return Err(os_error_or(ErrorKind::Spawn, "starting the pool's thread", error));
         }
         let threads: Arc<dyn Pause> = engine.clone();
         pause::enter(&threads);

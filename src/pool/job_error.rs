@@ -2,7 +2,8 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::process::panic::PanicLocation;
-use std::fmt;
+use crate::segment::os_error;
+use std::{fmt, io};
 
 /// Tells why a job of a [`Pool`](crate::Pool) gave no result.
 ///
@@ -47,7 +48,7 @@ pub enum JobError {
     Encoding(String),
     /// The result holds a handle, or the descriptor of a handle among the arguments did not arrive.
     NotTransferable(String),
-    /// Another error with a handle among the arguments; see `kind`.
+    /// Another error, of the system or with a handle among the arguments; see `kind`.
     Refused {
         /// The kind of the error.
         kind: ErrorKind,
@@ -73,6 +74,13 @@ pub enum JobError {
 }
 
 impl JobError {
+    /// The error for a job whose arguments or results the system does not store or read.
+    #[cold]
+    pub(super) fn of_system(what: &str, error: io::Error) -> Self {
+        let error = os_error(what, error);
+        JobError::refusal(error.kind(), error.to_string())
+    }
+
     /// The error for a job that cannot be sent, or begun.
     pub(super) fn refusal(kind: ErrorKind, message: String) -> Self {
         match kind {

@@ -41,6 +41,9 @@ use std::io;
 use std::mem::take;
 use std::sync::Arc;
 
+/// A worker's number and its process id.
+type WorkerId = (usize, u32);
+
 pub(super) struct Jobs {
     /// Slots without a job, the most recently used last: its memory is warm.
     free: Vec<usize>,
@@ -221,8 +224,8 @@ impl Jobs {
         if let Err(error) = self.write(memory, slot, &job, &bytes) {
             self.free.push(slot);
             memory.punch_job(slot);
-            let text = format!("storing arguments of {} bytes failed: {error}", bytes.len());
-            self.give_up(job, JobError::OutOfMemory(text));
+            let what = format!("storing arguments of {} bytes", bytes.len());
+            self.give_up(job, JobError::of_system(&what, error));
             return false;
         }
         self.posted[slot] = Some(job);
@@ -359,12 +362,13 @@ impl Jobs {
 
     // Jobs that come back from the workers.
 
-    /// Takes the results of the slots that are done; returns how many those were.
-    pub(super) fn collect(&mut self, memory: &Memory) -> usize {
+    /// Takes the results of the slots that are done; returns how many those were. `id_of` tells the process id of a worker.
+    pub(super) fn collect(&mut self, memory: &Memory, id_of: impl Fn(usize) -> u32) -> usize {
         let mut done = vec![];
         memory.queue().collect(|slot| done.push(slot));
         for &slot in &done {
-            self.take_slot(memory, slot, None);
+            let worker = memory.queue().worker_of(slot).map(|number| (number, id_of(number)));
+            self.take_slot(memory, slot, worker, None);
         }
         done.len()
     }
@@ -373,26 +377,27 @@ impl Jobs {
     pub(super) fn take_from_dead(&mut self, memory: &Memory, worker: usize, ended: &Ended) {
         for slot in 0..self.posted.len() {
             if memory.queue().worker_of(slot) == Some(worker) {
-                self.take_slot(memory, slot, Some(ended));
+                self.take_slot(memory, slot, Some((worker, ended.worker)), Some(ended));
             }
         }
         self.hold(worker, None);
     }
 
     /// Takes the results of a slot whose worker has finished with it or is dead, and puts back what is left of the job.
-    fn take_slot(&mut self, memory: &Memory, slot: usize, dead: Option<&Ended>) {
+    fn take_slot(&mut self, memory: &Memory, slot: usize, worker: Option<WorkerId>, dead: Option<&Ended>) {
         let Some(mut job) = self.posted[slot].take() else {
             return;
         };
-        let queue = memory.queue();
-        if let Some(worker) = queue.worker_of(slot) {
-            self.hold(worker, (job.table > 0).then(|| job.attachments.clone()));
+        if let Some((number, _)) = worker {
+            self.hold(number, (job.table > 0).then(|| job.attachments.clone()));
         }
+        let worker = worker.unwrap_or_default();
+        let queue = memory.queue();
         let words = queue.slot(slot);
         // Relaxed, both: the slot's state has ordered them, or the kernel, which reports a worker dead after its last store.
         let [begun, flushed] = [&words.begun, &words.flushed].map(|word| word.load(Ordering::Relaxed));
         let is_done = queue.is_done(slot);
-        let is_readable = self.take_results(memory, slot, &mut job, begun as usize, is_done);
+        let is_readable = self.take_results(memory, slot, &mut job, worker, begun as usize, is_done);
         if flushed > 0 || !is_done {
             memory.punch_results(slot); // A dead worker may have written results that it did not live to count.
         }
@@ -400,13 +405,21 @@ impl Jobs {
             extent.clear(); // For the same reason.
         }
         if let Some(ended) = dead.filter(|_| !is_done && begun as usize > job.done && job.left() > 0) {
-            self.lose_item(memory, &mut job, slot, ended);
+            self.lose_item(memory, &mut job, slot, worker, ended);
         }
         self.free_or_repeat(memory, slot, job);
     }
 
     /// Takes what results there are; false if they cannot be read.
-    fn take_results(&mut self, memory: &Memory, slot: usize, job: &mut Job, begun: usize, is_done: bool) -> bool {
+    fn take_results(
+        &mut self,
+        memory: &Memory,
+        slot: usize,
+        job: &mut Job,
+        worker: WorkerId,
+        begun: usize,
+        is_done: bool,
+    ) -> bool {
         let words = memory.queue().slot(slot);
         // Relaxed, both: as `begun`.
         let [written, flushed] = [&words.written, &words.flushed].map(|word| word.load(Ordering::Relaxed));
@@ -422,9 +435,9 @@ impl Jobs {
         let is_readable = bytes.is_ok();
         match bytes {
             _ if answered == 0 => {}
-            Ok(bytes) => self.take_records(memory, job, slot, answered, bytes),
+            Ok(bytes) => self.take_records(memory, job, slot, worker, answered, bytes),
             Err(error) => {
-                let error = JobError::OutOfMemory(format!("reading results of {written} bytes failed: {error}"));
+                let error = JobError::of_system(&format!("reading results of {written} bytes"), error);
                 self.fail(job.group.clone(), job.next(), answered, error);
                 job.advance(answered);
             }
@@ -433,9 +446,16 @@ impl Jobs {
     }
 
     /// Takes the records of a job's next items.
-    fn take_records(&mut self, memory: &Memory, job: &mut Job, slot: usize, items: usize, bytes: Vec<u8>) {
+    fn take_records(
+        &mut self,
+        memory: &Memory,
+        job: &mut Job,
+        slot: usize,
+        (worker, pid): WorkerId,
+        items: usize,
+        bytes: Vec<u8>,
+    ) {
         let queue = memory.queue();
-        let (worker, pid) = worker_of(memory, slot).unwrap_or_default();
         // Relaxed, both: as the other words of the slot.
         let [counted, long] =
             [&queue.slot(slot).failed, &queue.slot(slot).long].map(|word| word.load(Ordering::Relaxed));
@@ -476,8 +496,7 @@ impl Jobs {
     }
 
     /// Handles the item that a dead worker held: it is run again if that is allowed, otherwise lost.
-    fn lose_item(&mut self, memory: &Memory, job: &mut Job, slot: usize, ended: &Ended) {
-        let (worker, pid) = worker_of(memory, slot).unwrap_or_default();
+    fn lose_item(&mut self, memory: &Memory, job: &mut Job, slot: usize, (worker, pid): WorkerId, ended: &Ended) {
         if self.timed {
             let times = Times {
                 begun: memory.queue().slot(slot).begun_at.load(Ordering::Relaxed),
@@ -557,11 +576,4 @@ impl Jobs {
             }
         }
     }
-}
-
-/// The worker that has or had the job of a slot, and its process id.
-fn worker_of(memory: &Memory, slot: usize) -> Option<(usize, u32)> {
-    let worker = memory.queue().worker_of(slot)?;
-    // Acquire: pairs with the Release in `work`, which comes before its first job; cleared when the worker's jobs were taken.
-    Some((worker, memory.pids()[worker].load(Ordering::Acquire) as u32))
 }

@@ -174,9 +174,8 @@ impl Record<'_> {
         }
         let mut bytes = self.bytes;
         let (place, extent) = Place::take(&mut bytes).zip(extent).ok_or_else(no_record)?;
-        let bytes = extent.bytes(place).map_err(|error| {
-            JobError::OutOfMemory(format!("reading a result of {} bytes failed: {error}", place.len))
-        })?;
+        let unreadable = |error| JobError::of_system(&format!("reading a result of {} bytes", place.len), error);
+        let bytes = extent.bytes(place).map_err(unreadable)?;
         decode(&bytes).map_err(not_decodable)
     }
 

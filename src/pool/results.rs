@@ -15,9 +15,9 @@
 use super::extent::{Place, Writer};
 use super::memory::{Memory, WINDOW};
 use super::records::{MOST_HEADER, Tag, Times, put_header, refusal};
-use crate::error::ErrorKind;
 use crate::primitive::{Ordering, crash_point};
 use crate::raw::work_queue::RawSlot;
+use crate::segment::os_error;
 use crate::sys::spawn;
 use std::io;
 
@@ -72,18 +72,12 @@ impl<'a> ResultWriter<'a> {
     #[inline]
     pub(super) fn put(&mut self, tag: Tag, result: &mut [u8], times: Option<Times>) {
         if let Err(error) = self.try_put(tag, result, times) {
-            let text = format!(
-                "storing a result of {} bytes failed: {error}",
-                result.len() - MOST_HEADER
+            let error = os_error(
+                &format!("storing a result of {} bytes", result.len() - MOST_HEADER),
+                error,
             );
-            if self
-                .try_put(
-                    Tag::Refused,
-                    &mut with_room(&refusal(ErrorKind::OutOfMemory, &text)),
-                    times,
-                )
-                .is_err()
-            {
+            let mut refusal = with_room(&refusal(error.kind(), &error.to_string()));
+            if self.try_put(Tag::Refused, &mut refusal, times).is_err() {
                 spawn::exit_at_once(1); // Even this failure cannot be reported: the parent will see the job's worker end.
             }
         }

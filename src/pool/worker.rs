@@ -12,12 +12,13 @@ use crate::process::call::{self, Entry};
 use crate::process::panic::Panic;
 use crate::process::program;
 use crate::raw::work_queue::{JOINED, RELEASED, RawSlot};
-use crate::segment::Segment;
+use crate::segment::{Segment, os_error};
 use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::{clock, event};
 use crate::travel::{self, Descriptor, Received};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a worker is given at its start.
@@ -91,8 +92,7 @@ impl<'a> Run<'a> {
     fn decode_long<Args: DeserializeOwned>(&self, place: Place) -> Result<Args> {
         // Relaxed: claiming the slot has ordered what its poster wrote.
         let number = self.words.job.items_extent.load(Ordering::Relaxed);
-        let lost = |error| Error::new(ErrorKind::OutOfMemory, "reading the arguments failed").with_source(error);
-        let bytes = self.extents.bytes(number, place).map_err(lost)?;
+        let bytes = self.extents.bytes(number, place).map_err(unreadable)?;
         travel::unpack(&bytes)
     }
 
@@ -287,8 +287,7 @@ fn read<'a>(memory: &Memory, slot: usize, into: &'a mut Vec<u8>) -> Result<Bytes
     // Relaxed: claiming the slot has ordered what its poster wrote.
     let [function, bytes, table] =
         [&words.function, &words.bytes, &words.table].map(|word| word.load(Ordering::Relaxed));
-    let lost = |error| Error::new(ErrorKind::OutOfMemory, "reading the arguments failed").with_source(error);
-    memory.read_job(slot, bytes as usize, into).map_err(lost)?;
+    memory.read_job(slot, bytes as usize, into).map_err(unreadable)?;
     let mut items = &into[..];
     let table = take(&mut items, table).ok_or_else(|| {
         Error::new(
@@ -297,6 +296,11 @@ fn read<'a>(memory: &Memory, slot: usize, into: &'a mut Vec<u8>) -> Result<Bytes
         )
     })?;
     Ok(Bytes { function, table, items })
+}
+
+#[cold]
+fn unreadable(error: io::Error) -> Error {
+    os_error("reading the arguments", error)
 }
 
 /// Finds the function, and attaches to what the job brings along; `request` fetches the descriptors.

@@ -141,6 +141,15 @@ impl Workers {
         self.present().map(Process::id).collect()
     }
 
+    /// The process id of a worker; of one that finishes a job before it is added, what it says itself.
+    pub(super) fn id_of(&self, memory: &Memory, number: usize) -> u32 {
+        match &self.slots[number].worker {
+            Some(worker) => worker.id(),
+            // Acquire: pairs with the Release in `work`, which comes before its first job.
+            None => memory.pids()[number].load(Ordering::Acquire) as u32,
+        }
+    }
+
     /// The descriptors of the workers that may run, and the numbers of those that are known to have ended.
     pub(super) fn descriptors(&self) -> (Vec<(usize, Arc<OwnedFd>)>, Vec<usize>) {
         let (mut running, mut ended) = (vec![], vec![]);
@@ -225,7 +234,7 @@ impl Workers {
         if matches!(outcome, Err(JoinError::TimedOut)) {
             return None;
         }
-        let ended = Ended::of(outcome);
+        let ended = Ended::of(worker.id(), outcome);
         event!(debug, number, worker = worker.id(), %ended, "worker ended");
         Some(ended)
     }
@@ -273,13 +282,15 @@ impl Workers {
 
 /// How a worker has ended.
 pub(super) struct Ended {
+    /// Its process id.
+    pub(super) worker: u32,
     pub(super) signal: Option<i32>,
     pub(super) code: Option<i32>,
     text: String,
 }
 
 impl Ended {
-    fn of(outcome: Result<Result<()>, JoinError>) -> Self {
+    fn of(worker: u32, outcome: Result<Result<()>, JoinError>) -> Self {
         let (signal, code) = match &outcome {
             Err(JoinError::Signaled(signal)) => (Some(*signal), None),
             Err(JoinError::Exited(code)) => (None, Some(*code)),
@@ -293,7 +304,12 @@ impl Ended {
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
-        Ended { signal, code, text }
+        Ended {
+            worker,
+            signal,
+            code,
+            text,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::error::Result;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ffi::OsStr;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ use std::sync::Arc;
 ///     Ok(())
 /// }
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 #[must_use = "a builder does nothing until `spawn` is called"]
 pub struct Builder(pub(super) Options);
 
@@ -261,6 +262,23 @@ impl Builder {
         R: Returned,
     {
         Process::copy(self.0, closure, |_| ())
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let method: &dyn fmt::Debug = match &self.0.route {
+            Route::Method(method) => method,
+            Route::Served(server) => server,
+        };
+        f.debug_struct("Builder")
+            .field("name", &self.0.name)
+            .field("daemon", &self.0.daemon)
+            .field("detached", &self.0.detached)
+            .field("env", &self.0.environment)
+            .field("current_dir", &self.0.folder)
+            .field("start_method", method)
+            .finish()
     }
 }
 

@@ -186,11 +186,12 @@ impl Drop for GivenBack<'_> {
 pub(super) fn answer<R: Serialize>(mailbox: &Mailbox, call: impl FnOnce() -> R) -> Answer {
     match catch_unwind(AssertUnwindSafe(|| encoded::pack_result(&call(), mailbox))) {
         Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => refusal(&error),
+        Ok(Err(error)) => Answer::Refused(error.kind(), error.to_string()),
         Err(payload) => Answer::Panicked(Panic::caught(payload)),
     }
 }
 
+/// The answer if there are no arguments.
 fn refusal(error: &Error) -> Answer {
     match error.kind() {
         kind @ (ErrorKind::NotTransferable | ErrorKind::Encoding) => Answer::Refused(kind, error.to_string()),

@@ -145,7 +145,7 @@ impl Core {
     /// What a child that has ended left, without the bytes of a result; `None` if it was joined.
     pub(super) fn verdict(&self) -> Option<Answer> {
         let mailbox = self.mailbox.lock();
-        let unreadable = |error| Mailbox::explain("read", &error);
+        let unreadable = |error| Mailbox::explain("reading", error);
         Some(mailbox.as_ref()?.read_verdict().unwrap_or_else(unreadable))
     }
 }

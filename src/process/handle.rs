@@ -7,8 +7,9 @@ use super::join_error::JoinError;
 use super::mailbox::{Answer, Mailbox};
 use super::options::Options;
 use super::{encoded, orphans};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::primitive::Deadline;
+use crate::segment::os_error;
 use crate::sys::file::OwnedFd;
 use crate::sys::spawn::{End, Signal};
 use serde::de::DeserializeOwned;
@@ -85,12 +86,12 @@ impl<R: Returned> Process<R> {
     ///
     /// # Errors
     ///
-    /// [`NotInitialized`](ErrorKind::NotInitialized) if the program never called [`init`](crate::init),
-    /// [`Encoding`](ErrorKind::Encoding) or [`NotTransferable`](ErrorKind::NotTransferable) if the arguments cannot
-    /// travel, [`PermissionDenied`](ErrorKind::PermissionDenied) if the child would have more rights than this process
-    /// (set-user-id, file capabilities), [`Unsupported`](ErrorKind::Unsupported) if the program was started through the
-    /// dynamic loader, or the system is not supported, [`Spawn`](ErrorKind::Spawn),
-    /// [`TooManyDescriptors`](ErrorKind::TooManyDescriptors), [`OutOfMemory`](ErrorKind::OutOfMemory).
+    /// [`NotInitialized`](crate::ErrorKind::NotInitialized) if the program never called [`init`](crate::init),
+    /// [`Encoding`](crate::ErrorKind::Encoding) or [`NotTransferable`](crate::ErrorKind::NotTransferable) if the arguments cannot
+    /// travel, [`PermissionDenied`](crate::ErrorKind::PermissionDenied) if the child would have more rights than this process
+    /// (set-user-id, file capabilities), [`Unsupported`](crate::ErrorKind::Unsupported) if the program was started through the
+    /// dynamic loader, or the system is not supported, [`Spawn`](crate::ErrorKind::Spawn),
+    /// [`TooManyDescriptors`](crate::ErrorKind::TooManyDescriptors), [`OutOfMemory`](crate::ErrorKind::OutOfMemory).
     ///
     /// # Examples
     ///
@@ -129,10 +130,10 @@ impl<R: Returned> Process<R> {
     ///
     /// # Errors
     ///
-    /// [`NotForkable`](ErrorKind::NotForkable) if this process has more than one thread, or holds or has leaked a guard of a
-    /// [`SharedArray`](crate::SharedArray) or a chunk of a ring; [`Spawn`](ErrorKind::Spawn),
-    /// [`TooManyDescriptors`](ErrorKind::TooManyDescriptors), [`OutOfMemory`](ErrorKind::OutOfMemory),
-    /// [`Unsupported`](ErrorKind::Unsupported).
+    /// [`NotForkable`](crate::ErrorKind::NotForkable) if this process has more than one thread, or holds or has leaked a guard of a
+    /// [`SharedArray`](crate::SharedArray) or a chunk of a ring; [`Spawn`](crate::ErrorKind::Spawn),
+    /// [`TooManyDescriptors`](crate::ErrorKind::TooManyDescriptors), [`OutOfMemory`](crate::ErrorKind::OutOfMemory),
+    /// [`Unsupported`](crate::ErrorKind::Unsupported).
     ///
     /// # Examples
     ///
@@ -289,21 +290,17 @@ impl<R: DeserializeOwned> Process<R> {
         );
         // Only this handle can join the child.
         let mailbox = self.core.take_mailbox().ok_or(JoinError::AlreadyJoined)?;
-        let answer = mailbox
-            .read_answer()
-            .unwrap_or_else(|error| Mailbox::explain("read", &error));
+        let unreadable = |error| Mailbox::explain("reading", error);
+        let answer = mailbox.read_answer().unwrap_or_else(unreadable);
         orphans::reap();
         let result = match result_of(end, answer)? {
             Value::Short(bytes) => encoded::unpack_result(&bytes),
-            Value::Long(len) => {
-                let unreadable = |error| JoinError::OutOfMemory(format!("the result could not be read: {error}"));
-                encoded::unpack_result(&mailbox.long(len).map_err(unreadable)?)
-            }
+            Value::Long(len) => match mailbox.long(len) {
+                Ok(bytes) => encoded::unpack_result(&bytes),
+                Err(error) => Err(os_error("reading the result", error)),
+            },
         };
-        result.map_err(|error| match error.kind() {
-            ErrorKind::NotTransferable => JoinError::NotTransferable(error.to_string()),
-            _ => JoinError::Encoding(error.to_string()),
-        })
+        result.map_err(|error| JoinError::refusal(error.kind(), error.to_string()))
     }
 }
 
@@ -473,7 +470,7 @@ impl<R> Process<R> {
     ///
     /// # Errors
     ///
-    /// [`PermissionDenied`](ErrorKind::PermissionDenied) if the child now acts for another user, [`Io`](ErrorKind::Io).
+    /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) if the child now acts for another user, [`Io`](crate::ErrorKind::Io).
     ///
     /// # Examples
     ///

@@ -41,6 +41,8 @@ pub enum JoinError {
     NotStarted(String),
     /// Memory, or the child's file size limit, had no room for the result.
     OutOfMemory(String),
+    /// The system refused to write or read the result, for a reason other than memory.
+    Io(String),
 }
 
 impl JoinError {
@@ -50,7 +52,8 @@ impl JoinError {
             ErrorKind::NotTransferable => JoinError::NotTransferable(text),
             ErrorKind::OutOfMemory => JoinError::OutOfMemory(text),
             ErrorKind::Spawn => JoinError::NotStarted(text),
-            _ => JoinError::Encoding(text),
+            ErrorKind::Encoding => JoinError::Encoding(text),
+            _ => JoinError::Io(text),
         }
     }
 }
@@ -67,9 +70,10 @@ impl fmt::Display for JoinError {
                 process has collected it",
             ),
             JoinError::AlreadyJoined => f.write_str("the child was already joined"),
-            JoinError::Encoding(text) | JoinError::NotTransferable(text) | JoinError::OutOfMemory(text) => {
-                f.write_str(text)
-            }
+            JoinError::Encoding(text)
+            | JoinError::NotTransferable(text)
+            | JoinError::OutOfMemory(text)
+            | JoinError::Io(text) => f.write_str(text),
             JoinError::NotStarted(text) => write!(f, "the child failed before it called the function: {text}"),
         }
     }
@@ -85,6 +89,7 @@ impl From<JoinError> for Error {
             JoinError::NotTransferable(_) => ErrorKind::NotTransferable,
             JoinError::NotStarted(_) => ErrorKind::Spawn,
             JoinError::OutOfMemory(_) => ErrorKind::OutOfMemory,
+            JoinError::Io(_) => ErrorKind::Io,
             _ => ErrorKind::ChildFailed,
         };
         Error::new(kind, error.to_string())

@@ -17,7 +17,7 @@ use super::panic::Panic;
 use crate::encoding::Store;
 use crate::error::{Error, ErrorKind};
 use crate::primitive::Home;
-use crate::segment::{FileBytes, kind_of};
+use crate::segment::{FileBytes, os_error};
 use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::{file, identity};
 use crate::travel::{check_memory, check_memory_behind};
@@ -41,8 +41,9 @@ const VALUE: u64 = 2;
 const PANICKED: u64 = 3;
 const LONG_VALUE: u64 = 8;
 
-/// The reasons why there is no result.
-const REFUSED: [(u64, ErrorKind); 4] = [
+/// The reasons why there is no result; any other travels as the first.
+const REFUSED: [(u64, ErrorKind); 5] = [
+    (9, ErrorKind::Io),
     (4, ErrorKind::Encoding),
     (5, ErrorKind::NotTransferable),
     (6, ErrorKind::Spawn),
@@ -182,10 +183,9 @@ impl Store for &Mailbox {
 
 impl Mailbox {
     /// The answer that replaces a result that cannot be handed over or read.
-    pub(super) fn explain(what: &str, error: &io::Error) -> Answer {
-        let text = format!("the result could not be {what}: {error}");
-        let kind = kind_of(error).filter(|kind| *kind == ErrorKind::OutOfMemory);
-        Answer::Refused(kind.unwrap_or(ErrorKind::Encoding), text)
+    pub(super) fn explain(step: &str, error: io::Error) -> Answer {
+        let error = os_error(&format!("{step} the result"), error);
+        Answer::Refused(error.kind(), error.to_string())
     }
 
     fn new() -> io::Result<Self> {

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What was requested for a child.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Options {
     pub(super) name: Option<String>,
     pub(super) daemon: bool,
@@ -30,7 +30,7 @@ pub(super) struct Options {
 }
 
 /// What makes the child.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) enum Route {
     Method(StartMethod),
     Served(Arc<Server>),

@@ -85,7 +85,7 @@ pub(super) fn leave(mailbox: &Mailbox, answer: Answer) -> i32 {
     if let Err(error) = mailbox.answer(&answer) {
         drop(answer);
         // There may be room for this at least; if not, the parent sees the exit status.
-        if mailbox.answer(&Mailbox::explain("written", &error)).is_err() {
+        if mailbox.answer(&Mailbox::explain("writing", error)).is_err() {
             code = 1;
         }
     }

@@ -1,7 +1,8 @@
 //! A daemon's watch over its parent: a thread that ends the process when the parent has ended.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::primitive::{Home, per_process::PerProcess};
+use crate::segment::os_error_or;
 use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::{event, spawn};
 use std::sync::Arc;
@@ -45,9 +46,8 @@ pub(super) fn end_with(parent: OwnedFd) -> Result<()> {
     let parent = Arc::new(parent);
     let stop = event::new().map(Arc::new);
     let watcher = stop.and_then(|stop| Ok((Watcher::start(&parent, stop.clone())?, stop)));
-    let (watcher, stop) = watcher.map_err(|error| {
-        Error::new(ErrorKind::Spawn, "starting the thread that watches the parent failed").with_source(error)
-    })?;
+    let what = "starting the thread that watches the parent";
+    let (watcher, stop) = watcher.map_err(|error| os_error_or(ErrorKind::Spawn, what, error))?;
     let watch = Watch {
         parent,
         stop,

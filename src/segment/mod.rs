@@ -41,7 +41,7 @@ pub(crate) use overflow::{OverflowArea, check_memory};
 pub(crate) use passed::PassedDescriptor;
 pub(crate) use refused::os_error;
 #[cfg(feature = "process")]
-pub(crate) use refused::{kind_of, os_error_or, proc_error};
+pub(crate) use refused::{foreign_self, os_error_or, proc_error};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Directory, header};

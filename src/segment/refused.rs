@@ -66,7 +66,7 @@ pub(crate) fn foreign_self(why: Foreign) -> Error {
 }
 
 /// The table. `EAGAIN` is not in it: from `mmap` it concerns memory (see `mapping`), from `fork` processes.
-pub(crate) fn kind_of(error: &io::Error) -> Option<ErrorKind> {
+fn kind_of(error: &io::Error) -> Option<ErrorKind> {
     let by_errno = [
         (Errno::Emfile, ErrorKind::TooManyDescriptors),
         (Errno::Enfile, ErrorKind::TooManyDescriptors),

@@ -1,7 +1,7 @@
 //! Arguments and results as bytes.
 
 use super::context;
-use crate::encoding::{EncodingReason, Limit, Store, Trial, decode, encode_through};
+use crate::encoding::{EncodingReason, Limit, Store, Trial, Unfit, decode, encode_through};
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::check_memory;
 use serde::Serialize;
@@ -27,8 +27,8 @@ pub(crate) fn pack<D: DeserializeOwned>(
     trial: &Trial,
 ) -> Result<usize> {
     let start = buffer.len();
-    let encoded = encode_through(BY_MEMORY, arguments, buffer, Some(store))
-        .map_err(|unfit| explain(NOT_PACKED, &unfit.reason::<D>()))?;
+    let encoded =
+        encode_through(BY_MEMORY, arguments, buffer, Some(store)).map_err(|unfit| refused::<D>(NOT_PACKED, unfit))?;
     if trial.is_due(encoded) && !context::has_attachments() {
         let tried = match encoded.stored {
             0 => trial.check::<D>(encoded, &buffer[start..]),
@@ -47,12 +47,21 @@ pub(crate) fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 /// Encodes a result, as [`pack`] does arguments.
 pub(crate) fn pack_result<T: Serialize>(result: &T, buffer: &mut Vec<u8>, store: &mut dyn Store) -> Result<usize> {
     let outcome = encode_through(BY_MEMORY, result, buffer, Some(store)).map(|encoded| encoded.stored);
-    outcome.map_err(|unfit| explain("the result cannot be encoded", &unfit.reason::<T>()))
+    outcome.map_err(|unfit| refused::<T>("the result cannot be encoded", unfit))
 }
 
 /// Decodes a result.
 pub(crate) fn unpack_result<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     decode(bytes).map_err(|reason| explain("the result cannot be decoded", &reason))
+}
+
+/// What went wrong in encoding a `T`.
+#[cold]
+fn refused<T>(what: &str, unfit: Unfit) -> Error {
+    match unfit {
+        Unfit::Io(why) => context::take_fault().unwrap_or_else(|| Error::new(ErrorKind::Io, format!("{what}: {why}"))),
+        unfit => explain(what, &unfit.reason::<T>()),
+    }
 }
 
 /// What went wrong: the refusal of a handle, or else a fault of the encoding.

@@ -104,6 +104,18 @@ fn a_result_beyond_the_limit_of_file_sizes_is_an_error() {
             much()
         };
         assert_eq!(by(method).spawn(body, ()).unwrap().join(), Err(JoinError::Exited(1)));
+        // Where there is no memory for its bytes either. The function was called.
+        let body = || {
+            let result = vec![7_u8; 5 * MUCH]; // More than the heap of a thread has reserved.
+            limit(libc::RLIMIT_FSIZE, FILES);
+            limit(libc::RLIMIT_AS, mapped() + (4 << 20));
+            result
+        };
+        let error = by(method).spawn(body, ()).unwrap().join().unwrap_err();
+        assert!(
+            matches!(&error, JoinError::OutOfMemory(text) if text.contains("encoded")),
+            "{error:?}"
+        );
     }
     alone(|| {
         limit(libc::RLIMIT_FSIZE, FILES);

@@ -101,7 +101,7 @@ impl MapError {
             Unfit::NotEncodable(reason) => MapError::NotEncodable(reason),
             Unfit::TooLarge(_) if is_key => MapError::KeyTooLong { most },
             Unfit::TooLarge(needed) => MapError::Full { needed, free: most },
-            Unfit::OutOfMemory => MapError::NotEncodable(unfit.reason::<T>()),
+            Unfit::OutOfMemory | Unfit::Io(_) => MapError::NotEncodable(unfit.reason::<T>()),
         }
     }
 

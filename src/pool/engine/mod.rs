@@ -22,9 +22,9 @@ use super::memory::{Memory, Shape};
 use super::progress::{Hook, Progress};
 use super::timeline::Timeline;
 use super::workers::{Launcher, Workers};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::primitive::Home;
-use crate::segment::os_error;
+use crate::segment::{foreign_self, os_error};
 use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::{clock, event};
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -111,10 +111,7 @@ pub(super) struct Engine {
 impl Engine {
     /// A pool's parent side, before its workers are started.
     pub(super) fn new(memory: Memory, launcher: Launcher, timed: bool) -> Result<Self> {
-        let home = Home::of_caller().map_err(|_| {
-            let message = "this process was moved to another PID or time namespace";
-            Error::new(ErrorKind::ForeignNamespace, message)
-        })?;
+        let home = Home::of_caller().map_err(foreign_self)?;
         let wakeup = event::new().map_err(|error| os_error("eventfd", error))?;
         let zero = clock::monotonic_nanos();
         let state = State {
@@ -283,8 +280,14 @@ impl Engine {
         deliveries.into_iter().for_each(Delivery::deliver);
     }
 
+    /// Takes the results that are there; returns of how many jobs.
+    fn collect(&self, state: &mut State) -> usize {
+        let id_of = |number| state.workers.id_of(&self.memory, number);
+        state.jobs.collect(&self.memory, id_of)
+    }
+
     fn give_all_up(&self, state: &mut State, reason: JobError) {
-        state.jobs.collect(&self.memory);
+        self.collect(state);
         state.workers.kill(); // First: otherwise they would begin jobs that are given up meanwhile.
         state.jobs.give_all_up(&reason);
         if !matches!(state.phase, Phase::Over(_)) {

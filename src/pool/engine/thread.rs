@@ -159,7 +159,7 @@ impl Engine {
             state.runs = false;
             return None;
         }
-        rounds.collected = state.jobs.collect(&self.memory);
+        rounds.collected = self.collect(state);
         self.reap(state, ended);
         state.jobs.post(&self.memory);
         let has_leftovers = self.wake_for_leftovers();
