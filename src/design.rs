@@ -17,7 +17,7 @@
 //!          src/collections/  SharedValue, SharedArray, SharedCounter, SharedAtomic, FrozenArray, SharedMap
 //! floor 3  src/segment/      create, attach, lifetime, placing objects and handles to them
 //! floor 2  src/layout/       what the bytes mean   |   src/raw/  state machines in shared memory   |   src/encoding/  items as bytes
-//! floor 1  src/primitive/    the only door to atomics, futexes, owner ids, liveness
+//! floor 1  src/primitive/    what state machines use of the machine: atomics, futexes, owner ids, liveness; real or modelled
 //! floor 0  src/sys/          the only place that names libc       src/error.rs, src/trace.rs
 //! ```
 //!
@@ -32,9 +32,9 @@
 //!
 //! # Bytes of a segment
 //!
-//! Everything is 64-bit words in the machine's byte order. Layout version 4. An *overflow area* is a sparse stretch of the file,
-//! beyond what is mapped; a *seat* is a participant's slot; an *event count* is a futex word with a waiters flag and a wake-up
-//! count.
+//! Everything is 64-bit words in the machine's byte order. Layout version 4. A *line* is a cache line, 64 bytes. An *overflow area*
+//! is a sparse stretch of the file, beyond what is mapped; a *seat* is a participant's slot; an *event count* is a futex word with
+//! a waiters flag and a wake-up count.
 //!
 //! | word | content |
 //! |---|---|
@@ -65,7 +65,7 @@
 //! | atomic, atomic array, frozen array | elements |
 //! | queue | one channel |
 //! | pipe | two channels of the same size |
-//! | ring | tail, head (a line of 64 bytes each), two event counts on a third line, 64 seats, slots (a power of two of them) |
+//! | ring | tail, head (a line each), two event counts on a third line, 64 seats, slots (a power of two of them) |
 //! | pool | tail and closing, head, when to wake the parent (a line each), done bits (16 lines), a line per worker that says whether it sleeps, a word per worker with its process id once it is ready, another with its request for descriptors, ring of slot numbers, slots (128 each), pages of slots (8192 each) |
 //! | map | see below |
 //!
@@ -90,15 +90,16 @@
 //! The file of an in-memory segment grows beyond what is mapped when a queue bounded only by its number of items is placed in it;
 //! an anonymous one is that long from the start. It gains one overflow area for each 4096 bytes of the mapping, all of the same
 //! length: the largest power of two, up to 2^41, that keeps the file within 2^62 bytes. A queue uses the overflow area of the place
-//! where it begins. Overflow areas take no memory where nothing was written, and are never mapped.
+//! where it begins. Overflow areas take no memory where nothing was written. No process maps one as a
+//! whole: items are written and read by system calls, and only a long item is mapped, while it is decoded.
 //!
 //! | map | words |
 //! |---|---|
-//! | header | `[ shards:32 \| evicts:32 ]`, `[ words of a region:32 \| regions:32 ]`, chains of a shard, seed of the hash, epoch of the clock, hint to a free region, milliseconds an entry lives, hash of a known text |
+//! | header | `[ shards:32 \| evicts:32 ]`, `[ words of a region:32 \| regions:32 ]`, buckets of a shard, seed of the hash, epoch of the clock, hint to a free region, milliseconds an entry lives, hash of a known text |
 //! | tallies | 16 lines of hits and misses |
 //! | shards | 176 words each: raw mutex (2), overwrites, entries, `[ regions:32 \| free words:32 ]`, `[ newest:32 \| oldest:32 ]`, soonest expiry, evictions; journal, which size lists are not empty, garbage, 5 unused; 64 list heads, two to a word; 64 notes of two words |
 //! | owners | one for each region: `[ shard + 1:32 \| owned:32 ]`, 0 is free |
-//! | chains | the same number for each shard, two to a word; padded to a line |
+//! | buckets | the same number for each shard, two to a word: the first entry of each chain; padded to a line |
 //! | regions | a power of two of words each; blocks fill them, see `raw/map/heap.rs` and `raw/map/entry.rs` |
 //!
 //! Words of a map are numbered from its first, in 32 bits; 0 leads nowhere. A key's hash is rapidhash (version 3) with the map's
@@ -111,8 +112,8 @@
 //! that, extents of items and of results), and six that report the worker's progress (items begun, bytes of results written,
 //! bytes of those in the file, when the item was begun, failures, bytes of long results). Its page holds the first 1024 bytes
 //! of the job and a window of 7168 bytes for results. The rest of both lies in a second memory file: that of slot `n` from `2n`
-//! TiB on, its results from `2n + 1` TiB on, or in smaller steps where the limit of file sizes allows less; the
-//! extents of long arguments and results follow. Holes take no memory.
+//! TiB on, its results from `2n + 1` TiB on, or in smaller steps where the limit of file sizes allows less. The
+//! extents of long arguments and results follow; with smaller steps there are none. Holes take no memory.
 //!
 //! A raw mutex is two words. The first says who holds it: `[ start:10 | PID:22 | inconsistent | - | image:8 | TID:22 ]`, 0 is
 //! free. The second is an event count: `[ stamp:32 | count:31 | raised ]`; its low half is the futex that waiters sleep on, its
@@ -144,7 +145,7 @@
 //! | K1–K4 | `pool/engine/mod.rs` | no lock that a worker could hold; no foreign code under the state's lock; a thread as long as there are workers |
 //! | L1–L3 | `raw/latch.rs` | only the owner writes, only the slot that is not current, version last |
 //! | D1–D3 | `layout/directory.rs` | entries are whole before a bucket leads to them; everything read is checked |
-//! | T1–T2 | `segment/lifetime.rs` | names are removed only under the exclusive lock; no lock is ever upgraded |
+//! | T1–T2 | `segment/lifetime.rs` | names are removed only under the exclusive lock, except by `unlink`; no lock is ever upgraded |
 //!
 //! # Orderings
 //!
@@ -162,17 +163,17 @@
 //! | tail of a queue or ring, Release | Acquire load by the consumer | the records |
 //! | head of a queue or ring, Release | Acquire load by the producer | that they were copied out |
 //! | tail of a pool's work queue, Release, in `post` | Acquire load in `claim` | the job, its slot and its place |
-//! | head of a work queue, Release | Acquire load by the poster | that the place may be reused |
+//! | head of a work queue, Release | Acquire load by the parent | that the place may be reused |
 //! | state of a slot, Release, in `finish` | Acquire load in `is_done` | the results |
 //! | owner and counts of a seat, Release | Acquire of the check whether anybody is left | what its process put before it left |
 //! | summary of seats, Release | Acquire of those that look at seats, or sum up | the changes it counts |
 //! | place of a side outside the ring, Release | Acquire load by the other side | that the bytes before it have been given back, or written |
-//! | line of the attach table, Release, when it is taken | Acquire of the check whether an owner is dead | that lines of former images are gone |
+//! | entry of the attach table, Release, when it is taken | Acquire of the check whether an owner is dead | that entries of former images are gone |
+//! | entry of the attach table, Release, when it is given back | the same Acquire | what its process did before |
 //! | addresses of process-local pages, Release | Acquire | that the page is mapped |
 //! | mark of an extent, Release, when an item is placed or cleared | Acquire load of the next to hold its lock | the bytes, or that they were given back |
 //! | counts of arrivals at the seats, Release | Acquire load of those that wait for peers | the seats taken |
-//! | items begun and settled of a pool's slot, Release | Acquire load by the poster | what the worker did before |
-//! | line of the attach table, Release, when it is given back | Acquire of the same check | what was done before |
+//! | items begun and settled of a pool's slot, Release | Acquire load by the parent | what the worker did before |
 //!
 //! Everything else is relaxed, with the reason given in place. A pool's work queue has SeqCst fences between a process about to
 //! sleep and those that wake it (C3). All other sleepers rely on the one pair in `primitive/asymmetric.rs`: a
@@ -186,10 +187,10 @@
 //!
 //! # Who is dead
 //!
-//! A waiter spins, then sleeps in slices of 1 ms, doubling to 32 ms. It asks the kernel when a slice ends and the word has not
-//! moved, and when a call that may not wait, or not any longer, is about to give up. All waiters together ask at most once per
-//! word in 10 ms: five hundred sleepers each asking for itself would keep half a core busy (a test in `tests/liveness.rs` measures
-//! it). Dead is the *process*, and only on proof:
+//! A waiter spins, then sleeps in slices of 1 ms, doubling to 32 ms. It asks the kernel in two cases: a slice ends and the
+//! word has not moved, or the call is about to give up, because it may not wait or its time is up. All waiters together ask at most
+//! once per word in 10 ms: five hundred sleepers each asking for itself would keep half a core busy (a test in `tests/liveness.rs`
+//! measures it). Dead is the *process*, and only on proof:
 //!
 //! - it does not exist, or its PID is now the TID of another process's thread;
 //! - its start time is different;
@@ -198,7 +199,7 @@
 //!   agree;
 //! - it has called `exec`: the segment is no longer in its maps (asked when the word has stood still for 50 ms, and before a call
 //!   that does not wait gives up); or the attach table has it under another image, and the kernel says that it has called `exec`
-//!   since it was forked. That a process has no line there proves nothing: fork children have none, nor do those that found the
+//!   since it was forked. That a process has no entry there proves nothing: fork children have none, nor do those that found the
 //!   table full;
 //! - in our own process: the image is not ours.
 //!
@@ -210,23 +211,25 @@
 //!
 //! PIDs and start times mean nothing across PID and time namespaces. A process computes its id and its namespaces once, and stores
 //! a mark of that on a page that the kernel empties in each child (`MADV_WIPEONFORK`). A process that finds the page empty was made
-//! by `fork` or `clone`, and computes both anew. A child in other namespaces than its parent's is refused every lock of the segments
-//! it inherited. Where a filter refuses such a page, the mark is the PID, compared at each lock and unlock: a `getpid` each. Whether
-//! a lock, a seat or a child is the caller's own is decided from the word alone: giving something back needs no descriptor, no
-//! memory and no `/proc`.
+//! by `fork` or `clone`, and computes both anew. A child in other namespaces than its parent's is refused every lock of the
+//! segments it inherited. Where a filter refuses such a page, the mark is the PID, compared at each lock and unlock: a `getpid`
+//! each. Whether a lock, a seat or a child is the caller's own is decided from the word alone: giving something back needs no
+//! descriptor, no memory and no `/proc`.
+//!
+//! A *child by `Fork`* is one that this crate makes; a *forked child* is one of any other `fork`; *copy* means either.
 //!
 //! # Who is stopped
 //!
 //! A stopped process is alive, and keeps what it holds. `tests/stopped` stops a process at every point of the crash table and
 //! makes every call beside it.
 //!
-//! | call | beside a peer stopped in the middle of it |
+//! | call | what it does while a peer is stopped in the middle of a call |
 //! |---|---|
 //! | `drop`, `clone`, `Debug`, `get` of an atomic, `try_get` of a value or counter, `len`, `stats`, `objects`, `clean` | does not wait, but for the copies by `fork` and the last drops below |
 //! | `try_…`, `…_timeout`, `…_deadline`, a map `with_timeout` or `without_waiting` | keeps the caller's limit |
 //! | `get` of a value or counter | does not wait, unless writers have disturbed 32 attempts to copy it: then it takes the lock |
 //! | closing a queue | 20 ms for each of its sides, if the peer is putting or getting |
-//! | a lock, a put or get that must wait, a map's other calls, `join`, without a limit | wait until the peer goes on, or dies |
+//! | calls without a limit: a lock, a put or get that must wait, a map's other calls, `join` | wait until the peer goes on, or dies |
 //! | placing an object, `unlink` | 10 s, then `Busy`, if the peer holds the directory; what exists already is opened at once |
 //! | opening a name | 2 s, then `Busy`, if the peer is removing the name, or resetting the file |
 //! | opening a queue, pipe or ring, passing a handle on | 10 s, then an error, if the peer is taking a seat |
@@ -243,25 +246,26 @@
 //! # Who takes part
 //!
 //! The rule: a call that need not wait checks on nobody. A call that would have to wait ends when nobody but the caller's own
-//! handle is left that could end the wait. An end of a pipe or ring has one known peer, so a send is refused as soon as that peer
-//! is gone: nobody would read the item. A queue is open to anybody who comes later, its own producer included.
+//! handle is left that could end the wait. An end of a pipe or ring has one known peer, so once it is known that this
+//! peer is gone (it has left, or a call that waited has found it dead), a send is refused even if there is room: nobody would read
+//! the item. A queue is open to anybody who comes later, its own producer included.
 //!
-//! A queue knows who may put and who may take: each process has a seat in it, which counts the process's handles by role. A handle
-//! that has done neither may still do either; it becomes a producer once it has put or waited to, a consumer once it has taken or
-//! waited to. A call that finds nothing to take, or no room, and whose slice of sleep ends without news, asks whether another
-//! handle is left that may be on the other side. Its own handle is not counted, whatever it has done, since nothing shows whether
-//! another thread has a reference to it. The kernel is asked as for a lock's owner, once in 10 ms for each side of a queue. Seats
-//! of the dead are freed by whichever process finds them. If nobody else has ever had a seat, the peers are yet to come, and the
-//! call waits. The exception is a call without a limit at a queue alone in an anonymous segment, which nobody could find: it does
-//! not wait, unless a copy of this process by `Fork` lives that maps the segment, and so has all its handles.
+//! A queue knows who may put and who may take: each process has a seat in it, which counts the process's handles by role. A new
+//! handle may do either. It counts as a producer from its first put, or its first wait to put, and as a consumer from its first
+//! take, or its first wait to take. A call that finds nothing to take, or no room, and whose slice of sleep ends without news, asks
+//! whether another handle is left that may be on the other side. Its own handle is not counted, whatever it has done, since nothing
+//! shows whether another thread has a reference to it. The kernel is asked as for a lock's owner, once in 10 ms for each side of a
+//! queue. Seats of the dead are freed by whichever process finds them. If nobody else has ever had a seat, the peers are yet to
+//! come, and the call waits. One exception: nobody could ever find a queue that is alone in an anonymous segment. There a call
+//! without a limit returns at once, unless a living child by `Fork` maps the segment: it has all its handles.
 //!
 //! The seats' lock is taken only to look for a seat, with a limit of 10 s where the call has none of its own, and to drop a handle
 //! that is inherited or left to a copy (below), with a limit of 20 ms. Every other change (leaving, being cloned, turning to a
 //! role, handing a ticket over or taking it back) is one compare-exchange on a word of the process's own, so that no stopped
 //! process holds up a drop. A summary of all seats, for those that do not look at each, is computed after each change and written
-//! by a compare-exchange as well (S5). Closing a queue waits 20 ms at most for the lock of each side. A word says that the queue
-//! is *closing*; `tail` says that it is *closed*, written by a process that finds the queue empty, once nobody can be about to
-//! put.
+//! by a compare-exchange as well (S5). Closing a queue waits 20 ms at most for the lock of each side. Closing has two
+//! steps: `close` sets a word, and the queue is *closing*; then a process that finds the queue empty, once nobody can be about to
+//! put, marks `tail`, and it is *closed*.
 //!
 //! A handle among a child's arguments is a *ticket*: a seat that belongs to the spawner until the child has been started, then to
 //! the child, which makes it its own when it attaches. So the role never seems to be gone, and a process that dies takes its own
@@ -326,11 +330,12 @@
 //! entries until they can give up a region; in a map that evicts, to evict. Since it holds its own lock meanwhile, it waits only a
 //! millisecond for each of theirs; if that was not enough, it releases its own and begins again. It also takes over any shard
 //! whose holder it finds dead. In a map that evicts, one region is reserved for each shard, so that every shard can store at least
-//! something. A value in parts that was removed is garbage; whoever locks the shard next frees some thousand of its parts at a time.
+//! something. When a value stored in parts is removed, the parts are garbage; whoever locks the shard next frees a few thousand at
+//! a time.
 //!
 //! An `update` runs its closure with the shard's lock held, and no map can be used inside: two updates that used each other's keys
-//! would wait for one another. The clock that entries expire by is the wall clock as the first process that asked saw it, advanced
-//! by the time since the machine was started, so that setting the wall clock moves nothing.
+//! would wait for one another. Entries expire by a clock of the map's own: the first process to need it stores the wall
+//! clock's time, and from then on only the time since the machine was started is added. Setting the wall clock moves nothing.
 //!
 //! # Jobs of a pool
 //!
@@ -376,11 +381,11 @@
 //! nobody ever sees a half-made one. Where a file system has no unnamed files, it is made under a hidden name and
 //! renamed.
 //!
-//! What lies in a `static` is never dropped. So at the end of a `main` with the attribute, and of every child, the process gives up
-//! the names of all segments still attached. It clears its line in the attach table, replaces the open file behind mapping and
-//! descriptor, in place, by one that holds no lock, and then looks for other users as at any drop. The memory stays mapped for code
-//! that still uses it. A copy of this process by `fork` shares the open file and its lock; it keeps the name until it ends in the
-//! same way.
+//! What lies in a `static` is never dropped. So at the end of a `main` with `#[procshare::main]`, and of every child, the process
+//! gives up the names of all segments still attached. It clears its entry in the attach table, replaces the open file behind
+//! mapping and descriptor, in place, by one that holds no lock, and then looks for other users as at any drop. The memory stays
+//! mapped for code that still uses it. A copy of this process by `fork` shares the open file and its lock; it keeps the name until
+//! it ends in the same way.
 //!
 //! A program that ends by `std::process::exit` or by a signal runs none of this: to its segments that is a kill, and their names
 //! remain until the next `create` or [`clean`](fn@crate::clean).
@@ -401,7 +406,7 @@
 //! | `array.guarded` | an array's lock | `OwnerDied` until a process recovers it |
 //! | `create.opened` to `create.registered` | a file without a name | nothing; the kernel frees it |
 //! | `create.linked` | a named segment, whole | an orphan that can be opened; the next `create` or `clean` removes it |
-//! | `open.opened` to `open.registered` | at most a shared lock and a line of the attach table | the segment; the line is taken by the next process that needs one |
+//! | `open.opened` to `open.registered` | at most a shared lock and an entry of the attach table | the segment; the entry is taken by the next process that needs one |
 //! | `place.locked`, `place.object`, `place.entry` | the directory's lock, bytes beyond those in use | no such object; the bytes are used again |
 //! | `place.published` | the directory's lock | the object, whole; the next to place one corrects the count |
 //! | `place.counted` | the directory's lock | the object, whole |
@@ -451,8 +456,9 @@
 //!
 //! # Children
 //!
-//! `Process::spawn` runs `/proc/self/exe` again, with the function as an offset from a known symbol: the same inode, a compared
-//! digest of program headers and notes (which hold the build id), an address checked to lie in the program's own text. Arguments
+//! `Process::spawn` runs `/proc/self/exe` again, and names the function by its offset from a known symbol. Three checks make sure
+//! that both run the same program: the inode, a digest of the program headers and notes (which hold the build id), and that the
+//! address lies in the program's own text. Arguments
 //! and result travel through one memfd. Handles in the arguments become numbers in a table of descriptors, one per segment;
 //! close-on-exec is cleared in the child only, so that no other child inherits them, and set again when the child takes them over.
 //! A marker in the environment says which descriptor is the mailbox and whose child it is for; the child uses it up. A process
@@ -471,8 +477,8 @@
 //! which is the caller: it is waited for, signalled and reaped like any other. Mailbox, streams, folder and handles go to the
 //! server as descriptors of one message; the environment is in the mailbox. The copy restores what the C library's own `fork`
 //! would: the thread id the library keeps, and the list of robust mutexes. With glibc the kernel tells where that id is stored;
-//! with musl it is searched for, and a candidate is accepted when a mutex that records its owner takes the value written there for
-//! its owner. Where it is not found, no server runs.
+//! with musl it is searched for: a value is written to a candidate, and a mutex that records its owner is locked; if it records
+//! that value, the place is right. Where none is found, no server runs.
 //!
 //! | state of a start | moved by | to | if that party dies there |
 //! |---|---|---|---|
@@ -494,10 +500,10 @@
 //! waited for by a thread that exists only while there are any. What one process knows of its children, servers and orphans is
 //! marked with the process it belongs to, so that a copy made by any other `fork` ignores all of it.
 //!
-//! At the end of a `main` with the attribute, the process kills its daemons, then waits for its other children, except those let
-//! go. A child does the same at its end, unless it is a daemon. Workers of pools are left alone: they end with the process. If a
-//! daemon killed so was the last user of a name, this process removes the name, provided it had used it as well; otherwise the name
-//! stays, as after any kill.
+//! At the end of a `main` with `#[procshare::main]`, the process kills its daemons, then waits for its other children, except those
+//! detached. A child does the same at its end, unless it is a daemon. Workers of pools are left alone: they end with the process.
+//! If a daemon killed so was the last user of a name, this process removes the name, provided it had used it as well; otherwise the
+//! name stays, as after any kill.
 //!
 //! What children need while a thread or the program ends has no destructor there: what a thread is packing or unpacking is kept in
 //! thread-local storage that is never torn down.
@@ -505,14 +511,15 @@
 //! # What is outside
 //!
 //! Peers cooperate. They may crash, be killed, or be old builds; one that truncates a named segment's file, or writes without the
-//! locks, can make others read wrong numbers, get errors, or be sent SIGBUS. For segments in files, three things are outside: file
+//! locks, can make others read wrong numbers, get errors, wait, or be sent SIGBUS; one that overwrites a long item while another
+//! decodes it in place can cause undefined behaviour there. For segments in files, three things are outside: file
 //! systems that allocate on write (btrfs), network file systems, and loss of power. Smaller ones:
 //!
 //! - A process that calls `exec` while it holds a lock, and then attaches the same segment again, is told from its former self by
 //!   eight bits: one time in 255 they do not differ. Nor is it told apart if more than 64 processes are attached and it found no
-//!   line in the table.
-//! - Where the kernel refuses to empty a page on `fork`, a child that a process with PID 1 makes by a bare `clone`, with a PID
-//!   namespace of its own, has that PID as well and is taken for its parent.
+//!   entry in the table.
+//! - Where the kernel refuses to empty a page on `fork`: if a process with PID 1 makes a child by a bare `clone` in a new PID
+//!   namespace, the child has PID 1 too, and is taken for its parent.
 //! - A function that a child runs is identified by its type alone. A closure that captures only zero-sized values has a zero-sized
 //!   type too, and the child makes such values out of nothing: a type whose only purpose is to prove that something was done in
 //!   this process proves nothing there. The compiler offers no way to refuse it.
@@ -528,7 +535,8 @@
 //!   `exec` has not ended.
 //! - A fork child that never calls `exec` holds its parent's share of the file lock: the parent's last drop waits for
 //!   250 ms, and leaves the name to the child, or to `clean`.
-//! - The same holds for children by `Fork`: a name left to them is removed by `create` or `clean`.
+//! - A child by `Fork` holds that share too: the name goes when the child ends. If it is killed, `create` or `clean` removes the
+//!   name.
 //! - A name used by a pool's workers at the end of `main`, the pool being in a `static`, is removed by `create` or `clean`.
 //! - An unnamed thread that a plain `#[test]` starts beside a `#[procshare::test]` borrows the latter's entry.
 //! - A child forked by a process with several threads may use what it has inherited, but not create or open segments: another
@@ -543,8 +551,8 @@
 //!   copy ends, or calls `exec`.
 //! - Items of a queue that a consumer has taken die with it: there is no acknowledgement.
 //! - An `exec` of a process that holds a seat is noticed when a call has waited for it for about half a second.
-//! - A `Serialize` that writes a handle twice for one child, or writes one for no child while a child is being spawned, leaves a
-//!   ticket that counts until that child has ended.
+//! - If a `Serialize` called while a child is being spawned writes a handle twice, or writes one that does not go to the child, a
+//!   ticket is left over; it counts until that child has ended.
 //! - A `fork` from a signal handler that interrupts a put or get: its child must not return from the handler.
 //! - Where `membarrier` is filtered away for one process only, wake-ups between it and others may come one slice late.
 //! - A kernel thread that still writes to a dead process's buffers (asynchronous direct input into a locked array) is

@@ -2,7 +2,8 @@
 //!
 //! > **Kill any process at any instruction. No survivor hangs, no value is torn, nothing is left behind.**
 //!
-//! (A named segment whose last user was killed keeps its contents until it is opened or cleaned up, see [`clean`](fn@clean).)
+//! (A named segment whose last user was killed keeps its name and contents: it can be opened again, and the next `create` of that
+//! name or [`clean`](fn@clean) removes it.)
 //!
 //! It is as easy as Python's `multiprocessing`. Types are checked when a segment is attached, a value is read without a
 //! lock, and locking one costs less than an ordinary lock between threads (the README has the figures).
@@ -35,11 +36,11 @@
 //! | a value of several fields, read often, changed as a whole | [`SharedValue`] | its whole change is there, or none of it |
 //! | a number to count with | [`SharedCounter`] | it has counted or not |
 //! | a number without a lock | [`SharedAtomic`], [`SharedAtomicArray`] | nothing to notice |
-//! | much data, changed in place | [`SharedArray`] | every access reports it until somebody recovers the array |
-//! | much data that never changes again | [`FrozenArray`] | nothing to notice |
+//! | a lot of data, changed in place | [`SharedArray`] | every access reports it until somebody recovers the array |
+//! | a lot of data that never changes again | [`FrozenArray`] | nothing to notice |
 //! | values under keys; a cache | [`SharedMap`] | an entry is stored, changed or removed as a whole, or not |
 //! | many objects under names in one place | [`Segment`] | an object is there whole, or not at all |
-//! | messages from many to many | [`SharedQueue`] | an item is delivered or not; with no peers left, calls return `Disconnected` |
+//! | messages from many to many | [`SharedQueue`] | an item is delivered or not; with no peers left, calls that would wait return `Disconnected` |
 //! | a conversation between two processes | [`pipe`](fn@pipe), which makes two [`Connection`]s | the same |
 //! | a stream of plain values from one to one | [`ring`](fn@ring), which makes a [`Producer`] and a [`Consumer`] | the same |
 //! | a function in a process of its own | `Process` | how it ended is returned as a value |
@@ -49,8 +50,9 @@
 //! are on by default.
 //!
 //! Limits: Linux, 64-bit; peers share one user id (or name the one they trust), one PID namespace and one time namespace; sizes
-//! are fixed at creation. Peers must cooperate: they may crash, be killed or be old builds, but any process that may write to a
-//! segment can write nonsense, which leads to errors, panics that say so, or wrong numbers.
+//! are fixed at creation, except those of items in queues and pipes. Peers must cooperate: they may crash, be killed or be old
+//! builds, but one that writes to a segment without the library can cause errors, panics that say so, wrong numbers, waits without
+//! end, SIGBUS, and, while an item of more than a mebibyte is decoded, undefined behaviour (`SECURITY.md` has the trust model).
 //!
 //! How it works, byte by byte and crash by crash: [`design`]; its table of invariants names the file of each protocol, such
 //! as `raw/mutex.rs` for the lock. How items are encoded as bytes: [`wire_format`].

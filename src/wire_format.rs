@@ -185,4 +185,5 @@
 //!
 //! What Python packs can be read here too: lists, integers, floats, `bytes` and `dict`s with the names of the fields.
 //!
-//! `tests/wire_format/vectors.json` has the bytes of about 60 values, for tests of other readers and writers.
+//! `tests/wire_format/vectors.json` has values with the bytes that are written for them, and further bytes that are read, for tests
+//! of other readers and writers.

@@ -325,81 +325,112 @@ fn every_family_of_crash_points_is_tested_in_one_place() {
     }
 }
 
-/// The folders of each package, with the file that says what it is built from.
-const PACKAGES: [(&str, &[&str]); 8] = [
-    ("Cargo.toml", &["src", "tests", "examples"]),
-    ("derive/Cargo.toml", &["derive/src"]),
-    ("timeline/Cargo.toml", &["timeline/src"]),
-    ("benches/Cargo.toml", &["benches"]),
-    ("benches/rivals/Cargo.toml", &["benches/rivals"]),
-    ("tests/heavy/Cargo.toml", &["tests/heavy"]),
-    ("tests/refused/Cargo.toml", &["tests/refused"]),
-    ("tests/fuzz/Cargo.toml", &["tests/fuzz"]),
+/// The packages, and where their sources lie.
+const PACKAGES: [(&str, &[&str]); 9] = [
+    ("", &["src", "tests", "examples"]),
+    ("derive", &["src"]),
+    ("timeline", &["src"]),
+    ("benches", &["."]),
+    ("benches/rivals", &["."]),
+    ("tests/heavy", &["."]),
+    ("tests/refused", &["."]),
+    ("tests/renamed", &["."]),
+    ("tests/fuzz", &["."]),
 ];
 
-/// Whether cargo, or another file, makes a source file part of a program.
-fn is_built(path: &Path, manifests: &str, sources: &str) -> bool {
-    let folder = path.parent().unwrap();
-    let stem = path.file_stem().unwrap().to_str().unwrap();
-    let name = path.file_name().unwrap().to_str().unwrap();
-    let is_package = |folder: Option<&Path>| folder.is_some_and(|folder| folder.join("Cargo.toml").exists());
-    // Found by cargo, or read by the test that compiles it.
-    let is_searched = ["tests", "examples"].iter().any(|name| folder.ends_with(name));
-    let is_target = match stem {
-        "lib" => is_package(folder.parent()),
-        "main" => is_package(folder.parent()) || is_package(folder.parent().and_then(Path::parent)),
-        _ => folder.ends_with("ui") || is_package(folder.parent()) && is_searched,
-    };
-    let index = |folder: &Path| {
-        let files = ["mod.rs", "main.rs", "lib.rs"].map(|file| folder.join(file));
-        let texts = files.iter().filter_map(|file| fs::read_to_string(file).ok());
-        texts
-            .chain(fs::read_to_string(folder.with_extension("rs")))
-            .collect::<String>()
-    };
-    let declares = |text: &str, stem: &str| {
-        let declaration = format!("mod {stem};");
-        text.lines()
-            .any(|line| line.ends_with(&declaration) && !line.trim_start().starts_with("//"))
-    };
-    let is_declared = match stem {
-        "mod" => {
-            let module = folder.file_name().unwrap().to_str().unwrap();
-            declares(&index(folder.parent().unwrap()), module) || sources.contains(&format!("/{module}/mod.rs\""))
+/// The files that a package's programs, tests and benches begin with: those that cargo finds by itself, those that its manifest
+/// names, and the programs that a test compiles.
+fn roots(package: &str) -> Vec<PathBuf> {
+    let folder = root().join(package);
+    let found = ["src/lib.rs", "src/main.rs", "lib.rs"].map(|file| folder.join(file));
+    let named = read(folder.join("Cargo.toml"));
+    let named = named
+        .lines()
+        .filter_map(|line| line.strip_prefix("path = \"")?.strip_suffix('"'));
+    let mut roots: Vec<PathBuf> = found.into_iter().chain(named.map(|file| folder.join(file))).collect();
+    for searched in ["tests", "examples", "src/bin", "tests/ui", "tests/ui/pass"] {
+        for entry in fs::read_dir(folder.join(searched)).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            roots.push(if path.is_dir() { path.join("main.rs") } else { path });
         }
-        _ => declares(&index(folder), stem),
+    }
+    roots.retain(|path| path.is_file() && path.extension().is_some_and(|is| is == "rs"));
+    roots
+}
+
+/// The files of the modules that a file declares; `is_root` says that it begins a program.
+fn modules_of(path: &Path, text: &str, is_root: bool) -> Vec<PathBuf> {
+    let folder = path.parent().unwrap();
+    let own = match path.file_stem().unwrap().to_str().unwrap() {
+        stem if is_root || stem == "mod" => folder.to_owned(),
+        stem => folder.join(stem),
     };
-    is_target
-        || is_declared
-        || manifests.contains(&format!("{name}\""))
-        || sources.contains(&format!("#[path = \"{name}\"]"))
-        || sources.contains(&format!("/{name}\"]"))
+    let mut modules = vec![];
+    let mut given = None;
+    for line in text.lines().map(str::trim) {
+        if let Some(file) = line
+            .strip_prefix("#[path = \"")
+            .and_then(|line| line.strip_suffix("\"]"))
+        {
+            given = Some(folder.join(file));
+        } else if let Some(name) = line.strip_suffix(';').and_then(|line| line.rsplit_once("mod ")) {
+            if !line.starts_with("//") {
+                let files = [own.join(format!("{}.rs", name.1)), own.join(name.1).join("mod.rs")];
+                modules.extend(given.take().into_iter().chain(files));
+            }
+        }
+    }
+    modules.retain(|file| file.is_file());
+    modules.iter().map(|file| file.canonicalize().unwrap()).collect()
+}
+
+/// The source files of a package that are part of none of its programs.
+fn orphans(package: &str, folders: &[&str], ignored: &str) -> Vec<PathBuf> {
+    let folder = root().join(package);
+    let mut reached: Vec<PathBuf> = roots(package).iter().map(|file| file.canonicalize().unwrap()).collect();
+    let roots = reached.len();
+    let mut at = 0;
+    while let Some(path) = reached.get(at).cloned() {
+        let text = read(&path).replace(ignored, "");
+        let new = modules_of(&path, &text, at < roots);
+        reached.extend(
+            new.into_iter()
+                .filter(|file| !reached.contains(file))
+                .collect::<Vec<_>>(),
+        );
+        at += 1;
+    }
+    let is_another = |path: &Path| {
+        let inner = path.ancestors().find(|folder| folder.join("Cargo.toml").is_file());
+        inner != Some(&folder.canonicalize().unwrap()) || path.components().any(|part| part.as_os_str() == "target")
+    };
+    let files = folders.iter().flat_map(|part| sources(&folder.join(part)));
+    let files = files.map(|file| file.canonicalize().unwrap());
+    files
+        .filter(|file| !is_another(file) && !reached.contains(file))
+        .collect()
 }
 
 #[test]
 fn every_source_file_is_part_of_a_program() {
-    let manifests: String = PACKAGES.iter().map(|(manifest, _)| read(manifest)).collect();
-    let files: Vec<PathBuf> = PACKAGES
-        .iter()
-        .flat_map(|(_, folders)| *folders)
-        .flat_map(|folder| sources(&root().join(folder)))
-        .filter(|path| !path.components().any(|part| part.as_os_str() == "target"))
-        .collect();
-    let texts: String = files.iter().map(read).collect();
-    let orphans: Vec<_> = files
-        .iter()
-        .filter(|path| !is_built(path, &manifests, &texts))
-        .collect();
-    assert!(orphans.is_empty(), "nothing compiles {orphans:#?}");
-    for orphan in [
-        "src/raw/flag.rs",
-        "src/raw/tests/flag.rs",
-        "tests/fuzz/fuzz_targets/flag.rs",
-        "tests/heavy/tests/properties/flag.rs",
-        "tests/common/flag.rs",
-        "benches/flag.rs",
+    for (package, folders) in PACKAGES {
+        assert_eq!(
+            orphans(package, folders, "\0"),
+            Vec::<PathBuf>::new(),
+            "nothing compiles these"
+        );
+    }
+    for (package, line, lost) in [
+        (0, "mod queue;", "src/raw/tests/queue.rs"),
+        (0, "mod nursery;", "tests/crash_map/nursery.rs"),
+        (5, "mod map;", "tests/heavy/tests/properties/map.rs"),
     ] {
-        assert!(!is_built(&root().join(orphan), &manifests, &texts), "{orphan}");
+        let (package, folders) = PACKAGES[package];
+        let orphans = orphans(package, folders, line);
+        assert!(
+            orphans.contains(&root().join(lost)),
+            "{lost} is missed without `{line}`"
+        );
     }
 }
 

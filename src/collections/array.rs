@@ -1,4 +1,4 @@
-//! `SharedArray<T>`: much data, changed in place under a lock.
+//! `SharedArray<T>`: a lot of data, changed in place under a lock.
 
 use super::array_guard::ArrayGuard;
 use super::lock_error::LockError;

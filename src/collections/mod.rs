@@ -5,8 +5,8 @@
 //! | one value of several fields, read often, changed as a whole | [`SharedValue`] |
 //! | a number to count with, overflow never silent | [`SharedCounter`] |
 //! | a number without a lock, for statistics | [`SharedAtomic`], [`SharedAtomicArray`] |
-//! | much data, changed in place | [`SharedArray`] |
-//! | much data that never changes again | [`FrozenArray`] |
+//! | a lot of data, changed in place | [`SharedArray`] |
+//! | a lot of data that never changes again | [`FrozenArray`] |
 //! | values under keys; a cache | [`SharedMap`] |
 
 mod array;

@@ -121,9 +121,9 @@ impl Peers {
     /// Whether the living process `owner.pid()` has attached again under another image than the owner's: it called `exec`, and
     /// maps the segment once more, so that its maps alone would not tell.
     ///
-    /// That the owner has no line proves nothing: a fork child has none, nor has a process that found the table full. And a line
-    /// with its PID and start may be that of a dead process which had both. Each attaching process, line or not, first removes
-    /// such lines; a fork child does not, but the kernel tells whether it has called `exec`.
+    /// That the owner has no entry proves nothing: a fork child has none, nor has a process that found the table full. And an entry
+    /// with its PID and start may be that of a dead process which had both. Each attaching process, entry or not, first removes
+    /// such entries; a fork child does not, but the kernel tells whether it has called `exec`.
     fn is_former_image(&self, owner: OwnerId, start: u64) -> bool {
         if start == 0 {
             return false;

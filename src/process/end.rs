@@ -1,6 +1,6 @@
 //! How a program or child ends when its work is done.
 //!
-//! In this order: daemons are ended, all other children are waited for unless they were let go, and names of segments that are
+//! In this order: daemons are ended, all other children are waited for unless they were detached, and names of segments that are
 //! still in use, by values in a `static`, are given up. Children are waited for where `#[procshare::main]` is used, and in its
 //! children as well; a child that ends with its parent waits for nobody.
 

@@ -12,7 +12,7 @@
 //! | how a child ends | as a value: its result, or a [`JoinError`](crate::JoinError) |
 //! | what if the parent ends first | the child runs on, unless it is a [`daemon`](Builder::daemon) |
 //! | what is printed when it panics | name, place and message, on standard error, unless the program has set a panic hook |
-//! | what if `main` returns first | with `#[procshare::main]`, daemons are ended and all other children are waited for, except those [let go](Builder::detached) |
+//! | what if `main` returns first | with `#[procshare::main]`, daemons are ended and all other children are waited for, except those [detached](Builder::detached) |
 //! | what if its handle is dropped | the child runs on, and leaves no zombie |
 //!
 //! # Start methods

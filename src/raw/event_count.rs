@@ -7,8 +7,9 @@
 //! | | | a sleeper that was woken raises it again | sleepers possible | as above |
 //!
 //! Sleepers sleep on the event count, not on the word: taking the flag down also counts, in the same store, so a sleeper that has
-//! raised the flag and is not asleep yet does not fall asleep. Were it to sleep on the word, it might do so after its flag was
-//! taken down for a change it had already seen, and the next to notify would not know of it.
+//! raised the flag and is not asleep yet does not fall asleep. If it slept on the word instead, this could happen: it raises the
+//! flag, sees a change, and the flag is taken down for that change; then it falls asleep with the flag down, and nobody who
+//! notifies would wake it.
 //!
 //! # Invariants
 //!

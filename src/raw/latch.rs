@@ -5,7 +5,7 @@
 //! | at rest | `v` | the lock's owner, who writes slot `v + 1` | being written | still `v` |
 //! | being written | `v`, slot `v + 1` changing | the lock's owner | at rest, `v + 1`, by one store | still `v`; the next owner overwrites that slot |
 //!
-//! The value is slot `version & 1`. Slots are grids of 64-bit words, on both sides: mixed sizes would be undefined.
+//! The value is slot `version & 1`. Slots are arrays of 64-bit words, on both sides: mixed sizes would be undefined.
 //!
 //! # Invariants
 //!

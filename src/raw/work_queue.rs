@@ -1,8 +1,8 @@
 //! `RawWorkQueue`: a slot table and a ring: one process posts jobs, others take them, with no lock to die with.
 //!
-//! A job lies in a slot. The poster writes it, gives the slot the next position, and moves `tail` past that; workers take
-//! positions in order, each by one compare-exchange on the slot's own word, which also says which worker has it. So a job is
-//! with its poster, or open to any worker, or with one worker, and never in between.
+//! A job lies in a slot. The poster, which is a pool's parent, writes it, gives the slot the next position, and moves `tail` past
+//! that; workers take positions in order, each by one compare-exchange on the slot's own word, which also says which worker has it.
+//! So a job is with its poster, or open to any worker, or with one worker, and never in between.
 //!
 //! | state of a slot | moved by | to | if that party dies there |
 //! |---|---|---|---|

@@ -9,11 +9,13 @@
 //! | used | the last user lets go of its shared lock | orphan | the name stays; the next `create` or `clean` removes it |
 //! | orphan | the process that gets the exclusive lock | removed | still an orphan, as the kernel drops the lock |
 //! | orphan | an opener, by a shared lock | used | orphan again |
+//! | used | `unlink`, under the directory's lock | used, without a name | the name is still there |
 //!
 //! # Invariants
 //!
 //! - T1. A name is removed only under the exclusive lock of the file it refers to, and only if the attach table names no living
-//!   process (a process may have closed all descriptors and still use the mapping).
+//!   process (a process may have closed all descriptors and still use the mapping). The exception is `unlink`: it is asked for, may
+//!   come while the segment is in use, and holds the directory's lock instead.
 //! - T2. A shared lock is never converted into an exclusive one: a failed attempt would lose the shared one.
 
 use super::check::{flags_of_any_version, map_and_check};

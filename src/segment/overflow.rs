@@ -1,7 +1,8 @@
 //! `OverflowArea`: bytes of a segment's file behind the mapping, for items that a queue does not hold in its ring.
 //!
-//! Bytes that were never written take no memory, nor do bytes that were given back. They are not mapped, but written and read by
-//! system calls, so that a full file system or exhausted memory is an error and not a signal. Each 4096 bytes of the mapping have an
+//! Bytes that were never written take no memory, nor do bytes that were given back. They are written and read by system
+//! calls, so that a full file system or exhausted memory is an error and not a signal; only a long item that is complete is mapped,
+//! while it is decoded. Each 4096 bytes of the mapping have an
 //! overflow area of the same length, so that an object of that size or more has one to itself. What an overflow area holds is up to
 //! the object: items one after another (`raw/overflow_cursor.rs`) in its first half, single long ones (`raw/extent.rs`) in its
 //! second.
@@ -200,7 +201,12 @@ impl OverflowArea {
     /// its number to another file.
     fn file(&self) -> Result<(BorrowedFd<'_>, u64)> {
         let fd = self.segment.0.fd.as_fd();
-        let expected = self.segment.0.registration.as_ref().map(|line| line.file());
+        let expected = self
+            .segment
+            .0
+            .registration
+            .as_ref()
+            .map(|registration| registration.file());
         let found = file::stat(fd).map_err(|error| os_error("fstat", error))?;
         if expected != Some(found.id()) {
             let message = "the segment's descriptor was closed and now refers to another file";

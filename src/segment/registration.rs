@@ -8,10 +8,11 @@ use crate::primitive::{AtomicU64, Home, Ordering};
 use crate::sys::file::{self, AsFd, OwnedFd};
 use parking_lot::Mutex;
 
-/// The lines that this process has in attach tables, one for each file, with the number of attachments that share it.
-static LINES: Mutex<Vec<Line>> = Mutex::new(Vec::new());
+/// The entries that this process has in attach tables, one for each file.
+static ENTERED: Mutex<Vec<Entered>> = Mutex::new(Vec::new());
 
-struct Line {
+/// An entry, and the number of attachments that share it.
+struct Entered {
     file: (u64, u64),
     entry: Attachment,
     /// `None` if the table was full.
@@ -19,7 +20,7 @@ struct Line {
     attachments: usize,
 }
 
-/// An attachment's share in its process's line of a segment's attach table.
+/// An attachment's share in its process's entry of a segment's attach table.
 pub(super) struct Registration {
     file: (u64, u64),
     entry: Attachment,
@@ -33,10 +34,13 @@ impl Registration {
         let home = Home::of_caller().map_err(foreign_self)?;
         let stat = file::stat(fd.as_fd()).map_err(|error| os_error("fstat", error))?;
         let file = stat.id();
-        let mut lines = LINES.lock();
-        match lines.iter_mut().find(|line| (line.file, line.entry) == (file, entry)) {
-            Some(line) => line.attachments += 1,
-            None => lines.push(Line {
+        let mut entered = ENTERED.lock();
+        match entered
+            .iter_mut()
+            .find(|entered| (entered.file, entered.entry) == (file, entry))
+        {
+            Some(entered) => entered.attachments += 1,
+            None => entered.push(Entered {
                 file,
                 entry,
                 slot: enter(&words[word::ATTACHED..word::END], entry),
@@ -52,23 +56,23 @@ impl Registration {
         self.file
     }
 
-    /// Gives the share back, and the line with the last share; does nothing in a forked child of the process it names.
+    /// Gives the share back, and the entry with the last share; does nothing in a forked child of the process it names.
     pub(super) fn deregister(&self, words: &[AtomicU64]) {
         if !self.home.is_here() {
             return;
         }
-        let mut lines = LINES.lock();
-        let Some(at) = lines
+        let mut entered = ENTERED.lock();
+        let Some(at) = entered
             .iter()
-            .position(|line| (line.file, line.entry) == (self.file, self.entry))
+            .position(|entered| (entered.file, entered.entry) == (self.file, self.entry))
         else {
             return;
         };
-        lines[at].attachments -= 1;
-        if lines[at].attachments > 0 {
+        entered[at].attachments -= 1;
+        if entered[at].attachments > 0 {
             return;
         }
-        if let Some(slot) = lines.swap_remove(at).slot {
+        if let Some(slot) = entered.swap_remove(at).slot {
             // Release: a process that sees the slot free also sees what we did before.
             let _ =
                 words[word::ATTACHED + slot].compare_exchange(self.entry.0, 0, Ordering::Release, Ordering::Relaxed);
@@ -76,7 +80,7 @@ impl Registration {
     }
 }
 
-/// Takes a line of the table: a free one, or a dead process's. Lines of former images of this process are cleared.
+/// Takes an entry of the table: a free one, or a dead process's. Entries of former images of this process are cleared.
 fn enter(table: &[AtomicU64], entry: Attachment) -> Option<usize> {
     for slot in table {
         let found = slot.load(Ordering::Relaxed);

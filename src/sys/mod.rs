@@ -2,7 +2,7 @@
 //!
 //! Every backend has the same modules and functions. They retry an interrupted call, return an
 //! `io::Result` or a small enum, and carry no policy: they never spin, log, panic or pick a
-//! timeout. Nothing outside this folder names `libc`.
+//! timeout (but the futex of `unsupported`, which naps and looks). Nothing outside this folder names `libc`.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -23,8 +23,8 @@
 //! | `spawn` | start this program again, wait for children, signal them |
 //!
 //! The `unsupported` backend is used where there is no native one, and under Miri, which supports neither `/proc` nor file objects:
-//! there, state machines run between threads of one process, and everything that needs the operating system returns
-//! `io::ErrorKind::Unsupported`.
+//! there, state machines run between threads of one process; file objects and children are `io::ErrorKind::Unsupported`, and facts
+//! about other processes are unknown.
 
 #[cfg_attr(
     not(all(target_os = "linux", target_pointer_width = "64", not(miri))),

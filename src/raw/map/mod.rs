@@ -1,7 +1,7 @@
 //! `RawMap`: a dictionary of byte strings in shared memory: shards with a lock and a journal each, over a pool of regions.
 //!
 //! ```text
-//! header            8 words: shape, clock, hint
+//! header            8 words: shape, seed, clock, hint, time to live, proof of the hash
 //! tallies           16 lines: hits and misses, one line for each of as many groups of threads
 //! shards            a power of two of them, each: lock, journal, counts, free lists, notes of the journal
 //! owners            one word for each region
