@@ -7,6 +7,7 @@
 mod entry;
 mod field_type;
 mod krate;
+mod placeholder;
 mod repr;
 mod shareable;
 

@@ -14,11 +14,13 @@ use syn::{
 
 use crate::field_type;
 use crate::krate::CrateArgument;
+use crate::placeholder::Placeholders;
 use crate::repr::Repr;
 
 /// Writes `unsafe impl Shareable` for the type in `input`, or says why not.
 pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
-    let input: DeriveInput = syn::parse2(input)?;
+    let mut placeholders = Placeholders::default();
+    let input: DeriveInput = syn::parse2(input.clone()).or_else(|_| syn::parse2(placeholders.insert(input)))?;
     let repr = Repr::of(&input.attrs)?;
     let krate = CrateArgument::path(given_crate(&input.attrs)?);
     refuse_lifetimes(&input.generics)?;
@@ -33,7 +35,7 @@ pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
             ));
         }
     };
-    let implementation = implementation(&input, &body);
+    let implementation = placeholders.restore(implementation(&input, &body));
     Ok(quote! {
         const _: () = {
             use #krate as __procshare;
