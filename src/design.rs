@@ -374,8 +374,9 @@
 //! # Lifetime
 //!
 //! Each attachment of a named segment holds a shared `flock` through an open file description of its own, which lives as long as
-//! descriptor *or mapping*. So a segment is unmapped before the last check whether anybody else is there. The exclusive lock is
-//! only ever tried on a newly opened file. `segment/lifetime.rs` has the states.
+//! descriptor *or mapping* (on overlayfs as the descriptor alone, since a mapping there keeps another file open). So a segment is
+//! unmapped before the last check whether anybody else is there. The exclusive lock is only ever tried on a newly opened file.
+//! `segment/lifetime.rs` has the states.
 //!
 //! A named segment is made without a name (`O_TMPFILE`), filled, registered and locked, and then linked into place:
 //! nobody ever sees a half-made one. Where a file system has no unnamed files, it is made under a hidden name and

@@ -17,7 +17,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 #[procshare::test]
-fn handles_of_every_kind_arrive() {
+fn handles_of_segments_values_and_arrays_arrive() {
     let _watchdog = watchdog(60);
     let segment = Segment::new(1 << 16).unwrap();
     let value = segment.value("value", 1_u32).unwrap();
