@@ -486,6 +486,7 @@
 //! | mailbox posted | the caller: `posix_spawn`, `fork`, or a request to the server | made, or asked | nothing is left; a server ends with its parent |
 //! | asked of a server (word 0) | the kernel, in the server's `clone`, which writes the id into the mailbox | made | no child: the caller asks a new server, once, and then gets an error |
 //! | made (word: the id) | the server, by its reply | made and told | the caller reads the word, and goes on as if told |
+//! | made | the caller, which gets no pidfd although it kept a descriptor free for one: by a kill and a wait | ended | the child runs on; it ends if it is a daemon |
 //! | made | the child, by reading its start request | begun | its end is reported to the parent: a signal, or "not started" |
 //! | begun | the child, by its answer, the state last | answered | the same; what it held of shared objects is free |
 //! | answered | the parent, by reaping | ended | the answer is lost with its reader |

@@ -5,7 +5,7 @@
 //! | a number is | moved by | to |
 //! |---|---|---|
 //! | vacant | `begin_start` | being started |
-//! | being started | `add`, `end_start` | that of a worker; vacant, if it could not be started |
+//! | being started | `add`, or `vacate` once what it claimed was taken from it, then `end_start` | that of a worker; vacant, if it could not be started |
 //! | that of a worker | `remove`, once the kernel has told of its end | vacant |
 //!
 //! # Invariants
@@ -20,7 +20,7 @@
 use super::memory::Memory;
 use super::request::{Reply, Request, Responder};
 use super::worker::Setup;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::primitive::Ordering;
 use crate::process::handle::Process;
 use crate::process::join_error::JoinError;
@@ -141,7 +141,7 @@ impl Workers {
         self.present().map(Process::id).collect()
     }
 
-    /// The process id of a worker; of one that finishes a job before it is added, what it says itself.
+    /// The process id of a worker; of one that finishes a job before it is added, or never is, what it says itself.
     pub(super) fn id_of(&self, memory: &Memory, number: usize) -> u32 {
         match &self.slots[number].worker {
             Some(worker) => worker.id(),
@@ -241,17 +241,22 @@ impl Workers {
 
     /// Makes the number of a worker that has ended vacant (G2); returns whether it was ever ready.
     pub(super) fn remove(&mut self, memory: &Memory, number: usize) -> bool {
+        let was_ready = self.vacate(memory, number);
+        if was_ready {
+            self.failed = 0;
+        }
+        was_ready
+    }
+
+    /// As [`remove`](Self::remove), where its start has failed.
+    pub(super) fn vacate(&mut self, memory: &Memory, number: usize) -> bool {
         let slot = &mut self.slots[number];
         slot.worker = None;
         slot.responder = None;
         memory.requests()[number].store(0, Ordering::Relaxed); // Relaxed: the next worker begins after this.
         memory.queue().reset_worker(number);
         // Acquire: pairs with the Release in `work`.
-        let was_ready = memory.pids()[number].swap(0, Ordering::Acquire) != 0;
-        if was_ready {
-            self.failed = 0;
-        }
-        was_ready
+        memory.pids()[number].swap(0, Ordering::Acquire) != 0
     }
 
     // Their requests.
@@ -290,6 +295,16 @@ pub(super) struct Ended {
 }
 
 impl Ended {
+    /// The end of a process that was killed because its start could not be completed.
+    pub(super) fn abandoned(worker: u32, error: &Error) -> Self {
+        Ended {
+            worker,
+            signal: None,
+            code: None,
+            text: error.to_string(),
+        }
+    }
+
     fn of(worker: u32, outcome: Result<Result<()>, JoinError>) -> Self {
         let (signal, code) = match &outcome {
             Err(JoinError::Signaled(signal)) => (Some(*signal), None),

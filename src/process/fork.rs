@@ -5,7 +5,7 @@ use super::call;
 use super::child::Core;
 use super::copy::{NoReturn, Quiet};
 use super::mailbox::{Answer, Draft, Mailbox};
-use super::plan::{EncodedCall, Plan, failure, post};
+use super::plan::{EncodedCall, Plan, Reserved, failure, post};
 use super::start_request::{self, introduce, leave, settle};
 use crate::error::Result;
 use crate::messages::{Notes, inherit, leave_to_child};
@@ -21,10 +21,12 @@ pub(super) fn start(plan: Plan, mut encoded_call: EncodedCall) -> Result<Arc<Cor
     let mut start_request = plan.start_request(&encoded_call, plan.folder.as_ref(), parent.as_ref())?;
     start_request.environment = Some(plan.environment.clone());
     let mailbox = post(&start_request, encoded_call.arguments)?;
+    let reserved = Reserved::new()?;
     match quiet.copy().map_err(|error| failure("fork", error))? {
-        Some((pid, _)) => plan.started(pid, mailbox, &mut encoded_call.attachments),
+        Some((pid, _)) => plan.started(pid, reserved, mailbox, &mut encoded_call.attachments),
         None => {
             let _end = NoReturn;
+            drop(reserved);
             crash_point!("start.born");
             let code = start_request::carry_out(&mailbox, start_request::take(&mailbox), DescriptorSource::Copied);
             spawn::exit_at_once(code)
@@ -43,11 +45,14 @@ pub(super) fn run<R: Returned, H>(
     let mailbox = Mailbox::post(&[], &[], Draft::default())
         .map_err(|error| failure("creating the child's mailbox file", error))?;
     let notes: Notes = Arc::new(fork::CommonWords::new().map_err(|error| failure("mapping a shared page", error))?);
+    let reserved = Reserved::new()?;
     crash_point!("start.posted");
     match quiet.copy().map_err(|error| failure("fork", error))? {
         Some((pid, copy)) => {
             // Before destructors run: if one panics, the handle is dropped, and is treated like any other.
-            let process = plan.started(pid, mailbox, &mut Attachments::default()).map(handle);
+            let process = plan
+                .started(pid, reserved, mailbox, &mut Attachments::default())
+                .map(handle);
             // It has ended, or has an identity of its own.
             match copy {
                 Some(child) => leave_to_child(child, notes, closure),
@@ -57,6 +62,7 @@ pub(super) fn run<R: Returned, H>(
         }
         None => {
             let _end = NoReturn;
+            drop(reserved);
             crash_point!("start.born");
             inherit(notes);
             let begun = mailbox

@@ -13,6 +13,7 @@ use crate::primitive::crash_point;
 use crate::segment::{PassedDescriptor, os_error_or, proc_error};
 use crate::sys::file::{AsFd, OwnedFd};
 use crate::sys::spawn;
+use crate::sys::surroundings::{self, Stream};
 use crate::travel::Attachments;
 use std::io;
 use std::sync::Arc;
@@ -66,13 +67,16 @@ impl Plan {
     }
 
     /// The child has been started: gives it what it owns, and registers it here.
-    pub(super) fn started(&self, pid: u32, mailbox: Mailbox, attachments: &mut Attachments) -> Result<Arc<Core>> {
+    pub(super) fn started(
+        &self,
+        pid: u32,
+        reserved: Reserved,
+        mailbox: Mailbox,
+        attachments: &mut Attachments,
+    ) -> Result<Arc<Core>> {
         crash_point!("start.made");
         attachments.hand_over(pid);
-        let pidfd = spawn::open_child(pid).map_err(|error| {
-            spawn::abandon(pid);
-            failure("opening a pidfd of the child", error)
-        })?;
+        let pidfd = reserved.open_child(pid)?;
         if pidfd.as_ref().is_some_and(|pidfd| !spawn::is_child(pidfd.as_fd())) {
             // Reported by a server in another PID namespace: in this one the number belongs to another process.
             return Err(Error::new(
@@ -88,6 +92,32 @@ impl Plan {
         crash_point!("start.named");
         Ok(core)
     }
+}
+
+/// A descriptor's place, kept for the one that will name a child: a start that lacks it fails before there is a child.
+pub(super) struct Reserved(OwnedFd);
+
+impl Reserved {
+    /// Opens a descriptor of this process, which also shows that the system gives such descriptors.
+    pub(super) fn new() -> Result<Self> {
+        let own = spawn::open_self().map_err(|error| failure("opening a pidfd", error))?;
+        Ok(Reserved(own))
+    }
+
+    /// Opens the descriptor of the child; `None` if its end was already reported elsewhere.
+    pub(super) fn open_child(self, pid: u32) -> Result<Option<OwnedFd>> {
+        drop(self.0);
+        // Another thread may have taken the place.
+        spawn::open_child(pid).map_err(|error| {
+            spawn::abandon(pid);
+            failure("the child was killed, and may have run: opening a pidfd of it", error)
+        })
+    }
+}
+
+/// A second descriptor of a standard stream, if there is such a stream.
+pub(super) fn copy_stream(stream: Stream) -> Result<Option<OwnedFd>> {
+    surroundings::copy(stream).map_err(|error| failure("duplicating a standard stream", error))
 }
 
 pub(super) fn describe(fd: Option<&OwnedFd>) -> Result<Option<PassedDescriptor>> {

@@ -19,7 +19,7 @@ use super::encoded::Encoded;
 use super::environment::Environment;
 use super::mailbox::{Answer, Draft, Mailbox};
 use super::orphans;
-use super::plan::{EncodedCall, Plan, failure, post};
+use super::plan::{EncodedCall, Plan, Reserved, copy_stream, failure, post};
 use super::program;
 use super::serve::{self, Leaving, Request};
 use super::spawn::launch;
@@ -93,7 +93,10 @@ impl Server {
         let mailbox = Mailbox::post(&[], &[], Draft::default())
             .map_err(|error| failure("creating the fork server's mailbox file", error))?;
         match quiet.copy().map_err(|error| failure("fork", error))? {
-            Some((pid, _)) => Ok(Arc::new(Server::adopt(pid, own, mailbox)?)),
+            Some((pid, _)) => {
+                drop((theirs, parent)); // They make room for the descriptor of the server.
+                Ok(Arc::new(Server::adopt(pid, own, mailbox)?))
+            }
             None => {
                 let _end = NoReturn;
                 drop((own, mailbox));
@@ -123,6 +126,7 @@ impl Server {
         let mailbox = post(&start_request, Encoded::default())?;
         let keep = vec![theirs.as_fd(), parent.as_fd()];
         let pid = launch(way, &mailbox, &Environment::default(), keep)?;
+        drop((theirs, parent)); // They make room for the descriptor of the server.
         Server::adopt(pid, own, mailbox)
     }
 
@@ -252,6 +256,7 @@ struct Order {
     streams: [Option<OwnedFd>; 3],
     folder: Option<OwnedFd>,
     parent: Option<OwnedFd>,
+    reserved: Reserved,
 }
 
 impl Order {
@@ -267,13 +272,15 @@ impl Order {
         };
         let mut start_request = plan.start_request(&encoded_call, folder.as_ref(), parent.as_ref())?;
         start_request.environment = Some(plan.environment.whole());
+        let [standard_in, out, err] = surroundings::STREAMS;
         Ok(Order {
             mailbox: post(&start_request, encoded_call.arguments)?,
             attachments: encoded_call.attachments,
             // Streams that do not exist are not passed on.
-            streams: surroundings::STREAMS.map(|stream| surroundings::copy(stream).ok()),
+            streams: [copy_stream(standard_in)?, copy_stream(out)?, copy_stream(err)?],
             folder,
             parent,
+            reserved: Reserved::new()?,
         })
     }
 
@@ -315,9 +322,10 @@ impl Order {
         let Order {
             mailbox,
             mut attachments,
+            reserved,
             ..
         } = self;
-        plan.started(pid, mailbox, &mut attachments)
+        plan.started(pid, reserved, mailbox, &mut attachments)
     }
 }
 

@@ -7,12 +7,12 @@ use super::environment::Environment;
 use super::mailbox::Mailbox;
 use super::marker::Marker;
 use super::orphans;
-use super::plan::{EncodedCall, Plan, describe, failure, post, proc_failure};
+use super::plan::{EncodedCall, Plan, Reserved, copy_stream, describe, failure, post, proc_failure};
 use super::program::{self, Way};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::executable::{self, Executable};
 use crate::sys::file::{AsFd, BorrowedFd};
-use crate::sys::surroundings::{self, Stream};
+use crate::sys::surroundings::Stream;
 use crate::sys::{privilege, spawn};
 use std::ffi::CString;
 use std::sync::Arc;
@@ -23,15 +23,20 @@ pub(super) fn start(plan: Plan, mut encoded_call: EncodedCall) -> Result<Arc<Cor
     let way = program::way()?;
     let parent = plan.parent()?;
     // If there is no standard output, none is passed on.
-    let stdout = way.is_noisy().then(|| surroundings::copy(Stream::Out).ok()).flatten();
+    let stdout = if way.is_noisy() {
+        copy_stream(Stream::Out)?
+    } else {
+        None
+    };
     let mut start_request = plan.start_request(&encoded_call, plan.folder.as_ref(), parent.as_ref())?;
     start_request.stdout = describe(stdout.as_ref())?;
     let mailbox = post(&start_request, encoded_call.arguments)?;
     let own = [stdout.as_ref(), parent.as_ref(), plan.folder.as_ref()];
     let own = own.into_iter().flatten().map(AsFd::as_fd);
     let keep: Vec<_> = own.chain(encoded_call.attachments.descriptors()).collect();
+    let reserved = Reserved::new()?;
     let pid = launch(way, &mailbox, &plan.environment, keep)?;
-    plan.started(pid, mailbox, &mut encoded_call.attachments)
+    plan.started(pid, reserved, mailbox, &mut encoded_call.attachments)
 }
 
 /// Starts this program again, with the mailbox and the descriptors to keep.

@@ -5,9 +5,10 @@ use crate::{alone, by};
 use procshare::process::{Entry, StartMethod};
 use procshare::{
     ErrorKind, FrozenArray, JobError, JoinError, Pool, Process, Result, Segment, SharedArray, SharedAtomicArray,
-    SharedMap, SharedQueue, SharedValue, pipe, ring,
+    SharedCounter, SharedMap, SharedQueue, SharedValue, pipe, ring,
 };
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 /// More than any limit here allows, and little for the machine.
 const MUCH: usize = 16 << 20;
@@ -315,6 +316,67 @@ fn the_last_descriptor_may_be_any_of_those_needed() {
                     Err(error) => panic!("{what}, {spare} left: {error:?}"),
                 }
                 let _ = std::fs::remove_file(std::env::temp_dir().join(&name));
+            }
+        }
+    });
+}
+
+/// A start that fails for want of a descriptor fails before there is a child: whoever tries again does nothing twice.
+#[procshare::test]
+fn a_start_that_fails_for_want_of_a_descriptor_has_run_nothing() {
+    alone(|| {
+        for (method, spare) in ["spawn", "fork", "fork-server"]
+            .into_iter()
+            .flat_map(|method| (0..12).map(move |spare| (method, spare)))
+        {
+            let child = Process::fork(move || {
+                let total = SharedCounter::new(0).unwrap();
+                let count = |total: SharedCounter| total.increment().is_ok();
+                assert!(by(method).spawn(count, (total.clone(),)).unwrap().join().unwrap());
+                leave_descriptors(spare);
+                let has_run = match by(method).spawn(count, (total.clone(),)) {
+                    Ok(child) => child.join().is_ok(),
+                    Err(error) if error.kind() == ErrorKind::TooManyDescriptors => false,
+                    Err(error) => panic!("{error}"),
+                };
+                assert_eq!(total.get(), 1 + i64::from(has_run));
+            });
+            if let Err(error) = child.unwrap().join() {
+                panic!("{method}, {spare} left: {error}");
+            }
+        }
+    });
+}
+
+/// A worker that cannot be replaced at once, for want of a descriptor, leaves no job behind that nobody has.
+#[procshare::test]
+fn a_pool_that_cannot_replace_its_worker_at_once_runs_every_job() {
+    fn run(item: u32) -> u32 {
+        if item == 0 {
+            std::process::abort();
+        }
+        item
+    }
+    alone(|| {
+        for (method, spare) in [StartMethod::Fork, StartMethod::ForkServer]
+            .into_iter()
+            .flat_map(|method| (0..12).map(move |spare| (method, spare)))
+        {
+            let child = Process::fork(move || {
+                let builder = Pool::builder().workers(1).start_method(method).chunk_size(1);
+                let pool = builder.build().unwrap();
+                assert_eq!(pool.apply(run, (1,)), Ok(1));
+                leave_descriptors(spare);
+                let results = pool.map_async(run, 0..8);
+                let _ = results.wait_timeout(Duration::from_millis(100));
+                limit(libc::RLIMIT_NOFILE, 1024);
+                assert!(results.wait_timeout(Duration::from_secs(30)), "{:?}", pool.progress());
+                let results = results.get().unwrap();
+                let lost = results.iter().filter(|result| result.is_err()).count();
+                assert_eq!(lost, 1, "{results:?}");
+            });
+            if let Err(error) = child.unwrap().join() {
+                panic!("{method:?}, {spare} left: {error}");
             }
         }
     });

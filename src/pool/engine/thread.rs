@@ -1,9 +1,11 @@
 //! The pool's thread: it handles finished jobs, dead workers, and workers that request descriptors.
 
 use super::{Engine, Phase, Sleep, State};
+use crate::error::Error;
 use crate::pool::group::Delivery;
 use crate::pool::job_error::JobError;
 use crate::pool::request::Reply;
+use crate::pool::workers::Ended;
 use crate::process::pause::Pause;
 use crate::sys::file::AsFd;
 use crate::sys::{clock, event, spawn};
@@ -290,16 +292,28 @@ impl Engine {
 
     /// Starts workers, until one start fails.
     fn replace(&self, numbers: &[usize]) {
-        let failed = numbers.iter().find_map(|number| self.start_worker(*number).err());
+        let failed = numbers
+            .iter()
+            .find_map(|&number| Some((number, self.start_worker(number).err()?)));
         let mut state = self.state.lock();
         state.workers.end_start(numbers);
-        if let Some(error) = failed {
+        if let Some((number, error)) = failed {
+            self.take_from_abandoned(&mut state, number, &error);
             self.note_failed_start(&mut state, error.to_string());
         }
         let deliveries = state.jobs.take_deliveries();
         drop(state);
         self.tell_thread(); // So that it also watches for the new workers' ends.
         deliveries.into_iter().for_each(Delivery::deliver);
+    }
+
+    /// Takes the jobs of a process that was killed because its start could not be completed: it may have begun some. It has been
+    /// waited for (G2).
+    fn take_from_abandoned(&self, state: &mut State, number: usize, error: &Error) {
+        self.collect(state);
+        let ended = Ended::abandoned(state.workers.id_of(&self.memory, number), error);
+        state.jobs.take_from_dead(&self.memory, number, &ended);
+        state.workers.vacate(&self.memory, number);
     }
 
     /// Wakes a worker if jobs are ready while workers sleep: one that was woken may have been stopped, or killed. Returns whether

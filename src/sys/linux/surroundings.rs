@@ -19,16 +19,19 @@ impl Stream {
     }
 }
 
-/// Makes a second descriptor of a standard stream.
+/// Makes a second descriptor of a standard stream; `None` if there is no such stream.
 ///
 /// # Errors
-/// Whatever `fcntl` reports; `EBADF` if there is no such stream.
-pub(crate) fn copy(stream: Stream) -> io::Result<OwnedFd> {
+/// Whatever `fcntl` reports.
+pub(crate) fn copy(stream: Stream) -> io::Result<Option<OwnedFd>> {
     let (fd, lowest) = (stream.number(), libc::STDERR_FILENO + 1);
     // SAFETY: the call takes numbers; a closed descriptor is an error it reports.
-    let copy = retry(|| unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, lowest) })?;
-    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+    match retry(|| unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, lowest) }) {
+        // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+        Ok(copy) => Ok(Some(unsafe { OwnedFd::from_raw_fd(copy) })),
+        Err(error) if error.raw_os_error() == Some(libc::EBADF) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes `fd` a standard stream.

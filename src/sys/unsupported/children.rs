@@ -190,7 +190,7 @@ pub(crate) mod surroundings {
     use std::path::Path;
 
     unsupported! {
-        fn copy(Stream) -> OwnedFd;
+        fn copy(Stream) -> Option<OwnedFd>;
         fn replace(Stream, BorrowedFd<'_>) -> ();
         fn open_null() -> OwnedFd;
         fn open_folder(&Path) -> OwnedFd;
