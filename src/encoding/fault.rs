@@ -8,7 +8,7 @@ use std::fmt;
 /// A longer path is cut after its beginning.
 const MOST_STEPS: usize = 16;
 
-/// Why encoding or decoding stopped, and the path to the place. Empty: the output has no room.
+/// Why encoding or decoding stopped, and the path to the place. Empty: the output has no room, or there is no memory.
 pub(crate) struct Fault(Option<Box<Details>>);
 
 struct Details {
@@ -24,7 +24,7 @@ pub(super) enum Step {
 }
 
 impl Fault {
-    /// The output has no room, and itself says why.
+    /// The output has no room, and itself says why; or there is no memory for what is decoded.
     pub(super) const NO_ROOM: Fault = Fault(None);
 
     #[cold]

@@ -160,7 +160,7 @@ where
 {
     let (mut values, len) = (Vec::<T>::new(), bytes.len() / size_of::<T>());
     let outcome = values.try_reserve_exact(len);
-    outcome.map_err(|_| Fault::new("not enough memory for its elements"))?;
+    outcome.map_err(|_| Fault::NO_ROOM)?;
     // SAFETY: the vector has room for `len` elements, which are not more bytes than there are.
     unsafe {
         values

@@ -79,8 +79,11 @@ impl Trial {
     fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<(), EncodingReason> {
         let tried = self.0.load(Ordering::Relaxed).saturating_add(1);
         self.0.store(tried.min(TRIED), Ordering::Relaxed);
-        // A `Deserialize` that panics will do so where the item is received, as always.
+        // A `Deserialize` that panics will do so where the item is received, as always; and there may be memory there.
         let outcome = catch_unwind(AssertUnwindSafe(|| decode::<T>(bytes).map(drop)));
-        outcome.unwrap_or(Ok(())).map_err(EncodingReason::not_taken_back)
+        match outcome {
+            Ok(Err(reason)) if !reason.is_of_memory() => Err(reason.not_taken_back()),
+            _ => Ok(()),
+        }
     }
 }

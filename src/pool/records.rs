@@ -207,7 +207,8 @@ pub(super) fn no_record() -> JobError {
 
 #[cold]
 fn not_decodable(reason: EncodingReason) -> JobError {
-    JobError::Encoding(format!("the result cannot be decoded: {reason}"))
+    let text = format!("the result cannot be decoded: {reason}");
+    JobError::refusal(reason.kind_or(ErrorKind::Encoding), text)
 }
 
 /// The complete records in `bytes`.

@@ -184,15 +184,23 @@ impl Segment {
         let held = mutex
             .lock(|| self.peers(), Deadline::after(PATIENCE))
             .map_err(|refused| {
-                let holder = mutex.owner().map_or(0, OwnerId::pid);
-                match refused {
-                    Refused::Foreign => foreign_self(Foreign::Moved),
-                    _ => Error::new(
+                let holder = mutex.owner().map(OwnerId::pid);
+                match (refused, holder) {
+                    (Refused::Foreign, _) => foreign_self(Foreign::Moved),
+                    (Refused::WouldDeadlock, _) => Error::new(
+                        ErrorKind::WouldDeadlock,
+                        "the calling thread already holds the directory lock",
+                    ),
+                    (_, Some(holder)) => Error::new(
                         ErrorKind::Busy,
                         format!(
                             "process {holder} has held the directory lock for {PATIENCE:?}: continue it (SIGCONT) \
                             or kill it"
                         ),
+                    ),
+                    (_, None) => Error::new(
+                        ErrorKind::Busy,
+                        format!("other processes have held the directory lock for {PATIENCE:?}: try again"),
                     ),
                 }
             })?;

@@ -19,6 +19,7 @@ pub(crate) fn os_error_or(otherwise: ErrorKind, what: &str, error: io::Error) ->
         io::ErrorKind::WouldBlock if kind == ErrorKind::Spawn => {
             " (the limit of processes, ulimit -u or the cgroup's pids.max, may be reached)"
         }
+        _ if kind == ErrorKind::TooManyDescriptors => " (the limit of open files, ulimit -n, may be reached)",
         _ => "",
     };
     Error::new(kind, format!("{what} failed{cure}")).with_source(error)

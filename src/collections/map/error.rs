@@ -65,7 +65,7 @@ impl MapError {
             MapError::TimedOut => ErrorKind::TimedOut,
             MapError::WouldDeadlock => ErrorKind::WouldDeadlock,
             MapError::ForeignNamespace => ErrorKind::ForeignNamespace,
-            MapError::NotEncodable(_) | MapError::NotDecodable(_) => ErrorKind::Encoding,
+            MapError::NotEncodable(reason) | MapError::NotDecodable(reason) => reason.kind_or(ErrorKind::Encoding),
             MapError::Corrupt => ErrorKind::Corrupt,
         }
     }
