@@ -7,7 +7,6 @@
 mod entry;
 mod field_type;
 mod krate;
-mod placeholder;
 mod repr;
 mod shareable;
 

@@ -14,13 +14,11 @@ use syn::{
 
 use crate::field_type;
 use crate::krate::CrateArgument;
-use crate::placeholder::Placeholders;
 use crate::repr::Repr;
 
 /// Writes `unsafe impl Shareable` for the type in `input`, or says why not.
 pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
-    let mut placeholders = Placeholders::default();
-    let input: DeriveInput = syn::parse2(input.clone()).or_else(|_| syn::parse2(placeholders.insert(input)))?;
+    let input: DeriveInput = syn::parse2(input)?;
     let repr = Repr::of(&input.attrs)?;
     let krate = CrateArgument::path(given_crate(&input.attrs)?);
     refuse_lifetimes(&input.generics)?;
@@ -35,7 +33,7 @@ pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
             ));
         }
     };
-    let implementation = placeholders.restore(implementation(&input, &body));
+    let implementation = implementation(&input, &body);
     Ok(quote! {
         const _: () = {
             use #krate as __procshare;
