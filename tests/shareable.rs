@@ -80,6 +80,87 @@ enum Ends {
     Last = u64::MAX,
 }
 
+const fn doubled(n: usize) -> usize {
+    n * 2
+}
+
+macro_rules! same {
+    ($ty:ty) => {
+        $ty
+    };
+}
+
+/// Holds no bytes; its parameter may be any type.
+struct Marker<T: ?Sized, const N: usize = 0>(std::marker::PhantomData<T>);
+
+impl<T: ?Sized, const N: usize> Clone for Marker<T, N> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: ?Sized, const N: usize> Copy for Marker<T, N> {}
+
+// SAFETY: it has no bytes.
+unsafe impl<T: ?Sized + Send + Sync + 'static, const N: usize> Shareable for Marker<T, N> {
+    const SCHEMA: &'static Schema = <()>::SCHEMA;
+    const ANY_BITS: bool = true;
+
+    fn is_valid(bytes: &[u8]) -> bool {
+        bytes.is_empty()
+    }
+}
+
+const WIDE: bool = true;
+
+/// Lengths and arguments may be any constant expression.
+#[derive(Clone, Copy, Shareable)]
+#[repr(C)]
+struct Expressions<const N: usize>
+where
+    [u8; if WIDE { 8 } else { 4 }]: Shareable,
+{
+    chosen: [u8; if WIDE { 3 } else { 4 }],
+    matched: [[u8; match STEP {
+        300 => 2,
+        _ => 1,
+    }]; if WIDE { 2 } else { 1 }],
+    block: [u8; {
+        const ONE: usize = 1;
+        let two = ONE + 1;
+        two + 1
+    }],
+    called: [u8; doubled(3)],
+    listed: [u8; [STEP; 2].len()],
+    given: [u8; N],
+    macros: same!([u8; if WIDE { 2 } else { 1 }]),
+    element: [same!(u8); 1],
+    argument: Marker<
+        u8,
+        {
+            let one = 1;
+            one + 1
+        },
+    >,
+    function: Marker<fn(u8) -> [u8; if WIDE { 2 } else { 1 }]>,
+    behaviour: Marker<dyn Send + Sync, 1>,
+}
+
+#[derive(Clone, Copy, Shareable)]
+#[repr(u8)]
+enum Computed {
+    Chosen = if WIDE { 3 } else { 4 },
+    Matched = match STEP {
+        300 => 5,
+        _ => 6,
+    },
+    Called = doubled(4) as u8,
+    Block = {
+        let six = 6;
+        six + 1
+    },
+}
+
 fn text<T: Shareable>() -> String {
     T::SCHEMA.to_string()
 }
@@ -111,6 +192,16 @@ fn schema_text_of_derived_types() {
     assert_eq!(text::<Raw>(), "{type:u32,match:u32}");
     assert_eq!(text::<Level>(), "i16{Low=-300,Zero=0,High=300}");
     assert_eq!(text::<Ends>(), "u64{First=0,Last=18446744073709551615}");
+}
+
+#[test]
+fn schema_text_of_computed_lengths_and_values() {
+    assert_eq!(
+        text::<Expressions<5>>(),
+        "{chosen:[u8;3],matched:[[u8;2];2],block:[u8;3],called:[u8;6],listed:[u8;2],given:[u8;5],\
+         macros:[u8;2],element:[u8;1],argument:{},function:{},behaviour:{}}"
+    );
+    assert_eq!(text::<Computed>(), "u8{Chosen=3,Matched=5,Called=8,Block=7}");
 }
 
 #[test]
@@ -279,6 +370,37 @@ fn validity_does_not_depend_on_alignment() {
     assert!(Worker::is_valid(&bytes[1..]));
 }
 
+macro_rules! shared {
+    ($($tokens:tt)*) => {
+        #[derive(Clone, Copy, Shareable)]
+        $($tokens)*
+    };
+}
+
+macro_rules! with_field {
+    ($field:ident: $kind:ident) => {
+        #[derive(Clone, Copy, Shareable)]
+        #[repr(C)]
+        struct OfMacro {
+            $field: $kind,
+        }
+    };
+}
+
+shared!(
+    #[repr(C)]
+    struct ThroughMacro(bool, u8);
+);
+with_field!(flag: bool);
+
+/// A field's type may come from outside the macro that derives.
+#[test]
+fn fields_that_come_through_a_macro_are_checked() {
+    assert!(ThroughMacro::is_valid(&[1, 7]) && !ThroughMacro::is_valid(&[2, 7]));
+    assert!(OfMacro::is_valid(&[1]) && !OfMacro::is_valid(&[2]));
+    let _ = (ThroughMacro(true, 7), OfMacro { flag: true }.flag);
+}
+
 /// The macros that start children leave the function as it was.
 #[cfg(feature = "process")]
 mod entry {
@@ -291,6 +413,18 @@ mod entry {
     fn test_may_return_a_result() -> Result<(), std::num::ParseIntError> {
         let two: i32 = "2".parse()?;
         assert_eq!(two, 2);
+        Ok(())
+    }
+
+    #[procshare::test]
+    pub(super) fn test_keeps_its_signature() -> Result<(), [u8; if super::WIDE { 1 } else { 2 }]>
+    where
+        [u8; if super::WIDE { 1 } else { 2 }]: Copy,
+        super::Marker<u8, { super::STEP as usize }>: Copy,
+    {
+        // Attributes within the body stay first.
+        #![allow(unused_variables, reason = "it is what is tested")]
+        let unused = if super::WIDE { 1 } else { 2 };
         Ok(())
     }
 

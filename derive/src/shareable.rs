@@ -153,13 +153,13 @@ fn struct_body(input: &DeriveInput, data: &DataStruct, repr: &Repr) -> Result<Bo
         quote_spanned! {ty.span()=> <#ty as __procshare::Shareable>::ANY_BITS }
     });
     let field_checks = fields.iter().map(|StructField { member, ty, .. }| {
-        let is_valid = quote_spanned! {ty.span()=> <#ty as __procshare::Shareable>::is_valid(__bytes) };
+        let is_valid = quote_spanned! {ty.span()=> <#ty as __procshare::Shareable>::is_valid };
         quote! {
             && __procshare::__private::field_bytes(
                 __bytes,
                 ::core::mem::offset_of!(Self, #member),
                 ::core::mem::size_of::<#ty>(),
-            ).is_some_and(|__bytes| #is_valid)
+            ).is_some_and(|__bytes| #is_valid(__bytes))
         }
     });
     Ok(Body {
