@@ -224,7 +224,7 @@ fn an_item_of_another_type_is_its_own_error() {
         let error = numbers.get().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the item's bytes are not a valid value of the type: invalid type: string \"not a whole number\", expected u32 (in `u32`)"
+            "the item cannot be decoded: invalid type: string \"not a whole number\", expected u32 (in `u32`)"
         );
         assert_eq!(numbers.try_get(), Ok(2));
         let converted = Error::from(error.clone());

@@ -1,6 +1,5 @@
 //! `EncodingReason`: why an item has no bytes, or bytes hold no item.
 
-use crate::error::ErrorKind;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -71,18 +70,8 @@ impl EncodingReason {
     }
 
     /// Whether nothing is wrong with the item, but memory is lacking.
-    #[cfg(any(feature = "map", feature = "messages"))]
     pub(crate) fn is_of_memory(&self) -> bool {
         self.0.is_of_memory
-    }
-
-    /// The kind of an error with this reason: `otherwise`, if something is wrong with the item.
-    pub(crate) fn kind_or(&self, otherwise: ErrorKind) -> ErrorKind {
-        if self.0.is_of_memory {
-            ErrorKind::OutOfMemory
-        } else {
-            otherwise
-        }
     }
 
     /// Bytes of a type that is stored as it is, which are no valid value of it.

@@ -168,7 +168,8 @@ impl<T> SendError<T> {
             SendError::Disconnected(_) => ErrorKind::Disconnected,
             SendError::TooLarge { .. } => ErrorKind::TooLarge,
             SendError::OutOfMemory(_) => ErrorKind::OutOfMemory,
-            SendError::NotEncodable { reason, .. } => reason.kind_or(ErrorKind::Encoding),
+            SendError::NotEncodable { reason, .. } if reason.is_of_memory() => ErrorKind::OutOfMemory,
+            SendError::NotEncodable { .. } => ErrorKind::Encoding,
             SendError::Io(_) => ErrorKind::Io,
             SendError::Corrupt(_) => ErrorKind::Corrupt,
             SendError::WouldDeadlock(_) => ErrorKind::WouldDeadlock,
@@ -262,8 +263,8 @@ impl RecvError {
             RecvError::TimedOut => ErrorKind::TimedOut,
             RecvError::Closed => ErrorKind::Closed,
             RecvError::Disconnected => ErrorKind::Disconnected,
-            RecvError::Invalid(reason) => reason.kind_or(ErrorKind::Corrupt),
-            RecvError::Corrupt => ErrorKind::Corrupt,
+            RecvError::Invalid(reason) if reason.is_of_memory() => ErrorKind::OutOfMemory,
+            RecvError::Invalid(_) | RecvError::Corrupt => ErrorKind::Corrupt,
             RecvError::OutOfMemory => ErrorKind::OutOfMemory,
             RecvError::Io => ErrorKind::Io,
             RecvError::WouldDeadlock => ErrorKind::WouldDeadlock,
@@ -303,7 +304,7 @@ impl fmt::Display for RecvError {
                     count as one: give each thread a clone)"
             }
             RecvError::Invalid(reason) => {
-                return write!(f, "the item's bytes are not a valid value of the type: {reason}");
+                return write!(f, "the item cannot be decoded: {reason}");
             }
             RecvError::OutOfMemory => "not enough memory for a copy of the item",
             RecvError::Io => "the operating system could not read the item",

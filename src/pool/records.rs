@@ -208,7 +208,11 @@ pub(super) fn no_record() -> JobError {
 #[cold]
 fn not_decodable(reason: EncodingReason) -> JobError {
     let text = format!("the result cannot be decoded: {reason}");
-    JobError::refusal(reason.kind_or(ErrorKind::Encoding), text)
+    if reason.is_of_memory() {
+        JobError::OutOfMemory(text)
+    } else {
+        JobError::Encoding(text)
+    }
 }
 
 /// The complete records in `bytes`.

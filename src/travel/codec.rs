@@ -67,6 +67,12 @@ fn refused<T>(what: &str, unfit: Unfit) -> Error {
 /// What went wrong: the refusal of a handle, or else a fault of the encoding.
 #[cold]
 fn explain(what: &str, reason: &EncodingReason) -> Error {
-    context::take_fault()
-        .unwrap_or_else(|| Error::new(reason.kind_or(ErrorKind::Encoding), format!("{what}: {reason}")))
+    context::take_fault().unwrap_or_else(|| {
+        let kind = if reason.is_of_memory() {
+            ErrorKind::OutOfMemory
+        } else {
+            ErrorKind::Encoding
+        };
+        Error::new(kind, format!("{what}: {reason}"))
+    })
 }

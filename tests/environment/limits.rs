@@ -4,7 +4,7 @@ use crate::common::{limit, watchdog};
 use crate::{alone, by};
 use procshare::process::{Entry, StartMethod};
 use procshare::{
-    ErrorKind, FrozenArray, JobError, JoinError, Pool, Process, Result, Segment, SharedArray, SharedAtomicArray,
+    Error, ErrorKind, FrozenArray, JobError, JoinError, Pool, Process, Result, Segment, SharedArray, SharedAtomicArray,
     SharedCounter, SharedMap, SharedQueue, SharedValue, pipe, ring,
 };
 use std::sync::atomic::AtomicU64;
@@ -378,6 +378,41 @@ fn a_pool_that_cannot_replace_its_worker_at_once_runs_every_job() {
             if let Err(error) = child.unwrap().join() {
                 panic!("{method:?}, {spare} left: {error}");
             }
+        }
+    });
+}
+
+/// An item that arrives whole and cannot be decoded for want of memory is not called malformed.
+#[procshare::test]
+fn a_lack_of_memory_for_what_is_decoded_is_told_as_that() {
+    const LARGE: usize = 8 << 20;
+    fn large() -> Vec<f64> {
+        vec![1.0; LARGE]
+    }
+    alone(|| {
+        let pool = Pool::builder()
+            .workers(1)
+            .start_method(StartMethod::Fork)
+            .build()
+            .unwrap();
+        let job = pool.submit(large, ());
+        job.wait();
+        let child = by("fork-server").spawn(large, ()).unwrap();
+        while child.is_alive() {
+            std::thread::yield_now();
+        }
+        let queue = SharedQueue::new(1).unwrap();
+        queue.put(large()).unwrap();
+        // Room for the encoded bytes, not for the vector as well.
+        limit(libc::RLIMIT_AS, mapped() + (LARGE as u64 * 8) * 3 / 2);
+        let outcomes = [
+            job.get().map(drop).map_err(Error::from),
+            child.join().map(drop).map_err(Error::from),
+            queue.get().map(drop).map_err(Error::from),
+        ];
+        limit(libc::RLIMIT_AS, libc::RLIM_INFINITY);
+        for outcome in outcomes {
+            assert_eq!(outcome.map_err(|error| error.kind()), Err(ErrorKind::OutOfMemory));
         }
     });
 }

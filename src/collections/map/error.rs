@@ -65,7 +65,8 @@ impl MapError {
             MapError::TimedOut => ErrorKind::TimedOut,
             MapError::WouldDeadlock => ErrorKind::WouldDeadlock,
             MapError::ForeignNamespace => ErrorKind::ForeignNamespace,
-            MapError::NotEncodable(reason) | MapError::NotDecodable(reason) => reason.kind_or(ErrorKind::Encoding),
+            MapError::NotEncodable(why) | MapError::NotDecodable(why) if why.is_of_memory() => ErrorKind::OutOfMemory,
+            MapError::NotEncodable(_) | MapError::NotDecodable(_) => ErrorKind::Encoding,
             MapError::Corrupt => ErrorKind::Corrupt,
         }
     }
@@ -137,7 +138,7 @@ impl fmt::Display for MapError {
             }
             MapError::NotEncodable(reason) => write!(f, "the key or value cannot be encoded: {reason}"),
             MapError::NotDecodable(reason) => {
-                write!(f, "the stored bytes are not a valid key or value of the type: {reason}")
+                write!(f, "a stored key or value cannot be decoded: {reason}")
             }
             MapError::Corrupt => f.write_str("the shared memory is corrupt: its words are inconsistent"),
         }
