@@ -1,5 +1,9 @@
 //! `PassedDescriptor`: a descriptor as described to the process that it is passed to.
 
+#[cfg(feature = "process")]
+use super::refused::os_error;
+#[cfg(feature = "process")]
+use crate::error::Result;
 use crate::sys::descriptor;
 use crate::sys::file::{self, AsFd, OwnedFd};
 use std::fmt;
@@ -59,9 +63,10 @@ impl PassedDescriptor {
         file::stat(fd.as_fd()).is_ok_and(|stat| stat.id() == self.file())
     }
 
-    /// Duplicates it in a copy of the process that passes it.
-    pub(crate) fn duplicate(&self) -> Option<OwnedFd> {
+    /// Duplicates it in a copy of the process that passes it; `None` if it does not have it.
+    pub(crate) fn duplicate(&self) -> Result<Option<OwnedFd>> {
         descriptor::duplicate(self.number, self.dev, self.ino)
+            .map_err(|error| os_error(&format!("duplicating descriptor {}", self.number), error))
     }
 }
 

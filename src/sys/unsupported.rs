@@ -289,8 +289,9 @@ pub(crate) mod descriptor {
         -1
     }
 
-    pub(crate) fn duplicate(_number: i32, _dev: u64, _ino: u64) -> Option<OwnedFd> {
-        None
+    /// Reports `Unsupported`.
+    pub(crate) fn duplicate(_number: i32, _dev: u64, _ino: u64) -> std::io::Result<Option<OwnedFd>> {
+        Err(super::linux_only())
     }
 
     /// Reports `Unsupported`.

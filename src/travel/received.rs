@@ -37,7 +37,7 @@ impl DescriptorSource {
     pub(crate) fn take(&mut self, passed: &PassedDescriptor) -> Result<OwnedFd> {
         let taken = match self {
             DescriptorSource::Inherited => passed.take_inherited(),
-            DescriptorSource::Copied => passed.duplicate(),
+            DescriptorSource::Copied => passed.duplicate()?,
             DescriptorSource::Message(received) => received.remove(&passed.number).filter(|fd| passed.is_same_file(fd)),
         };
         taken.ok_or_else(|| {

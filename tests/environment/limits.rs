@@ -335,7 +335,13 @@ fn a_start_that_fails_for_want_of_a_descriptor_has_run_nothing() {
                 assert!(by(method).spawn(count, (total.clone(),)).unwrap().join().unwrap());
                 leave_descriptors(spare);
                 let has_run = match by(method).spawn(count, (total.clone(),)) {
-                    Ok(child) => child.join().is_ok(),
+                    Ok(child) => match child.join() {
+                        Err(JoinError::NotStarted(why)) => {
+                            assert!(why.contains("ulimit -n"), "{why}");
+                            false
+                        }
+                        outcome => outcome.unwrap(),
+                    },
                     Err(error) if error.kind() == ErrorKind::TooManyDescriptors => false,
                     Err(error) => panic!("{error}"),
                 };

@@ -19,21 +19,24 @@ pub(crate) fn number_of(fd: BorrowedFd<'_>) -> RawFd {
     fd.as_raw_fd()
 }
 
-/// Makes a second descriptor of `number`, if that is the file `(dev, ino)`.
+/// Makes a second descriptor of `number`; `None` if that is not the file `(dev, ino)`.
 ///
 /// A process made by `fork` has its parent's descriptors, which objects of the parent still own in their copies here.
+///
+/// # Errors
+/// Whatever `fcntl` and `fstat` report.
 #[cfg(feature = "process")]
-pub(crate) fn duplicate(number: RawFd, dev: u64, ino: u64) -> Option<OwnedFd> {
+pub(crate) fn duplicate(number: RawFd, dev: u64, ino: u64) -> io::Result<Option<OwnedFd>> {
     let lowest = libc::STDERR_FILENO + 1;
     // SAFETY: the call takes numbers; a closed descriptor is an error it reports.
-    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, lowest) };
-    if copy == -1 {
-        return None;
-    }
+    let copy = match super::retry(|| unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, lowest) }) {
+        Err(error) if error.raw_os_error() == Some(libc::EBADF) => return Ok(None),
+        copy => copy?,
+    };
     // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
     let copy = unsafe { OwnedFd::from_raw_fd(copy) };
-    let stat = super::file::stat(copy.as_fd()).ok()?;
-    (stat.id() == (dev, ino)).then_some(copy)
+    let stat = super::file::stat(copy.as_fd())?;
+    Ok((stat.id() == (dev, ino)).then_some(copy))
 }
 
 /// Replaces the open file behind a mapping and the descriptor `own` by `fresh`, unnoticed by users of either.
