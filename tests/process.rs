@@ -365,9 +365,8 @@ fn dropped_children_leave_no_zombie() {
     assert_eq!(state_of(ended_id), None);
     drop(running);
     raise(&go);
-    wait_until(|| has_ended(running_id));
-    Process::spawn(nothing, ()).unwrap().join().unwrap();
-    assert_eq!(state_of(running_id), None);
+    // The thread that waits for it may be late on a busy machine.
+    wait_until(|| state_of(running_id).is_none());
 }
 
 #[procshare::test]
