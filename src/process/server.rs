@@ -92,14 +92,12 @@ impl Server {
         let parent = spawn::open_self().map_err(|error| failure("opening a pidfd of this process", error))?;
         let mailbox = Mailbox::post(&[], &[], Draft::default())
             .map_err(|error| failure("creating the fork server's mailbox file", error))?;
+        let reserved = Reserved::new()?;
         match quiet.copy().map_err(|error| failure("fork", error))? {
-            Some((pid, _)) => {
-                drop((theirs, parent)); // They make room for the descriptor of the server.
-                Ok(Arc::new(Server::adopt(pid, own, mailbox)?))
-            }
+            Some((pid, _)) => Ok(Arc::new(Server::adopt(pid, reserved, own, mailbox)?)),
             None => {
                 let _end = NoReturn;
-                drop((own, mailbox));
+                drop((own, mailbox, reserved));
                 spawn::exit_at_once(serve::serve(theirs, parent, Leaving::AtOnce))
             }
         }
@@ -125,17 +123,14 @@ impl Server {
         };
         let mailbox = post(&start_request, Encoded::default())?;
         let keep = vec![theirs.as_fd(), parent.as_fd()];
+        let reserved = Reserved::new()?;
         let pid = launch(way, &mailbox, &Environment::default(), keep)?;
-        drop((theirs, parent)); // They make room for the descriptor of the server.
-        Server::adopt(pid, own, mailbox)
+        Server::adopt(pid, reserved, own, mailbox)
     }
 
     /// Takes charge of a server that has been started.
-    fn adopt(pid: u32, socket: OwnedFd, mailbox: Mailbox) -> Result<Server> {
-        let pidfd = spawn::open_child(pid).map_err(|error| {
-            spawn::abandon(pid);
-            failure("opening a pidfd of the fork server", error)
-        })?;
+    fn adopt(pid: u32, reserved: Reserved, socket: OwnedFd, mailbox: Mailbox) -> Result<Server> {
+        let pidfd = reserved.open_child(pid)?;
         Ok(Server {
             core: Core::new(serve::NAME.to_owned(), pid, pidfd, mailbox, AtEnd::Leave),
             user: identity::user_id(),
